@@ -1,0 +1,1 @@
+"""World-consistent video generation with retrieved local spatial memories."""

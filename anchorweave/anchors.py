@@ -1,0 +1,217 @@
+"""The joint between geometry and generation: what a memory system hands to the networks.
+
+This is the only file both halves know. What is written to disk between retrieval and training is
+exactly what is defined here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """N anchor videos: memories rendered along the target cameras (paper section 3.3).
+
+    Slots are aligned by index, not by identity: slot k may show another memory in every chunk.
+
+    Args:
+        video: colours [N, T, 3, H, W] in [0, 1], black where nothing was seen.
+        visible: [N, T, H, W], True where a pixel was really seen.
+        target2source: [N, T, 4, 4], the target camera seen from the camera of the memory shown.
+    """
+
+    video: Float[Tensor, "N T 3 H W"]
+    visible: Bool[Tensor, "N T H W"]
+    target2source: Float[Tensor, "N T 4 4"]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def __getitem__(self, slots: slice | Sequence[int]) -> Anchors:
+        return Anchors(self.video[slots], self.visible[slots], self.target2source[slots])
+
+    def padded(self, slots: int) -> Anchors:
+        """These anchors filled up to `slots` with black, invisible ones at the identity pose."""
+        return stack_anchors([self, empty_anchors(slots - len(self), self.video.shape[1:])])
+
+
+@dataclass(frozen=True)
+class References:
+    """R frames as they were seen, with the cameras [R] that saw them."""
+
+    frames: Float[Tensor, "R 3 H W"]
+    cameras: Cameras
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Why one memory fills one anchor slot of one chunk.
+
+    Args:
+        slot: which anchor, 0..N-1.
+        memory: which memory of the bank, 0..M-1.
+        name: what its frame is called in its recording.
+        gain: newly covered pixels over all pixels of the chunk, in [0, 1].
+        coverage: covered pixels over all pixels after this pick, in [0, 1].
+        forced: True for the first frame's memory, which takes its slot whatever it covers.
+    """
+
+    slot: int
+    memory: int
+    name: str
+    gain: float
+    coverage: float
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What was retrieved for target frames [start, stop), out of how many, and why it ended."""
+
+    start: int
+    stop: int
+    pool: int
+    picks: tuple[Pick, ...]
+    stopped: str
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Everything a memory system knows about T target cameras.
+
+    Args:
+        anchors: N >= 0 rendered memories.
+        references: R >= 0 frames as they were seen.
+        target2first: [T, 4, 4], each target camera seen from the first one ("camera 0").
+        report: one entry per chunk of target frames.
+    """
+
+    anchors: Anchors
+    references: References
+    target2first: Float[Tensor, "T 4 4"]
+    report: tuple[ChunkReport, ...] = field(default=())
+
+    def in_unit(self, unit: float) -> Retrieved:
+        """The same with lengths measured in `unit`, so that a scene's scale does not matter.
+
+        The released code leaves translations as they come, and the paper is silent; we divide by
+        the median valid depth of the first frame.
+
+        Raises:
+            ValueError: a unit that is not positive and finite.
+        """
+        if not 0 < unit < float("inf"):
+            raise ValueError(f"a unit of length must be positive and finite, met {unit}")
+        return replace(
+            self,
+            anchors=replace(
+                self.anchors, target2source=scale_translation(self.anchors.target2source, 1 / unit)
+            ),
+            target2first=scale_translation(self.target2first, 1 / unit),
+        )
+
+
+@dataclass(frozen=True)
+class AnchorLatents:
+    """A batch of `Retrieved` as the controller takes it.
+
+    Args:
+        latents: VAE latents of the anchor videos, scaled [B, N, t, C, h, w].
+        visible_tokens: [B, N, t, h//2, w//2], True where a token shows seen pixels.
+        target2source: [B, N, T, 4, 4], translations in units of the scene.
+        target2first: [B, T, 4, 4], likewise.
+    """
+
+    latents: Float[Tensor, "B N t C h w"]
+    visible_tokens: Bool[Tensor, "B N t h2 w2"]
+    target2source: Float[Tensor, "B N T 4 4"]
+    target2first: Float[Tensor, "B T 4 4"]
+
+    def to(self, *args, **kwargs) -> AnchorLatents:
+        """The same on another device or in another float dtype (arguments of `Tensor.to`)."""
+        return AnchorLatents(
+            self.latents.to(*args, **kwargs),
+            self.visible_tokens.to(self.latents.to(*args, **kwargs).device),
+            self.target2source.to(*args, **kwargs),
+            self.target2first.to(*args, **kwargs),
+        )
+
+    def repeat(self, times: int) -> AnchorLatents:
+        """The batch `times` over (sample order 0..B-1, 0..B-1, ...), as guidance needs it."""
+        return AnchorLatents(
+            *(
+                torch.cat([value] * times)
+                for value in (
+                    self.latents,
+                    self.visible_tokens,
+                    self.target2source,
+                    self.target2first,
+                )
+            )
+        )
+
+
+def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
+    """`slots` anchors of video shape (T, 3, H, W) that show nothing.
+
+    Raises:
+        ValueError: a negative number of slots.
+    """
+    if slots < 0:
+        raise ValueError(f"cannot make {slots} anchors; there are more anchors than slots")
+    T, _, H, W = shape
+    return Anchors(
+        torch.zeros(slots, T, 3, H, W),
+        torch.zeros(slots, T, H, W, dtype=torch.bool),
+        torch.eye(4).expand(slots, T, 4, 4).clone(),
+    )
+
+
+def stack_anchors(parts: Sequence[Anchors]) -> Anchors:
+    """The anchors of `parts`, which show the same T frames, as more slots."""
+    return _cat_anchors(parts, dim=0)
+
+
+def join_anchors(parts: Sequence[Anchors]) -> Anchors:
+    """The anchors of `parts`, which fill the same slots, one after another in time."""
+    return _cat_anchors(parts, dim=1)
+
+
+def composite(anchors: Anchors) -> tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]]:
+    """One video of all anchors: each pixel from the first slot that sees it.
+
+    Returns:
+        Colours [T, 3, H, W] in [0, 1], black where no slot sees, and where any does [T, H, W].
+    """
+    video = torch.zeros_like(anchors.video[0])
+    seen = torch.zeros_like(anchors.visible[0])
+    for colours, visible in zip(anchors.video, anchors.visible, strict=True):
+        video = torch.where((visible & ~seen)[:, None], colours, video)
+        seen = seen | visible
+    return video, seen
+
+
+def scale_translation(pose: Float[Tensor, "*batch 4 4"], scale: float) -> Tensor:
+    """Rigid transforms [..., 4, 4] with their translations multiplied by `scale`."""
+    scaled = pose.clone()
+    scaled[..., :3, 3] *= scale
+    return scaled
+
+
+def _cat_anchors(parts: Sequence[Anchors], dim: int) -> Anchors:
+    return Anchors(
+        torch.cat([part.video for part in parts], dim),
+        torch.cat([part.visible for part in parts], dim),
+        torch.cat([part.target2source for part in parts], dim),
+    )

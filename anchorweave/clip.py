@@ -1,0 +1,97 @@
+"""Clip: the frames, depth and cameras of one stretch of video, kept together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import Cameras, join_cameras
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stretch of posed video.
+
+    Args:
+        frames: colours [T, 3, H, W] in [0, 1].
+        depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = not known.
+        cameras: one per frame, [T], of image size (H, W).
+        names: what each frame is called in its recording, T of them, for reports.
+        static: [T, H, W], False on moving things, which are kept out of memory; None = all static
+            (paper appendix F).
+
+    Raises:
+        ValueError: frames, depth, cameras, names or static differ in count or size.
+    """
+
+    frames: Float[Tensor, "T 3 H W"]
+    depth: Float[Tensor, "T H W"]
+    cameras: Cameras
+    names: tuple[str, ...]
+    static: Bool[Tensor, "T H W"] | None = None
+
+    def __post_init__(self):
+        T, _, H, W = self.frames.shape
+        counts = {
+            "depth": len(self.depth),
+            "cameras": len(self.cameras),
+            "names": len(self.names),
+            "static": T if self.static is None else len(self.static),
+        }
+        if wrong := {what: n for what, n in counts.items() if n != T}:
+            raise ValueError(f"a clip of {T} frames came with {wrong}; counts must agree")
+        sizes = {
+            "depth": tuple(self.depth.shape[1:]),
+            "cameras": tuple(self.cameras.size),
+            "static": (H, W) if self.static is None else tuple(self.static.shape[1:]),
+        }
+        if wrong := {what: size for what, size in sizes.items() if size != (H, W)}:
+            raise ValueError(
+                f"frames are {H}x{W} (height x width) but {wrong}; "
+                "resize images, depth and cameras together"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: slice | Sequence[int]) -> Clip:
+        """The frames picked by a slice or a list of positions, as a clip."""
+        picked = range(len(self))[index] if isinstance(index, slice) else index
+        return replace(
+            self,
+            frames=self.frames[index],
+            depth=self.depth[index],
+            cameras=self.cameras[index],
+            names=tuple(self.names[i] for i in picked),
+            static=None if self.static is None else self.static[index],
+        )
+
+
+def join_clips(parts: Sequence[Clip]) -> Clip:
+    """The clips of `parts` one after another in time.
+
+    Raises:
+        ValueError: parts of different image sizes.
+    """
+    static = None
+    if any(part.static is not None for part in parts):
+        static = torch.cat(
+            [
+                torch.ones_like(part.depth, dtype=torch.bool)
+                if part.static is None
+                else part.static
+                for part in parts
+            ]
+        )
+    cameras = join_cameras([part.cameras for part in parts])
+    return Clip(
+        frames=torch.cat([part.frames for part in parts]),
+        depth=torch.cat([part.depth for part in parts]),
+        cameras=cameras,
+        names=tuple(name for part in parts for name in part.names),
+        static=static,
+    )

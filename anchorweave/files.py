@@ -1,0 +1,29 @@
+"""No half-written file ever carries a final name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_aside(path: str | Path) -> Iterator[Path]:
+    """A hidden name beside `path` to write a file or folder to; renamed when the body succeeds.
+
+    The suffix is kept, for writers that choose the format by it. If the body fails (a full disk,
+    an interrupt), what it wrote is removed and `path` is as it was before.
+    """
+    path = Path(path)
+    aside = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+        raise
