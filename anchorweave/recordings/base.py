@@ -1,0 +1,99 @@
+"""What every recording offers, whatever its format on disk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from anchorweave.clip import Clip, join_clips
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.recordings.framing import reframed
+
+
+class Recording(ABC):
+    """A posed video, of which nothing is decoded before it is asked for.
+
+    Attributes:
+        path: where it lies (for a procedural room: the words that describe it).
+        names: what each of the T frames is called, for reports and messages.
+        cameras: undistorted pinhole cameras [T] at the images' own size.
+        has_depth: whether `depth` can be asked for.
+        has_frames: False for a trajectory without images.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    cameras: Cameras
+    has_depth: bool = False
+    has_frames: bool = True
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def frame(self, i: int) -> Float[Tensor, "3 H W"]:
+        """Colours of frame `i` [3, H, W] in [0, 1], free of lens distortion."""
+
+    def depth(self, i: int) -> Float[Tensor, "H W"]:
+        """Depth of frame `i` [H, W] along the optical axis, in the unit of the poses; 0 = invalid.
+
+        Raises:
+            ValueError: the recording holds no depth.
+        """
+        raise ValueError(f"{self.path}: holds no depth; estimate it (see anchorweave/perception)")
+
+    def clip(self, indices: Sequence[int], size: tuple[int, int] | None = None) -> Clip:
+        """The frames at `indices` with their depth (all 0 where there is none) and cameras.
+
+        Args:
+            indices: positions in [0, T), in any order.
+            size: (height, width) to bring them to: cut about the centre to this aspect, then
+                resized, images, depth and cameras together; None keeps the images' own size.
+
+        Raises:
+            IndexError: a position outside the recording.
+            ValueError: a trajectory without images, an unreadable file, or a frame whose depth is
+                invalid everywhere.
+        """
+        if not self.has_frames:
+            raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
+        if outside := [i for i in indices if not 0 <= i < len(self)]:
+            raise IndexError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
+        # Shown only on a terminal, and only if it takes more than two seconds.
+        what = f"reading {self.path.name}"
+        progress = tqdm(indices, desc=what, delay=2.0, leave=False, disable=None)
+        return join_clips([self._one(i, size) for i in progress])
+
+    def _one(self, i: int, size: tuple[int, int] | None) -> Clip:
+        frame = self.frame(i)
+        depth = self.depth(i) if self.has_depth else torch.zeros_like(frame[0])
+        one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],))
+        one = one if size is None else reframed(one, size)
+        if self.has_depth and not (one.depth > 0).any():
+            raise ValueError(
+                f"{self.path}: frame {self.names[i]} has no valid depth at all (in the window that "
+                "was asked for); leave this frame out, or use estimated depth"
+            )
+        return one
+
+
+def posed_cameras(
+    where: Path,
+    names: Sequence[str],
+    c2w: Float[Tensor, "T 4 4"],
+    K: Float[Tensor, "T 3 3"],
+    size: tuple[int, int],
+) -> Cameras:
+    """Cameras [T] in float32, after a check of every pose and K that names the frame it fails on.
+
+    Raises:
+        ValueError: a pose that is not finite and rigid, or a K that does not fit the image.
+    """
+    frames = [f"frame {name}" for name in names]
+    return Cameras(c2w.float(), K.float(), size).validated(str(where), frames)

@@ -1,0 +1,44 @@
+"""Images, depth and cameras brought to another size in one step, so that they cannot disagree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch.nn.functional import interpolate
+
+from anchorweave.clip import Clip
+
+
+def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
+    """`clip` cut to the aspect of `size` (height, width) about its centre, and resized to it.
+
+    Colours are averaged over the pixels they come from. Depth and `static` take the nearest
+    pixel: a mean over an edge would be a depth at which nothing stands.
+    """
+    top, left, window = _centre_window(clip.cameras.size, size)
+    rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+    frames = clip.frames[..., rows, columns]
+    if window != size:
+        frames = interpolate(frames, size, mode="bilinear", antialias=True).clamp(0, 1)
+    static = clip.static
+    if static is not None:
+        static = _nearest(static[:, rows, columns].float(), size).bool()
+    return replace(
+        clip,
+        frames=frames,
+        depth=_nearest(clip.depth[:, rows, columns], size),
+        cameras=clip.cameras.cropped(top, left, window).resized(size),
+        static=static,
+    )
+
+
+def _nearest(values, size):
+    # "nearest-exact" compares pixel centres; "nearest" is half a pixel off.
+    return interpolate(values[:, None], size, mode="nearest-exact")[:, 0]
+
+
+def _centre_window(native: tuple[int, int], size: tuple[int, int]):
+    """Top, left and size of the largest centred window of `native` with the aspect of `size`."""
+    (H, W), (h, w) = native, size
+    window = (H, round(H * w / h)) if W * h >= H * w else (round(W * h / w), W)
+    return (H - window[0]) // 2, (W - window[1]) // 2, window

@@ -1,0 +1,153 @@
+"""Recordings of furnished rooms that exist only as a seed: exact depth, any trajectory.
+
+Rays are cast by open3d; colours come from textures made of numbers (no image of anyone's is used).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange, reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import Cameras, intrinsics
+from anchorweave.geometry.projection import pixel_centres
+from anchorweave.recordings.base import Recording
+from anchorweave.recordings.rooms import furnished_room
+from anchorweave.recordings.shading import Hits, Shader
+from anchorweave.recordings.walks import free_walk
+
+PREFIX = "procedural"
+DEFAULT_SIZE = (128, 192)
+DEFAULT_FRAMES = 72
+# The focal length in image widths: a view of 67 degrees, as of a phone's wide camera.
+FOCAL = 0.75
+
+
+class ProceduralRoom(Recording):
+    """A walk through the room of one seed, rendered frame by frame when asked for.
+
+    Args:
+        seed: of the room (and of the walk, where none is given).
+        size: (height, width) of the images.
+        frames: how many, for the default walk.
+        cameras: a trajectory [T] to follow instead of the default walk; metres, z up, the room's
+            floor spans [0, extent] from the origin.
+    """
+
+    has_depth = True
+
+    def __init__(
+        self,
+        seed: int,
+        size: tuple[int, int] = DEFAULT_SIZE,
+        frames: int = DEFAULT_FRAMES,
+        cameras: Cameras | None = None,
+    ):
+        self.room = furnished_room(seed)
+        corners = np.concatenate(self.room.surfaces.corners).astype(np.float32)
+        # Takes a second and system libraries, which readers of files can do without.
+        import open3d
+
+        self._tensor = open3d.core.Tensor
+        self._scene = open3d.t.geometry.RaycastingScene()
+        indices = np.arange(3 * len(corners), dtype=np.uint32).reshape(-1, 3)
+        self._scene.add_triangles(self._tensor(corners.reshape(-1, 3)), self._tensor(indices))
+        self._shader = Shader(self.room, self._blocked)
+        if cameras is None:
+            cameras = self._walk(seed, size, frames)
+        self.path = Path(f"{PREFIX}:seed={seed}")
+        self.cameras = cameras.to(torch.float32).validated(str(self.path))
+        self.names = tuple(f"{i:06d}" for i in range(len(cameras)))
+
+    def frame(self, i: int) -> Float[Tensor, "3 H W"]:
+        """Colours of frame `i` [3, H, W] in [0, 1], averaged over four rays a pixel."""
+        camera = self.cameras[i]
+        height, width = camera.size
+        rays = self._rays(camera.resized((2 * height, 2 * width)))
+        corner = np.tile(np.arange(4).reshape(2, 2), (height, width)).ravel()
+        colours = self._shader.colours(rays, self._cast(rays), 1 / float(camera.K[0, 0]), corner)
+        mean = reduce(colours, "(H a W b) C -> C H W", "mean", H=height, W=width, a=2, b=2)
+        return torch.from_numpy(mean)
+
+    def depth(self, i: int) -> Float[Tensor, "H W"]:
+        """Exact depth of frame `i` [H, W] in metres at the pixel centres; 0 outside the room."""
+        # Rays are as long as one unit of depth, so the length along them is the depth.
+        depth = self._cast(self._rays(self.cameras[i])).depth
+        depth = np.where(np.isfinite(depth), depth, 0.0).astype(np.float32)
+        return rearrange(torch.from_numpy(depth), "(H W) -> H W", H=self.cameras.size[0])
+
+    def distances(self, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
+        """Distance from points [P, 3] to the nearest surface, in metres."""
+        return self._scene.compute_distance(self._tensor(points.astype(np.float32))).numpy()
+
+    def _walk(self, seed: int, size: tuple[int, int], frames: int) -> Cameras:
+        def views(points, directions):
+            return self._cast(np.concatenate([points, directions], axis=1)).depth
+
+        rng = np.random.default_rng([seed, 1])
+        c2w = free_walk(rng, self.room.extent, frames, self.distances, views)
+        height, width = size
+        focal = FOCAL * width
+        K = intrinsics(focal, focal, width / 2, height / 2)
+        return Cameras(c2w.float(), K.expand(frames, 3, 3), size)
+
+    def _rays(self, camera: Cameras) -> Float[np.ndarray, "P 6"]:
+        """Origins and directions [H * W, 6] of the pixels' rays, one unit of depth long."""
+        image = (pixel_centres(camera.size, camera.K) - camera.K[:2, 2]) / camera.K.diagonal()[:2]
+        local = torch.cat([image, torch.ones_like(image[..., :1])], dim=-1)
+        directions = rearrange(local @ camera.c2w[:3, :3].mT, "H W xyz -> (H W) xyz")
+        origins = camera.centres.expand_as(directions)
+        return torch.cat([origins, directions], dim=-1).numpy()
+
+    def _cast(self, rays: np.ndarray) -> Hits:
+        found = self._scene.cast_rays(self._tensor(np.ascontiguousarray(rays, dtype=np.float32)))
+        return Hits(
+            found["t_hit"].numpy(),
+            found["primitive_ids"].numpy().astype(np.int64),
+            found["primitive_uvs"].numpy(),
+        )
+
+    def _blocked(self, points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+        rays = np.concatenate([points, towards - points], axis=1).astype(np.float32)
+        return self._scene.test_occlusions(self._tensor(rays), tnear=2e-3, tfar=0.98).numpy()
+
+
+def procedural_recording(
+    seed: int,
+    size: tuple[int, int] = DEFAULT_SIZE,
+    frames: int = DEFAULT_FRAMES,
+    cameras: Cameras | None = None,
+) -> ProceduralRoom:
+    """The room of `seed`, walked through along `cameras` or along a walk of its own.
+
+    Raises:
+        ValueError: no frames, or sizes that are no sizes.
+    """
+    if frames < 1 or min(size) < 2:
+        raise ValueError(f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]}")
+    return ProceduralRoom(seed, size, frames, cameras)
+
+
+def open_procedural(words: str) -> ProceduralRoom:
+    """The recording that words such as "procedural:seed=3,frames=70,size=128x192" describe.
+
+    Raises:
+        ValueError: an unknown option, or a value that is no whole number (size: HxW).
+    """
+    options: dict = {"seed": 0}
+    for word in filter(None, words.partition(":")[2].split(",")):
+        key, _, value = word.partition("=")
+        numbers = value.split("x")
+        count = {"seed": 1, "frames": 1, "size": 2}.get(key)
+        if count != len(numbers) or not all(number.isdigit() for number in numbers):
+            raise ValueError(
+                f"{words}: cannot read {word!r}; options are seed=N, frames=N and size=HxW, "
+                f"as in {PREFIX}:seed=3,frames=70,size=128x192"
+            )
+        values = [int(number) for number in numbers]
+        options[key] = tuple(values) if count == 2 else values[0]
+    return procedural_recording(**options)

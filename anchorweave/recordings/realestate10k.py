@@ -1,0 +1,160 @@
+"""RealEstate10K camera files, with a video or a folder of frames beside them, or alone.
+
+A line is: time stamp in microseconds, fx fy cx cy as shares of the image's width and height, two
+zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may be the video's
+address.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import inverse_rigid
+from anchorweave.recordings.base import Recording, posed_cameras
+from anchorweave.recordings.image_files import ImageFiles
+from anchorweave.recordings.images import IMAGE_SUFFIXES, image_size
+from anchorweave.recordings.listing import Missing, usable
+from anchorweave.video import VIDEO_SUFFIXES, VideoFile
+
+NUMBERS_A_LINE = 19
+# The data set's videos are wide-screen; without an image only the aspect of this size matters.
+TRAJECTORY_SIZE = (360, 640)
+SECONDS_A_STEP = 1e-6
+
+
+class VideoFrames(Recording):
+    """The frames of a video file that are nearest to the cameras' time stamps.
+
+    Args:
+        path: the camera file.
+        names: T time stamps.
+        cameras: [T].
+        video: the opened video.
+        positions: which frame of the video belongs to each camera, T of them.
+    """
+
+    def __init__(self, path, names, cameras, video: VideoFile, positions: list[int]):
+        self.path, self.names, self.cameras = path, tuple(names), cameras
+        self.video, self.positions = video, positions
+
+    def frame(self, i: int) -> Float[Tensor, "3 H W"]:
+        """Colours of frame `i` [3, H, W] in [0, 1]."""
+        return self.video.frames([self.positions[i]])[0].float() / 255
+
+
+class Trajectory(Recording):
+    """Cameras alone, as a path to walk through another scene.
+
+    Args:
+        path: the camera file.
+        names: T names.
+        cameras: [T], at a nominal image size.
+    """
+
+    has_frames = False
+
+    def __init__(self, path, names, cameras):
+        self.path, self.names, self.cameras = path, tuple(names), cameras
+
+    def frame(self, i: int) -> Float[Tensor, "3 H W"]:
+        """Never returns: there are no images.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
+
+
+def is_camera_file(path: Path) -> bool:
+    """Whether the text file at `path` has a line of 19 numbers where one is due."""
+    lines = path.read_text(errors="replace").split("\n", 2)
+    return any(len(line.split()) == NUMBERS_A_LINE for line in lines[:2])
+
+
+def open_realestate10k(path: Path, missing: Missing = "error") -> Recording:
+    """The recording of a camera file X.txt.
+
+    Images come from X.mp4 beside it or from the folder X/ of <time stamp>.png or .jpg; with
+    neither it is a trajectory of nominal size 360x640 (height x width).
+
+    Raises:
+        FileNotFoundError: cameras without a frame of their time, unless `missing` is "skip".
+        ValueError: lines that are no cameras, lens distortion, wrong poses or intrinsics.
+    """
+    stamps, table = _parsed(path)
+    video = next((v for s in VIDEO_SUFFIXES if (v := path.with_suffix(s)).is_file()), None)
+    if video is not None:
+        return _with_video(path, stamps, table, VideoFile(video), missing)
+    if path.with_suffix("").is_dir():
+        return _with_folder(path, stamps, table, path.with_suffix(""), missing)
+    return Trajectory(path, stamps, _cameras(path, stamps, table, TRAJECTORY_SIZE))
+
+
+def _with_video(path, stamps, table, video: VideoFile, missing: Missing) -> VideoFrames:
+    times = video.times().numpy()
+    wanted = np.array([int(stamp) * SECONDS_A_STEP for stamp in stamps])
+    positions = np.abs(times[None] - wanted[:, None]).argmin(axis=1)
+    # Half a frame and a little more: stamps and containers round differently.
+    tolerance = 0.75 * (np.median(np.diff(times)) if len(times) > 1 else np.inf)
+    problems = [
+        f"no frame of {video.path.name} within {tolerance:.3f} s" if gap > tolerance else None
+        for gap in np.abs(times[positions] - wanted)
+    ]
+    kept = usable(path, stamps, problems, missing)
+    names = [stamps[i] for i in kept]
+    cameras = _cameras(path, names, table[kept], video.size)
+    return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in kept])
+
+
+def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFiles:
+    files = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
+    problems = [None if s in files else f"no image in {folder.name}/" for s in stamps]
+    kept = usable(path, stamps, problems, missing)
+    images = [files[stamps[i]] for i in kept]
+    names = [stamps[i] for i in kept]
+    cameras = _cameras(path, names, table[kept], image_size(images[0]))
+    return ImageFiles(path, names, cameras, images)
+
+
+def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
+    """Time stamps as written, and the other 18 numbers of each line, float64."""
+    stamps, rows = [], []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+        words = line.split()
+        if not words or (number == 1 and len(words) == 1):
+            continue
+        try:
+            row = [float(word) for word in words]
+        except ValueError:
+            row = []
+        if len(row) != NUMBERS_A_LINE or not words[0].isdigit():
+            raise ValueError(
+                f"{path}, line {number}: expected {NUMBERS_A_LINE} numbers (time stamp, fx fy cx "
+                f"cy, two zeros, 3x4 world-to-camera), met {len(words)} words: {line[:60]!r}"
+            )
+        if row[5] or row[6]:
+            raise ValueError(
+                f"{path}, line {number}: columns 6 and 7 are {row[5]:g} {row[6]:g}, which "
+                "RealEstate10K leaves 0; undistort the images and write zeros"
+            )
+        stamps.append(words[0])
+        rows.append(row[1:])
+    if not rows:
+        raise ValueError(f"{path}: holds no cameras")
+    return stamps, torch.tensor(rows, dtype=torch.float64)
+
+
+def _cameras(path: Path, names: list[str], table: Float[Tensor, "T 18"], size: tuple[int, int]):
+    height, width = size
+    K = torch.eye(3, dtype=torch.float64).repeat(len(table), 1, 1)
+    K[:, 0, 0], K[:, 0, 2] = table[:, 0] * width, table[:, 2] * width
+    K[:, 1, 1], K[:, 1, 2] = table[:, 1] * height, table[:, 3] * height
+    w2c = torch.eye(4, dtype=torch.float64).repeat(len(table), 1, 1)
+    w2c[:, :3] = rearrange(table[:, 6:], "T (row column) -> T row column", row=3)
+    return posed_cameras(path, names, inverse_rigid(w2c), K, size)

@@ -1,0 +1,240 @@
+"""Folders of colour, depth and pose files: the layouts of 7-Scenes, TUM RGB-D and ScanNet.
+
+All three store camera-to-world poses with OpenCV axes, so only units and pairing differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import intrinsics
+from anchorweave.recordings.base import posed_cameras
+from anchorweave.recordings.image_files import ImageFiles
+from anchorweave.recordings.images import IMAGE_SUFFIXES, image_size
+from anchorweave.recordings.listing import Missing, inside, natural, usable
+
+# 7-Scenes' own page gives these for its 640x480 images: fx, fy, cx, cy.
+SEVEN_SCENES_INTRINSICS = (585.0, 585.0, 320.0, 240.0)
+# TUM's page recommends 525, 525, 319.5, 239.5 with pixel centres at whole numbers; ours are at .5.
+TUM_INTRINSICS = (525.0, 525.0, 320.0, 240.0)
+TUM_DEPTH_UNIT = 1 / 5000
+# Colour runs at 30 Hz: a partner further away than this belongs to another frame.
+TUM_MAX_SECONDS = 0.02
+MILLIMETRE = 1e-3
+
+
+def is_seven_scenes(folder: Path) -> bool:
+    """Whether `folder` holds frame-NNNNNN.color.* files."""
+    return any(folder.glob("frame-*.color.*"))
+
+
+def is_tum(folder: Path) -> bool:
+    """Whether `folder` holds TUM's rgb.txt."""
+    return (folder / "rgb.txt").is_file()
+
+
+def is_scannet(folder: Path) -> bool:
+    """Whether `folder` holds color/ and pose/ as ScanNet's exporter writes them."""
+    return (folder / "color").is_dir() and (folder / "pose").is_dir()
+
+
+def open_seven_scenes(folder: Path, missing: Missing = "error") -> ImageFiles:
+    """frame-NNNNNN.{color.png|jpg, depth.png, pose.txt}, camera-intrinsics.txt; millimetres.
+
+    Without camera-intrinsics.txt, 640x480 images get the intrinsics that the data set's page gives.
+    """
+    return _one_file_a_frame(
+        folder,
+        {part: _by_stem(folder, f"frame-*.{part}.*") for part in ("color", "depth", "pose")},
+        _intrinsics_file(folder / "camera-intrinsics.txt"),
+        SEVEN_SCENES_INTRINSICS,
+        missing,
+    )
+
+
+def open_scannet(folder: Path, missing: Missing = "error") -> ImageFiles:
+    """color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_{color,depth}.txt; millimetres.
+
+    Frames whose pose is -inf (tracking was lost) count as incomplete.
+    """
+    K = _intrinsics_file(folder / "intrinsic" / "intrinsic_color.txt")
+    if K is None:
+        raise FileNotFoundError(f"{folder}: a ScanNet folder needs intrinsic/intrinsic_color.txt")
+    return _one_file_a_frame(
+        folder,
+        {part: _by_stem(folder / part, "*.*") for part in ("color", "depth", "pose")},
+        K,
+        None,
+        missing,
+        depth_K=_intrinsics_file(folder / "intrinsic" / "intrinsic_depth.txt"),
+    )
+
+
+def open_tum(folder: Path, missing: Missing = "error") -> ImageFiles:
+    """rgb.txt, depth.txt, groundtruth.txt (t x y z qx qy qz qw), paired by nearest time stamp.
+
+    Frames without depth or pose within 0.02 s count as incomplete. Intrinsics come from
+    camera-intrinsics.txt, or for 640x480 images from TUM's page.
+    """
+    images = _stamped(folder / "rgb.txt")
+    depths = _stamped(folder / "depth.txt") if (folder / "depth.txt").is_file() else {}
+    poses = _stamped(folder / "groundtruth.txt")
+    names = [row[0] for row in images.values()]
+    files = [inside(folder / "rgb.txt", name) for name in names]
+    rows = _partners(images, poses)
+    maps = [
+        None if row is None else inside(folder / "depth.txt", row[0])
+        for row in _partners(images, depths)
+    ]
+    problems = []
+    for file, row, depth in zip(files, rows, maps, strict=True):
+        if not file.is_file():
+            problems.append("the image does not exist")
+        elif row is None:
+            problems.append(f"no pose within {TUM_MAX_SECONDS} s")
+        elif depths and depth is None:
+            problems.append(f"no depth within {TUM_MAX_SECONDS} s")
+        elif depths and not depth.is_file():
+            problems.append(f"{depth.name} does not exist")
+        else:
+            problems.append(None)
+    kept = usable(folder / "rgb.txt", names, problems, missing)
+    return _assembled(
+        folder,
+        [names[i] for i in kept],
+        torch.stack([_pose_of_quaternion(folder, rows[i]) for i in kept]),
+        [files[i] for i in kept],
+        [maps[i] for i in kept] if depths else [],
+        _intrinsics_file(folder / "camera-intrinsics.txt"),
+        TUM_INTRINSICS,
+        depth_unit=TUM_DEPTH_UNIT,
+    )
+
+
+def _one_file_a_frame(folder, parts, K, default, missing, depth_K=None) -> ImageFiles:
+    if not parts["color"] or not parts["pose"]:
+        counts = {part: len(files) for part, files in parts.items()}
+        raise FileNotFoundError(f"{folder}: needs colour images and poses, met {counts} files")
+    if not parts["depth"]:
+        parts = {part: parts[part] for part in ("color", "pose")}
+    stems = sorted(set().union(*parts.values()), key=natural)
+    poses = {stem: _matrix(file, 4) for stem, file in parts["pose"].items()}
+    problems = []
+    for stem in stems:
+        lacking = [part for part in parts if stem not in parts[part]]
+        if lacking:
+            problems.append(f"no {' and no '.join(lacking)} file")
+        # ScanNet's way to write "tracking was lost"; NaN, in contrast, is refused further down.
+        elif torch.isinf(poses[stem]).any():
+            problems.append("its pose is infinite (tracking lost)")
+        else:
+            problems.append(None)
+    kept = [stems[i] for i in usable(folder, stems, problems, missing)]
+    return _assembled(
+        folder,
+        kept,
+        torch.stack([poses[stem] for stem in kept]),
+        [parts["color"][stem] for stem in kept],
+        [parts["depth"][stem] for stem in kept] if "depth" in parts else [],
+        K,
+        default,
+        depth_K=depth_K,
+    )
+
+
+def _assembled(
+    folder, names, c2w, images, depths, K, default, depth_unit=MILLIMETRE, depth_K=None
+) -> ImageFiles:
+    size = image_size(images[0])
+    if K is None and size != (480, 640):
+        raise FileNotFoundError(
+            f"{folder}: images are {size[0]}x{size[1]} (height x width), for which no intrinsics "
+            "are known; write the 3x3 matrix in pixels to camera-intrinsics.txt"
+        )
+    K = intrinsics(*default) if K is None else K
+    cameras = posed_cameras(folder, names, c2w, K.expand(len(names), 3, 3), size)
+    return ImageFiles(folder, names, cameras, images, depths, depth_unit, depth_K)
+
+
+def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
+    # Only images and text: an editor's backup or a checksum beside them is no frame.
+    suffixes = (*IMAGE_SUFFIXES, ".txt")
+    files = [file for file in folder.glob(pattern) if file.suffix.lower() in suffixes]
+    return {file.name.split(".")[0]: file for file in files}
+
+
+def _matrix(file: Path, side: int) -> Float[Tensor, "N N"]:
+    try:
+        rows = [[float(x) for x in line.split()] for line in file.read_text().splitlines()]
+        matrix = torch.tensor([row for row in rows if row], dtype=torch.float64)
+    except ValueError as error:
+        raise ValueError(f"{file}: is no table of numbers ({error})") from error
+    if matrix.shape != (side, side):
+        raise ValueError(
+            f"{file}: holds numbers of shape {tuple(matrix.shape)}, expected {side}x{side}"
+        )
+    return matrix
+
+
+def _intrinsics_file(file: Path) -> Float[Tensor, "3 3"] | None:
+    """K [3, 3] from a 3x3 file (7-Scenes) or a 4x4 one (ScanNet); None if there is no such file."""
+    if not file.is_file():
+        return None
+    side = 4 if file.parent.name == "intrinsic" else 3
+    return _matrix(file, side)[:3, :3].float()
+
+
+def _stamped(file: Path) -> dict[float, list[str]]:
+    """Rows of a TUM list by their time stamp in seconds, in time order."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file.parent}: a TUM folder needs {file.name}")
+    rows = {}
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if words := line.split("#")[0].split():
+            try:
+                rows[float(words[0])] = words[1:]
+            except ValueError as error:
+                raise ValueError(f"{file}, line {number}: {words[0]!r} is no time") from error
+            if len(words) < 2:
+                raise ValueError(f"{file}, line {number}: nothing follows the time {words[0]}")
+    if not rows:
+        raise ValueError(f"{file}: lists nothing")
+    return dict(sorted(rows.items()))
+
+
+def _partners(frames: dict[float, list[str]], others: dict[float, list[str]]):
+    """For each of `frames` the row of `others` nearest in time, or None if it is too far away."""
+    times = np.array(list(others))
+    partners: list[list[str] | None] = []
+    for time in frames:
+        i = int(np.searchsorted(times, time))
+        near = times[max(i - 1, 0) : i + 1]
+        best = min(near, key=lambda t: abs(t - time), default=None)
+        found = best is not None and abs(best - time) <= TUM_MAX_SECONDS
+        partners.append(others[float(best)] if found else None)
+    return partners
+
+
+def _pose_of_quaternion(folder: Path, words: Sequence[str]) -> Float[Tensor, "4 4"]:
+    try:
+        *centre, i, j, k, w = (float(word) for word in words)
+    except ValueError:
+        centre, (i, j, k, w) = [], (0.0, 0.0, 0.0, 0.0)
+    length = np.linalg.norm([i, j, k, w])
+    if len(centre) != 3 or not abs(length - 1) < 1e-2:
+        raise ValueError(
+            f"{folder / 'groundtruth.txt'}: {' '.join(words)!r} is no x y z and unit quaternion "
+            "qx qy qz qw"
+        )
+    i, j, k, w = np.array([i, j, k, w]) / length
+    cross = np.array([[0, -k, j], [k, 0, -i], [-j, i, 0]])
+    c2w = torch.eye(4, dtype=torch.float64)
+    c2w[:3, :3] = torch.from_numpy(np.eye(3) + 2 * w * cross + 2 * cross @ cross)
+    c2w[:3, 3] = torch.tensor(centre)
+    return c2w

@@ -1,0 +1,151 @@
+"""A furnished room made from a seed: walls, door, windows, pictures, a rug and furniture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import Generator
+
+from anchorweave.recordings import furniture, textures
+from anchorweave.recordings.surfaces import Surfaces
+
+# Each kind of surface: its pattern, and how many variants of it a room has.
+PATTERNS = {
+    "wood": (textures.wood, 5),
+    "fabric": (textures.fabric, 6),
+    "ceramic": (textures.ceramic, 4),
+    "foliage": (textures.foliage, 2),
+    "books": (textures.books, 6),
+    "painting": (textures.painting, 6),
+    "outdoors": (textures.outdoors, 2),
+    "rug": (textures.rug, 1),
+    "door": (textures.panels, 1),
+    "ceiling": (textures.plaster, 1),
+}
+WALLS = (textures.wallpaper, textures.bricks, textures.plaster, textures.wallpaper)
+FLOORS = (textures.planks, textures.tiles)
+CORNER = 0.1
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room as triangles.
+
+    Args:
+        surfaces: its triangles, metres, z up, floor at z = 0, one corner at the origin.
+        textures: [M, S, S, 3] in [0, 1].
+        glowing: [M], True for textures that are bright by themselves (windows).
+        extent: length along x, y and z.
+        lamp: where the light hangs.
+    """
+
+    surfaces: Surfaces
+    textures: np.ndarray
+    glowing: np.ndarray
+    extent: tuple[float, float, float]
+    lamp: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def furnished_room(seed: int) -> Room:
+    """The room of `seed`: the same for the same seed, on every machine."""
+    rng = np.random.default_rng(seed)
+    extent = (rng.uniform(4.6, 6.0), rng.uniform(4.2, 5.2), rng.uniform(2.5, 2.8))
+    images, materials = [], {}
+    for kind, (pattern, count) in PATTERNS.items():
+        materials[kind] = range(len(images), len(images) + count)
+        images += [pattern(rng) for _ in range(count)]
+    materials["wall"] = range(len(images), len(images) + 4)
+    images += [WALLS[i](rng) for i in rng.permutation(4)]
+    materials["floor"] = [len(images)]
+    images.append(FLOORS[rng.integers(len(FLOORS))](rng))
+    room = Surfaces()
+    _shell(room, extent, materials)
+    door_wall = int(rng.integers(4))
+    for wall in range(4):
+        _furnish_wall(rng, room, extent, materials, wall, has_door=wall == door_wall)
+    _furnish_centre(rng, room, extent, materials)
+    glowing = np.isin(np.arange(len(images)), list(materials["outdoors"]))
+    lamp = np.array([extent[0] * 0.5, extent[1] * 0.5, extent[2] - 0.35])
+    room.cylinder(lamp + [0, 0, 0.1], 0.22, 0.2, materials["fabric"][0], top_radius=0.1, repeat=0.4)
+    return Room(room, np.stack(images).astype(np.float32), glowing, extent, lamp)
+
+
+def _shell(room: Surfaces, extent, materials) -> None:
+    x, y, z = extent
+    corners = [(0, 0, z), (x, 0, z), (x, y, z), (0, y, z)]
+    for wall, corner in enumerate(corners):
+        # Seen from the inside, a wall runs to the left of its corner.
+        following = np.array(corners[(wall + 1) % 4])
+        room.sheet(
+            following, np.array(corner) - following, (0, 0, -z), materials["wall"][wall], 1.3
+        )
+        # A skirting board, a finger before the wall.
+        foot = following + 0.012 * _inward(wall) - [0, 0, z - 0.1]
+        room.sheet(foot, np.array(corner) - following, (0, 0, -0.1), materials["wood"][0], 0.9)
+    room.sheet((0, 0, 0), (x, 0, 0), (0, y, 0), materials["floor"][0], 1.6)
+    room.sheet((0, y, z), (x, 0, 0), (0, -y, 0), materials["ceiling"][0], 2.5)
+
+
+def _furnish_wall(
+    rng: Generator, room: Surfaces, extent, materials, wall: int, has_door: bool
+) -> None:
+    """Fill one wall from left to right with furniture, and the space above it with pictures.
+
+    Pieces are placed with their back to the wall and turned by the wall's quarter turns.
+    """
+    x, y, z = extent
+    length = (x, y)[wall % 2]
+    origin = np.array([(0, 0, 0), (x, 0, 0), (x, y, 0), (0, y, 0)][wall], dtype=float)
+    along = np.array([(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)][wall], dtype=float)
+    # The first stretch belongs to the furniture of the wall before.
+    cursor, window_done = 1.05, False
+    order = [furniture.ALONG_WALLS[i] for i in rng.permutation(len(furniture.ALONG_WALLS))]
+    if has_door:
+        cursor += 0.05
+        _hang(room, origin + along * (cursor + 0.45), wall, 0.9, 0.0, 2.05, materials["door"][0])
+        cursor += 1.05
+    for build in order:
+        piece = build(rng, materials)
+        if cursor + piece.width > length - CORNER:
+            continue
+        middle = origin + along * (cursor + piece.width / 2)
+        room.place(piece.surfaces, middle + 0.03 * _inward(wall), wall)
+        if piece.height < 1.25:
+            low = max(piece.height + 0.2, 1.15)
+            if not window_done and wall % 2 == 0:
+                w, window_done, texture = 1.2, True, furniture.pick(rng, materials, "outdoors")
+            else:
+                w, texture = (
+                    min(rng.uniform(0.45, 0.8), piece.width),
+                    furniture.pick(rng, materials, "painting"),
+                )
+            _hang(room, middle, wall, w, low, min(low + rng.uniform(0.7, 0.95), z - 0.2), texture)
+        cursor += piece.width + rng.uniform(0.08, 0.3)
+
+
+def _inward(wall: int) -> np.ndarray:
+    return np.array([(0, 1, 0), (-1, 0, 0), (0, -1, 0), (1, 0, 0)][wall], dtype=float)
+
+
+def _hang(
+    room: Surfaces, middle, wall: int, width: float, low: float, high: float, texture: int
+) -> None:
+    board = Surfaces()
+    # 3 cm thick, the picture on its front, plain wood around.
+    board.box((-width / 2, 0, low), (width / 2, 0.03, high), 0, front=texture)
+    room.place(board, middle, wall)
+
+
+def _furnish_centre(rng: Generator, room: Surfaces, extent, materials) -> None:
+    x, y, _ = extent
+    middle = np.array([x / 2 + rng.uniform(-0.3, 0.3), y / 2 + rng.uniform(-0.2, 0.2), 0])
+    room.sheet(middle + [-1.2, -0.85, 0.008], (2.4, 0, 0), (0, 1.7, 0), materials["rug"][0], None)
+    desk = furniture.table(rng, materials)
+    room.place(desk.surfaces, middle - [0, desk.depth / 2, 0])
+    seat = furniture.chair(rng, materials)
+    for side in (-1, 1):
+        at = middle + [side * rng.uniform(0.0, 0.25), side * (desk.depth / 2 + 0.42), 0]
+        room.place(seat.surfaces, at, 2 if side > 0 else 0)

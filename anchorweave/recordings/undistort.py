@@ -1,0 +1,103 @@
+"""Lens distortion, undone by resampling into a pinhole image of the same focal lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.projection import pixel_centres
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The radial-tangential lens model of OpenCV; all zeros = a perfect pinhole.
+
+    Args:
+        k1: radial coefficients of r^2 (k1), r^4 (k2), r^6 (k3) and r^8 (k4, nerfstudio's).
+        k2: see k1.
+        k3: see k1.
+        k4: see k1.
+        p1: tangential coefficients.
+        p2: see p1.
+    """
+
+    k1: float = 0.0
+    k2: float = 0.0
+    k3: float = 0.0
+    k4: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+
+    def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Where a ray (x/z, y/z) seems to come from behind this lens.
+
+        Source: OpenCV, camera calibration and 3D reconstruction, "detailed description".
+        """
+        x, y = rays.unbind(-1)
+        r2 = x * x + y * y
+        radial = 1 + r2 * (self.k1 + r2 * (self.k2 + r2 * (self.k3 + r2 * self.k4)))
+        return torch.stack(
+            [
+                x * radial + 2 * self.p1 * x * y + self.p2 * (r2 + 2 * x * x),
+                y * radial + self.p1 * (r2 + 2 * y * y) + 2 * self.p2 * x * y,
+            ],
+            dim=-1,
+        )
+
+
+def positions(lens: Lens, camera: Cameras) -> Float[Tensor, "H W 2"]:
+    """For every pinhole pixel, where the distorted image shows it (x, y in pixels)."""
+    focal = camera.K.diagonal()[:2]
+    principal = camera.K[:2, 2]
+    rays = (pixel_centres(camera.size, camera.K) - principal) / focal
+    return lens.distort(rays) * focal + principal
+
+
+def undistorted(
+    image: Float[Tensor, "C H W"], lens: Lens, camera: Cameras, mode: str = "bilinear"
+) -> Float[Tensor, "C H W"]:
+    """`image` as a pinhole with the K of `camera` would have taken it; 0 where it saw nothing.
+
+    Args:
+        image: what the lens showed [C, H, W].
+        lens: its coefficients.
+        camera: one camera of that image's size.
+        mode: "bilinear" for colours, "nearest" for depth.
+    """
+    H, W = camera.size
+    grid = positions(lens, camera) * 2 / camera.K.new_tensor([W, H]) - 1
+    # The border pixel's outer half lies outside the centres: "border" keeps it from fading.
+    sampled = grid_sample(image[None], grid[None], mode, "border", align_corners=False)[0]
+    return sampled * (grid.abs() <= 1).all(-1)
+
+
+def seen_window(lenses: Iterable[tuple[Lens, Cameras]]) -> tuple[int, int, tuple[int, int]]:
+    """Top, left and size of a window in which every lens of one image size saw every pixel.
+
+    A pincushion lens leaves black strips at the borders of the undistorted image; black is no
+    colour that was seen, so readers cut them off.
+    """
+    seen: Bool[Tensor, "H W"] | None = None
+    for lens, camera in lenses:
+        limits = camera.K.new_tensor([camera.size[1], camera.size[0]])
+        at = positions(lens, camera)
+        inside = ((at >= 0) & (at <= limits)).all(-1)
+        seen = inside if seen is None else seen & inside
+    top, left, bottom, right = 0, 0, *seen.shape
+    while not seen[top:bottom, left:right].all():
+        window = ~seen[top:bottom, left:right]
+        # The side with the largest unseen share loses its outermost line.
+        shares = [
+            line.float().mean().item()
+            for line in (window[0], window[:, 0], window[-1], window[:, -1])
+        ]
+        worst = shares.index(max(shares))
+        top, left = top + (worst == 0), left + (worst == 1)
+        bottom, right = bottom - (worst == 2), right - (worst == 3)
+    return top, left, (bottom - top, right - left)

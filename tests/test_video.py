@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from anchorweave import video
+from anchorweave.video import VideoFile, read_video, write_video
+
+
+def moving_square(T=6, H=34, W=50):
+    y, x = torch.meshgrid(torch.linspace(0, 1, H), torch.linspace(0, 1, W), indexing="ij")
+    return torch.stack([torch.stack([x, y, 0 * x + t / T]) for t in range(T)])
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, moving_square(), fps=8)
+    return path
+
+
+def test_round_trip_keeps_size_count_time_and_colour(written):
+    frames = moving_square()
+    read = read_video(written)
+    assert read.dtype == torch.uint8 and read.shape == frames.shape
+    assert (read / 255 - frames).abs().mean() < 0.01
+    torch.testing.assert_close(VideoFile(written).times(), torch.arange(6).double() / 8)
+
+
+def test_uint8_and_float_write_the_same(tmp_path, written):
+    write_video(tmp_path / "b.mp4", (moving_square() * 255).round().byte(), fps=8)
+    assert torch.equal(read_video(tmp_path / "b.mp4"), read_video(written))
+
+
+def test_chosen_frames_come_in_the_asked_order(written):
+    every = read_video(written)
+    assert torch.equal(read_video(written, [4, 0, 2]), every[[4, 0, 2]])
+    with pytest.raises(IndexError, match="0..5.*6"):
+        read_video(written, [6])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 33, 50), (2, 3, 34, 51), (0, 3, 34, 50)])
+def test_sizes_that_h264_cannot_hold_are_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="even sizes"):
+        write_video(tmp_path / "a.mp4", torch.zeros(shape))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_cut_off_video_is_named(written, share):
+    content = written.read_bytes()
+    written.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"a\.mp4.*cannot be read"):
+        read_video(written)
+
+
+def test_a_missing_video_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="b.mp4"):
+        read_video(tmp_path / "b.mp4")
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    class Full:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def append_data(self, image):
+            raise OSError("No space left on device")
+
+    def half(path, **_):
+        path.write_bytes(b"half")
+        return Full()
+
+    monkeypatch.setattr(video.imageio, "get_writer", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_video(tmp_path / "a.mp4", moving_square())
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_ffmpeg_lost_are_noticed(tmp_path, monkeypatch):
+    class Lossy:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def append_data(self, image):
+            pass
+
+    monkeypatch.setattr(video.imageio, "get_writer", lambda *_, **__: Lossy())
+    with pytest.raises(OSError, match="0 of 6 frames"):
+        write_video(tmp_path / "a.mp4", moving_square())
+    assert not list(tmp_path.iterdir())
