@@ -1,0 +1,49 @@
+"""One memory along the target cameras: an anchor video (paper section 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.point_cloud import PointCloud
+from anchorweave.rendering import point_splat, point_splat_numba
+from anchorweave.rendering.point_splat import Splat
+
+RENDERERS = {"numba": point_splat_numba.splat_points, "torch": point_splat.splat_points}
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How points become pixels.
+
+    Args:
+        splat_radius: a point paints a square of 2 * splat_radius + 1 pixels a side; 0 is one
+            pixel a point (not given in the paper).
+        renderer: auto takes numba on the CPU and torch elsewhere; they show the same pixels.
+
+    Raises:
+        ValueError: a negative radius or an unknown renderer.
+    """
+
+    splat_radius: int = 0
+    renderer: Literal["auto", "numba", "torch"] = "auto"
+
+    def __post_init__(self):
+        if self.splat_radius < 0:
+            raise ValueError(f"splat_radius must be 0 pixels or more, met {self.splat_radius}")
+        if self.renderer not in ("auto", *RENDERERS):
+            raise ValueError(f"renderer {self.renderer!r} is none of auto, {', '.join(RENDERERS)}")
+
+
+def render_anchor(cloud: PointCloud, cameras: Cameras, config: RenderConfig) -> Splat:
+    """What T target cameras see of one memory, at their own resolution.
+
+    Holes, where no point of the memory lands, are black and not visible; nothing is filled in.
+
+    Source: paper section 3.3; the hole rule is not given there.
+    """
+    renderer = config.renderer
+    if renderer == "auto":
+        renderer = "numba" if cloud.points.device.type == "cpu" else "torch"
+    return RENDERERS[renderer](cloud.points, cloud.colours, cameras, config.splat_radius)

@@ -1,0 +1,196 @@
+"""Selection in a hall whose far wall is at depth 4: coverage has a closed form there."""
+
+import pytest
+import torch
+
+from anchorweave.anchors import Pick
+from anchorweave.geometry.cameras import Cameras, intrinsics
+from anchorweave.retrieval import CHOICES, CoarseViews, RetrievalConfig, chunks, select
+
+WALL, COARSE, FINE = 4.0, (6, 10), (48, 80)
+
+
+def cameras(shifts, size, focal):
+    """Cameras side by side before the wall; one coarse pixel is 0.4 on the wall."""
+    c2w = torch.eye(4).repeat(len(shifts), 1, 1)
+    c2w[:, 0, 3] = 0.4 * torch.tensor(shifts)
+    K = intrinsics(focal, focal, size[1] / 2, size[0] / 2).expand(len(shifts), 3, 3)
+    return Cameras(c2w, K, size)
+
+
+def target(frames, shift=0.0):
+    return cameras([shift] * frames, FINE, 80.0)
+
+
+def memories(shifts):
+    """Memories that stand `shifts` coarse pixels to the right of the target."""
+    depth = torch.full((len(shifts), *COARSE), WALL)
+    names = tuple(f"frame {i}" for i in range(len(shifts)))
+    return CoarseViews(depth, cameras([float(s) for s in shifts], COARSE, 10.0), names)
+
+
+def config(**changed):
+    return RetrievalConfig(**{"forced": "none", **changed})
+
+
+def memory_indices(report):
+    return [pick.memory for pick in report.picks]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        (0, []),
+        (1, [(0, 1)]),
+        (9, [(0, 9)]),
+        (10, [(0, 9), (9, 10)]),
+        (25, [(0, 9), (9, 17), (17, 25)]),
+        (49, [(0, 9), (9, 17), (17, 25), (25, 33), (33, 41), (41, 49)]),
+        (20, [(0, 9), (9, 17), (17, 20)]),
+    ],
+)
+def test_frame_0_belongs_to_the_first_chunk(frames, expected):
+    assert chunks(frames, 8) == expected
+
+
+def test_one_report_per_chunk():
+    reports = select(target(25), memories([0]), config(), None)
+    assert [(r.start, r.stop, r.pool) for r in reports] == [(0, 9, 1), (9, 17, 1), (17, 25, 1)]
+
+
+def test_gain_and_coverage_are_shares_of_the_chunk():
+    """A memory k pixels aside covers 10 - k of 10 columns."""
+    (report,) = select(target(9), memories([4, -3]), config(), None)
+    assert report.picks == (
+        Pick(0, 1, "frame 1", 0.7, 0.7, False),
+        Pick(1, 0, "frame 0", 0.3, 1.0, False),
+    )
+    assert report.stopped == "full coverage"
+
+
+def test_the_first_frame_takes_slot_0_and_counts_first():
+    views = memories([-5, 0, 5])
+    (report,) = select(target(9), views, config(forced="first"), 0)
+    assert report.picks[0] == Pick(0, 0, "frame 0", 0.5, 0.5, True)
+    assert [p.forced for p in report.picks[1:]] == [False]
+    assert memory_indices(report) == [0, 2]  # 1 and 2 add as much: the newer one
+    assert report.pool == 2
+    for reports in (
+        select(target(9), views, config(forced="none"), 0),
+        select(target(9), views, config(forced="first"), None),
+    ):
+        assert memory_indices(reports[0]) == [1] and reports[0].pool == 3
+
+
+def test_the_forced_memory_is_kept_where_it_covers_nothing():
+    (report,) = select(target(9), memories([100, 0]), config(forced="first"), 0)
+    assert report.picks == (
+        Pick(0, 0, "frame 0", 0.0, 0.0, True),
+        Pick(1, 1, "frame 1", 1.0, 1.0, False),
+    )
+
+
+def test_of_equal_memories_the_newer_one():
+    (report,) = select(target(9), memories([2, 2, 2]), config(anchors=1), None)
+    assert memory_indices(report) == [2]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "changed", "stopped", "picked"),
+    [
+        ([0, 3], {}, "full coverage", [0]),
+        ([2, 2], {}, "no gain above 0.1%", [1]),
+        ([6, 5, 4], {"anchors": 2, "min_gain": 0.05}, "no gain above 5%", [2]),
+        ([-6, 6, 4], {"anchors": 1}, "K reached", [2]),
+        ([4], {}, "pool empty", [0]),
+    ],
+)
+def test_every_reason_to_stop(shifts, changed, stopped, picked):
+    (report,) = select(target(9), memories(shifts), config(**changed), None)
+    assert (report.stopped, memory_indices(report)) == (stopped, picked)
+
+
+def test_a_chunk_that_no_memory_overlaps_is_reported():
+    views, far_away = memories([0, 1]), target(9, shift=400.0)
+    (report,) = select(far_away, views, config(), None)
+    assert (report.pool, report.picks, report.stopped) == (0, (), "pool empty")
+    (report,) = select(far_away, views, config(forced="first"), 1)
+    assert (report.pool, memory_indices(report), report.stopped) == (0, [1], "pool empty")
+    assert report.picks[0].forced and report.picks[0].coverage == 0
+
+
+@pytest.mark.parametrize("choose", list(CHOICES))
+def test_no_memories_at_all(choose):
+    reports = select(target(17), memories([]), config(choose=choose, forced="first"), None)
+    assert [(r.pool, r.picks, r.stopped) for r in reports] == [(0, (), "pool empty")] * 2
+
+
+def test_memories_without_depth_are_not_in_the_pool():
+    views = memories([0, 0])
+    views.depth[1] = 0.0
+    (report,) = select(target(9), views, config(), None)
+    assert report.pool == 1 and memory_indices(report) == [0]
+
+
+def test_the_overlap_threshold_decides_who_is_in_the_pool():
+    views = memories([0, 4, 8, 12])
+    pools = [
+        select(target(9), views, config(min_overlap=share), None)[0].pool
+        for share in (0.0, 0.05, 0.5, 1.0)
+    ]
+    assert pools == [4, 3, 2, 1]
+
+
+def test_overlap_takes_the_most_overlapping_ones_whatever_they_add():
+    views = memories([5, 1, 1, 0, -5])
+    (report,) = select(target(9), views, config(choose="overlap", anchors=3), None)
+    assert memory_indices(report) == [3, 2, 1] and report.stopped == "K reached"
+    assert [pick.gain for pick in report.picks] == [1.0, 0.0, 0.0]
+    (report,) = select(target(9), views, config(choose="overlap", anchors=9), None)
+    assert len(report.picks) == 5 and report.stopped == "pool empty"
+
+
+def test_random_is_a_function_of_seed_and_chunk():
+    views = memories([0] * 30 + [500])
+    first, again, other = (
+        select(target(25), views, config(choose="random", seed=seed), None) for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert [memory_indices(r) for r in first] != [memory_indices(r) for r in other]
+    assert len({tuple(memory_indices(r)) for r in first}) == 3  # chunks differ
+    for report in first:
+        assert len(set(memory_indices(report))) == 4 and report.stopped == "K reached"
+        assert 30 not in memory_indices(report)
+
+
+def test_random_keeps_the_forced_slot():
+    (report,) = select(target(9), memories([0] * 5), config(choose="random", forced="first"), 2)
+    assert memory_indices(report)[0] == 2 and len(set(memory_indices(report))) == 4
+
+
+def test_the_world_frame_does_not_matter():
+    """Everything moved together by one rigid transform: the same memories are picked."""
+    views, goal = memories([-5, 3, 7, 1, -8]), target(9, shift=2.3)
+    before = select(goal, views, config(), None)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    move = torch.eye(4)
+    move[:3, :3], move[:3, 3] = turn * torch.det(turn), torch.tensor([30.0, -20.0, 10.0])
+    for item in (views.cameras, goal):
+        item.c2w.copy_(move @ item.c2w)
+    after = select(goal, views, config(), None)
+    assert memory_indices(before[0]) == memory_indices(after[0])
+
+
+def test_bad_input_is_refused():
+    for first in (2, -1):
+        with pytest.raises(ValueError, match=f"memory is said to be {first} of 2"):
+            select(target(9), memories([0, 1]), config(), first)
+    bad = {"anchors": 0, "chunk": 0, "downscale": 0, "min_overlap": 1.5, "min_gain": -0.1}
+    for name, value in {**bad, "seed": -1}.items():
+        with pytest.raises(ValueError, match=f"{name}.* met {value}"):
+            config(**{name: value})
+    for name in ("forced", "choose"):
+        options = config()
+        object.__setattr__(options, name, "best")  # past the type checks that only tests have
+        with pytest.raises(ValueError, match=f"{name} is .*met 'best'"):
+            options.__post_init__()
