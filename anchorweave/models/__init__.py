@@ -1,0 +1,1 @@
+"""The networks: the only folder that knows diffusers' and transformers' model classes."""

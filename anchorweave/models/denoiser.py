@@ -1,0 +1,151 @@
+"""Denoiser: controller and backbone as one, the same for training and for sampling."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from diffusers import CogVideoXTransformer3DModel
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from anchorweave.anchors import AnchorLatents
+from anchorweave.models.backbone import backbone_sizes, insertions
+from anchorweave.models.controller import WeavingController
+
+
+class Denoiser(nn.Module):
+    """A CogVideoX backbone that is woven with anchors by a controller.
+
+    Args:
+        backbone: diffusers' transformer, image-to-video: it sees noisy and image latents joined on
+            channels.
+        controller: made for this backbone (`WeavingController.from_backbone`).
+
+    Raises:
+        ValueError: a controller that does not fit the backbone.
+    """
+
+    def __init__(self, backbone: CogVideoXTransformer3DModel, controller: WeavingController):
+        super().__init__()
+        for what, has in backbone_sizes(backbone).items():
+            if (wants := controller.config[what]) != has:
+                raise ValueError(
+                    f"the controller was made for a backbone with {what} {wants}, this one has "
+                    f"{has}; make it with WeavingController.from_backbone"
+                )
+        if controller.config.num_layers > backbone.config.num_layers:
+            raise ValueError(
+                f"the controller weaves {controller.config.num_layers} layers, the backbone has "
+                f"only {backbone.config.num_layers}"
+            )
+        self.backbone = backbone
+        self.controller = controller
+
+    @contextmanager
+    def weaving(
+        self,
+        anchors: AnchorLatents,
+        control_weight: float = 1.0,
+        camera_weight: float = 1.0,
+        active: Callable[[Tensor], bool] | None = None,
+    ) -> Iterator[None]:
+        """Inside, every call of the backbone is woven with `anchors`, whoever makes it.
+
+        Args:
+            anchors: a batch of them; where a call's batch is a multiple of it (guidance doubles
+                it), they are repeated.
+            control_weight: of the control features, added behind the blocks.
+            camera_weight: of the camera features, added ahead of the blocks.
+            active: of a call's timestep; where it is False the backbone runs alone.
+
+        Raises:
+            ValueError: from the call, where its batch is no multiple of the anchors'.
+        """
+        if not control_weight and not camera_weight:
+            yield
+            return
+        # Cameras do not change from step to step; the controller's answer does.
+        camera = self.controller.camera_features(anchors.target2first) if camera_weight else []
+        camera = [camera_weight * feature for feature in camera]
+        signature = inspect.signature(self.backbone.forward)
+        call = ExitStack()
+
+        def weave(backbone: nn.Module, args: tuple, kwargs: dict) -> None:
+            given = signature.bind(*args, **kwargs).arguments
+            hidden, timestep = given["hidden_states"], given["timestep"]
+            if active is not None and not active(timestep):
+                return
+            times = self._times(hidden, anchors)
+            control = []
+            if control_weight:
+                control = self.controller(
+                    hidden[:, :, : self.controller.config.latent_channels],
+                    given["encoder_hidden_states"],
+                    timestep,
+                    anchors.repeat(times),
+                    given.get("image_rotary_emb"),
+                )
+            call.enter_context(
+                insertions(
+                    backbone,
+                    before=[feature.repeat(times, 1, 1) for feature in camera],
+                    after=[control_weight * feature for feature in control],
+                )
+            )
+
+        hooks = [
+            self.backbone.register_forward_pre_hook(weave, with_kwargs=True),
+            # Also where the backbone fails, so that it is never left woven.
+            self.backbone.register_forward_hook(lambda *_: call.close(), always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            call.close()
+            for hook in hooks:
+                hook.remove()
+
+    def forward(
+        self,
+        noisy_latents: Float[Tensor, "B t C h w"],
+        image_latents: Float[Tensor, "B t C h w"],
+        prompt_features: Float[Tensor, "B S text_dim"],
+        timestep: Shaped[Tensor, " B"],
+        anchors: AnchorLatents,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+        control_weight: float = 1.0,
+        camera_weight: float = 1.0,
+    ) -> Float[Tensor, "B t C h w"]:
+        """The backbone's prediction (v for CogVideoX) [B, t, C, h, w].
+
+        Args:
+            noisy_latents: the video being denoised.
+            image_latents: its first frame's latent, zeros behind.
+            prompt_features: text features [B, S, text_dim].
+            timestep: [B], in the scheduler's training steps.
+            anchors: one set a sample.
+            image_rotary_emb: the backbone's rotary table (`rotary.rotary_table`).
+            control_weight: see `weaving`.
+            camera_weight: see `weaving`.
+        """
+        with self.weaving(anchors, control_weight, camera_weight):
+            return self.backbone(
+                hidden_states=torch.cat([noisy_latents, image_latents], dim=2),
+                encoder_hidden_states=prompt_features,
+                timestep=timestep,
+                image_rotary_emb=image_rotary_emb,
+                return_dict=False,
+            )[0]
+
+    @staticmethod
+    def _times(hidden: Tensor, anchors: AnchorLatents) -> int:
+        calls, given = len(hidden), len(anchors.latents)
+        if given == 0 or calls % given:
+            raise ValueError(
+                f"a backbone call of batch {calls} cannot be woven with the anchors of {given} "
+                "samples; give one set of anchors a sample"
+            )
+        return calls // given

@@ -1,0 +1,191 @@
+"""Between video in [0, 1] and the VAE's scaled latents; [-1, 1] exists in this file only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.anchors import AnchorLatents, Anchors, Retrieved
+from anchorweave.models.pixels import checked_pixels
+from anchorweave.models.visible_tokens import visible_tokens
+
+
+def latent_shape(
+    vae: AutoencoderKLCogVideoX, frames: int, size: tuple[int, int], patch_size: int
+) -> tuple[int, int, int]:
+    """Latent (t, h, w) of a video of `frames` T and `size` (height, width) in pixels.
+
+    Args:
+        vae: its configuration gives the compression in time (4) and space (8).
+        frames: T = 4k + 1, because the first frame is compressed alone.
+        size: both divisible by the spatial compression times `patch_size` (16).
+        patch_size: of the backbone, in latent pixels.
+
+    Raises:
+        ValueError: frames or size that do not fit, with the nearest values that do.
+    """
+    in_time, in_space = vae.config.temporal_compression_ratio, _spatial_compression(vae)
+    if frames < 1 or (frames - 1) % in_time:
+        below = max(frames - 1, 0) // in_time * in_time + 1
+        raise ValueError(
+            f"{frames} frames do not fit the VAE, which takes 1 + {in_time}k of them; "
+            f"the nearest lengths are {below} and {below + in_time}"
+        )
+    step = in_space * patch_size
+    if any(side < step or side % step for side in size):
+        nearest = tuple(max(step, round(side / step) * step) for side in size)
+        raise ValueError(
+            f"a size of {size[0]}x{size[1]} (height x width) does not fit the networks: both sides "
+            f"must be divisible by {step}; the nearest such size is {nearest[0]}x{nearest[1]}"
+        )
+    return (frames - 1) // in_time + 1, size[0] // in_space, size[1] // in_space
+
+
+def encode_video(
+    vae: AutoencoderKLCogVideoX,
+    video: Float[Tensor, "B T 3 H W"],
+    device: torch.device | None = None,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "B t C h w"]:
+    """Scaled latents [B, t, C, h, w] of videos, in the VAE's dtype.
+
+    Args:
+        vae: a CogVideoX autoencoder; its slicing and tiling switches are honoured.
+        video: colours [B, T, 3, H, W] in [0, 1].
+        device: where the VAE computes; None = where its weights lie (offloaded ones lie elsewhere).
+        generator: draws from the posterior; None takes its mode.
+
+    Raises:
+        ValueError: T is not 4k + 1, a side is not divisible by 8, or values outside [0, 1].
+    """
+    return _encode(vae, video, device, generator) * vae.config.scaling_factor
+
+
+def encode_first_frame(
+    vae: AutoencoderKLCogVideoX,
+    image: Float[Tensor, "B 3 H W"],
+    frames: int,
+    device: torch.device | None = None,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "B t C h w"]:
+    """The image condition of an image-to-video backbone: one latent frame, then zeros.
+
+    Args:
+        vae: a CogVideoX autoencoder. With `invert_scale_latents` the backbone was trained on image
+            latents divided by the scaling factor, where video latents are multiplied.
+        image: first frames [B, 3, H, W] in [0, 1].
+        frames: T of the video to generate.
+        device: as in `encode_video`.
+        generator: as in `encode_video`; diffusers draws here.
+
+    Returns:
+        [B, t, C, h, w], to be joined to the noisy latents on channels.
+    """
+    t, _, _ = latent_shape(vae, frames, tuple(image.shape[-2:]), patch_size=1)
+    scale = vae.config.scaling_factor
+    first = _encode(vae, image[:, None], device, generator)
+    first = first / scale if vae.config.invert_scale_latents else first * scale
+    return torch.cat([first, first.new_zeros(first[:, :1].shape).repeat(1, t - 1, 1, 1, 1)], dim=1)
+
+
+def decode_video(
+    vae: AutoencoderKLCogVideoX,
+    latents: Float[Tensor, "B t C h w"],
+    device: torch.device | None = None,
+) -> Float[Tensor, "B T 3 H W"]:
+    """Videos [B, T, 3, H, W] in [0, 1] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
+    frames = (latents.shape[1] - 1) * vae.config.temporal_compression_ratio + 1
+    latents = with_odd_frames(latents.to(device or vae.device, vae.dtype))
+    signed = vae.decode(rearrange(latents / vae.config.scaling_factor, "b t c h w -> b c t h w"))
+    return (rearrange(signed.sample, "b c t h w -> b t c h w")[:, :frames] / 2 + 0.5).clamp(0, 1)
+
+
+def with_odd_frames(latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t_odd C h w"]:
+    """The latents with their last frame repeated where t is even.
+
+    The decoder gives the first latent frame one video frame only when it is handed an odd number;
+    an even number comes out as 4t frames. Callers drop the frames of the repeated one.
+    """
+    return latents if latents.shape[1] % 2 else torch.cat([latents, latents[:, -1:]], dim=1)
+
+
+def encode_retrieved(
+    vae: AutoencoderKLCogVideoX,
+    retrieved: Sequence[Retrieved],
+    patch_size: int,
+    first_frame: str = "seen",
+    device: torch.device | None = None,
+) -> AnchorLatents:
+    """What was retrieved for a batch of B videos, as the controller takes it.
+
+    Slots are padded to the sample that has most (and attended like any other, unless the controller
+    leaves invisible tokens out); all anchors go through one call of the VAE.
+
+    Args:
+        vae: a CogVideoX autoencoder.
+        retrieved: B of them, same T and size, lengths in units of the scene (`Retrieved.in_unit`).
+        patch_size: of the backbone, in latent pixels.
+        first_frame: which of its tokens count as seen, see `visible_tokens`.
+        device: as in `encode_video`.
+
+    Raises:
+        ValueError: none given, videos of different T or size, or a shape that does not fit.
+    """
+    shapes = {tuple(one.anchors.video.shape[1:]) for one in retrieved}
+    if len(shapes) != 1:
+        raise ValueError(
+            "retrieved anchors of one batch must share T x 3 x H x W, "
+            f"met {sorted(shapes) or 'no samples at all'}"
+        )
+    (shape,) = shapes
+    t, h, w = latent_shape(vae, shape[0], shape[2:], patch_size)
+    device = device or vae.device
+    slots = max(len(one.anchors) for one in retrieved)
+    anchors = [one.anchors.padded(slots) for one in retrieved]
+    latents = _encode_anchors(vae, anchors, device) if slots else torch.zeros(0)
+    return AnchorLatents(
+        latents=latents.to(device, vae.dtype).reshape(
+            len(retrieved), slots, t, vae.config.latent_channels, h, w
+        ),
+        visible_tokens=visible_tokens(
+            torch.stack([one.visible for one in anchors]).to(device),
+            spatial=_spatial_compression(vae) * patch_size,
+            temporal=vae.config.temporal_compression_ratio,
+            first_frame=first_frame,
+        ),
+        target2source=torch.stack([one.target2source for one in anchors]).to(device),
+        target2first=torch.stack([one.target2first for one in retrieved]).to(device),
+    )
+
+
+def _encode_anchors(
+    vae: AutoencoderKLCogVideoX, anchors: Sequence[Anchors], device: torch.device
+) -> Tensor:
+    """Latents of the slots of all samples, [(b n), t, C, h, w]."""
+    videos = torch.cat([one.video for one in anchors])
+    shown = videos.flatten(1).any(dim=1)
+    # Padded slots are all the same black video, so one of them is encoded for all.
+    distinct = encode_video(vae, torch.cat([videos[shown], videos[~shown][:1]]), device)
+    return distinct[torch.where(shown, shown.cumsum(0) - 1, shown.sum()).to(distinct.device)]
+
+
+def _encode(
+    vae: AutoencoderKLCogVideoX,
+    video: Tensor,
+    device: torch.device | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    latent_shape(vae, video.shape[1], tuple(video.shape[-2:]), patch_size=1)
+    signed = checked_pixels(video, "a video to encode").to(device or vae.device, vae.dtype) * 2 - 1
+    posterior = vae.encode(rearrange(signed, "b t c h w -> b c t h w")).latent_dist
+    latents = posterior.mode() if generator is None else posterior.sample(generator)
+    return rearrange(latents, "b c t h w -> b t c h w")
+
+
+def _spatial_compression(vae: AutoencoderKLCogVideoX) -> int:
+    return 2 ** (len(vae.config.block_out_channels) - 1)

@@ -1,0 +1,65 @@
+"""From pixels that were really seen to the tokens that show them."""
+
+from __future__ import annotations
+
+import torch
+from einops import reduce
+from jaxtyping import Bool
+from torch import Tensor
+
+
+def visible_tokens(
+    visible: Bool[Tensor, "*batch T H W"],
+    spatial: int,
+    temporal: int,
+    first_frame: str = "seen",
+) -> Bool[Tensor, "*batch t h2 w2"]:
+    """Which latent tokens are seen: those of whose pixels at least half are.
+
+    The first pixel frame is a latent frame of its own, every further latent frame holds `temporal`
+    pixel frames.
+
+    Args:
+        visible: [..., T, H, W], True where a pixel was really seen.
+        spatial: pixels along one side of a token (VAE compression times patch size).
+        temporal: pixel frames in one latent frame.
+        first_frame: what becomes of latent frame 0. `seen` pools it like the others; `always`
+            calls it visible whatever was seen, as the released code does, which lets the black
+            first frame of a padded anchor take part in the fusion.
+
+    Returns:
+        [..., t, H // spatial, W // spatial] with t = (T - 1) // temporal + 1.
+
+    Raises:
+        ValueError: T not of the form `temporal * k + 1`, a size that tokens do not fill, or an
+            unknown `first_frame`.
+
+    Source: released code, average pooling of the masks (the paper does not say).
+    """
+    T, H, W = visible.shape[-3:]
+    if T % temporal != 1 % temporal:
+        raise ValueError(f"{T} frames are not {temporal} * k + 1; cut the video to such a length")
+    if H % spatial or W % spatial:
+        raise ValueError(
+            f"a video of {H}x{W} (height x width) does not divide into tokens of "
+            f"{spatial}x{spatial} pixels; resize or crop it"
+        )
+    if first_frame not in ("seen", "always"):
+        raise ValueError(f"first_frame is seen or always, met {first_frame!r}")
+    first = _at_least_half(visible[..., :1, :, :], spatial, 1)
+    if first_frame == "always":
+        first = torch.ones_like(first)
+    return torch.cat([first, _at_least_half(visible[..., 1:, :, :], spatial, temporal)], dim=-3)
+
+
+def _at_least_half(visible: Tensor, spatial: int, temporal: int) -> Tensor:
+    # Counting instead of averaging keeps the tie at one half exact.
+    seen = reduce(
+        visible,
+        "... (t a) (h b) (w c) -> ... t h w",
+        "sum",
+        a=temporal,
+        b=spatial,
+        c=spatial,
+    )
+    return 2 * seen >= temporal * spatial * spatial

@@ -1,0 +1,313 @@
+"""AnchorWeavePipeline: an image, a prompt and what was retrieved, to a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXTransformer3DModel,
+)
+from diffusers.pipelines.cogvideo.pipeline_output import CogVideoXPipelineOutput
+from torch import Tensor
+from transformers import T5EncoderModel, T5Tokenizer
+
+from anchorweave.anchors import Retrieved
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.latents import encode_retrieved, latent_shape, with_odd_frames
+from anchorweave.models.pixels import Pixels, read_images
+from anchorweave.models.text import encode_prompts
+from anchorweave.models.weights import load_released_checkpoint
+
+
+class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
+    """CogVideoX image-to-video with retrieved anchors woven in.
+
+    Everything that diffusers' pipeline offers (LoRA, offloading, callbacks, schedulers, saving and
+    loading) stays its own: the call prepares its input, then runs diffusers' loop while the
+    controller adds to what the backbone computes. In a saved folder the controller lies in
+    `controller/` beside the other parts.
+
+    Args:
+        tokenizer: T5's.
+        text_encoder: T5's encoder half.
+        vae: the autoencoder.
+        transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
+        controller: what weaves the anchors in; made for this backbone.
+        scheduler: DDIM or DPM.
+
+    Raises:
+        ValueError: a backbone of CogVideoX 1.5, or one that takes no image.
+
+    Source: paper section 3.4; the released code where the paper is silent.
+    """
+
+    # The controller is in no offload sequence: it runs before the backbone in every step, so each
+    # would throw the other out. Outside the sequence it stays loaded until the call ends.
+
+    def __init__(
+        self,
+        tokenizer: T5Tokenizer,
+        text_encoder: T5EncoderModel,
+        vae: AutoencoderKLCogVideoX,
+        transformer: CogVideoXTransformer3DModel,
+        controller: WeavingController,
+        scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
+    ):
+        _check_backbone(transformer, vae)
+        super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
+        self.register_modules(controller=controller)
+        self._dynamic_guidance = False
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str | Path | CogVideoXImageToVideoPipeline,
+        controller: str | Path | WeavingController | None = None,
+        **loading,
+    ) -> AnchorWeavePipeline:
+        """An official CogVideoX image-to-video model with a controller beside it.
+
+        Args:
+            backbone: a folder in diffusers' layout (or its name on the hub), or a loaded pipeline.
+            controller: a controller, a folder that one was saved to, the authors' released `.pt`,
+                or None for a new one, which changes nothing until it is trained.
+            **loading: for diffusers' `from_pretrained` of the backbone, `dtype` for example.
+
+        The controller is moved to the device and dtype of the backbone.
+        """
+        if not isinstance(backbone, CogVideoXImageToVideoPipeline):
+            backbone = CogVideoXImageToVideoPipeline.from_pretrained(backbone, **loading)
+        transformer = backbone.transformer
+        _check_backbone(transformer, backbone.vae)
+        if controller is None:
+            controller = WeavingController.from_backbone(transformer)
+        elif not isinstance(controller, WeavingController):
+            controller = _load_controller(controller, transformer)
+        controller.to(transformer.device, transformer.dtype)
+        return cls(**backbone.components, controller=controller)
+
+    @property
+    def guidance_scale(self) -> float | int:
+        """Weight of the prompt in this step.
+
+        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
+        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
+        completed steps, so that its weight jumps about.
+        """
+        if not self._dynamic_guidance or self.current_timestep is None:
+            return self._guidance_scale
+        rise = (1 - math.cos(math.pi * self._completed() ** 5)) / 2
+        return 1 + self._guidance_scale * rise
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Pixels | Sequence[Pixels],
+        prompt: str | list[str] | None = None,
+        negative_prompt: str | list[str] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        *,
+        retrieved: Retrieved | Sequence[Retrieved] | None = None,
+        control_weight: float = 1.0,
+        camera_weight: float = 1.0,
+        control_window: tuple[float, float] = (0.0, 0.8),
+        visible_first_frame: str = "seen",
+        use_dynamic_cfg: bool = False,
+        max_sequence_length: int | None = None,
+        **diffusion,
+    ) -> CogVideoXPipelineOutput | tuple:
+        """Generates one video per prompt.
+
+        Args:
+            image: first frames, one per prompt: PIL images, tensors [3, H, W] or [B, 3, H, W] in
+                [0, 1], or arrays; see `read_images`.
+            prompt: one, or a list of B.
+            negative_prompt: what guidance leads away from; none = the empty prompt.
+            height: in pixels, divisible by 16; default: as retrieved, else the backbone's own.
+            width: likewise.
+            num_frames: T = 4k + 1; default likewise.
+            retrieved: what memory knows of the target cameras, one per prompt, with lengths in
+                units of the scene (`Retrieved.in_unit`). None runs the backbone alone.
+            control_weight: of the anchors' features (paper: 1.0).
+            camera_weight: of the target cameras' features (paper: 1.0).
+            control_window: both are added in steps i of n with start <= i / n <= end (0.8: paper
+                appendix A.1 and the released script; the paper's section 4.1 says 0.9).
+            visible_first_frame: which tokens of the anchors' first frame count as seen: `seen`, or
+                `always` all, as the released controller was trained; see `visible_tokens`.
+            use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
+            max_sequence_length: of the prompt in tokens; default: the backbone's own.
+            **diffusion: the arguments of diffusers' CogVideoX image-to-video call that are not
+                named here, which mean what they mean there (`num_videos_per_prompt` included:
+                diffusers always makes one).
+
+        Returns:
+            diffusers' `CogVideoXPipelineOutput`; a tuple with `return_dict=False`.
+
+        Raises:
+            ValueError: sizes that the networks do not take or that differ between what is given,
+                counts of images, prompts and retrieved that differ, colours outside [0, 1], or a
+                window that does not lie in [0, 1].
+        """
+        start, end = control_window
+        if not 0 <= start <= end <= 1:
+            raise ValueError(
+                f"control_window={control_window} is no share of the steps; "
+                "give (start, end) with 0 <= start <= end <= 1"
+            )
+        retrieved = [retrieved] if isinstance(retrieved, Retrieved) else retrieved
+        shape = self._video_shape(retrieved, num_frames, height, width)
+        if max_sequence_length is None:
+            max_sequence_length = self.transformer.config.max_text_seq_length
+        videos = _count(prompt, diffusion.get("prompt_embeds"))
+        images = read_images(image, shape[1:])
+        _check_count("image(s)", len(images), videos)
+        arguments = {
+            "image": images,
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "num_frames": shape[0],
+            "height": shape[1],
+            "width": shape[2],
+            "max_sequence_length": max_sequence_length,
+            **diffusion,
+        }
+        self._dynamic_guidance = use_dynamic_cfg
+        if retrieved is None:
+            return super().__call__(**arguments)
+        _check_count("retrieved", len(retrieved), videos)
+        denoiser = Denoiser(self.transformer, self.controller)
+        anchors = encode_retrieved(
+            self.vae,
+            retrieved,
+            self.transformer.config.patch_size,
+            visible_first_frame,
+            self._execution_device,
+        )
+        with denoiser.weaving(
+            anchors,
+            control_weight=control_weight,
+            camera_weight=camera_weight,
+            active=lambda timestep: start <= self._completed() <= end,
+        ):
+            return super().__call__(**arguments)
+
+    def check_shape(self, frames: int, height: int, width: int) -> None:
+        """Refuse a video that the networks cannot make, before any work is done for it.
+
+        Raises:
+            ValueError: T is not 4k + 1, a side is not divisible by 16, or a backbone that learned
+                its positions at another size.
+        """
+        self._video_shape(None, frames, height, width)
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Frames [B, 3, T, H, W] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
+        frames = (latents.shape[1] - 1) * self.vae_scale_factor_temporal + 1
+        return super().decode_latents(with_odd_frames(latents))[:, :, :frames]
+
+    def _get_t5_prompt_embeds(
+        self,
+        prompt: str | list[str],
+        num_videos_per_prompt: int = 1,
+        max_sequence_length: int = 226,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        # diffusers' own answers the same, but says what it cut in a log line for the whole batch.
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        features = encode_prompts(
+            self.tokenizer,
+            self.text_encoder,
+            prompts,
+            max_sequence_length,
+            device or self._execution_device,
+        )
+        features = features.to(dtype or self.text_encoder.dtype)
+        return features.repeat_interleave(num_videos_per_prompt, dim=0)
+
+    def _completed(self) -> float:
+        """The share of steps that lie behind the current one, in [0, 1)."""
+        timesteps = self.scheduler.timesteps
+        step = (timesteps == self.current_timestep).nonzero()[0].item()
+        return step / len(timesteps)
+
+    def _video_shape(
+        self,
+        retrieved: Sequence[Retrieved] | None,
+        frames: int | None,
+        height: int | None,
+        width: int | None,
+    ) -> tuple[int, int, int]:
+        """(T, H, W) of the video to make, after a check that all who name it agree."""
+        config = self.transformer.config
+        scale = self.vae_scale_factor_spatial
+        default = (config.sample_frames, config.sample_height * scale, config.sample_width * scale)
+        if retrieved:
+            T, _, H, W = retrieved[0].anchors.video.shape[1:]
+            default = (T, H, W)
+        given = (frames, height, width)
+        asked = tuple(own if one is None else one for one, own in zip(given, default, strict=True))
+        for i, one in enumerate(retrieved or ()):
+            T, _, H, W = one.anchors.video.shape[1:]
+            if (T, H, W) != asked or len(one.target2first) != T:
+                raise ValueError(
+                    f"retrieved[{i}] shows {T} frames of {H}x{W} (height x width) along "
+                    f"{len(one.target2first)} cameras, but a video of {asked[0]} frames of "
+                    f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
+                )
+        latent_shape(self.vae, asked[0], asked[1:], config.patch_size)
+        own = (config.sample_height * scale, config.sample_width * scale)
+        if config.use_learned_positional_embeddings and asked[1:] != own:
+            raise ValueError(
+                f"this backbone learned its positions at {own[0]}x{own[1]} (height x width) and "
+                f"makes no other size, met {asked[1]}x{asked[2]}"
+            )
+        return asked
+
+
+def _check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX) -> None:
+    config = transformer.config
+    if config.patch_size_t is not None:
+        raise ValueError(
+            f"the backbone has patch_size_t={config.patch_size_t}, as CogVideoX 1.5 does; "
+            "weaving needs CogVideoX 1.0, CogVideoX-5b-I2V for example"
+        )
+    if config.in_channels != 2 * vae.config.latent_channels:
+        raise ValueError(
+            f"the backbone takes {config.in_channels} channels, but noisy latents and the image's "
+            f"have {2 * vae.config.latent_channels}; use an image-to-video backbone"
+        )
+
+
+def _load_controller(
+    path: str | Path, transformer: CogVideoXTransformer3DModel
+) -> WeavingController:
+    if Path(path).suffix != ".pt":
+        return WeavingController.from_pretrained(path)
+    controller = WeavingController.from_backbone(transformer)
+    load_released_checkpoint(path, controller)
+    return controller
+
+
+def _count(prompt: str | list[str] | None, prompt_embeds: Tensor | None) -> int:
+    if isinstance(prompt, str):
+        return 1
+    given = prompt_embeds if prompt is None else prompt
+    if given is None:
+        raise ValueError("nothing says what to make: give a prompt, or prompt_embeds")
+    return len(given)
+
+
+def _check_count(what: str, met: int, videos: int) -> None:
+    if met != videos:
+        raise ValueError(f"{met} {what} for {videos} prompt(s); give one per prompt")

@@ -1,0 +1,202 @@
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+
+from anchorweave.models.denoiser import Denoiser
+from tests.models.small import (
+    rows,
+    small_anchors,
+    small_backbone,
+    small_call,
+    small_controller,
+    small_image,
+)
+
+
+@pytest.fixture
+def denoiser():
+    backbone = small_backbone()
+    return Denoiser(backbone, small_controller(backbone))
+
+
+def alone(backbone, call, image):
+    return backbone(
+        hidden_states=torch.cat([call["noisy_latents"], image], dim=2),
+        encoder_hidden_states=call["prompt_features"],
+        timestep=call["timestep"],
+        image_rotary_emb=call["image_rotary_emb"],
+        return_dict=False,
+    )[0]
+
+
+@contextmanager
+def counted(module, name, calls):
+    original = getattr(module, name)
+
+    def counting(*args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    setattr(module, name, counting)
+    try:
+        yield
+    finally:
+        delattr(module, name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_zero_initialised_it_is_bit_equal_to_the_backbone(dtype):
+    backbone = small_backbone().to(dtype)
+    denoiser = Denoiser(backbone, small_controller(backbone, zero=True).to(dtype))
+    call, image = small_call(backbone, B=2), small_image(B=2).to(dtype)
+    for name in ("noisy_latents", "prompt_features"):
+        call[name] = call[name].to(dtype)
+    woven = denoiser(image_latents=image, anchors=small_anchors(B=2), **call)
+    assert torch.equal(woven, alone(backbone, call, image))
+
+
+@torch.no_grad()
+def test_rows_are_independent(denoiser):
+    call, image, anchors = small_call(denoiser.backbone, B=2), small_image(2), small_anchors(B=2)
+    together = denoiser(image_latents=image, anchors=anchors, **call)
+    for b in range(2):
+        one = {k: v if k == "image_rotary_emb" else v[b : b + 1] for k, v in call.items()}
+        single = denoiser(image_latents=image[b : b + 1], anchors=rows(anchors, [b]), **one)
+        torch.testing.assert_close(together[b : b + 1], single, atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_both_signals_act_and_each_can_be_switched_off(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    answers = {
+        weights: denoiser(
+            image_latents=image,
+            anchors=anchors,
+            control_weight=weights[0],
+            camera_weight=weights[1],
+            **call,
+        )
+        for weights in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 1.0), (1.0, 0.5))
+    }
+    assert torch.equal(answers[0.0, 0.0], alone(denoiser.backbone, call, image))
+    values = list(answers.values())
+    for i, a in enumerate(values):
+        assert not any(torch.allclose(a, b, atol=1e-4) for b in values[i + 1 :])
+
+
+@torch.no_grad()
+def test_weight_zero_calls_no_controller_and_cameras_are_encoded_once(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    for weights, expected in (
+        ((0.0, 0.0), []),
+        ((0.0, 1.0), ["camera_features"]),
+        ((1.0, 0.0), ["forward"] * 3),
+        ((1.0, 1.0), ["camera_features"] + ["forward"] * 3),
+    ):
+        calls = []
+        with (
+            counted(denoiser.controller, "forward", calls),
+            counted(denoiser.controller, "camera_features", calls),
+            denoiser.weaving(anchors, *weights),
+        ):
+            for _ in range(3):
+                alone(denoiser.backbone, call, image)
+        assert calls == expected
+
+
+@torch.no_grad()
+def test_any_call_of_the_backbone_is_woven_inside_and_none_after(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    plain = alone(denoiser.backbone, call, image)
+    expected = denoiser(image_latents=image, anchors=anchors, **call)
+    with denoiser.weaving(anchors):
+        assert torch.equal(alone(denoiser.backbone, call, image), expected)
+        assert torch.equal(alone(denoiser.backbone, call, image), expected)
+    assert torch.equal(alone(denoiser.backbone, call, image), plain)
+
+
+@torch.no_grad()
+def test_guidance_may_double_the_batch(denoiser):
+    call, image, anchors = small_call(denoiser.backbone, B=4), small_image(4), small_anchors(B=2)
+    with denoiser.weaving(anchors):
+        doubled = alone(denoiser.backbone, call, image)
+    with denoiser.weaving(rows(anchors, [0, 1, 0, 1])):
+        assert torch.equal(doubled, alone(denoiser.backbone, call, image))
+    with denoiser.weaving(rows(anchors, [0, 0, 1, 1])):
+        assert not torch.allclose(doubled, alone(denoiser.backbone, call, image), atol=1e-4)
+
+
+@torch.no_grad()
+def test_outside_its_window_the_backbone_runs_alone(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    steps = [call | {"timestep": torch.tensor([timestep])} for timestep in (900, 100, 501)]
+    with denoiser.weaving(anchors, active=lambda timestep: bool(timestep[0] > 500)):
+        inside = [alone(denoiser.backbone, step, image) for step in steps]
+    for step, met, woven in zip(steps, inside, (True, False, True), strict=True):
+        if woven:
+            assert torch.equal(met, denoiser(image_latents=image, anchors=anchors, **step))
+        else:
+            assert torch.equal(met, alone(denoiser.backbone, step, image))
+
+
+@torch.no_grad()
+def test_an_error_leaves_no_trace(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    blocks = list(denoiser.backbone.transformer_blocks)
+    plain = alone(denoiser.backbone, call, image)
+
+    def fail(*_):
+        raise RuntimeError("on purpose")
+
+    hook = blocks[-1].register_forward_pre_hook(fail)
+    with denoiser.weaving(anchors):
+        with pytest.raises(RuntimeError, match="on purpose"):
+            alone(denoiser.backbone, call, image)
+        assert all(
+            a is b for a, b in zip(blocks, denoiser.backbone.transformer_blocks, strict=True)
+        )
+        hook.remove()
+        assert not torch.allclose(alone(denoiser.backbone, call, image), plain, atol=1e-4)
+    with pytest.raises(ValueError, match="batch 1 cannot be woven with the anchors of 2"):
+        denoiser(image_latents=image, anchors=small_anchors(B=2), **call)
+    assert torch.equal(alone(denoiser.backbone, call, image), plain)
+    assert not denoiser.backbone._forward_hooks and not denoiser.backbone._forward_pre_hooks
+
+
+def test_checkpointing_and_a_frozen_backbone_give_the_controller_the_same_gradients():
+    gradients = []
+    for checkpointed in (False, True):
+        backbone = small_backbone().requires_grad_(False)
+        denoiser = Denoiser(backbone, small_controller(backbone)).train()
+        if checkpointed:
+            backbone.enable_gradient_checkpointing()
+            denoiser.controller.enable_gradient_checkpointing()
+        call = small_call(backbone, B=2)
+        v = denoiser(image_latents=small_image(2), anchors=small_anchors(B=2), **call)
+        v.square().mean().backward()
+        gradients.append({n: p.grad for n, p in denoiser.controller.named_parameters()})
+    for name, plain in gradients[0].items():
+        assert plain is not None and plain.any(), name
+        torch.testing.assert_close(plain, gradients[1][name])
+
+
+@torch.no_grad()
+def test_anchors_in_double_on_a_single_precision_network(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    double = replace(anchors, target2first=anchors.target2first.double())
+    expected = denoiser(image_latents=image, anchors=anchors, **call)
+    assert torch.equal(denoiser(image_latents=image, anchors=double, **call), expected)
+
+
+def test_a_controller_of_another_backbone_is_refused():
+    backbone = small_backbone()
+    controller = small_controller(backbone)
+    with pytest.raises(ValueError, match="backbone_dim 64, this one has 96"):
+        Denoiser(small_backbone(num_attention_heads=3), controller)
+    with pytest.raises(ValueError, match="rotary True"):
+        Denoiser(small_backbone(use_rotary_positional_embeddings=False), controller)
+    with pytest.raises(ValueError, match="weaves 2 layers"):
+        Denoiser(small_backbone(num_layers=1), controller)
