@@ -1,8 +1,8 @@
 """The fast twin of `point_splat.splat_points`, for tensors on the CPU: same arguments, same bits.
 
-Three passes a view: points are projected in short blocks that stay in cache (the compiler makes
-SIMD code of it), a scalar loop lets each pixel remember its nearest point, and colours are fetched
-once per pixel rather than once per point. Views are spread over threads.
+Points are projected in short blocks that stay in cache (the compiler makes SIMD code of it); each
+pixel then keeps the smallest key, depth above the number of the point, in one access to memory;
+colours are fetched once per pixel rather than once per point. Views are spread over threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.threads import in_threads
 from anchorweave.rendering.point_splat import Splat, check_splat, image_from_world
 
-BLOCK = 1024  # points whose image positions are kept at a time: 12 kB, within any L1 cache
+BLOCK = 1024  # points whose image positions are kept at a time: 16 kB, within any L1 cache
 # The numpy error model lets 0 / 0 be NaN, which every comparison below then refuses.
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
+INFINITY = 0x7F800000  # the bits of float32's infinity
 
 
 def splat_points(
@@ -44,7 +45,8 @@ def splat_points(
     matrices, centres = (value.numpy() for value in image_from_world(cameras))
     # Coordinates one after another instead of point after point: that is what SIMD can load.
     xyz = points.detach().float().mT.contiguous().numpy()
-    rgb = colours.detach().float().contiguous().numpy()
+    # One more colour, black, for pixels without a point: fetching then needs no branch.
+    rgb = torch.nn.functional.pad(colours.detach().float(), (0, 0, 0, 1)).numpy()
     T, (H, W) = len(cameras), cameras.size
     # numpy asks the system for huge pages, torch does not: half the time went into page faults.
     video = np.empty((T, 3, H, W), np.float32)
@@ -52,11 +54,13 @@ def splat_points(
     depth = np.empty((T, H, W), np.float32)
 
     def render(worker: int, workers: int) -> None:
-        winner = np.empty(H * W, np.int32)
+        keys = np.empty(H * W + 1, np.int64)
         block = np.empty((3, BLOCK), np.float32)
+        pixels = np.empty(BLOCK, np.int32)
         for t in range(worker, T, workers):
-            out = video[t], visible[t], depth[t]
-            _render_view(xyz, rgb, matrices[t], centres[t], radius, *out, winner, block)
+            _paint(xyz, matrices[t], centres[t], radius, H, W, keys, block, pixels)
+            bits = depth[t].view(np.int32).ravel()
+            _fetch(rgb, keys, video[t].reshape(3, -1), visible[t].ravel(), bits)
 
     in_threads(render, T)
     return Splat(*(torch.from_numpy(value) for value in (video, visible, depth)))
@@ -64,20 +68,22 @@ def splat_points(
 
 @njit(**COMPILED)
 @no_type_check
-def _render_view(xyz, rgb, matrix, centre, radius, video, visible, depth, winner, block):
-    height, width = depth.shape
-    nearest = depth.ravel()
-    nearest[:] = np.inf
+def _paint(xyz, matrix, centre, radius, height, width, keys, block, pixels):
+    # Positive floats sort like their bits, so one integer minimum finds depth, then the first
+    # point of a tie. The last key is for points outside the image.
+    keys[:] = (np.int64(INFINITY) << 32) | np.int64(xyz.shape[1])
+    bits = block[2].view(np.int32)
     for start in range(0, xyz.shape[1], BLOCK):
         stop = min(start + BLOCK, xyz.shape[1])
-        count = stop - start
         # Rows of their own, because the compiler knows only of those that they have no gaps.
         _project(xyz[0, start:stop], xyz[1, start:stop], xyz[2, start:stop], matrix, centre, block)
-        if radius == 0:
-            _paint_pixels(block, count, start, height, width, nearest, winner)
-        else:
-            _paint_squares(block, count, start, height, width, radius, nearest, winner)
-    _fetch_colours(rgb, winner, nearest, video.reshape(3, -1), visible.ravel())
+        for down in range(-radius, radius + 1):
+            for right in range(-radius, radius + 1):
+                _find_pixels(block[0], block[1], block[2], down, right, height, width, pixels)
+                for j in range(stop - start):
+                    key = (np.int64(bits[j]) << 32) | np.int64(start + j)
+                    if key < keys[pixels[j]]:
+                        keys[pixels[j]] = key
 
 
 @njit(**COMPILED)
@@ -94,52 +100,32 @@ def _project(xs, ys, zs, matrix, centre, block):
         y = ys[j] - cy
         z = zs[j] - cz
         depth = (m20 * x + m21 * y) + m22 * z
-        columns[j] = ((m00 * x + m01 * y) + m02 * z) / depth
-        rows[j] = ((m10 * x + m11 * y) + m12 * z) / depth
+        columns[j] = np.floor(((m00 * x + m01 * y) + m02 * z) / depth)
+        rows[j] = np.floor(((m10 * x + m11 * y) + m12 * z) / depth)
         depths[j] = depth
 
 
 @njit(**COMPILED)
 @no_type_check
-def _paint_pixels(block, count, start, height, width, nearest, winner):
-    zero, bottom, right = np.float32(0), np.float32(height), np.float32(width)
-    for j in range(count):
-        u, v, z = block[0, j], block[1, j], block[2, j]
-        if (z > zero) & (u >= zero) & (u < right) & (v >= zero) & (v < bottom):
-            pixel = np.int64(v) * width + np.int64(u)
-            # Points come in order, so "nearer" without "or as near" keeps the first of a tie.
-            if z < nearest[pixel]:
-                nearest[pixel] = z
-                winner[pixel] = start + j
+def _find_pixels(columns, rows, depths, down, right, height, width, pixels):
+    zero, bottom, edge = np.float32(0), np.float32(height), np.float32(width)
+    down, right, stride = np.float32(down), np.float32(right), np.int32(width)
+    for j in range(pixels.size):
+        u, v = columns[j] + right, rows[j] + down
+        inside = (depths[j] > zero) & (u >= zero) & (u < edge) & (v >= zero) & (v < bottom)
+        row = np.int32(v) if inside else np.int32(height)
+        pixels[j] = row * stride + (np.int32(u) if inside else np.int32(0))
 
 
 @njit(**COMPILED)
 @no_type_check
-def _paint_squares(block, count, start, height, width, radius, nearest, winner):
-    low, bottom, right = np.float32(-radius), np.float32(height), np.float32(width)
-    for j in range(count):
-        u, v, z = np.floor(block[0, j]), np.floor(block[1, j]), block[2, j]
-        near_image = (u >= low) & (u < right - low) & (v >= low) & (v < bottom - low)
-        if (z > np.float32(0)) & near_image:
-            column, row = np.int64(u), np.int64(v)
-            for y in range(max(row - radius, 0), min(row + radius + 1, height)):
-                for x in range(max(column - radius, 0), min(column + radius + 1, width)):
-                    pixel = y * width + x
-                    if z < nearest[pixel]:
-                        nearest[pixel] = z
-                        winner[pixel] = start + j
-
-
-@njit(**COMPILED)
-@no_type_check
-def _fetch_colours(rgb, winner, nearest, video, visible):
+def _fetch(rgb, keys, video, visible, depth_bits):
     red, green, blue = video[0], video[1], video[2]
-    for pixel in range(nearest.size):
-        seen = nearest[pixel] < np.float32(np.inf)
+    for pixel in range(visible.size):
+        point = keys[pixel] & np.int64(0xFFFFFFFF)
+        red[pixel], green[pixel], blue[pixel] = rgb[point, 0], rgb[point, 1], rgb[point, 2]
+    for pixel in range(visible.size):
+        bits = np.int32(keys[pixel] >> 32)
+        seen = bits < np.int32(INFINITY)
         visible[pixel] = seen
-        if seen:
-            point = winner[pixel]
-            red[pixel], green[pixel], blue[pixel] = rgb[point, 0], rgb[point, 1], rgb[point, 2]
-        else:
-            red[pixel], green[pixel], blue[pixel] = 0, 0, 0
-            nearest[pixel] = 0
+        depth_bits[pixel] = bits if seen else np.int32(0)

@@ -1,0 +1,218 @@
+"""RunConfig: the owners' dataclasses put together, from YAML files and `a.b=c` words.
+
+A YAML file may name one other as its `base:`; the words of the command line come last. A key that
+no dataclass knows is an error that names the nearest one. A section that offers several kinds may
+be given by the kind alone: `split=later` is `split.kind=later`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from anchorweave.datasets.splits import SplitConfig
+from anchorweave.files import written_aside
+from anchorweave.memory import MemoryConfig
+from anchorweave.perception import PerceptionConfig
+from anchorweave.rendering.anchor_video import RenderConfig
+from anchorweave.retrieval import RetrievalConfig
+
+Schema = TypeVar("Schema")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which networks generate.
+
+    Args:
+        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official CogVideoX
+            image-to-video one), or `tiny`: small networks with random weights, built in code.
+        controller: a folder or a released `.pt` with the weaving controller, where `path` holds
+            none; null = the controller of `path`, or a new, untrained one.
+        dtype: precision of all networks.
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        offload: keep on the GPU only the network at work (needs a GPU).
+    """
+
+    path: str = "tiny"
+    controller: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    offload: bool = False
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a video is sampled.
+
+    Args:
+        prompt: what is shown.
+        negative_prompt: what is not.
+        steps: denoising steps.
+        guidance: classifier-free guidance; 1 = off, which halves the time.
+        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default.
+        control_weight: strength of the anchors (paper section 3.4: 1).
+        camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
+        control_window: share of the steps, from and to, in which both act. 0.8 in the released
+            script and appendix A.1, 0.9 in section 4.1.
+        visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
+            were `seen`, or `always`, as the released controller was trained.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: int = 50
+    guidance: float = 6.0
+    dynamic_guidance: bool = True
+    control_weight: float = 1.0
+    camera_weight: float = 1.0
+    control_window: tuple[float, float] = (0.0, 0.8)
+    visible_first_frame: Literal["seen", "always"] = "seen"
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """A long video in segments.
+
+    Args:
+        trajectory: a preset, the paper's keyboard words (`geometry/trajectories.py` lists both),
+            or the path of a camera file.
+        segments: how many clips of `frames` frames; each shares one frame with the one before.
+        seen: frames at the recording's start that are remembered; it goes on from the last one.
+    """
+
+    trajectory: str = "there_and_back(orbit(degrees=30))"
+    segments: int = 3
+    seen: int = 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything one run of `inference/` needs.
+
+    Args:
+        source: a recording: any folder or file that `recordings.open_recording` knows.
+        missing: what to do with frames that a recording lists but does not hold.
+        output: the folder that results are written to.
+        seed: of the sampling noise.
+        size: (height, width) that frames are cropped and resized to; multiples of 16.
+        frames: length T of a generated clip; 4k + 1.
+        fps: frames per second of the videos that are written.
+    """
+
+    source: str = "data/example_dataset"
+    missing: Literal["error", "skip"] = "error"
+    output: str = "outputs/run"
+    seed: int = 0
+    size: tuple[int, int] = (480, 720)
+    frames: int = 49
+    fps: int = 8
+    split: SplitConfig = field(default_factory=SplitConfig)
+    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    rendering: RenderConfig = field(default_factory=RenderConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+
+
+def load_config(
+    schema: type[Schema], words: Sequence[str] = (), default: str | None = None
+) -> Schema:
+    """Read a config from command-line words.
+
+    Args:
+        schema: the dataclass to fill.
+        words: `a.b=c` overrides; `config=FILE` picks a YAML file.
+        default: the YAML file used where `words` name none; None = the dataclass as it is.
+
+    Raises:
+        FileNotFoundError: a YAML file that does not exist.
+        ValueError: a word without "=", an unknown key (with the nearest known one), or a value
+            of another type.
+    """
+    path, overrides = default, []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
+        if key == "config":
+            path = value
+        else:
+            overrides.append(word)
+    # Word by word: `split=later split.history=0.5` are two steps into the same section.
+    typed = [("the command line", _parse(word)) for word in overrides]
+    merged = _unlocked(OmegaConf.structured(schema))
+    for origin, values in [*_yaml_layers(path), *typed]:
+        try:
+            merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
+        except OmegaConfBaseException as error:
+            message = str(error).splitlines()[0]
+            raise ValueError(f"{origin}: {error.full_key or ''}: {message}") from error
+    return OmegaConf.to_object(merged)
+
+
+def save_config(config: Any, path: Path) -> None:
+    """Write the resolved config as YAML, aside and then renamed."""
+    with written_aside(path) as aside:
+        aside.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def _parse(word: str) -> dict:
+    return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+
+
+def _yaml_layers(path: str | None) -> list[tuple[str, dict]]:
+    """The file at `path`, after the file that it names as its base."""
+    if path is None:
+        return []
+    values = _read_yaml(Path(path))
+    base = values.pop("base", None)
+    if base is None:
+        return [(path, values)]
+    base_path = Path(path).parent / base
+    base_values = _read_yaml(base_path)
+    if "base" in base_values:
+        raise ValueError(f"{base_path} is the base of {path} and has a base itself; one level only")
+    return [(str(base_path), base_values), (path, values)]
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"no config file at {path}")
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold keys and values, met {type(values).__name__}")
+    return values
+
+
+def _expand_kinds(schema: type, values: dict) -> dict:
+    """`section: name` written out as `section: {kind: name}` where the section has kinds."""
+    expanded = dict(values)
+    hints = get_type_hints(schema)
+    for key, value in values.items():
+        section = hints.get(key)
+        if is_dataclass(section) and isinstance(value, str):
+            if any(f.name == "kind" for f in fields(section)):
+                expanded[key] = {"kind": value}
+    return expanded
+
+
+def _unlocked(node: DictConfig) -> DictConfig:
+    """Frozen dataclasses come as read-only nodes; layers are merged into them all the same."""
+    OmegaConf.set_readonly(node, None)
+    for key in node:
+        child = node._get_node(key)
+        if OmegaConf.is_dict(child):
+            _unlocked(child)
+    return node

@@ -1,0 +1,76 @@
+"""Which frames of a recording are to be generated, and which are remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# The paper samples 70 frames and takes 49 of them as the target (section 4.1).
+PAPER_WINDOW, PAPER_TARGET = 70, 49
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How a target stretch is held back.
+
+    Args:
+        kind: `partial_revisit`, the paper's protocol (section 4.1): the target frames are spread
+            evenly over a window of consecutive frames, the rest of the window is the history, so
+            the two interleave in time. `later`: the history comes first, the target is spread
+            evenly over what follows.
+        start: first frame of the recording that is used.
+        window: frames of the window (partial_revisit); none = 70 for every 49 target frames.
+        history: share of the recording that is history, in (0, 1) (later).
+    """
+
+    kind: Literal["partial_revisit", "later"] = "partial_revisit"
+    start: int = 0
+    window: int | None = None
+    history: float = 2 / 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frame numbers of one recording: what is generated and what is remembered, in time order."""
+
+    target: tuple[int, ...]
+    history: tuple[int, ...]
+
+
+def split_frames(count: int, target: int, config: SplitConfig) -> Split:
+    """Hold back `target` frames of a recording of `count` frames.
+
+    Raises:
+        ValueError: the recording is too short; how many frames it would take.
+    """
+    if not 0 <= config.start < count:
+        raise ValueError(f"split.start={config.start}, but the recording has {count} frames")
+    if config.kind == "later":
+        if not 0 < config.history < 1:
+            raise ValueError(f"split.history={config.history} is not between 0 and 1")
+        first = config.start + round((count - config.start) * config.history)
+        history = tuple(range(config.start, first))
+        return Split(_spread(first, count, target), history)
+    window = config.window or round(target * PAPER_WINDOW / PAPER_TARGET)
+    end = config.start + window
+    if window < target or end > count:
+        raise ValueError(
+            f"a window of {window} frames from frame {config.start} on, for {target} target "
+            f"frames, does not fit a recording of {count} frames; lower `frames`, set "
+            "split.window, or record more"
+        )
+    chosen = _spread(config.start, end, target)
+    return Split(chosen, tuple(sorted(set(range(config.start, end)) - set(chosen))))
+
+
+def _spread(start: int, end: int, target: int) -> tuple[int, ...]:
+    """`target` different frames of [start, end), the first and the last among them."""
+    available = end - start
+    if available < target:
+        raise ValueError(
+            f"{target} target frames do not fit the {available} frames [{start}, {end}); "
+            "lower `frames` or split.history, or record more"
+        )
+    if target == 1:
+        return (start,)
+    return tuple(start + round(i * (available - 1) / (target - 1)) for i in range(target))

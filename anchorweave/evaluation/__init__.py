@@ -1,0 +1,1 @@
+"""How well a video fits what was really there."""

@@ -1,0 +1,40 @@
+"""PSNR and SSIM of one video against another, as a whole or on visible pixels."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+# Two equal 8-bit images have no finite PSNR; 100 dB is far above what 8 bits can tell apart.
+IDENTICAL_DB = 100.0
+
+
+def psnr(
+    video: Float[Tensor, "*batch 3 H W"],
+    truth: Float[Tensor, "*batch 3 H W"],
+    visible: Bool[Tensor, "*batch H W"] | None = None,
+) -> float | None:
+    """Peak signal-to-noise ratio in dB over all pixels, or over `visible` ones together.
+
+    Args:
+        video: colours in [0, 1].
+        truth: colours in [0, 1].
+        visible: the pixels that count; None = all.
+
+    Returns:
+        At most 100 dB; None when no pixel counts.
+    """
+    squared = (video.double() - truth.double()).square().mean(dim=-3)
+    if visible is not None:
+        squared = squared[visible]
+    if squared.numel() == 0:
+        return None
+    error = squared.mean()
+    return min(IDENTICAL_DB, (-10 * torch.log10(error)).item()) if error > 0 else IDENTICAL_DB
+
+
+def ssim(video: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "T 3 H W"]) -> float:
+    """Structural similarity in [-1, 1], mean over frames (Gaussian window of 11 pixels)."""
+    return structural_similarity_index_measure(video, truth, data_range=1.0).item()

@@ -1,0 +1,20 @@
+"""Memory systems: what is kept of the past, and what of it is given to the networks."""
+
+from __future__ import annotations
+
+from anchorweave.memory.bank import Bank
+from anchorweave.memory.base import Memory, MemoryConfig
+from anchorweave.memory.local_clouds import LocalClouds
+from anchorweave.rendering.anchor_video import RenderConfig
+from anchorweave.retrieval import RetrievalConfig
+
+MEMORIES = {"local_clouds": LocalClouds}
+
+__all__ = ["MEMORIES", "Bank", "LocalClouds", "Memory", "MemoryConfig", "open_memory"]
+
+
+def open_memory(
+    bank: Bank, config: MemoryConfig, retrieval: RetrievalConfig, rendering: RenderConfig
+) -> Memory:
+    """The memory system that `config` names, over the frames that `bank` holds."""
+    return MEMORIES[config.kind](bank, config, retrieval, rendering)

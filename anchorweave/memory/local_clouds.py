@@ -1,0 +1,151 @@
+"""LocalClouds: AnchorWeave's memory, one clean point cloud per past frame, never fused.
+
+Keeps every frame with its depth. Fusing clouds would put one surface at several places wherever
+poses or depths err; kept apart, each cloud agrees with itself, and reconciling several is left to
+the trained controller (paper section 3.2). Costs a frame's colours and depth on disk per memory
+and a coarse depth map in main memory.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.anchors import (
+    Anchors,
+    ChunkReport,
+    References,
+    Retrieved,
+    empty_anchors,
+    join_anchors,
+)
+from anchorweave.clip import Clip
+from anchorweave.geometry.cameras import Cameras, rotation_angle
+from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame, depth_edges
+from anchorweave.memory.bank import Bank
+from anchorweave.memory.base import Memory, MemoryConfig
+from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.retrieval import (
+    CoarseViews,
+    RetrievalConfig,
+    coarse_views,
+    join_coarse_views,
+    select,
+)
+
+# A memory was "seen from the first target camera" if it stands there to rounding.
+SAME_PLACE = 1e-4
+# Neighbouring chunks mostly pick the same memories; decoding them once is enough.
+CLOUDS_KEPT = 32
+
+
+class LocalClouds(Memory):
+    """One point cloud per remembered frame (paper sections 3.2 and 3.3).
+
+    Args:
+        bank: where frames are kept.
+        config: how clouds are cleaned.
+        retrieval: how memories are chosen.
+        rendering: how they are drawn.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        config: MemoryConfig | None = None,
+        retrieval: RetrievalConfig | None = None,
+        rendering: RenderConfig | None = None,
+    ):
+        self.bank = bank
+        self.config = config or MemoryConfig()
+        self.retrieval = retrieval or RetrievalConfig()
+        self.rendering = rendering or RenderConfig()
+        self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
+        self._views: CoarseViews | None = None
+        self._remember_views()
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def update(self, clip: Clip) -> None:
+        """Remember every frame of `clip`."""
+        self.bank.append(clip)
+        self._remember_views()
+
+    def retrieve(self, cameras: Cameras) -> Retrieved:
+        """The best memories for each chunk of T target cameras, rendered as K anchor videos.
+
+        Slot 0 goes to the newest memory seen from the first target camera, if there is one and
+        `retrieval.forced` is "first". Slots that no memory fills show nothing.
+        """
+        report = self._select(cameras)
+        chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in report]
+        nothing = References(torch.zeros(0, 3, *cameras.size), cameras[:0])
+        return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
+
+    def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
+        """Depth of what the retrieved memories show; where several do, of the one picked first."""
+        depth = torch.zeros(len(cameras), *cameras.size)
+        for chunk in self._select(cameras):
+            part = depth[chunk.start : chunk.stop]
+            for pick in chunk.picks:
+                shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
+                part.copy_(torch.where(part > 0, part, shown))
+        return depth
+
+    def _select(self, cameras: Cameras) -> tuple[ChunkReport, ...]:
+        views = self._views
+        if views is None:
+            nothing = torch.zeros(0, *cameras.size)
+            views = coarse_views(nothing, cameras[:0], (), self.retrieval.downscale)
+        return select(cameras, views, self.retrieval, self._seen_from(cameras[0]))
+
+    def _anchors(self, cameras: Cameras, chunk: ChunkReport) -> Anchors:
+        anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))
+        for pick in chunk.picks:
+            shown = self._splat(pick.memory, cameras)
+            anchors.video[pick.slot] = shown.video
+            anchors.visible[pick.slot] = shown.visible
+            source = self.bank.cameras[pick.memory]
+            anchors.target2source[pick.slot] = cameras.relative_to(source)
+        return anchors
+
+    def _splat(self, memory: int, cameras: Cameras):
+        return render_anchor(self.cloud(memory), cameras, self.rendering)
+
+    def _cloud(self, memory: int) -> PointCloud:
+        """The cleaned cloud of one memory, in the world."""
+        return cloud_from_frame(
+            self.bank.frame(memory), self._clean_depth(memory), self.bank.cameras[memory]
+        )
+
+    def _clean_depth(self, memory: int) -> Float[Tensor, "H W"]:
+        depth = self.bank.depth(memory)
+        return torch.where(depth_edges(depth, self.config.depth_edge), 0.0, depth)
+
+    def _remember_views(self) -> None:
+        """What retrieval needs of the frames that it does not know yet."""
+        known = 0 if self._views is None else len(self._views)
+        if known == len(self.bank):
+            return
+        new = coarse_views(
+            torch.stack([self._clean_depth(i) for i in range(known, len(self.bank))]),
+            self.bank.cameras[known:],
+            self.bank.names[known:],
+            self.retrieval.downscale,
+        )
+        self._views = new if self._views is None else join_coarse_views([self._views, new])
+
+    def _seen_from(self, camera: Cameras) -> int | None:
+        """The newest memory that stands where `camera` stands and looks the same way."""
+        if not len(self.bank):
+            return None
+        cameras = self.bank.cameras
+        turned = rotation_angle(camera.c2w[:3, :3], cameras.c2w[:, :3, :3]) < SAME_PLACE
+        scale = cameras.centres.abs().max().clamp(min=1.0)
+        moved = (cameras.centres - camera.centres).norm(dim=-1) < SAME_PLACE * scale
+        same = torch.nonzero(turned & moved).flatten()
+        return int(same[-1]) if len(same) else None

@@ -1,0 +1,44 @@
+"""Perception plug-ins: video with known cameras in, a clip with depth out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from anchorweave.perception.base import Perception
+from anchorweave.perception.plane_sweep import PlaneSweep, PlaneSweepConfig
+from anchorweave.perception.recorded import Recorded
+
+__all__ = ["Perception", "PerceptionConfig", "PlaneSweepConfig", "make_perception"]
+
+# Name -> what makes the plug-in from the options of all.
+PERCEPTIONS = {
+    "recorded": lambda config: Recorded(),
+    "plane_sweep": lambda config: PlaneSweep(config.plane_sweep),
+}
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """Where depth comes from.
+
+    Args:
+        kind: for the frames of a recording.
+        generated: for generated frames, which bring none of their own.
+        plane_sweep: options of the plane sweep.
+    """
+
+    kind: Literal["recorded", "plane_sweep"] = "recorded"
+    generated: Literal["plane_sweep"] = "plane_sweep"
+    plane_sweep: PlaneSweepConfig = field(default_factory=PlaneSweepConfig)
+
+
+def make_perception(kind: str, config: PerceptionConfig) -> Perception:
+    """The plug-in of that name.
+
+    Raises:
+        ValueError: an unknown name, with the known ones.
+    """
+    if kind not in PERCEPTIONS:
+        raise ValueError(f"unknown perception {kind!r}; known: {', '.join(PERCEPTIONS)}")
+    return PERCEPTIONS[kind](config)

@@ -1,0 +1,42 @@
+"""Perception: from posed video to a clip whose depth is filled in."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.clip import Clip
+
+
+@runtime_checkable
+class Perception(Protocol):
+    """Fills the depth of a clip whose cameras are known."""
+
+    def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
+        """The clip with depth; 0 where it stays unknown.
+
+        Args:
+            clip: frames and cameras; whether its own depth is read is the plug-in's business.
+            known_depth: depth rendered from memory at the clip's cameras, 0 where memory sees
+                nothing. It is the prior: kept where it is known, and only the rest is estimated.
+        """
+        ...
+
+
+def check_known_depth(clip: Clip, known_depth: Tensor | None) -> None:
+    """Refuse a prior that does not fit the clip.
+
+    Raises:
+        ValueError: a prior of another size, or with negative, infinite or NaN depth.
+    """
+    if known_depth is None:
+        return
+    if known_depth.shape != clip.depth.shape:
+        raise ValueError(
+            f"known depth is {list(known_depth.shape)} but the clip is {list(clip.depth.shape)} "
+            "(frames, height, width); render memory at the clip's own cameras"
+        )
+    if not ((known_depth >= 0) & known_depth.isfinite()).all():
+        raise ValueError("known depth has negative, infinite or NaN values; 0 marks the unknown")

@@ -1,0 +1,39 @@
+"""Depth as the recording brings it.
+
+Keeps the sensor's or renderer's own depth, fills nothing, costs nothing.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.clip import Clip
+
+# Frames named in a message before the rest is only counted.
+NAMED = 8
+
+
+class Recorded:
+    """Passes recorded depth on.
+
+    What memory knows is not mixed in: a recorded frame agrees with itself, and filling it from
+    others would bring their errors into a cloud that is kept apart to be clean.
+    """
+
+    def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
+        """The clip itself.
+
+        Raises:
+            ValueError: frames without any valid depth, by name.
+        """
+        valid = (clip.depth > 0).flatten(1).any(dim=1)
+        without = [name for name, any_valid in zip(clip.names, valid, strict=True) if not any_valid]
+        if without:
+            more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
+            raise ValueError(
+                f"{len(without)} of {len(clip)} frames have no valid depth: "
+                f"{', '.join(without[:NAMED])}{more}; use perception=plane_sweep to estimate it "
+                "from the cameras, or leave these frames out"
+            )
+        return clip

@@ -1,0 +1,124 @@
+"""World: the retrieve -> generate -> update loop over a long trajectory (paper section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.anchors import Retrieved
+from anchorweave.clip import Clip
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.memory.base import Memory
+from anchorweave.perception.base import Perception
+
+# (first frame [3, H, W], what memory knows, seed) -> video [T, 3, H, W] in [0, 1]
+Generate = Callable[[Tensor, Retrieved, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One generated stretch: its number, its frames with cameras, and what they were given."""
+
+    number: int
+    clip: Clip
+    retrieved: Retrieved
+
+
+class World:
+    """A memory that generates what it does not know yet, and remembers what it generated.
+
+    Args:
+        memory: a memory system.
+        perception: depth for frames of known cameras.
+        generate: an image-to-video model, as a function.
+        unit: length of one scene unit in the unit of the cameras; see `scene_unit`.
+    """
+
+    def __init__(self, memory: Memory, perception: Perception, generate: Generate, unit: float):
+        self.memory, self.perception = memory, perception
+        self.generate, self.unit = generate, unit
+
+    def imagine(
+        self, first: Float[Tensor, "3 H W"], cameras: Cameras, seed: int
+    ) -> tuple[Float[Tensor, "T 3 H W"], Retrieved]:
+        """Retrieve for T cameras, and generate what they see.
+
+        Args:
+            first: the frame that the first camera sees, in [0, 1].
+            cameras: the target cameras [T].
+            seed: of the sampling noise.
+
+        Returns:
+            The video [T, 3, H, W] in [0, 1], and what it was given, lengths in scene units.
+        """
+        retrieved = self.memory.retrieve(cameras).in_unit(self.unit)
+        return self.generate(first, retrieved, seed), retrieved
+
+    def remember(self, clip: Clip) -> None:
+        """Find the depth of what memory does not see yet, and remember the frames."""
+        self.memory.update(self.perception(clip, self.memory.known_depth(clip.cameras)))
+
+    def rollout(
+        self,
+        last: Float[Tensor, "3 H W"],
+        cameras: Cameras,
+        length: int,
+        seed: int,
+        start: int = 0,
+        recall: Callable[[], Tensor] | None = None,
+    ) -> Iterator[Segment]:
+        """Generate a long trajectory: each segment starts from the last frame of the one before.
+
+        Args:
+            last: the newest frame, seen from camera `start * (length - 1)`.
+            cameras: the whole trajectory, segments * (length - 1) + 1 cameras.
+            length: frames T of a segment; neighbours share one frame.
+            seed: segment i is sampled with seed + i, so it does not matter where a run resumed.
+            start: number of the first segment to generate.
+            recall: returns the newest remembered frame; None = take it from the video. Memory
+                rounds colours to 8 bits, so a run that may be resumed recalls.
+
+        Yields:
+            Each segment, before it is remembered: what the caller writes about it is there even
+            if the run is cut while remembering. Its clip holds the new frames only, all but the
+            shared first one.
+
+        Raises:
+            ValueError: a trajectory that is no whole number of segments.
+        """
+        steps = length - 1
+        if len(cameras) < 2 or (len(cameras) - 1) % steps:
+            raise ValueError(
+                f"a trajectory of {len(cameras)} cameras is no whole number of segments of "
+                f"{length} frames; it takes k * {steps} + 1 cameras"
+            )
+        for number in range(start, (len(cameras) - 1) // steps):
+            target = cameras[number * steps : number * steps + length]
+            video, retrieved = self.imagine(last, target, seed + number)
+            clip = Clip(
+                frames=video[1:],
+                depth=torch.zeros(steps, *target.size),
+                cameras=target[1:],
+                names=tuple(f"segment {number}, frame {i}" for i in range(1, length)),
+            )
+            yield Segment(number, clip, retrieved)
+            self.remember(clip)
+            last = recall() if recall else video[-1]
+
+
+def scene_unit(depth: Float[Tensor, "H W"]) -> float:
+    """The median valid depth: the length that poses are measured in, whatever a scene's scale.
+
+    Not given in the paper.
+
+    Raises:
+        ValueError: no valid depth.
+    """
+    valid = depth[depth > 0]
+    if not len(valid):
+        raise ValueError("the first frame has no valid depth, so the scene has no scale")
+    return valid.median().item()

@@ -1,0 +1,94 @@
+"""The networks of a run, as a function from (first frame, what memory knows, seed) to video."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.tiny import write_tiny
+from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.world import Generate
+
+UNTRAINED = "weights: random (untrained)"
+
+
+def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
+    """The pipeline that `config.model` describes, and one line that says which weights it has.
+
+    Raises:
+        ValueError: a device that is not there, weights that do not fit, or a video length or size
+            that the networks cannot make.
+        FileNotFoundError: no model at `model.path`.
+    """
+    model = config.model
+    device = _device(model)
+    dtype = getattr(torch, model.dtype)
+    if model.path == "tiny":
+        with tempfile.TemporaryDirectory() as folder:
+            path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
+            pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
+        weights = UNTRAINED
+    else:
+        pipe, weights = _load(model, dtype)
+    pipe.check_shape(config.frames, *config.size)
+    if model.offload:
+        pipe.enable_model_cpu_offload()
+    else:
+        pipe.to(device)
+    return pipe, weights
+
+
+def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> Generate:
+    """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
+
+    def generate(first, retrieved, seed):
+        video = pipe(
+            image=first,
+            prompt=config.prompt,
+            negative_prompt=config.negative_prompt,
+            retrieved=retrieved,
+            num_inference_steps=config.steps,
+            guidance_scale=config.guidance,
+            use_dynamic_cfg=config.dynamic_guidance,
+            control_weight=config.control_weight,
+            camera_weight=config.camera_weight,
+            control_window=config.control_window,
+            visible_first_frame=config.visible_first_frame,
+            # Noise from the CPU is the same on every machine.
+            generator=torch.Generator().manual_seed(seed),
+            output_type="pt",
+        ).frames[0]
+        return video.float().cpu()
+
+    return generate
+
+
+def _device(model: ModelConfig) -> str:
+    device = model.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"model.device={device}, but this machine has no CUDA GPU; use cpu")
+    if model.offload and not device.startswith("cuda"):
+        raise ValueError("model.offload needs a CUDA GPU; set model.offload=false")
+    return device
+
+
+def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, str]:
+    index = Path(model.path) / "model_index.json"
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"no model at model.path={model.path} (no model_index.json in it); "
+            "pretrained/README.md says which weights go where"
+        )
+    whole = json.loads(index.read_text())["_class_name"] == AnchorWeavePipeline.__name__
+    if whole and model.controller is None:
+        pipe = AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype)
+        return pipe, f"weights: {model.path}"
+    pipe = AnchorWeavePipeline.from_backbone(model.path, model.controller, dtype=dtype)
+    controller = model.controller or "new (untrained: it changes nothing)"
+    return pipe, f"weights: {model.path}, weaving controller: {controller}"

@@ -1,0 +1,88 @@
+"""What a run found, as JSON to keep and tables to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from jaxtyping import Float
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from anchorweave.anchors import Anchors, ChunkReport, composite
+from anchorweave.evaluation.image_metrics import psnr, ssim
+from anchorweave.files import written_aside
+
+
+def measure(
+    video: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "T 3 H W"], anchors: Anchors
+) -> dict:
+    """How near the generated video and the anchors themselves come to the true target frames.
+
+    Frame 0 is given to the model, so the generated video is measured from frame 1 on; anchors are
+    measured on the pixels they see.
+
+    Returns:
+        `generated` with psnr and ssim; `anchors`, one entry per slot and one for the `composite`
+        (each pixel from the first slot that sees it), with coverage in [0, 1] and psnr in dB.
+    """
+    slots = [
+        _anchor(v, visible, truth)
+        for v, visible in zip(anchors.video, anchors.visible, strict=True)
+    ]
+    found = {"generated": {"psnr": psnr(video[1:], truth[1:]), "ssim": ssim(video[1:], truth[1:])}}
+    found["anchors"] = {"slots": slots}
+    if slots:
+        found["anchors"]["composite"] = _anchor(*composite(anchors), truth)
+    return found
+
+
+def _anchor(video: Tensor, visible: Tensor, truth: Tensor) -> dict:
+    return {
+        "coverage": visible.float().mean().item(),
+        "psnr_visible": psnr(video, truth, visible),
+    }
+
+
+def selection(report: tuple[ChunkReport, ...], target_names: tuple[str, ...]) -> list[dict]:
+    """The retrieval report with the names of the target frames, ready for JSON."""
+    return [
+        {**asdict(chunk), "target_frames": list(target_names[chunk.start : chunk.stop])}
+        for chunk in report
+    ]
+
+
+def write_json(values: dict | list, path: Path) -> None:
+    """Write JSON aside, then rename."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...]) -> None:
+    """Two tables: what was retrieved, and how good it is."""
+    chosen = Table(title="retrieved memories")
+    for heading in ("target frames", "pool", "slot: frame (newly covered)", "coverage", "stopped"):
+        chosen.add_column(heading)
+    for chunk in report:
+        picks = ", ".join(
+            f"{pick.slot}: {pick.name} ({'forced, ' if pick.forced else ''}{pick.gain:.0%})"
+            for pick in chunk.picks
+        )
+        coverage = f"{chunk.picks[-1].coverage:.0%}" if chunk.picks else "0%"
+        span = f"{chunk.start}-{chunk.stop - 1}"
+        chosen.add_row(span, str(chunk.pool), picks or "none", coverage, chunk.stopped)
+    console.print(chosen)
+    table = Table(title="against the true target frames")
+    for heading in ("what", "coverage", "PSNR (dB)", "SSIM"):
+        table.add_column(heading)
+    generated = metrics["generated"]
+    table.add_row("generated", "100%", f"{generated['psnr']:.2f}", f"{generated['ssim']:.3f}")
+    rows = [(f"anchor {slot}", row) for slot, row in enumerate(metrics["anchors"]["slots"])]
+    if rows:
+        rows.append(("anchors, composite", metrics["anchors"]["composite"]))
+    for name, row in rows:
+        quality = "-" if row["psnr_visible"] is None else f"{row['psnr_visible']:.2f}"
+        table.add_row(name, f"{row['coverage']:.0%}", quality, "")
+    console.print(table)

@@ -1,0 +1,43 @@
+import pytest
+
+from anchorweave.datasets.splits import SplitConfig, split_frames
+
+
+def test_the_papers_partial_revisit():
+    split = split_frames(count=100, target=49, config=SplitConfig(start=10))
+    assert len(split.target) == 49 and len(split.history) == 21
+    assert split.target[0] == 10 and split.target[-1] == 79
+    assert not set(split.target) & set(split.history)
+    assert sorted(split.target + split.history) == list(range(10, 80))
+    gaps = {b - a for a, b in zip(split.target, split.target[1:], strict=False)}
+    assert gaps == {1, 2}
+
+
+def test_a_window_of_choice():
+    split = split_frames(30, 5, SplitConfig(window=9))
+    assert split.target == (0, 2, 4, 6, 8) and split.history == (1, 3, 5, 7)
+
+
+def test_later_keeps_history_before_target():
+    split = split_frames(150, 25, SplitConfig(kind="later"))
+    assert split.history == tuple(range(100))
+    assert split.target[0] == 100 and split.target[-1] == 149 and len(set(split.target)) == 25
+
+
+def test_one_target_frame():
+    assert split_frames(3, 1, SplitConfig(kind="later")).target == (2,)
+
+
+@pytest.mark.parametrize(
+    "count, target, config, message",
+    [
+        (20, 25, SplitConfig(), "window of 36 frames .* recording of 20 frames"),
+        (60, 25, SplitConfig(window=20), "window of 20 frames"),
+        (30, 25, SplitConfig(kind="later"), "25 target frames do not fit the 10 frames"),
+        (30, 5, SplitConfig(start=30), "split.start=30"),
+        (30, 5, SplitConfig(kind="later", history=1.0), "split.history=1.0"),
+    ],
+)
+def test_a_recording_too_short_is_refused(count, target, config, message):
+    with pytest.raises(ValueError, match=message):
+        split_frames(count, target, config)

@@ -1,0 +1,127 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import inference.rollout as rollout
+from anchorweave.memory import Bank
+from anchorweave.perception import PlaneSweepConfig
+from anchorweave.recordings.nerfstudio import write_recording
+from anchorweave.video import read_video
+from tests.rooms import look, view_room
+
+
+class StopError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def true_depth(kind, config):
+    """Perception that knows the room the networks are made to paint."""
+    return lambda clip, known=None: replace(clip, depth=view_room(clip.cameras).depth)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A rollout whose networks are small; returns a function (extra words) -> output folder."""
+    cameras = look([[0.0, 0.0, -1.0]] * 2, [0.0, 0.05], size=(32, 64), focal=40.0)
+    write_recording(view_room(cameras), tmp_path / "room")
+    monkeypatch.setattr(rollout, "make_perception", true_depth)
+
+    def call(output, *words):
+        rollout.main(
+            [
+                f"source={tmp_path / 'room'}",
+                f"output={tmp_path / output}",
+                "frames=5",
+                "size=[32,64]",
+                "sampling.steps=1",
+                "sampling.guidance=1",
+                "rollout.segments=3",
+                "rollout.trajectory=there_and_back(dolly(distance=0.2))",
+                *words,
+            ]
+        )
+        return tmp_path / output
+
+    return call
+
+
+def test_a_rollout_writes_a_long_video_and_a_bank(run):
+    output = run("out")
+    assert len(read_video(output / "rollout.mp4")) == 13
+    bank = Bank(output / "memory")
+    assert len(bank) == 13 and bank.names[-1] == "segment 2, frame 4"
+    # There and back: the last camera is the first one.
+    torch.testing.assert_close(bank.cameras.c2w[-1], bank.cameras.c2w[0])
+    assert (output / "rollout.png").exists()
+    chunks = json.loads((output / "selection" / "0002.json").read_text())
+    assert chunks[0]["target_frames"][0] == "segment 1, frame 4"
+
+
+def test_interrupted_it_continues_and_ends_the_same(run, monkeypatch):
+    whole = run("whole")
+    calls, append = [], Bank.append
+
+    def stop_at_second_segment(bank, clip):
+        calls.append(clip.names[0])
+        if len(calls) == 3:
+            raise StopError
+        append(bank, clip)
+
+    monkeypatch.setattr(Bank, "append", stop_at_second_segment)
+    with pytest.raises(StopError):
+        run("cut")
+    monkeypatch.setattr(Bank, "append", append)
+    assert len(Bank(whole.parent / "cut" / "memory")) == 5
+    cut = run("cut")
+    a, b = Bank(whole / "memory"), Bank(cut / "memory")
+    assert len(a) == len(b) == 13
+    for i in range(13):
+        assert torch.equal(a.frame(i), b.frame(i)) and torch.equal(a.depth(i), b.depth(i))
+
+
+def test_it_goes_on_from_the_memory_of_an_earlier_run(run):
+    first = run("first", "rollout.segments=1")
+    run("second", "rollout.segments=1", f"memory.path={first / 'memory'}")
+    bank = Bank(first / "memory")
+    assert len(bank) == 9
+    assert bank.names[5] == "segment 0, frame 1"
+
+
+def test_another_config_in_the_same_folder_is_refused(run):
+    run("out", "rollout.segments=1")
+    with pytest.raises(ValueError, match="another config: seed .was 0, now 4."):
+        run("out", "rollout.segments=1", "seed=4")
+
+
+def test_a_camera_file_is_a_trajectory(run, tmp_path):
+    lines = ["https://example.org/video"]
+    for i in range(6):
+        lines.append(f"{i * 33333} 0.9 1.6 0.5 0.5 0 0 1 0 0 {-0.02 * i} 0 1 0 0 0 0 1 0")
+    (tmp_path / "path.txt").write_text("\n".join(lines) + "\n")
+    output = run("out", "rollout.segments=1", f"rollout.trajectory={tmp_path / 'path.txt'}")
+    cameras = Bank(output / "memory").cameras
+    state = json.loads((output / "rollout.json").read_text())
+    moved = (cameras.centres[-1] - cameras.centres[0]).tolist()
+    assert moved == pytest.approx([0.1 * state["unit"], 0.0, 0.0], abs=1e-4)
+
+
+def test_generated_frames_get_their_depth_from_the_plane_sweep(tmp_path, monkeypatch):
+    """The same without a perception that knows the room, on networks that paint noise."""
+    cameras = look([[0.0, 0.0, -1.0]], [0.0], size=(32, 64), focal=40.0)
+    write_recording(view_room(cameras), tmp_path / "room")
+    words = ["frames=5", "size=[32,64]", "sampling.steps=1", "sampling.guidance=1"]
+    rollout.main(
+        [
+            f"source={tmp_path / 'room'}",
+            f"output={tmp_path / 'out'}",
+            "rollout.segments=1",
+            "rollout.trajectory=orbit(degrees=10)",
+            f"perception.plane_sweep.planes={PlaneSweepConfig().planes // 4}",
+            *words,
+        ]
+    )
+    bank = Bank(tmp_path / "out" / "memory")
+    # Where memory sees a pixel its depth is kept, so most of the view next door is known.
+    assert (bank.depth(1) > 0).float().mean() > 0.5

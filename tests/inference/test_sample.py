@@ -1,0 +1,122 @@
+"""The main job from a recording to its reports, with networks of a few thousand parameters."""
+
+import json
+
+import pytest
+import torch
+
+from anchorweave.recordings.nerfstudio import write_recording
+from anchorweave.video import read_video
+from inference.sample import main
+from tests.rooms import look, view_room
+
+SMALL = ["frames=5", "size=[32,64]", "sampling.steps=2", "sampling.guidance=1", "retrieval.chunk=2"]
+
+
+def recording(path, count=10):
+    yaws = torch.linspace(-0.4, 0.4, count)
+    positions = [[0.1 * i - 0.5, 0.0, -1.0] for i in range(count)]
+    write_recording(view_room(look(positions, yaws, size=(32, 64), focal=40.0)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sample")
+    recording(folder / "room")
+    words = [f"source={folder / 'room'}", f"output={folder / 'out'}", *SMALL]
+    main(words)
+    return folder / "out", words
+
+
+def test_everything_is_written(run):
+    output, _ = run
+    names = {path.name for path in output.iterdir()}
+    assert names == {
+        "generated.mp4",
+        "anchors.mp4",
+        "anchors.png",
+        "montage.mp4",
+        "montage.png",
+        "selection.json",
+        "metrics.json",
+        "config.yaml",
+        "memory",
+    }
+    assert len(read_video(output / "generated.mp4")) == 5
+
+
+def test_metrics_say_how_good_and_with_which_weights(run):
+    metrics = json.loads((run[0] / "metrics.json").read_text())
+    assert metrics["weights"] == "weights: random (untrained)"
+    assert metrics["generated"]["psnr"] > 0 and -1 <= metrics["generated"]["ssim"] <= 1
+    slots, composite = metrics["anchors"]["slots"], metrics["anchors"]["composite"]
+    assert len(slots) == 4
+    assert composite["coverage"] >= max(slot["coverage"] for slot in slots)
+    # The room's colours are smooth: what memory shows from nearby is close to the truth.
+    assert composite["psnr_visible"] > 20 and composite["coverage"] > 0.5
+
+
+def test_selection_names_memory_frame_gain_and_reason(run):
+    chunks = json.loads((run[0] / "selection.json").read_text())
+    assert [(c["start"], c["stop"]) for c in chunks] == [(0, 3), (3, 5)]
+    for chunk in chunks:
+        assert len(chunk["target_frames"]) == chunk["stop"] - chunk["start"]
+        assert chunk["stopped"] and chunk["picks"][0]["forced"]
+        shares = [pick["coverage"] for pick in chunk["picks"]]
+        assert shares == sorted(shares)
+        total = sum(pick["gain"] for pick in chunk["picks"])
+        assert total == pytest.approx(shares[-1])
+
+
+def test_running_again_gives_the_same_and_does_not_pile_up_memories(run):
+    output, words = run
+    before = json.loads((output / "metrics.json").read_text())
+    main(words)
+    after = json.loads((output / "metrics.json").read_text())
+    assert {**before, "seconds": 0} == {**after, "seconds": 0}
+    # 7 frames of the window, of which 5 are the target; its first one is seen as well.
+    assert len(list((output / "memory" / "images").iterdir())) == 3
+
+
+def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
+    """History looks the other way: no anchor shows anything but the first frame's own."""
+    ahead = [[0.1 * i, 0.0, -1.0] for i in range(6)]
+    cameras = look(ahead + ahead, [3.14] * 6 + [0.0] * 6, size=(32, 64), focal=40.0)
+    write_recording(view_room(cameras), tmp_path / "room")
+    main(
+        [
+            f"source={tmp_path / 'room'}",
+            f"output={tmp_path / 'out'}",
+            "split=later",
+            "split.history=0.5",
+            "retrieval.forced=none",
+            *SMALL,
+        ]
+    )
+    chunks = json.loads((tmp_path / "out" / "selection.json").read_text())
+    # The first target frame itself is remembered, and is all that overlaps.
+    assert all(chunk["pool"] == 1 for chunk in chunks)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["anchors"]["slots"][3] == {"coverage": 0.0, "psnr_visible": None}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["frames=6"], "6 frames do not fit"),
+        (["size=[30,64]"], "divisible by 16"),
+        (["split.window=99"], "window of 99 frames"),
+        (["model.path=pretrained/none"], "no model at model.path"),
+        (["model.offload=true"], "offload needs a CUDA GPU"),
+        (["retrieval.anchors=0"], "anchors"),
+        (["nothing=1"], "nothing"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, words, message):
+    if "offload" in words[0] and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, where offloading works")
+    source = recording(tmp_path / "room")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        main([f"source={source}", f"output={tmp_path / 'out'}", *SMALL, *words])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,73 @@
+import torch
+
+from anchorweave.clip import join_clips
+from anchorweave.geometry.point_cloud import depth_edges
+from anchorweave.memory import Bank, LocalClouds, MemoryConfig
+from anchorweave.retrieval import RetrievalConfig
+from tests.rooms import look, view_room, walk
+
+
+def memory_at(path, depth_edge=0.04, **retrieval):
+    config = MemoryConfig(depth_edge=depth_edge)
+    return LocalClouds(Bank(path), config, RetrievalConfig(downscale=1, **retrieval))
+
+
+def test_slot_0_goes_to_the_newest_memory_seen_from_the_first_target_camera(tmp_path):
+    memory = memory_at(tmp_path)
+    memory.update(join_clips([walk(5), walk(5)[2:3]]))
+    report = memory.retrieve(walk(5).cameras[2:]).report
+    assert report[0].picks[0].memory == 5 and report[0].picks[0].forced
+    elsewhere = look([[0.05, 0.0, -1.0]], [0.02])
+    assert not memory.retrieve(elsewhere).report[0].picks[0].forced
+
+
+def test_forced_none_leaves_slot_0_to_coverage(tmp_path):
+    memory = memory_at(tmp_path, forced="none")
+    memory.update(walk(5))
+    picks = memory.retrieve(walk(5).cameras[2:]).report[0].picks
+    assert not any(pick.forced for pick in picks)
+
+
+def test_memories_are_never_fused(tmp_path):
+    """A memory with a pose error of its own does not touch what another shows."""
+    memory = memory_at(tmp_path / "a", forced="none", anchors=1)
+    good = walk(3)
+    memory.update(good)
+    alone = memory.retrieve(good.cameras[1:2]).anchors
+    shifted = view_room(look([[1.9, 1.0, 2.5]], [3.0]))
+    memory.update(shifted)
+    assert torch.equal(memory.retrieve(good.cameras[1:2]).anchors.video, alone.video)
+
+
+def test_every_chunk_chooses_for_itself_and_poses_follow_the_memory_shown(tmp_path):
+    memory = memory_at(tmp_path, chunk=2, anchors=2)
+    memory.update(walk(7))
+    target = walk(9).cameras
+    got = memory.retrieve(target)
+    assert [(c.start, c.stop) for c in got.report] == [(0, 3), (3, 5), (5, 7), (7, 9)]
+    for chunk in got.report:
+        for pick in chunk.picks:
+            source = memory.bank.cameras[pick.memory]
+            expected = source.w2c @ target.c2w[chunk.start]
+            torch.testing.assert_close(got.anchors.target2source[pick.slot, chunk.start], expected)
+    assert len({chunk.picks[-1].memory for chunk in got.report}) > 1
+
+
+def test_a_chunk_without_overlap_is_padded_and_reported(tmp_path):
+    memory = memory_at(tmp_path)
+    memory.update(view_room(look([[0.0, 0.0, 0.0]], [0.0])))
+    away = look([[0.0, 0.0, -1.0]] * 3, [3.14] * 3)
+    got = memory.retrieve(away)
+    assert len(got.anchors) == 4 and not got.anchors.visible.any()
+    assert got.report[0].pool == 0 and got.report[0].stopped == "pool empty"
+
+
+def test_points_at_depth_edges_are_dropped(tmp_path):
+    clip = walk(1)
+    clip.depth[0, 10:14, 10:20] *= 0.5
+    sharp, all_points = memory_at(tmp_path / "a"), memory_at(tmp_path / "b", depth_edge=10.0)
+    for memory in (sharp, all_points):
+        memory.update(clip)
+    edges = depth_edges(sharp.bank.depth(0), 0.04).sum()
+    assert edges > 0
+    assert len(all_points.cloud(0)) - len(sharp.cloud(0)) == edges

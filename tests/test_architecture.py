@@ -1,0 +1,147 @@
+"""The house as it is meant to be: imports point down, third parties come in by their doors."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "anchorweave.files": 0,
+    "anchorweave.geometry": 1,
+    "anchorweave.diffusion": 1,
+    "anchorweave.clip": 2,
+    "anchorweave.anchors": 2,
+    "anchorweave.retrieval": 2,
+    "anchorweave.video": 2,
+    "anchorweave.recordings": 3,
+    "anchorweave.perception": 3,
+    "anchorweave.rendering": 3,
+    "anchorweave.datasets": 3,
+    "anchorweave.evaluation": 3,
+    "anchorweave.models": 3,
+    "anchorweave.memory": 4,
+    "anchorweave.pipeline": 4,
+    "anchorweave.config": 5,
+    "anchorweave.world": 5,
+    "training": 6,
+    "inference": 6,
+}
+# The one arrow on a floor: retrieval writes the report that anchors.py defines.
+ON_ONE_FLOOR = {("anchorweave.retrieval", "anchorweave.anchors")}
+DOORS = {
+    "diffusers": ("anchorweave/models/", "anchorweave/pipeline.py"),
+    "transformers": ("anchorweave/models/", "anchorweave/pipeline.py", "anchorweave/perception/"),
+    "omegaconf": ("anchorweave/config.py",),
+    "accelerate": ("training/",),
+    "decord": ("anchorweave/video.py",),
+    "imageio": ("anchorweave/video.py",),
+    "open3d": ("anchorweave/geometry/", "anchorweave/recordings/procedural"),
+    "numba": ("anchorweave/rendering/", "anchorweave/geometry/"),
+    "wandb": ("training/",),
+}
+# What the two halves may not see of each other.
+GEOMETRY_HALF = {"geometry", "retrieval", "rendering", "recordings", "perception", "memory"}
+GENERATION_HALF = {"models", "diffusion", "pipeline"}
+
+FILES = [
+    path
+    for folder in ("anchorweave", "training", "inference")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str | None:
+    return max((r for r in FLOORS if f"{module}.".startswith(f"{r}.")), key=len, default=None)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            # `from package import module` may mean the module.
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / inner.replace(".", "/")).with_suffix(".py").exists()
+                found.add(inner if is_module else node.module)
+    return found
+
+
+IMPORTS = {path: imports_of(path) for path in FILES}
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_has_a_room_and_imports_from_floors_below(path):
+    room = room_of(module_of(path))
+    assert room or module_of(path) == "anchorweave", f"{path} lies in no room"
+    for imported in IMPORTS[path]:
+        other = room_of(imported)
+        if other is None or other == room:
+            continue
+        below = FLOORS[other] < FLOORS[room] or (room, other) in ON_ONE_FLOOR
+        assert below, f"{name(path)} ({room}) imports {imported}: the arrow does not point down"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_third_parties_come_in_by_their_doors(path):
+    for imported in IMPORTS[path]:
+        door = DOORS.get(imported.partition(".")[0])
+        assert door is None or name(path).startswith(door), f"{name(path)} imports {imported}"
+        assert imported.partition(".")[0] not in ("torchvision", "sys.path")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_geometry_and_generation_do_not_know_each_other(path):
+    inside = module_of(path).split(".")[1:2]
+    for imported in IMPORTS[path]:
+        other = imported.split(".")[1:2] if imported.startswith("anchorweave.") else []
+        pair = {*inside, *other}
+        assert not (pair & GEOMETRY_HALF and pair & GENERATION_HALF), (
+            f"{name(path)} imports {imported}; the halves meet in anchors.py only"
+        )
+
+
+def test_no_circles_between_files():
+    modules = {module_of(path): path for path in FILES}
+    graph = {m: {i for i in IMPORTS[p] if i in modules and i != m} for m, p in modules.items()}
+    done, open_ = set(), []
+
+    def visit(module):
+        assert module not in open_, f"circle: {' -> '.join([*open_, module])}"
+        if module in done:
+            return
+        open_.append(module)
+        for other in graph[module]:
+            visit(other)
+        open_.pop()
+        done.add(module)
+
+    for module in graph:
+        visit(module)
+
+
+def test_scripts_are_short_and_hold_one_command():
+    for path in (ROOT / "scripts").glob("*.sh"):
+        if path.name == "setup.sh":
+            continue
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 15, path
+        assert lines[1].startswith("# "), f"{path} does not say what it does"
+        assert sum('"$PYTHON" -m' in line for line in lines) == 1, path
+
+
+def test_nothing_is_named_for_what_it_is_not():
+    banned = {"utils", "misc", "common", "helpers", "util"}
+    assert not [p for p in FILES if banned & set(module_of(p).split("."))]

@@ -1,0 +1,90 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from anchorweave.config import RunConfig, load_config, save_config
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Section:
+    kind: Literal["a", "b"] = "a"
+    number: int = 1
+
+
+@dataclass(frozen=True)
+class Schema:
+    section: Section = field(default_factory=Section)
+    name: str = "x"
+    size: tuple[int, int] = (2, 3)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_config_loads_and_opens_with_its_command(path):
+    assert isinstance(load_config(RunConfig, [f"config={path}"]), RunConfig)
+    assert path.read_text().startswith("# bash scripts/")
+
+
+def test_words_come_last_and_a_file_comes_after_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\nsection: {number: 2}\n")
+    (tmp_path / "one.yaml").write_text("base: base.yaml\nsection: {kind: b}\n")
+    got = load_config(Schema, [f"config={tmp_path / 'one.yaml'}", "section.number=3"])
+    assert got == Schema(Section("b", 3), "base")
+    assert load_config(Schema, ["size=[4, 5]"]).size == (4, 5)
+    assert load_config(Schema, [], str(tmp_path / "base.yaml")).section.number == 2
+
+
+def test_a_section_may_be_given_by_its_kind_alone(tmp_path):
+    assert load_config(Schema, ["section=b"]).section == Section("b")
+    (tmp_path / "one.yaml").write_text("section: b\n")
+    got = load_config(Schema, [f"config={tmp_path / 'one.yaml'}", "section.number=9"])
+    assert got.section == Section("b", 9)
+    split = load_config(RunConfig, ["split=later", "split.history=0.5"]).split
+    assert split.kind == "later" and split.history == 0.5
+
+
+@pytest.mark.parametrize(
+    "word, message",
+    [
+        ("nome=y", "nome.*Did you mean.*name"),
+        ("section.nummer=3", "section.nummer.*Did you mean.*number"),
+        ("section.number=much", "section.number.*Integer"),
+        ("section=c", "section.*'c'"),
+        ("size=[1,2,3]", "size|length 3"),
+        ("frames", "write key=value"),
+    ],
+)
+def test_a_word_that_fits_nothing_is_refused(word, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(Schema, [word])
+
+
+def test_a_file_that_fits_nothing_is_refused_by_name(tmp_path):
+    file = tmp_path / "one.yaml"
+    file.write_text("nome: y\n")
+    with pytest.raises(ValueError, match="one.yaml.*nome"):
+        load_config(Schema, [f"config={file}"])
+    file.write_text("- a\n- b\n")
+    with pytest.raises(ValueError, match="one.yaml must hold keys and values"):
+        load_config(Schema, [f"config={file}"])
+    file.write_text("name: [\n")
+    with pytest.raises(ValueError, match="one.yaml is not valid YAML"):
+        load_config(Schema, [f"config={file}"])
+    with pytest.raises(FileNotFoundError, match="nothing.yaml"):
+        load_config(Schema, [f"config={tmp_path / 'nothing.yaml'}"])
+
+
+def test_a_base_has_no_base(tmp_path):
+    (tmp_path / "a.yaml").write_text("name: a\nbase: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(ValueError, match="one level"):
+        load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
+
+
+def test_a_saved_config_loads_as_it_was(tmp_path):
+    config = load_config(RunConfig, ["split=later", "frames=9", "memory.path=somewhere"])
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(RunConfig, [f"config={tmp_path / 'config.yaml'}"]) == config
