@@ -35,6 +35,8 @@ class ModelConfig:
             image-to-video one), or `tiny`: small networks with random weights, built in code.
         controller: a folder or a released `.pt` with the weaving controller, where `path` holds
             none; null = the controller of `path`, or a new, untrained one.
+        released_weights: which weights of a released `.pt` are used: its moving average or the live
+            ones (its first stage has no moving average of its own).
         dtype: precision of all networks.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         offload: keep on the GPU only the network at work (needs a GPU).
@@ -42,6 +44,7 @@ class ModelConfig:
 
     path: str = "tiny"
     controller: str | None = None
+    released_weights: Literal["ema", "live"] = "ema"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     offload: bool = False

@@ -71,6 +71,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         cls,
         backbone: str | Path | CogVideoXImageToVideoPipeline,
         controller: str | Path | WeavingController | None = None,
+        released_weights: str = "ema",
         **loading,
     ) -> AnchorWeavePipeline:
         """An official CogVideoX image-to-video model with a controller beside it.
@@ -79,6 +80,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             backbone: a folder in diffusers' layout (or its name on the hub), or a loaded pipeline.
             controller: a controller, a folder that one was saved to, the authors' released `.pt`,
                 or None for a new one, which changes nothing until it is trained.
+            released_weights: which of a released file: `ema` or `live` (its first stage trained no
+                moving average).
             **loading: for diffusers' `from_pretrained` of the backbone, `dtype` for example.
 
         The controller is moved to the device and dtype of the backbone.
@@ -90,7 +93,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         if controller is None:
             controller = WeavingController.from_backbone(transformer)
         elif not isinstance(controller, WeavingController):
-            controller = _load_controller(controller, transformer)
+            controller = _load_controller(controller, transformer, released_weights)
         controller.to(transformer.device, transformer.dtype)
         return cls(**backbone.components, controller=controller)
 
@@ -290,12 +293,12 @@ def _check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKL
 
 
 def _load_controller(
-    path: str | Path, transformer: CogVideoXTransformer3DModel
+    path: str | Path, transformer: CogVideoXTransformer3DModel, released_weights: str
 ) -> WeavingController:
     if Path(path).suffix != ".pt":
         return WeavingController.from_pretrained(path)
     controller = WeavingController.from_backbone(transformer)
-    load_released_checkpoint(path, controller)
+    load_released_checkpoint(path, controller, released_weights)
     return controller
 
 

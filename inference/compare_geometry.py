@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from anchorweave.anchors import composite
@@ -29,6 +28,7 @@ from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.geometry.point_cloud import join_clouds
 from anchorweave.memory import Bank, LocalClouds, MemoryConfig
 from anchorweave.perception import PerceptionConfig, make_perception
+from anchorweave.progress import slowly
 from anchorweave.recordings import open_recording
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import RetrievalConfig
@@ -91,12 +91,12 @@ def compare(config: CompareConfig, history: Clip, target: Clip, folder: Path) ->
     """
     memory = LocalClouds(Bank(folder), config.memory, config.retrieval, config.rendering)
     memory.update(history)
-    cloud = join_clouds([memory.cloud(i) for i in track(range(len(memory)), "fusing")])
+    cloud = join_clouds([memory.cloud(i) for i in slowly(range(len(memory)), "fusing")])
     fused_cloud = cloud.voxel_averaged(config.voxel)
     fused = render_anchor(fused_cloud, target.cameras, config.rendering)
     results = {"fused": _row(fused.video, fused.visible, target), "fused_points": len(fused_cloud)}
     results["local"] = {}
-    for count in track(config.anchors, "rendering local memories"):
+    for count in config.anchors:
         memory.retrieval = replace(config.retrieval, anchors=count)
         video, seen = composite(memory.retrieve(target.cameras).anchors)
         results["local"][str(count)] = _row(video, seen, target)

@@ -89,6 +89,8 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, 
     if whole and model.controller is None:
         pipe = AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype)
         return pipe, f"weights: {model.path}"
-    pipe = AnchorWeavePipeline.from_backbone(model.path, model.controller, dtype=dtype)
+    pipe = AnchorWeavePipeline.from_backbone(
+        model.path, model.controller, model.released_weights, dtype=dtype
+    )
     controller = model.controller or "new (untrained: it changes nothing)"
     return pipe, f"weights: {model.path}, weaving controller: {controller}"

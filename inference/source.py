@@ -14,8 +14,18 @@ from anchorweave.recordings import Recording, open_recording
 
 
 def open_source(config: RunConfig) -> Recording:
-    """The recording at `config.source`."""
-    return open_recording(config.source, config.missing)
+    """The recording at `config.source`.
+
+    Raises:
+        ValueError: a trajectory without frames.
+    """
+    recording = open_recording(config.source, config.missing)
+    if not recording.has_frames:
+        raise ValueError(
+            f"source={config.source} is a trajectory without frames; give it as "
+            "rollout.trajectory=, and as source a recording with frames"
+        )
+    return recording
 
 
 def seen_clip(

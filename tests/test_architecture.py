@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "anchorweave.files": 0,
+    "anchorweave.progress": 0,
     "anchorweave.geometry": 1,
     "anchorweave.diffusion": 1,
     "anchorweave.clip": 2,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.progress import slowly
 from anchorweave.recordings.images import write_depth, write_frame
 from anchorweave.recordings.nerfstudio import (
     TRANSFORMS,
@@ -96,7 +97,7 @@ class Bank:
         for folder in ("images", "depth"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         added = []
-        for i, name in enumerate(clip.names):
+        for i, name in slowly(enumerate(clip.names), "remembering", len(clip)):
             number = len(self) + i
             image, depth = f"images/{number:06d}.png", f"depth/{number:06d}.png"
             known = clip.depth[i]

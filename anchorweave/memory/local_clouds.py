@@ -27,6 +27,7 @@ from anchorweave.geometry.cameras import Cameras, rotation_angle
 from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame, depth_edges
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory, MemoryConfig
+from anchorweave.progress import slowly
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import (
     CoarseViews,
@@ -82,14 +83,15 @@ class LocalClouds(Memory):
         `retrieval.forced` is "first". Slots that no memory fills show nothing.
         """
         report = self._select(cameras)
-        chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in report]
+        rendering = slowly(report, "rendering anchors")
+        chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
         nothing = References(torch.zeros(0, 3, *cameras.size), cameras[:0])
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of what the retrieved memories show; where several do, of the one picked first."""
         depth = torch.zeros(len(cameras), *cameras.size)
-        for chunk in self._select(cameras):
+        for chunk in slowly(self._select(cameras), "looking at what memory knows"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
                 shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
@@ -131,8 +133,9 @@ class LocalClouds(Memory):
         known = 0 if self._views is None else len(self._views)
         if known == len(self.bank):
             return
+        new_memories = slowly(range(known, len(self.bank)), "reading the memory bank")
         new = coarse_views(
-            torch.stack([self._clean_depth(i) for i in range(known, len(self.bank))]),
+            torch.stack([self._clean_depth(i) for i in new_memories]),
             self.bank.cameras[known:],
             self.bank.names[known:],
             self.retrieval.downscale,

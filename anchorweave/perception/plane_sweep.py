@@ -20,6 +20,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.perception.base import check_known_depth
 from anchorweave.perception.cost_volume import photo_cost, semi_global, winner
+from anchorweave.progress import slowly
 
 # The search for the depth range: small images of a few frames, many planes, wide apart sources.
 SCOUT_HEIGHT, SCOUT_FRAMES, SCOUT_PLANES = 64, 6, 64
@@ -126,7 +127,7 @@ def plane_sweep(
             "(perception=recorded)"
         )
     correlation = known.to(depth)
-    for i, chosen in enumerate(sources):
+    for i, chosen in slowly(enumerate(sources), "estimating depth", len(sources)):
         if not chosen or known[i].all():
             continue
         _, inverse_depth, cost = _sweep(grey, clip.cameras, i, chosen, planes, config, depth[i])

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from anchorweave.clip import Clip, join_clips
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.progress import slowly
 from anchorweave.recordings.framing import reframed
 
 
@@ -65,10 +65,8 @@ class Recording(ABC):
             raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
         if outside := [i for i in indices if not 0 <= i < len(self)]:
             raise IndexError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
-        # Shown only on a terminal, and only if it takes more than two seconds.
-        what = f"reading {self.path.name}"
-        progress = tqdm(indices, desc=what, delay=2.0, leave=False, disable=None)
-        return join_clips([self._one(i, size) for i in progress])
+        reading = slowly(indices, f"reading {self.path.name}")
+        return join_clips([self._one(i, size) for i in reading])
 
     def _one(self, i: int, size: tuple[int, int] | None) -> Clip:
         frame = self.frame(i)
