@@ -6,8 +6,9 @@
 
 Memory grows by the new frames of every segment. Run again, it continues at the segment where it
 stopped; pointed at the memory of an earlier run, it goes on from that run's last frame. Writes to
-`output`: rollout.mp4, rollout.png, selection/NNNN.json per segment, rollout.json (where it stands),
-config.yaml and the memory bank.
+`output`: rollout.mp4; rollout.png, a column per segment; segments/NNNN.mp4, each beside what memory
+showed it, and segments/NNNN.json, why; rollout.json (where it stands), config.yaml and the memory
+bank.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from anchorweave.anchors import composite
 from anchorweave.config import RunConfig, load_config
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
@@ -28,7 +30,7 @@ from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.recordings import open_recording
 from anchorweave.video import write_video
-from anchorweave.world import World, scene_unit
+from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
 from inference.montage import contact_sheet, side_by_side
 from inference.report import selection, write_json
@@ -71,20 +73,40 @@ def main(words: list[str]) -> None:
     done = (len(bank) - base) // steps
     if done:
         console.print(f"{done} of {config.rollout.segments} segments are there; continuing")
-    (output / "selection").mkdir(exist_ok=True)
+    (output / "segments").mkdir(exist_ok=True)
     for segment in world.rollout(newest(), cameras, config.frames, config.seed, done, newest):
-        names = (bank.names[-1], *segment.clip.names)
-        chunks = selection(segment.retrieved.report, names)
-        write_json(chunks, output / "selection" / f"{segment.number:04d}.json")
+        write_segment(segment, bank.names[-1], output / "segments", config.fps)
         console.print(f"segment {segment.number + 1} of {config.rollout.segments} generated")
 
     video = torch.stack([bank.frame(i) for i in range(base - 1, len(bank))])
     write_video(output / "rollout.mp4", video, config.fps)
+    columns = {
+        f"segment {number}": video[number * steps : (number + 1) * steps + 1]
+        for number in range((len(video) - 1) // steps)
+    }
     with written_aside(output / "rollout.png") as aside:
-        contact_sheet(side_by_side({"rollout": video}), rows=8).save(aside)
+        contact_sheet(side_by_side(columns)).save(aside)
     console.print(
         f"{weights}\n{len(video)} frames; look at {output}/rollout.mp4, {output}/rollout.png"
     )
+
+
+def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None:
+    """A segment's new frames beside its anchors, and the choice of memories.
+
+    Args:
+        segment: the segment.
+        before: name of the frame that it starts from.
+        folder: where its files go.
+        fps: frames per second.
+    """
+    anchors = segment.retrieved.anchors
+    tiles = {f"anchor {slot}": video[1:] for slot, video in enumerate(anchors.video)}
+    tiles["anchors, composite"] = composite(anchors)[0][1:]
+    montage = side_by_side({"generated": segment.clip.frames, **tiles})
+    write_video(folder / f"{segment.number:04d}.mp4", montage, fps)
+    chunks = selection(segment.retrieved.report, (before, *segment.clip.names))
+    write_json(chunks, folder / f"{segment.number:04d}.json")
 
 
 def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:

@@ -55,7 +55,8 @@ def test_a_rollout_writes_a_long_video_and_a_bank(run):
     # There and back: the last camera is the first one.
     torch.testing.assert_close(bank.cameras.c2w[-1], bank.cameras.c2w[0])
     assert (output / "rollout.png").exists()
-    chunks = json.loads((output / "selection" / "0002.json").read_text())
+    assert len(read_video(output / "segments" / "0002.mp4")) == 4
+    chunks = json.loads((output / "segments" / "0002.json").read_text())
     assert chunks[0]["target_frames"][0] == "segment 1, frame 4"
 
 
