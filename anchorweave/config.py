@@ -40,6 +40,8 @@ class ModelConfig:
         dtype: precision of all networks.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         offload: keep on the GPU only the network at work (needs a GPU).
+        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
+            little slower.
     """
 
     path: str = "tiny"
@@ -48,6 +50,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     offload: bool = False
+    tile_vae: bool = False
 
 
 @dataclass(frozen=True)

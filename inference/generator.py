@@ -35,6 +35,9 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     else:
         pipe, weights = _load(model, dtype)
     pipe.check_shape(config.frames, *config.size)
+    if model.tile_vae:
+        pipe.vae.enable_slicing()
+        pipe.vae.enable_tiling()
     if model.offload:
         pipe.enable_model_cpu_offload()
     else:

@@ -112,8 +112,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     def from_backbone(
         cls,
         backbone: CogVideoXTransformer3DModel,
-        num_layers: int = 16,
-        num_heads: int = 16,
+        num_layers: int | None = None,
+        num_heads: int | None = None,
         fusion: str = "pose_guided",
         attention: str = "joint",
         tokens: str = "all",
@@ -124,8 +124,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
         Args:
             backbone: a CogVideoX 1.0 transformer.
-            num_layers: how many of its layers are woven.
-            num_heads: attention heads; their width is the backbone's.
+            num_layers: how many of its layers are woven; None = the released share, 16 of 42.
+            num_heads: heads of the backbone's width; None = the released share, 16 of 48.
             fusion: see the class.
             attention: see the class.
             tokens: see the class.
@@ -134,7 +134,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             ValueError: fewer layers in the backbone than asked for, or a CogVideoX 1.5 backbone.
         """
         sizes = backbone_sizes(backbone)
-        depth = backbone.config.num_layers
+        depth, heads = backbone.config.num_layers, backbone.config.num_attention_heads
+        num_layers = max(round(depth * 16 / 42), 1) if num_layers is None else num_layers
+        num_heads = max(round(heads / 3), 1) if num_heads is None else num_heads
         if not 1 <= num_layers <= depth:
             raise ValueError(
                 f"{num_layers} layers cannot be woven into a backbone of {depth}; "

@@ -211,6 +211,14 @@ def test_sizes_come_from_the_backbone():
     assert backbone_sizes(backbone).keys() <= config.keys()
 
 
+@pytest.mark.parametrize("depth, heads, expected", [(42, 48, (16, 16)), (30, 30, (11, 10))])
+def test_without_a_wish_the_released_share_is_woven(depth, heads, expected):
+    with torch.device("meta"):
+        backbone = small_backbone(num_layers=depth, num_attention_heads=heads)
+        config = WeavingController.from_backbone(backbone).config
+    assert (config.num_layers, config.num_heads) == expected
+
+
 @torch.no_grad()
 def test_a_backbone_without_rotary_table():
     backbone = small_backbone(use_rotary_positional_embeddings=False)

@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from anchorweave.config import ModelConfig, RunConfig, load_config
+from anchorweave.models.tiny import write_tiny
+from inference.generator import load_pipeline
+
+SMALL = load_config(RunConfig, ["frames=5", "size=[32,64]"])
+
+
+def with_model(**model):
+    return replace(SMALL, model=ModelConfig(**model))
+
+
+def test_the_line_about_weights_tells_what_was_loaded(tmp_path):
+    assert load_pipeline(SMALL)[1] == "weights: random (untrained)"
+    path = write_tiny(tmp_path / "model", frames=5, size=(32, 64))
+    pipe, line = load_pipeline(with_model(path=str(path)))
+    assert line == f"weights: {path}"
+    pipe.controller.save_pretrained(tmp_path / "controller")
+    other = with_model(path=str(path), controller=str(tmp_path / "controller"))
+    assert load_pipeline(other)[1].endswith(f"weaving controller: {tmp_path / 'controller'}")
+
+
+def test_a_backbone_without_a_controller_gets_a_new_one_and_says_so(tmp_path):
+    path = write_tiny(tmp_path / "model", frames=5, size=(32, 64))
+    index = (path / "model_index.json").read_text()
+    index = index.replace("AnchorWeavePipeline", "CogVideoXImageToVideoPipeline")
+    lines = [line for line in index.splitlines(keepends=True)]
+    start = next(i for i, line in enumerate(lines) if '"controller"' in line)
+    (path / "model_index.json").write_text("".join(lines[:start] + lines[start + 4 :]))
+    pipe, line = load_pipeline(
+        with_model(
+            path=str(path),
+        )
+    )
+    assert "untrained: it changes nothing" in line
+    assert not any(project.weight.any() for project in pipe.controller.control_proj)
+
+
+def test_precision_and_tiling_are_as_asked():
+    pipe, _ = load_pipeline(with_model(dtype="bfloat16", tile_vae=True))
+    assert pipe.transformer.dtype == pipe.controller.dtype == torch.bfloat16
+    assert pipe.vae.use_slicing and pipe.vae.use_tiling
+    plain, _ = load_pipeline(SMALL)
+    assert plain.transformer.dtype == torch.float32 and not plain.vae.use_tiling
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("model", [{"device": "cuda"}, {"offload": True}])
+def test_a_gpu_that_is_not_there_is_not_pretended(model):
+    with pytest.raises(ValueError, match="CUDA GPU"):
+        load_pipeline(with_model(**model))
