@@ -40,6 +40,8 @@ class Anchors:
 
     def padded(self, slots: int) -> Anchors:
         """These anchors filled up to `slots` with black, invisible ones at the identity pose."""
+        if slots == len(self):
+            return self
         return stack_anchors([self, empty_anchors(slots - len(self), self.video.shape[1:])])
 
 

@@ -58,7 +58,7 @@ class SamplingConfig:
     """How a video is sampled.
 
     Args:
-        prompt: what is shown.
+        prompt: what is shown; null = the recording's `caption.txt`, or no words.
         negative_prompt: what is not.
         steps: denoising steps.
         guidance: classifier-free guidance; 1 = off, which halves the time.
@@ -71,7 +71,7 @@ class SamplingConfig:
             were `seen`, or `always`, as the released controller was trained.
     """
 
-    prompt: str = ""
+    prompt: str | None = None
     negative_prompt: str = ""
     steps: int = 50
     guidance: float = 6.0
@@ -80,6 +80,10 @@ class SamplingConfig:
     camera_weight: float = 1.0
     control_window: tuple[float, float] = (0.0, 0.8)
     visible_first_frame: Literal["seen", "always"] = "seen"
+
+    def __post_init__(self):
+        _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
+        _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,10 @@ class RolloutConfig:
     trajectory: str = "there_and_back(orbit(degrees=30))"
     segments: int = 3
     seen: int = 1
+
+    def __post_init__(self):
+        _require(self.segments >= 1, "rollout.segments", self.segments, "at least 1")
+        _require(self.seen >= 1, "rollout.seen", self.seen, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,10 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
+    def __post_init__(self):
+        _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
+        _require(self.fps >= 1, "fps", self.fps, "at least 1")
+
 
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
@@ -154,7 +166,7 @@ def load_config(
         else:
             overrides.append(word)
     # Word by word: `split=later split.history=0.5` are two steps into the same section.
-    typed = [("the command line", _parse(word)) for word in overrides]
+    typed = [(word, _parse(schema, word)) for word in overrides]
     merged = _unlocked(OmegaConf.structured(schema))
     for origin, values in [*_yaml_layers(path), *typed]:
         try:
@@ -171,8 +183,23 @@ def save_config(config: Any, path: Path) -> None:
         aside.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
 
 
-def _parse(word: str) -> dict:
-    return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+def _parse(schema: type, word: str) -> dict:
+    """One override as nested keys. Text is taken as it stands: YAML would cut it at a `#`."""
+    path, _, text = word.partition("=")
+    kind: Any = schema
+    for key in path.split("."):
+        kind = get_type_hints(kind).get(key) if is_dataclass(kind) else None
+    if not (kind is str or (text != "null" and kind == str | None)):
+        return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+    value: Any = text
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"{key}={met}: must be {wanted}")
 
 
 def _yaml_layers(path: str | None) -> list[tuple[str, dict]]:

@@ -95,7 +95,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         elif not isinstance(controller, WeavingController):
             controller = _load_controller(controller, transformer, released_weights)
         controller.to(transformer.device, transformer.dtype)
-        return cls(**backbone.components, controller=controller)
+        return cls(**{**backbone.components, "controller": controller})
 
     @property
     def guidance_scale(self) -> float | int:
@@ -296,6 +296,10 @@ def _load_controller(
     path: str | Path, transformer: CogVideoXTransformer3DModel, released_weights: str
 ) -> WeavingController:
     if Path(path).suffix != ".pt":
+        if not Path(path).is_dir():
+            raise FileNotFoundError(
+                f"no controller at {path}: expected a folder that one was saved to, or a .pt file"
+            )
         return WeavingController.from_pretrained(path)
     controller = WeavingController.from_backbone(transformer)
     load_released_checkpoint(path, controller, released_weights)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from anchorweave.anchors import Retrieved
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory.base import Memory
-from anchorweave.perception.base import Perception
+from anchorweave.perception.base import DepthNotFoundError, Perception
 
 # (first frame [3, H, W], what memory knows, seed) -> video [T, 3, H, W] in [0, 1]
 Generate = Callable[[Tensor, Retrieved, int], Tensor]
@@ -59,8 +60,19 @@ class World:
         return self.generate(first, retrieved, seed), retrieved
 
     def remember(self, clip: Clip) -> None:
-        """Find the depth of what memory does not see yet, and remember the frames."""
-        self.memory.update(self.perception(clip, self.memory.known_depth(clip.cameras)))
+        """Find the depth of what memory does not see yet, and remember the frames.
+
+        Where nothing can be estimated (a camera that only turned, away from all that is known),
+        the frames are remembered without depth, with a warning: they are kept, but show nothing
+        to later cameras.
+        """
+        known = self.memory.known_depth(clip.cameras)
+        try:
+            clip = self.perception(clip, known)
+        except DepthNotFoundError as error:
+            warnings.warn(f"remembered without new depth: {error}", stacklevel=2)
+            clip = replace(clip, depth=known)
+        self.memory.update(clip)
 
     def rollout(
         self,

@@ -61,6 +61,12 @@ class CompareConfig:
     retrieval: RetrievalConfig = field(default_factory=lambda: RetrievalConfig(forced="none"))
     rendering: RenderConfig = field(default_factory=RenderConfig)
 
+    def __post_init__(self):
+        if self.height < 16:
+            raise ValueError(f"height={self.height} pixels is too small to compare; 16 or more")
+        if not self.anchors or min(self.anchors) < 1:
+            raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
+
 
 def main(words: list[str]) -> None:
     """Compare with `a.b=c` overrides."""

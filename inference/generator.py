@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
 import torch
 
 from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.notes import UNTRAINED, weights_note
+from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.tiny import write_tiny
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.world import Generate
-
-UNTRAINED = "weights: random (untrained)"
 
 
 def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
@@ -27,11 +28,17 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     model = config.model
     device = _device(model)
     dtype = getattr(torch, model.dtype)
+    if model.path == "tiny" and model.controller is not None:
+        raise ValueError(
+            f"model.controller={model.controller} was given, but model.path=tiny makes random "
+            "networks of its own; set model.path to the backbone that the controller belongs to"
+        )
     if model.path == "tiny":
         with tempfile.TemporaryDirectory() as folder:
             path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
-            pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
-        weights = UNTRAINED
+            with quiet_loading():
+                pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
+        weights = f"weights: {UNTRAINED}"
     else:
         pipe, weights = _load(model, dtype)
     pipe.check_shape(config.frames, *config.size)
@@ -39,19 +46,19 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
     if model.offload:
-        pipe.enable_model_cpu_offload()
+        pipe.enable_model_cpu_offload(device=device)
     else:
         pipe.to(device)
     return pipe, weights
 
 
-def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> Generate:
+def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig, prompt: str) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
 
     def generate(first, retrieved, seed):
         video = pipe(
             image=first,
-            prompt=config.prompt,
+            prompt=prompt,
             negative_prompt=config.negative_prompt,
             retrieved=retrieved,
             num_inference_steps=config.steps,
@@ -72,6 +79,8 @@ def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> Generat
 
 def _device(model: ModelConfig) -> str:
     device = model.device
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError(f"model.device={device} is none of auto, cpu, cuda, cuda:N")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -88,10 +97,11 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, 
             f"no model at model.path={model.path} (no model_index.json in it); "
             "pretrained/README.md says which weights go where"
         )
-    whole = json.loads(index.read_text())["_class_name"] == AnchorWeavePipeline.__name__
+    whole = json.loads(index.read_text()).get("_class_name") == AnchorWeavePipeline.__name__
     if whole and model.controller is None:
         pipe = AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype)
-        return pipe, f"weights: {model.path}"
+        note = weights_note(model.path)
+        return pipe, f"weights: {note + ', from ' if note else ''}{model.path}"
     pipe = AnchorWeavePipeline.from_backbone(
         model.path, model.controller, model.released_weights, dtype=dtype
     )

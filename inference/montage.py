@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -16,30 +16,32 @@ LABEL_HEIGHT = 22
 GAP = 4
 
 
-def side_by_side(videos: dict[str, Float[Tensor, "T 3 H W"]]) -> Float[Tensor, "T 3 h w"]:
+def side_by_side(videos: dict[str, Float[Tensor, "T 3 H W"]]) -> UInt8[Tensor, "T 3 h w"]:
     """One labelled tile per video, left to right.
 
     Args:
         videos: label -> video in [0, 1]; all of one length and size.
 
     Returns:
-        The montage [T, 3, h, w] in [0, 1], even in both sizes as video codecs need it.
+        The montage [T, 3, h, w], 0..255, even in both sizes as video codecs need it.
     """
     first = next(iter(videos.values()))
     factor = -(-TILE_HEIGHT // first.shape[-2])
     columns = []
     for label, video in videos.items():
-        tile = video.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+        # Bytes from here on: montages of many full-size videos are large.
+        tile = (video.clamp(0, 1) * 255).round().byte()
+        tile = tile.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
         strip = _label(label, tile.shape[-1]).expand(len(tile), 3, LABEL_HEIGHT, tile.shape[-1])
-        column = torch.cat([strip.to(tile), tile], dim=-2)
-        columns.append(torch.nn.functional.pad(column, (0, GAP), value=1.0))
+        column = torch.cat([strip, tile], dim=-2)
+        columns.append(torch.nn.functional.pad(column, (0, GAP), value=255))
     montage = torch.cat(columns, dim=-1)
     odd_h, odd_w = montage.shape[-2] % 2, montage.shape[-1] % 2
-    return torch.nn.functional.pad(montage, (0, odd_w, 0, odd_h), value=1.0)
+    return torch.nn.functional.pad(montage, (0, odd_w, 0, odd_h), value=255)
 
 
 def contact_sheet(
-    montage: Float[Tensor, "T 3 h w"], rows: int = 6, names: tuple[str, ...] = ()
+    montage: UInt8[Tensor, "T 3 h w"], rows: int = 6, names: tuple[str, ...] = ()
 ) -> Image.Image:
     """`rows` frames of a montage, evenly spread in time, one below the other.
 
@@ -52,7 +54,7 @@ def contact_sheet(
     margin = 70
     pictures = []
     for time in times:
-        pixels = (montage[time].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        pixels = montage[time].permute(1, 2, 0).numpy()
         row = Image.new("RGB", (margin + pixels.shape[1], pixels.shape[0]), "white")
         row.paste(Image.fromarray(pixels), (margin, 0))
         text = names[time] if names else f"frame {time}"
@@ -71,7 +73,7 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size=14)
 
 
-def _label(text: str, width: int) -> Float[Tensor, "3 h w"]:
+def _label(text: str, width: int) -> UInt8[Tensor, "3 h w"]:
     strip = Image.new("RGB", (width, LABEL_HEIGHT), "white")
     ImageDraw.Draw(strip).text((2, 2), text, fill="black", font=_font())
-    return torch.from_numpy(np.array(strip)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(strip)).permute(2, 0, 1)

@@ -74,6 +74,10 @@ def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...
         span = f"{chunk.start}-{chunk.stop - 1}"
         chosen.add_row(span, str(chunk.pool), picks or "none", coverage, chunk.stopped)
     console.print(chosen)
+    if not any(chunk.picks for chunk in report):
+        console.print(
+            "memory shows nothing of the target: the first frame is all there is to go by"
+        )
     table = Table(title="against the true target frames")
     for heading in ("what", "coverage", "PSNR (dB)", "SSIM"):
         table.add_column(heading)

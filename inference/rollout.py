@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,7 +23,9 @@ from rich.console import Console
 from torch import Tensor
 
 from anchorweave.anchors import composite
+from anchorweave.clip import Clip
 from anchorweave.config import RunConfig, load_config
+from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.trajectories import trajectory
@@ -33,62 +36,130 @@ from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
 from inference.montage import contact_sheet, side_by_side
+from inference.output import ROLLOUT, begin_memory, memory_over, open_bank, open_output
 from inference.report import selection, write_json
-from inference.source import open_run, open_source, seen_clip
+from inference.source import open_source, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
-STATE = "rollout.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rollout is about to do.
+
+    Args:
+        seen: frames of the recording to remember first; None where a memory is gone on with.
+        base: frames in memory before the rollout's first one.
+        unit: length of one scene unit.
+        cameras: of the whole rollout, from the newest frame before it on.
+        done: segments that are in memory already.
+    """
+
+    seen: Clip | None
+    base: int
+    unit: float
+    cameras: Cameras
+    done: int = 0
 
 
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
     config = load_config(RunConfig, ["output=outputs/rollout", *words], DEFAULT)
     console = Console()
+    prompt, about_prompt = prompt_of(config)
     refuse_other_config(config)
+    # Nothing is written before all that was asked for is known to be possible.
+    plan = make_plan(config)
     pipe, weights = load_pipeline(config)
-    state_file = Path(config.output) / STATE
-    output, memory = open_run(config, fresh_memory=not state_file.exists())
-    bank: Bank = memory.bank
-    console.print(f"source: {config.source}, {weights}")
-    if not state_file.exists():
-        if not len(bank):
-            recording = open_source(config)
-            memory.update(seen_clip(config, recording, range(config.rollout.seen), memory))
-        state = {"base": len(bank), "unit": scene_unit(bank.depth(len(bank) - 1))}
-        write_json(state, state_file)
-    state = json.loads(state_file.read_text())
+    console.print(f"source: {config.source}\n{about_prompt}\n{weights}")
+    if plan.done:
+        console.print(f"{plan.done} of {config.rollout.segments} segments are there; continuing")
 
-    base, steps = state["base"], config.frames - 1
-    cameras = planned_cameras(config, bank.cameras[base - 1], state["unit"])
-    world = World(
-        memory,
-        make_perception(config.perception.generated, config.perception),
-        make_generator(pipe, config.sampling),
-        state["unit"],
-    )
+    memory = begin_memory(config) if plan.seen else memory_over(config, open_bank(config))
+    output, bank = open_output(config), memory.bank
+    if plan.seen:
+        memory.update(plan.seen)
+    write_json({"base": plan.base, "unit": plan.unit}, output / ROLLOUT)
+    (output / "segments").mkdir(exist_ok=True)
+    perceive = make_perception(config.perception.generated, config.perception)
+    generate = make_generator(pipe, config.sampling, prompt)
+    world = World(memory, perceive, generate, plan.unit)
 
     def newest() -> Tensor:
         return bank.frame(len(bank) - 1)
 
-    done = (len(bank) - base) // steps
-    if done:
-        console.print(f"{done} of {config.rollout.segments} segments are there; continuing")
-    (output / "segments").mkdir(exist_ok=True)
-    for segment in world.rollout(newest(), cameras, config.frames, config.seed, done, newest):
+    for segment in world.rollout(
+        newest(), plan.cameras, config.frames, config.seed, plan.done, newest
+    ):
         write_segment(segment, bank.names[-1], output / "segments", config.fps)
         console.print(f"segment {segment.number + 1} of {config.rollout.segments} generated")
+    write_rollout(config, bank, plan.base, output)
+    console.print(f"{weights}\nlook at {output}/rollout.mp4, {output}/rollout.png")
 
-    video = torch.stack([bank.frame(i) for i in range(base - 1, len(bank))])
+
+def make_plan(config: RunConfig) -> Plan:
+    """Begin a rollout, go on with a memory, or continue a rollout that was cut off.
+
+    Raises:
+        ValueError: a memory without depth, or one that is not this rollout's any more; anything
+            wrong with the source or the trajectory.
+    """
+    state_file = Path(config.output) / ROLLOUT
+    if state_file.exists():
+        bank, state = open_bank(config), json.loads(state_file.read_text())
+        base, unit = state["base"], state["unit"]
+        cameras = planned_cameras(config, bank.cameras[base - 1], unit)
+        return Plan(None, base, unit, cameras, segments_done(config, bank, base, cameras))
+    if config.memory.path is not None and len(bank := open_bank(config)):
+        unit = bank_unit(bank)
+        return Plan(None, len(bank), unit, planned_cameras(config, bank.cameras[-1], unit))
+    seen = seen_clip(config, open_source(config), range(config.rollout.seen))
+    unit = scene_unit(seen.depth[-1])
+    return Plan(seen, len(seen), unit, planned_cameras(config, seen.cameras[-1], unit))
+
+
+def bank_unit(bank: Bank) -> float:
+    """The scene unit of the newest frame that has depth.
+
+    After a turn on the spot the very newest may have none; the scene's scale is the same.
+
+    Raises:
+        ValueError: no frame has depth.
+    """
+    for i in reversed(range(len(bank))):
+        if (depth := bank.depth(i)).any():
+            return scene_unit(depth)
+    raise ValueError(f"no frame of the memory bank {bank.path} has depth, so it has no scale")
+
+
+def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> None:
+    """The long video with the frame that it started from, and a picture of it."""
+    steps, segments = config.frames - 1, config.rollout.segments
+    video = torch.stack([bank.frame(i) for i in range(base - 1, base + segments * steps)])
     write_video(output / "rollout.mp4", video, config.fps)
     columns = {
         f"segment {number}": video[number * steps : (number + 1) * steps + 1]
-        for number in range((len(video) - 1) // steps)
+        for number in range(segments)
     }
     with written_aside(output / "rollout.png") as aside:
         contact_sheet(side_by_side(columns)).save(aside)
-    console.print(
-        f"{weights}\n{len(video)} frames; look at {output}/rollout.mp4, {output}/rollout.png"
-    )
+
+
+def segments_done(config: RunConfig, bank: Bank, base: int, cameras: Cameras) -> int:
+    """How many segments of this rollout the bank holds.
+
+    Raises:
+        ValueError: frames that follow are not this rollout's.
+    """
+    steps = config.frames - 1
+    done = min((len(bank) - base) // steps, config.rollout.segments)
+    there = bank.cameras.c2w[base : base + done * steps]
+    if not torch.allclose(there, cameras.c2w[1 : 1 + done * steps], atol=1e-3):
+        raise ValueError(
+            f"the memory bank {bank.path} was continued by another run before this one was done, "
+            f"so it cannot be finished; go on with memory.path={bank.path} and another output"
+        )
+    return done
 
 
 def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None:
@@ -116,7 +187,7 @@ def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
     """
     count = config.rollout.segments * (config.frames - 1) + 1
     spec = config.rollout.trajectory
-    if not Path(spec).exists():
+    if not _is_path(spec):
         return trajectory(spec, start, count, unit)
     path = open_recording(spec, config.missing).cameras
     path = path.at(torch.linspace(0, len(path) - 1, count))
@@ -132,19 +203,22 @@ def refuse_other_config(config: RunConfig) -> None:
         ValueError: the output folder holds a rollout with another config, and which keys differ.
     """
     output = Path(config.output)
-    if not (output / STATE).exists():
+    if not (output / ROLLOUT).exists():
         return
     begun = load_config(RunConfig, [f"config={output / 'config.yaml'}"])
-    differing = [
-        f"{name} (was {getattr(begun, name)}, now {getattr(config, name)})"
-        for name in config.__dataclass_fields__
-        if getattr(begun, name) != getattr(config, name)
-    ]
-    if differing:
+    if changed := differences(flat(begun), flat(config)):
         raise ValueError(
-            f"{output} holds a rollout that was begun with another config: {'; '.join(differing)}; "
+            f"{output} holds a rollout that was begun with another config: {'; '.join(changed)}; "
             "run it as it was, or set another output"
         )
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:
+        # Long paths in words are longer than any file name.
+        return False
 
 
 if __name__ == "__main__":

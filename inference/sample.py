@@ -27,8 +27,9 @@ from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator
 from inference.montage import contact_sheet, side_by_side
+from inference.output import begin_memory, open_output
 from inference.report import measure, print_report, selection, write_json
-from inference.source import open_run, open_source, seen_clip
+from inference.source import open_source, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
 
@@ -40,18 +41,20 @@ def main(words: list[str]) -> None:
     began = time.perf_counter()
     recording = open_source(config)
     split = split_frames(len(recording), config.frames, config.split)
+    prompt, about_prompt = prompt_of(config)
     pipe, weights = load_pipeline(config)
-    output, memory = open_run(config, fresh_memory=True)
-    console.print(f"source: {config.source} ({len(recording)} frames), {weights}")
+    console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}\n{weights}")
 
     # The first target frame is what image-to-video starts from, so it is seen, and seen last.
-    seen = seen_clip(config, recording, [*split.history, split.target[0]], memory)
-    memory.update(seen)
+    seen = seen_clip(config, recording, [*split.history, split.target[0]])
     target = recording.clip(split.target, config.size)
+    memory = begin_memory(config)
+    output = open_output(config)
+    memory.update(seen)
     world = World(
         memory,
         make_perception(config.perception.generated, config.perception),
-        make_generator(pipe, config.sampling),
+        make_generator(pipe, config.sampling, prompt),
         scene_unit(seen.depth[-1]),
     )
     video, retrieved = world.imagine(target.frames[0], target.cameras, config.seed)

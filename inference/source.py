@@ -1,16 +1,16 @@
-"""The recording of a run: opened, cut to the configured size, and given depth."""
+"""The recording of a run: opened, cut to the configured size, and given depth and a prompt."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from anchorweave.clip import Clip
-from anchorweave.config import RunConfig, save_config
-from anchorweave.memory import Bank, Memory, open_memory
+from anchorweave.config import RunConfig
 from anchorweave.perception import make_perception
 from anchorweave.recordings import Recording, open_recording
+
+CAPTION = "caption.txt"
 
 
 def open_source(config: RunConfig) -> Recording:
@@ -28,35 +28,24 @@ def open_source(config: RunConfig) -> Recording:
     return recording
 
 
-def seen_clip(
-    config: RunConfig, recording: Recording, indices: Sequence[int], memory: Memory
-) -> Clip:
+def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -> Clip:
     """Frames of the recording at the configured size, with depth as `config.perception` finds it.
 
     Args:
         config: the run.
         recording: of which frames are taken.
         indices: which ones, in the order they were seen.
-        memory: what is known already, as a prior.
     """
-    clip = recording.clip(indices, config.size)
-    known = memory.known_depth(clip.cameras) if len(memory) else None
-    return make_perception(config.perception.kind, config.perception)(clip, known)
+    perceive = make_perception(config.perception.kind, config.perception)
+    return perceive(recording.clip(indices, config.size))
 
 
-def open_run(config: RunConfig, fresh_memory: bool) -> tuple[Path, Memory]:
-    """The output folder, with the resolved config in it, and the run's memory.
-
-    Args:
-        config: the run.
-        fresh_memory: begin anew where the run keeps its memory in its own output folder; a bank
-            named by `memory.path` is opened and continued in any case.
-    """
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    own = output / "memory"
-    if config.memory.path is None and fresh_memory and own.exists():
-        shutil.rmtree(own)
-    save_config(config, output / "config.yaml")
-    bank = Bank(config.memory.path or own)
-    return output, open_memory(bank, config.memory, config.retrieval, config.rendering)
+def prompt_of(config: RunConfig) -> tuple[str, str]:
+    """What is to be shown, and one line that says where the words come from."""
+    if config.sampling.prompt is not None:
+        return config.sampling.prompt, f"prompt: {config.sampling.prompt}"
+    caption = Path(config.source) / CAPTION
+    if caption.is_file():
+        prompt = caption.read_text().strip()
+        return prompt, f"prompt (from {caption}): {prompt}"
+    return "", f"prompt: none (set sampling.prompt=, or put a {CAPTION} into the recording)"

@@ -33,8 +33,9 @@ fi
 
 # open3d opens these when it is imported, whether or not anything is shown.
 missing=""
-if command -v ldconfig > /dev/null; then
-  libraries=$(ldconfig -p)
+# Debian keeps ldconfig where a user's PATH does not lead.
+if ldconfig=$(PATH="$PATH:/usr/sbin:/sbin"; command -v ldconfig); then
+  libraries=$("$ldconfig" -p)
   for pair in libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
               libgomp.so.1:libgomp1 libX11.so.6:libx11-6; do
     case "$libraries" in *"${pair%%:*}"*) ;; *) missing="$missing ${pair##*:}" ;; esac

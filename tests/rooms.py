@@ -20,8 +20,13 @@ def look(positions, yaws, size=(24, 32), focal=24.0) -> Cameras:
     return Cameras(c2w, K.clone(), size)
 
 
-def view_room(cameras: Cameras) -> Clip:
-    """What `cameras` see of the inside of a box with smoothly coloured walls."""
+def view_room(cameras: Cameras, detail: float = 1.0) -> Clip:
+    """What `cameras` see of the inside of a box with smoothly coloured walls.
+
+    Args:
+        cameras: inside the box.
+        detail: how many times finer than a pattern of some metres the walls are coloured.
+    """
     T, (H, W) = len(cameras), cameras.size
     rays = unproject(torch.ones(T, H, W), cameras) - cameras.centres[:, None, None]
     centres = cameras.centres[:, None, None]
@@ -29,7 +34,7 @@ def view_room(cameras: Cameras) -> Clip:
     distance = ((rays.sign() * HALF_SIZE - centres) / rays).nan_to_num(posinf=1e9)
     depth = distance.amin(dim=-1)
     points = centres + rays * depth[..., None]
-    colours = 0.5 + 0.5 * torch.sin(points * torch.tensor([1.7, 2.3, 1.1]))
+    colours = 0.5 + 0.5 * torch.sin(detail * points * torch.tensor([1.7, 2.3, 1.1]))
     names = tuple(f"room {i}" for i in range(T))
     return Clip(colours.permute(0, 3, 1, 2).contiguous(), depth, cameras, names)
 

@@ -29,6 +29,8 @@ def test_padding_adds_black_invisible_anchors_at_the_identity_pose():
     torch.testing.assert_close(padded.target2source[2:], torch.eye(4).expand(2, 3, 4, 4))
     with pytest.raises(ValueError, match="more anchors than slots"):
         anchors().padded(1)
+    full = anchors()
+    assert full.padded(2) is full
 
 
 def test_joining_in_time_and_stacking_in_slots():

@@ -33,6 +33,7 @@ ON_ONE_FLOOR = {("anchorweave.retrieval", "anchorweave.anchors")}
 DOORS = {
     "diffusers": ("anchorweave/models/", "anchorweave/pipeline.py"),
     "transformers": ("anchorweave/models/", "anchorweave/pipeline.py", "anchorweave/perception/"),
+    "huggingface_hub": ("anchorweave/models/",),
     "omegaconf": ("anchorweave/config.py",),
     "accelerate": ("training/",),
     "decord": ("anchorweave/video.py",),

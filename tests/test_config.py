@@ -19,6 +19,7 @@ class Section:
 class Schema:
     section: Section = field(default_factory=Section)
     name: str = "x"
+    path: str | None = "y"
     size: tuple[int, int] = (2, 3)
 
 
@@ -44,6 +45,16 @@ def test_a_section_may_be_given_by_its_kind_alone(tmp_path):
     assert got.section == Section("b", 9)
     split = load_config(RunConfig, ["split=later", "split.history=0.5"]).split
     assert split.kind == "later" and split.history == 0.5
+
+
+@pytest.mark.parametrize("text", ["a room # 1", "a kitchen: sunny", "12", "null", "[a", "x=y"])
+def test_text_is_taken_as_it_stands(text):
+    assert load_config(Schema, [f"name={text}"]).name == text
+
+
+def test_null_is_nothing_where_nothing_is_allowed():
+    assert load_config(Schema, ["path=null"]).path is None
+    assert load_config(Schema, ["path=a # b"]).path == "a # b"
 
 
 @pytest.mark.parametrize(

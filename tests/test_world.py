@@ -84,7 +84,7 @@ def test_a_rollout_resumes_where_it_stopped(tmp_path):
     next(rollout)
     with pytest.raises(KeyboardInterrupt):
         rollout.throw(KeyboardInterrupt)
-    assert len(Bank(tmp_path / "cut")) == 1
+    assert len(Bank(tmp_path / "cut")) == 1  # the first segment was not remembered yet
     resumed = world_at(tmp_path / "cut")
     run(resumed)
     for i in range(9):

@@ -44,7 +44,8 @@ class Bank:
         path: the folder.
 
     Raises:
-        ValueError: the folder's list is damaged, or a listed frame is missing or has a bad pose.
+        FileNotFoundError: files that the bank lists are gone.
+        ValueError: the folder's list is damaged, or a frame has a bad pose.
     """
 
     def __init__(self, path: str | Path):
@@ -111,7 +112,13 @@ class Bank:
         self._reopen()
 
     def _reopen(self) -> None:
-        self._files = open_nerfstudio(self.path / TRANSFORMS)
+        try:
+            self._files = open_nerfstudio(self.path / TRANSFORMS)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"the memory bank {self.path} lost files that it lists ({error.args[0]}); restore "
+                "them, or begin another bank with memory.path="
+            ) from error
         if not self._files.has_depth:
             raise ValueError(
                 f"{self.path}: is a recording without depth, which is no memory bank; give it as "

@@ -133,14 +133,14 @@ class LocalClouds(Memory):
         known = 0 if self._views is None else len(self._views)
         if known == len(self.bank):
             return
-        new_memories = slowly(range(known, len(self.bank)), "reading the memory bank")
-        new = coarse_views(
-            torch.stack([self._clean_depth(i) for i in new_memories]),
-            self.bank.cameras[known:],
-            self.bank.names[known:],
-            self.retrieval.downscale,
-        )
-        self._views = new if self._views is None else join_coarse_views([self._views, new])
+        # One at a time: full depth maps of thousands of memories would not fit main memory.
+        views = [] if self._views is None else [self._views]
+        for i in slowly(range(known, len(self.bank)), "reading the memory bank"):
+            one = slice(i, i + 1)
+            depth, name = self._clean_depth(i)[None], self.bank.names[one]
+            camera = self.bank.cameras[one]
+            views.append(coarse_views(depth, camera, name, self.retrieval.downscale))
+        self._views = join_coarse_views(views)
 
     def _seen_from(self, camera: Cameras) -> int | None:
         """The newest memory that stands where `camera` stands and looks the same way."""

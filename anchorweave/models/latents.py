@@ -10,9 +10,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, Anchors, Retrieved
+from anchorweave.anchors import AnchorLatents, Retrieved
 from anchorweave.models.pixels import checked_pixels
 from anchorweave.models.visible_tokens import visible_tokens
+from anchorweave.progress import slowly
 
 
 def latent_shape(
@@ -124,7 +125,7 @@ def encode_retrieved(
     """What was retrieved for a batch of B videos, as the controller takes it.
 
     Slots are padded to the sample that has most (and attended like any other, unless the controller
-    leaves invisible tokens out); all anchors go through one call of the VAE.
+    leaves invisible tokens out); the VAE takes one anchor at a time.
 
     Args:
         vae: a CogVideoX autoencoder.
@@ -143,35 +144,47 @@ def encode_retrieved(
             f"met {sorted(shapes) or 'no samples at all'}"
         )
     (shape,) = shapes
-    t, h, w = latent_shape(vae, shape[0], shape[2:], patch_size)
+    latent_shape(vae, shape[0], shape[2:], patch_size)
     device = device or vae.device
     slots = max(len(one.anchors) for one in retrieved)
-    anchors = [one.anchors.padded(slots) for one in retrieved]
-    latents = _encode_anchors(vae, anchors, device) if slots else torch.zeros(0)
     return AnchorLatents(
-        latents=latents.to(device, vae.dtype).reshape(
-            len(retrieved), slots, t, vae.config.latent_channels, h, w
-        ),
+        latents=_encode_anchors(vae, [one.anchors.video for one in retrieved], slots, device),
         visible_tokens=visible_tokens(
-            torch.stack([one.visible for one in anchors]).to(device),
+            torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
             spatial=_spatial_compression(vae) * patch_size,
             temporal=vae.config.temporal_compression_ratio,
             first_frame=first_frame,
         ),
-        target2source=torch.stack([one.target2source for one in anchors]).to(device),
+        target2source=torch.stack(
+            [one.anchors.padded(slots).target2source for one in retrieved]
+        ).to(device),
         target2first=torch.stack([one.target2first for one in retrieved]).to(device),
     )
 
 
 def _encode_anchors(
-    vae: AutoencoderKLCogVideoX, anchors: Sequence[Anchors], device: torch.device
+    vae: AutoencoderKLCogVideoX, videos: Sequence[Tensor], slots: int, device: torch.device
 ) -> Tensor:
-    """Latents of the slots of all samples, [(b n), t, C, h, w]."""
-    videos = torch.cat([one.video for one in anchors])
-    shown = videos.flatten(1).any(dim=1)
-    # Padded slots are all the same black video, so one of them is encoded for all.
-    distinct = encode_video(vae, torch.cat([videos[shown], videos[~shown][:1]]), device)
-    return distinct[torch.where(shown, shown.cumsum(0) - 1, shown.sum()).to(distinct.device)]
+    """Latents [B, N, t, C, h, w] of B times N <= slots videos, the slots left being black.
+
+    The VAE's peak grows with its batch: four videos of 49x480x720 at once take 32 GB.
+    """
+    T, _, H, W = videos[0].shape[1:]
+    t, h, w = latent_shape(vae, T, (H, W), patch_size=1)
+    shape = (len(videos), slots, t, vae.config.latent_channels, h, w)
+    latents = torch.empty(shape, device=device, dtype=vae.dtype)
+    shown = {
+        (b, n): video[None]
+        for b, anchors in enumerate(videos)
+        for n, video in enumerate(anchors)
+        if video.any()
+    }
+    # An anchor that shows nothing is the video that pads: encoded once for all.
+    if len(shown) < len(videos) * slots:
+        latents[:] = encode_video(vae, torch.zeros(1, T, 3, H, W), device)
+    for place, video in slowly(shown.items(), "encoding anchors", len(shown)):
+        latents[place] = encode_video(vae, video, device)[0]
+    return latents
 
 
 def _encode(

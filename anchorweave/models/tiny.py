@@ -22,6 +22,8 @@ from diffusers import (
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.notes import UNTRAINED, WEIGHTS_NOTE
+from anchorweave.models.quiet_loading import quiet_loading
 
 TEXT_CHANNELS = 64
 TEXT_TOKENS = 32
@@ -74,6 +76,8 @@ def write_tiny(
 ) -> Path:
     """Writes `tiny_components` as a pipeline folder for `AnchorWeavePipeline.from_pretrained`.
 
+    The folder says of itself that its weights are random (`weights_note`).
+
     Raises:
         FileExistsError: `path` is taken.
     """
@@ -87,9 +91,11 @@ def write_tiny(
         index = {
             "_class_name": "AnchorWeavePipeline",
             "_diffusers_version": importlib.metadata.version("diffusers"),
+            WEIGHTS_NOTE: UNTRAINED,
         }
         for name, part in tiny_components(seed, frames, size).items():
-            part.save_pretrained(aside / name)
+            with quiet_loading():
+                part.save_pretrained(aside / name)
             module = type(part).__module__
             # diffusers names its own classes and those of transformers by library, others in full.
             library = module.split(".")[0]

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from anchorweave.perception.base import Perception
+from anchorweave.perception.base import DepthNotFoundError, Perception
 from anchorweave.perception.plane_sweep import PlaneSweep, PlaneSweepConfig
 from anchorweave.perception.recorded import Recorded
 
-__all__ = ["Perception", "PerceptionConfig", "PlaneSweepConfig", "make_perception"]
+__all__ = [
+    "DepthNotFoundError",
+    "Perception",
+    "PerceptionConfig",
+    "PlaneSweepConfig",
+    "make_perception",
+]
 
 # Name -> what makes the plug-in from the options of all.
 PERCEPTIONS = {

@@ -10,6 +10,10 @@ from torch import Tensor
 from anchorweave.clip import Clip
 
 
+class DepthNotFoundError(ValueError):
+    """Nothing can be estimated, whatever the options: no parallax, or nothing that matches."""
+
+
 @runtime_checkable
 class Perception(Protocol):
     """Fills the depth of a clip whose cameras are known."""

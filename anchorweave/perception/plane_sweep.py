@@ -18,7 +18,7 @@ from torch.nn import functional
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project, unproject
-from anchorweave.perception.base import check_known_depth
+from anchorweave.perception.base import DepthNotFoundError, check_known_depth
 from anchorweave.perception.cost_volume import photo_cost, semi_global, winner
 from anchorweave.progress import slowly
 
@@ -107,8 +107,9 @@ def plane_sweep(
         half of them whose own depth agrees.
 
     Raises:
-        ValueError: nothing is known and nothing can be estimated, because the cameras do not move
-            or nothing matches; a prior that does not fit.
+        DepthNotFoundError: nothing is known and nothing can be estimated, because the cameras do
+            not move or nothing matches.
+        ValueError: a prior that does not fit.
     """
     check_known_depth(clip, known_depth)
     depth = torch.zeros_like(clip.depth) if known_depth is None else known_depth.clone()
@@ -120,7 +121,7 @@ def plane_sweep(
         planes = torch.linspace(1 / far, 1 / near, config.planes).to(grey)
         sources = [_sources(clip.cameras, i, near, far, config) for i in range(len(clip))]
     if not known.any() and not any(sources):
-        raise ValueError(
+        raise DepthNotFoundError(
             f"plane sweep needs a camera that moves around what it sees, but the {len(clip)} "
             f"frames {clip.names[0]} .. {clip.names[-1]} have no parallax (one frame, a still, a "
             "pure rotation) or no overlap; add frames from elsewhere, or use recorded depth "
@@ -254,7 +255,7 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
         found.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
     depths = torch.cat(found) if found else grey.new_zeros(0)
     if len(depths) < 0.01 * grey[0].numel():
-        raise ValueError(
+        raise DepthNotFoundError(
             f"plane sweep found no depth at which the frames {clip.names[0]} .. {clip.names[-1]} "
             "look alike: too little parallax, no texture, or wrong cameras; set near and far, or "
             "use recorded depth (perception=recorded)"

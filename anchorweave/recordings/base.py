@@ -15,6 +15,9 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.progress import slowly
 from anchorweave.recordings.framing import reframed
 
+# Positions named in a message before the rest is only counted.
+SHOWN_POSITIONS = 5
+
 
 class Recording(ABC):
     """A posed video, of which nothing is decoded before it is asked for.
@@ -58,13 +61,17 @@ class Recording(ABC):
 
         Raises:
             IndexError: a position outside the recording.
-            ValueError: a trajectory without images, an unreadable file, or a frame whose depth is
-                invalid everywhere.
+            ValueError: a trajectory without images, or an unreadable file.
         """
         if not self.has_frames:
             raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
         if outside := [i for i in indices if not 0 <= i < len(self)]:
-            raise IndexError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
+            shown = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
+            more = len(outside) - SHOWN_POSITIONS
+            raise IndexError(
+                f"{self.path}: has frames 0..{len(self) - 1}, asked for {shown}"
+                + (f" and {more} more" if more > 0 else "")
+            )
         reading = slowly(indices, f"reading {self.path.name}")
         return join_clips([self._one(i, size) for i in reading])
 
@@ -72,13 +79,7 @@ class Recording(ABC):
         frame = self.frame(i)
         depth = self.depth(i) if self.has_depth else torch.zeros_like(frame[0])
         one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],))
-        one = one if size is None else reframed(one, size)
-        if self.has_depth and not (one.depth > 0).any():
-            raise ValueError(
-                f"{self.path}: frame {self.names[i]} has no valid depth at all (in the window that "
-                "was asked for); leave this frame out, or use estimated depth"
-            )
-        return one
+        return one if size is None else reframed(one, size)
 
 
 def posed_cameras(

@@ -28,6 +28,7 @@ from anchorweave.recordings.images import (
     write_frame,
 )
 from anchorweave.recordings.listing import Missing, inside, natural, usable
+from anchorweave.recordings.transforms_json import finite_number, read_meta
 from anchorweave.recordings.undistort import Lens, seen_window, undistorted
 
 TRANSFORMS = "transforms.json"
@@ -81,18 +82,11 @@ def open_nerfstudio(file: Path, missing: Missing = "error") -> NerfstudioFiles:
 
     Raises:
         FileNotFoundError: listed files that do not exist, unless `missing` is "skip".
-        ValueError: no valid json, no frames, a path outside the folder, a pose or K that is wrong.
+        ValueError: no valid json, no frames, a value of another type than expected, a path outside
+            the folder, a pose or K that is wrong.
     """
-    try:
-        meta = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file}: is no valid json ({error})") from error
-    if not isinstance(meta, dict) or not meta.get("frames"):
-        raise ValueError(f"{file}: lists no frames; expected the keys of nerfstudio or instant-ngp")
+    meta = read_meta(file)
     frames = meta["frames"]
-    for number, frame in enumerate(frames):
-        if absent := {"file_path", "transform_matrix"} - set(frame):
-            raise ValueError(f"{file}: entry {number} of frames has no {' and no '.join(absent)}")
     if all(any(c.isdigit() for c in Path(f["file_path"]).name) for f in frames):
         frames = sorted(frames, key=lambda f: natural(f["file_path"]))
     names = [frame["file_path"] for frame in frames]
@@ -125,7 +119,7 @@ def open_nerfstudio(file: Path, missing: Missing = "error") -> NerfstudioFiles:
         names=names,
         images=[images[i] for i in kept],
         depths=[depths[i] for i in kept] if some_depth else [],
-        depth_unit=float(meta.get("depth_unit_scale_factor", DEPTH_UNIT)),
+        depth_unit=finite_number(str(file), meta, "depth_unit_scale_factor", DEPTH_UNIT),
     )
 
 
@@ -200,7 +194,11 @@ def _size(
     """The (height, width) that the json's K is for, which `shrink` times the images must be."""
     height, width = image_size(first)
     default = (height * shrink, width * shrink)
-    stated = [(int(e.get("h", default[0])), int(e.get("w", default[1]))) for e in entries]
+    stated = []
+    for name, entry in zip(names, entries, strict=True):
+        where = f"{file}, frame {name}"
+        sides = zip("hw", default, strict=True)
+        stated.append(tuple(int(finite_number(where, entry, key, side)) for key, side in sides))
     for name, size in zip(names, stated, strict=True):
         check_size(file.parent / name, (height, width), (size[0] // shrink, size[1] // shrink))
     return stated[0]
@@ -208,14 +206,19 @@ def _size(
 
 def _K(file: Path, name: str, entry: dict, size: tuple[int, int]) -> Tensor:
     height, width = size
+    where = f"{file}, frame {name}"
     if "fl_x" in entry:
-        fx = float(entry["fl_x"])
+        fx = finite_number(where, entry, "fl_x")
     elif "camera_angle_x" in entry:
-        fx = width / 2 / math.tan(float(entry["camera_angle_x"]) / 2)
+        angle = finite_number(where, entry, "camera_angle_x")
+        if not 0 < angle < math.pi:
+            raise ValueError(f"{where}: camera_angle_x is {angle}, expected radians in (0, pi)")
+        fx = width / 2 / math.tan(angle / 2)
     else:
-        raise ValueError(f"{file}, frame {name}: has neither fl_x nor camera_angle_x")
-    fy = float(entry.get("fl_y", fx))
-    return intrinsics(fx, fy, float(entry.get("cx", width / 2)), float(entry.get("cy", height / 2)))
+        raise ValueError(f"{where}: has neither fl_x nor camera_angle_x")
+    fy = finite_number(where, entry, "fl_y", fx)
+    cx, cy = (finite_number(where, entry, *at) for at in (("cx", width / 2), ("cy", height / 2)))
+    return intrinsics(fx, fy, cx, cy)
 
 
 def _c2w(file: Path, name: str, entry: dict) -> Tensor:
@@ -237,4 +240,5 @@ def _lens(file: Path, name: str, entry: dict) -> Lens:
             f"{file}, frame {name}: camera model {model} (is_fisheye "
             f"{entry.get('is_fisheye', False)}) is not supported; undistort to OPENCV or PINHOLE"
         )
-    return Lens(**{key: float(entry.get(key, 0.0)) for key in Lens.__dataclass_fields__})
+    where = f"{file}, frame {name}"
+    return Lens(**{key: finite_number(where, entry, key, 0.0) for key in Lens.__dataclass_fields__})

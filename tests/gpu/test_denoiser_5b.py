@@ -44,7 +44,7 @@ def networks():
 @pytest.mark.parametrize("tokens", ["all", "visible"])
 @pytest.mark.parametrize("guidance", [False, True])
 @torch.no_grad()
-def test_one_step(networks, guidance, tokens):
+def test_one_step(networks, guidance, tokens, capsys):
     backbone, controllers = networks
     denoiser = Denoiser(backbone, controllers[tokens])
     make = torch.Generator("cuda").manual_seed(0)
@@ -90,7 +90,8 @@ def test_one_step(networks, guidance, tokens):
         "seconds_per_step": round(time.perf_counter() - start, 3),
         "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
     }
-    print(json.dumps(report))
+    with capsys.disabled():
+        print(json.dumps(report))
     assert prediction.shape == (B, t, 16, h, w)
     assert torch.isfinite(prediction).all()
     # Its controller starts at zero, so weaving must not change the answer.

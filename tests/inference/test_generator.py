@@ -18,7 +18,7 @@ def test_the_line_about_weights_tells_what_was_loaded(tmp_path):
     assert load_pipeline(SMALL)[1] == "weights: random (untrained)"
     path = write_tiny(tmp_path / "model", frames=5, size=(32, 64))
     pipe, line = load_pipeline(with_model(path=str(path)))
-    assert line == f"weights: {path}"
+    assert line == f"weights: random (untrained), from {path}"
     pipe.controller.save_pretrained(tmp_path / "controller")
     other = with_model(path=str(path), controller=str(tmp_path / "controller"))
     assert load_pipeline(other)[1].endswith(f"weaving controller: {tmp_path / 'controller'}")

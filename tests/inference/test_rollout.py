@@ -44,6 +44,7 @@ def run(tmp_path, monkeypatch):
         )
         return tmp_path / output
 
+    call.folder = tmp_path
     return call
 
 
@@ -90,9 +91,49 @@ def test_it_goes_on_from_the_memory_of_an_earlier_run(run):
     assert bank.names[5] == "segment 0, frame 1"
 
 
+def test_a_finished_rollout_stays_as_it_is_when_another_goes_on_from_its_memory(run):
+    first = run("first", "rollout.segments=1")
+    run("second", "rollout.segments=1", f"memory.path={first / 'memory'}")
+    run("first", "rollout.segments=1")
+    assert len(read_video(first / "rollout.mp4")) == 5
+    assert len(Bank(first / "memory")) == 9
+
+
+def test_a_rollout_whose_memory_another_run_took_over_is_refused(run, monkeypatch):
+    append, calls = Bank.append, []
+
+    def stop_at_second_segment(bank, clip):
+        calls.append(clip)
+        if len(calls) == 3:
+            raise StopError
+        append(bank, clip)
+
+    monkeypatch.setattr(Bank, "append", stop_at_second_segment)
+    with pytest.raises(StopError):
+        run("first")
+    monkeypatch.setattr(Bank, "append", append)
+    memory = f"memory.path={run.folder / 'first' / 'memory'}"
+    run("second", "rollout.segments=1", "rollout.trajectory=pan(degrees=20)", memory)
+    with pytest.raises(ValueError, match="continued by another run"):
+        run("first")
+
+
+def test_a_typo_leaves_the_folder_free(run):
+    with pytest.raises(ValueError, match="dolly"):
+        run("out", "rollout.trajectory=doly(distance=0.2)")
+    assert len(read_video(run("out", "rollout.segments=1") / "rollout.mp4")) == 5
+
+
+def test_keyboard_words_may_be_longer_than_a_file_name(run):
+    words = ", ".join(["move_left:1, move_right:1"] * 12)
+    assert len(words) > 255
+    output = run("out", "rollout.segments=1", f"rollout.trajectory={words}")
+    assert len(read_video(output / "rollout.mp4")) == 5
+
+
 def test_another_config_in_the_same_folder_is_refused(run):
     run("out", "rollout.segments=1")
-    with pytest.raises(ValueError, match="another config: seed .was 0, now 4."):
+    with pytest.raises(ValueError, match="another config: seed: 0 there, 4 now"):
         run("out", "rollout.segments=1", "seed=4")
 
 
@@ -126,3 +167,27 @@ def test_generated_frames_get_their_depth_from_the_plane_sweep(tmp_path, monkeyp
     bank = Bank(tmp_path / "out" / "memory")
     # Where memory sees a pixel its depth is kept, so most of the view next door is known.
     assert (bank.depth(1) > 0).float().mean() > 0.5
+
+
+def test_turning_away_on_the_spot_is_survived_and_can_be_continued(tmp_path):
+    """No parallax and nothing known: frames are remembered without depth, with a warning."""
+    cameras = look([[0.0, 0.0, -1.0]], [0.0], size=(32, 64), focal=40.0)
+    write_recording(view_room(cameras), tmp_path / "room")
+    words = [
+        f"source={tmp_path / 'room'}",
+        "frames=5",
+        "size=[32,64]",
+        "sampling.steps=1",
+        "sampling.guidance=1",
+    ]
+    first = [*words, f"output={tmp_path / 'out'}", "rollout.segments=2"]
+    with pytest.warns(UserWarning, match="without new depth.*needs a camera that moves"):
+        rollout.main([*first, "rollout.trajectory=pan(degrees=240)"])
+    bank = Bank(tmp_path / "out" / "memory")
+    assert len(bank) == 9 and not bank.depth(8).any()
+    state = json.loads((tmp_path / "out" / "rollout.json").read_text())
+    further = [*words, f"output={tmp_path / 'further'}", f"memory.path={bank.path}"]
+    rollout.main([*further, "rollout.segments=1", "rollout.trajectory=dolly(distance=0.1)"])
+    assert len(Bank(bank.path)) == 13
+    again = json.loads((tmp_path / "further" / "rollout.json").read_text())
+    assert again["unit"] == pytest.approx(state["unit"], rel=0.2)

@@ -111,6 +111,11 @@ def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
         (["model.offload=true"], "offload needs a CUDA GPU"),
         (["retrieval.anchors=0"], "anchors"),
         (["nothing=1"], "nothing"),
+        (["sampling.steps=0"], "sampling.steps=0: must be at least 1"),
+        (["frames=1"], "frames=1: must be at least 2"),
+        (["fps=0"], "fps=0"),
+        (["model.device=gpu"], "none of auto, cpu, cuda"),
+        (["model.controller=somewhere"], "model.path=tiny makes random networks"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, words, message):
@@ -120,3 +125,29 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, words, messag
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         main([f"source={source}", f"output={tmp_path / 'out'}", *SMALL, *words])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_a_rollout_in_it_is_left_alone(tmp_path):
+    source = recording(tmp_path / "room")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rollout.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a rollout"):
+        main([f"source={source}", f"output={tmp_path / 'out'}", *SMALL])
+
+
+def test_a_memory_that_may_hold_the_target_is_refused(run):
+    output, words = run
+    with pytest.raises(ValueError, match="the target may be among"):
+        main([*words, f"memory.path={output / 'memory'}", f"output={output}2"])
+
+
+def test_the_prompt_is_the_recordings_caption_unless_given(tmp_path, capsys):
+    source = recording(tmp_path / "room")
+    words = [f"source={source}", f"output={tmp_path / 'out'}", *SMALL, "sampling.steps=1"]
+    main(words)
+    assert "prompt: none" in capsys.readouterr().out
+    (source / "caption.txt").write_text("a small room\n")
+    main(words)
+    assert "a small room" in capsys.readouterr().out
+    main([*words, "sampling.prompt=a kitchen: sunny # 1"])
+    assert "a kitchen: sunny # 1" in capsys.readouterr().out

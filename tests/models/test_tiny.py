@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from anchorweave.models import tiny
+from anchorweave.models.notes import weights_note
 from anchorweave.models.tiny import tiny_components, write_tiny
 from anchorweave.pipeline import AnchorWeavePipeline
 
@@ -69,7 +72,19 @@ def test_a_written_folder_loads_as_the_pipeline_it_was_made_from(tmp_path):
         json.loads((folder / "model_index.json").read_text())
         for folder in (path, tmp_path / "saved")
     )
+    # What is saved again may have been trained in between.
+    assert written.pop("_weights") == "random (untrained)"
     assert written == saved
+    loaded.save_pretrained(tmp_path / "again")
+    assert weights_note(path) == "random (untrained)"
+    assert weights_note(tmp_path / "again") is None
+
+
+def test_writing_shows_no_bars_and_leaves_them_on_for_others(tmp_path, capfd):
+    write_tiny(tmp_path / "tiny", **SHAPE)
+    assert capfd.readouterr() == ("", "")
+    assert transformers_logging.is_progress_bar_enabled()
+    assert diffusers_logging.is_progress_bar_enabled()
 
 
 def test_an_existing_folder_is_left_alone(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project
+from anchorweave.perception.recorded import Recorded
 from anchorweave.recordings.images import write_frame
 from anchorweave.recordings.nerfstudio import open_nerfstudio, write_recording
 
@@ -130,6 +131,19 @@ def test_a_path_that_leaves_the_folder_is_refused(folder, tmp_path, way):
         (lambda f: f.update(camera_model="OPENCV_FISHEYE"), "000002.png.*OPENCV_FISHEYE"),
         (lambda f: f.pop("fl_x"), "000002.png.*neither fl_x nor camera_angle_x"),
         (lambda f: f.pop("transform_matrix"), "entry 2 .*no transform_matrix"),
+        (lambda f: f.update(transform_matrix=None), "000002.png.*transform_matrix is no matrix"),
+        (lambda f: f.update(file_path=None), "entry 2 .*file_path None, expected a path"),
+        (lambda f: f.update(file_path=7), "entry 2 .*file_path 7, expected a path"),
+        (lambda f: f.update(depth_file_path=None), "entry 2 .*depth_file_path None, expected a"),
+        (lambda f: f.update(fl_x="abc"), "000002.png: fl_x is 'abc', expected a finite number"),
+        (lambda f: f.update(cy=None), "000002.png: cy is None, expected a finite number"),
+        (lambda f: f.update(w=math.inf), "000002.png: w is inf, expected a finite number"),
+        (lambda f: f.update(h=[12]), r"000002.png: h is \[12\], expected a finite number"),
+        (lambda f: f.update(k1="x"), "000002.png: k1 is 'x', expected a finite number"),
+        (
+            lambda f: (f.pop("fl_x"), f.update(camera_angle_x=0)),
+            r"000002.png: camera_angle_x is 0.0, expected radians in \(0, pi\)",
+        ),
     ],
 )
 def test_a_wrong_frame_is_named(folder, change, message):
@@ -138,10 +152,22 @@ def test_a_wrong_frame_is_named(folder, change, message):
         open_nerfstudio(file)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"frames": []}'])
+def test_a_wrong_step_of_depth_is_named(folder):
+    file = edited(folder, lambda meta: meta.update(depth_unit_scale_factor="mm"))
+    with pytest.raises(ValueError, match="transforms.json: depth_unit_scale_factor is 'mm'"):
+        open_nerfstudio(file)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"frames": []}', '{"frames": {"a": 1}}'])
 def test_a_json_without_frames_is_named(tmp_path, text):
     (tmp_path / "transforms.json").write_text(text)
     with pytest.raises(ValueError, match="transforms.json"):
+        open_nerfstudio(tmp_path / "transforms.json")
+
+
+def test_frames_that_are_no_objects_are_named(tmp_path):
+    (tmp_path / "transforms.json").write_text('{"frames": [1, 2]}')
+    with pytest.raises(ValueError, match="transforms.json: entry 0 of frames is 1, expected"):
         open_nerfstudio(tmp_path / "transforms.json")
 
 
@@ -152,14 +178,16 @@ def test_an_image_of_another_size_is_named_when_read(folder):
         recording.frame(1)
 
 
-def test_a_frame_without_valid_depth_is_named(tmp_path):
+def test_a_frame_without_valid_depth_is_read_and_perception_names_it(tmp_path):
     clip = small_clip()
     clip.depth[1] = 0
     write_recording(clip, tmp_path / "room")
     recording = open_nerfstudio(tmp_path / "room/transforms.json")
-    assert len(recording.clip([0, 2])) == 2
-    with pytest.raises(ValueError, match="000001.png has no valid depth"):
-        recording.clip([0, 1])
+    read = recording.clip([0, 1])
+    torch.testing.assert_close(read.frames, clip.frames[:2])
+    assert read.depth[0].any() and not read.depth[1].any()
+    with pytest.raises(ValueError, match="1 of 2 frames have no valid depth: images/000001.png"):
+        Recorded()(read)
 
 
 def test_global_intrinsics_view_angle_and_suffixless_paths(folder):

@@ -43,9 +43,17 @@ def test_positions_outside_are_refused(indices):
         Greys().clip(indices)
 
 
-def test_a_frame_of_invalid_depth_is_named():
-    with pytest.raises(ValueError, match="g0 has no valid depth"):
-        Greys().clip([1, 0])
+def test_many_positions_outside_are_counted():
+    with pytest.raises(IndexError, match=r"asked for 3, 4, 5, 6, 7 and 92 more$"):
+        Greys().clip(range(100))
+    with pytest.raises(IndexError, match=r"asked for -1, 3$"):
+        Greys().clip([0, -1, 3])
+
+
+def test_a_frame_of_invalid_depth_is_read():
+    """A target needs no depth, and perception may estimate it; what refuses it is perception."""
+    clip = Greys().clip([1, 0], size=(4, 4))
+    assert (clip.depth[0] == 1).all() and not clip.depth[1].any()
 
 
 def test_counts_must_agree(tmp_path):

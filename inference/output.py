@@ -1,0 +1,64 @@
+"""The output folder of a run, and the memory that the run writes to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from anchorweave.config import RunConfig, save_config
+from anchorweave.memory import Bank, Memory, open_memory
+
+# Where a rollout stands; a folder that holds it belongs to that rollout.
+ROLLOUT = "rollout.json"
+
+
+def bank_path(config: RunConfig) -> Path:
+    """Where the run's memory bank lies."""
+    return Path(config.memory.path or Path(config.output) / "memory")
+
+
+def open_bank(config: RunConfig) -> Bank:
+    """The run's memory bank as it stands.
+
+    Raises:
+        ValueError: frames of another size than the run's.
+    """
+    bank = Bank(bank_path(config))
+    if len(bank) and bank.cameras.size != tuple(config.size):
+        raise ValueError(
+            f"the memory bank {bank.path} holds frames of {bank.cameras.size} (height, width), but "
+            f"size={list(config.size)}; use the same size, or another memory.path"
+        )
+    return bank
+
+
+def begin_memory(config: RunConfig) -> Memory:
+    """An empty memory for a run that starts anew; its own earlier bank is removed.
+
+    Raises:
+        ValueError: the output folder holds a rollout, or `memory.path` a bank with frames in it.
+    """
+    output = Path(config.output)
+    if (output / ROLLOUT).exists():
+        raise ValueError(f"{output} holds a rollout, whose memory would be lost; set output=")
+    if config.memory.path is not None and len(open_bank(config)):
+        raise ValueError(
+            f"memory.path={config.memory.path} holds frames already, and the target may be among "
+            "them; name an empty folder (a rollout is what continues a memory)"
+        )
+    if config.memory.path is None and bank_path(config).exists():
+        shutil.rmtree(bank_path(config))
+    return memory_over(config, open_bank(config))
+
+
+def memory_over(config: RunConfig, bank: Bank) -> Memory:
+    """The memory system of the run over a bank."""
+    return open_memory(bank, config.memory, config.retrieval, config.rendering)
+
+
+def open_output(config: RunConfig) -> Path:
+    """The output folder, with the resolved config in it."""
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    save_config(config, output / "config.yaml")
+    return output
