@@ -1,44 +1,42 @@
 import pytest
 import torch
 
-from anchorweave.datasets.fingerprint import weights_digest
-from anchorweave.models.encoders import (
-    backbone_settings,
-    load_text_encoder,
-    model_folder,
-    set_tile,
-)
-from anchorweave.models.loading import ModelParts
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_components
+from anchorweave.models.encoders import Encoders, set_tile
+from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
 
 
 @pytest.fixture(scope="module")
-def folder():
-    with model_folder("tiny", 5, (32, 64)) as path:
-        yield path
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "one"
+    return write_tiny(path, seed=1, frames=5, size=(32, 64))
 
 
-def test_the_tiny_model_is_the_same_every_time(folder):
-    with model_folder("tiny", 5, (32, 64)) as again:
-        for part in ("vae", "text_encoder", "tokenizer"):
-            assert weights_digest(again / part) == weights_digest(folder / part)
-    assert not again.exists()
-    assert backbone_settings(folder) == (TEXT_TOKENS, 2)
-
-
-def test_the_text_encoder_is_the_one_of_the_folder(folder):
-    tokenizer, encoder = load_text_encoder(folder, torch.float32)
+def test_a_folder_gives_its_own_networks(folder):
+    encoders = Encoders(folder, 5, (32, 64))
+    truth = tiny_components(seed=1, frames=5, size=(32, 64))
+    tokenizer, encoder = encoders.text(torch.float32)
     tokens = tokenizer("a red room", return_tensors="pt").input_ids
-    truth = tiny_components(frames=5, size=(32, 64))["text_encoder"]
-    assert torch.equal(encoder(tokens)[0], truth(tokens)[0])
+    assert torch.equal(encoder(tokens)[0], truth["text_encoder"](tokens)[0])
+    weights, expected = encoders.vae(torch.float32).state_dict(), truth["vae"].state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert (encoders.text_tokens, encoders.patch_size) == (TEXT_TOKENS, 2)
+
+
+def test_equal_weights_have_equal_names_and_others_other(folder, tmp_path):
+    again = write_tiny(tmp_path / "again", seed=1, frames=5, size=(32, 64))
+    other = write_tiny(tmp_path / "other", seed=2, frames=5, size=(32, 64))
+    names = [
+        (encoders.vae_weights, encoders.text_weights)
+        for encoders in (Encoders(path, 5, (32, 64)) for path in (folder, again, other))
+    ]
+    assert names[0] == names[1] and not set(names[0]) & set(names[2])
+    tiny, larger = Encoders("tiny", 5, (32, 64)), Encoders("tiny", 9, (64, 64))
+    assert tiny.vae_weights == larger.vae_weights and tiny.text_weights == larger.text_weights
 
 
 def test_no_model_is_said(tmp_path):
-    with (
-        pytest.raises(FileNotFoundError, match="no model at"),
-        model_folder(str(tmp_path), 5, (32, 64)),
-    ):
-        pass
+    with pytest.raises(FileNotFoundError, match="no model at"):
+        Encoders(tmp_path, 5, (32, 64))
 
 
 def similarity(a, b):
@@ -46,9 +44,9 @@ def similarity(a, b):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", [(32, 64), (96, 32), (80, 176)])
+@pytest.mark.parametrize("size", [(32, 64), (96, 32), (48, 80)])
 def test_tiles_give_latents_of_the_same_shape_that_mean_the_same(folder, size):
-    vae = ModelParts(folder, 5, size).vae(torch.float32)
+    vae = Encoders(folder, 5, size).vae(torch.float32)
     video = torch.rand(2, 3, 1, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     whole = vae.encode(video).latent_dist.mode()
     set_tile(vae, 32)
@@ -59,13 +57,13 @@ def test_tiles_give_latents_of_the_same_shape_that_mean_the_same(folder, size):
     assert fit > 0.4
     for axis in (-1, -2):
         for by in (-1, 1):
-            assert similarity(tiled, whole.roll(by, axis)) < 0.6 * fit
+            assert similarity(tiled, whole.roll(by, axis)) < 0.8 * fit
     set_tile(vae, None)
     assert torch.equal(vae.encode(video).latent_dist.mode(), whole)
 
 
 @pytest.mark.parametrize("tile", [0, 16, 40])
 def test_a_tile_that_does_not_divide_is_refused(folder, tile):
-    vae = ModelParts(folder, 5, (32, 64)).vae(torch.float32)
+    vae = Encoders(folder, 5, (32, 64)).vae(torch.float32)
     with pytest.raises(ValueError, match="multiple of 32"):
         set_tile(vae, tile)

@@ -1,0 +1,187 @@
+"""Doctor: a verdict on every clip of a data set, before a week of training relies on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anchorweave.datasets.encoded_clip import (
+    FEATURES,
+    read_made,
+    read_tensors,
+)
+from anchorweave.datasets.fingerprint import differences, digest
+from anchorweave.datasets.latent_clips import read_clip
+from anchorweave.datasets.layout import (
+    CAPTION_FEATURES,
+    EMPTY_CAPTION,
+    LATENTS,
+    RECORD,
+    RELEASED_LIST,
+    VIDEO,
+    VISIBLE,
+    BadClip,
+    anchor_video,
+    prepared_clips,
+    reading,
+)
+from anchorweave.datasets.prepared_clip import (
+    read_cameras,
+    read_caption,
+    read_record,
+    read_visible,
+)
+from anchorweave.datasets.released_layout import ReleasedClips
+from anchorweave.video import VideoFile
+
+# These tell clips of one data set apart; everything else they share.
+OWN_KEYS = ("recording", "start", "caption", "prepared", "tile")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found out about one clip.
+
+    Args:
+        name: the clip.
+        problems: why it cannot be trained on; none = it can.
+        coverage: share of the target's pixels that at least one anchor really saw, per memory
+            system.
+        shape: latent (t, C, h, w), None where there are no latents.
+    """
+
+    name: str
+    problems: tuple[str, ...]
+    coverage: Mapping[str, float]
+    shape: tuple[int, ...] | None = None
+
+
+def examine(
+    root: str | Path,
+    min_coverage: float = 0.01,
+    watch: Callable[[Sequence[Path]], Iterator[Path]] = iter,
+) -> list[Verdict]:
+    """Verdicts on all clips of a data set, prepared or in the released layout.
+
+    A prepared data set that has no latents at all is judged on its pixels alone. Latents or
+    fingerprints that differ from what most clips have are a problem of the clips that differ.
+
+    Args:
+        root: the data set's folder.
+        min_coverage: anchors that see less of the target than this share, on average over its
+            frames, are a problem (not given in the paper).
+        watch: wraps the clips, to show progress.
+
+    Raises:
+        ValueError: no clips, and why.
+    """
+    if (Path(root) / RELEASED_LIST).is_file():
+        released = ReleasedClips(root, quarantine={})
+        order = {clip: i for i, clip in enumerate(released.clips)}
+        return [_released_verdict(released, order[clip]) for clip in watch(released.clips)]
+    clips = prepared_clips(root)
+    encoded = any((clip / LATENTS).exists() for clip in clips)
+    verdicts = [_prepared_verdict(clip, encoded, min_coverage) for clip in watch(clips)]
+    return _outvoted(Path(root), verdicts, encoded)
+
+
+def empty_prompt_problem(root: str | Path) -> str | None:
+    """What is wrong with the features of the empty prompt, which no clip is to blame for."""
+    try:
+        read_tensors(Path(root) / EMPTY_CAPTION, (FEATURES,))
+    except BadClip as bad:
+        return bad.reason
+    return None
+
+
+def _released_verdict(clips: ReleasedClips, index: int) -> Verdict:
+    name = str(clips.clips[index].relative_to(clips.root))
+    try:
+        clip = clips[index]
+    except BadClip as bad:
+        return Verdict(name, (bad.reason,), {})
+    return Verdict(name, (), {}, tuple(clip.latents.shape))
+
+
+def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict:
+    problems: list[str] = []
+    coverage: dict[str, float] = {}
+    shape = None
+
+    def tried(examination: Callable, *args) -> Any:
+        try:
+            return examination(*args)
+        except BadClip as bad:
+            problems.append(bad.reason)
+
+    tried(read_record, clip)
+    caption = tried(read_caption, clip)
+    poses = tried(read_cameras, clip)
+    sources = poses.target2source if poses else {}
+    if poses:
+        tried(_check_video, clip, clip / VIDEO, (len(poses.cameras), *poses.cameras.size))
+        if not sources:
+            problems.append("has no anchors of any memory system")
+    for memory, pose in sources.items():
+        expected = (*pose.shape[:2], *poses.cameras.size)
+        seen = tried(_check_anchors, clip, memory, expected)
+        if seen is not None:
+            coverage[memory] = seen
+            if seen < min_coverage:
+                problems.append(f"anchors of {memory} see {seen:.2%} of the target")
+        if encoded and (loaded := tried(read_clip, clip, memory)):
+            shape = tuple(loaded.latents.shape)
+    if encoded and caption and (made := tried(read_made, clip / CAPTION_FEATURES)):
+        if made.get("caption") != caption:
+            problems.append(f"caption changed after it was encoded, from {made.get('caption')!r}")
+    return Verdict(clip.name, tuple(dict.fromkeys(problems)), coverage, shape)
+
+
+def _check_video(clip: Path, path: Path, expected: tuple[int, int, int]) -> None:
+    """Reads a video's first and last frame: one that is cut off has no index to find them by."""
+    with reading(clip, str(path.relative_to(clip))):
+        video = VideoFile(path)
+        video.frames([len(video) - 1])
+    if (met := (len(video), *video.size)) != expected:
+        what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+        raise BadClip(clip, f"{what}, expected {expected}")
+
+
+def _check_anchors(clip: Path, memory: str, expected: tuple[int, int, int, int]) -> float:
+    """Coverage of the anchors of one memory system, after a check of all their files."""
+    visible = read_visible(clip, memory)
+    if tuple(visible.shape) != expected:
+        raise BadClip(clip, f"{memory}/{VISIBLE} is {tuple(visible.shape)}, expected {expected}")
+    for slot in range(expected[0]):
+        _check_video(clip, anchor_video(clip, memory, slot), expected[1:])
+    return visible.any(dim=0).float().mean().item() if len(visible) else 0.0
+
+
+def _outvoted(root: Path, verdicts: list[Verdict], encoded: bool) -> list[Verdict]:
+    """The verdicts, with a problem more for clips that were made otherwise than most."""
+    made: dict[str, dict[str, dict]] = {file: {} for file in (RECORD, LATENTS, CAPTION_FEATURES)}
+    for verdict in verdicts:
+        clip = root / verdict.name
+        for file in made if encoded else (RECORD,):
+            try:
+                values = read_record(clip)["made"] if file == RECORD else read_made(clip / file)
+            except BadClip:
+                continue  # among its problems already
+            made[file][verdict.name] = {k: v for k, v in values.items() if k not in OWN_KEYS}
+    usual = {file: _most_common(list(values.values())) for file, values in made.items()}
+    judged = []
+    for verdict in verdicts:
+        problems = list(verdict.problems)
+        for file, values in made.items():
+            if differ := differences(values.get(verdict.name, usual[file]), usual[file]):
+                problems.append(f"{file} was made otherwise than most: {'; '.join(differ)}")
+        judged.append(replace(verdict, problems=tuple(problems)))
+    return judged
+
+
+def _most_common(made: list[dict[str, Any]]) -> dict[str, Any]:
+    votes = Counter(digest(values) for values in made)
+    return max(made, key=lambda values: votes[digest(values)], default={})

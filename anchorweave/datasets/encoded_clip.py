@@ -1,0 +1,128 @@
+"""The encoded half of a prepared clip: what precomputing writes and training reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from anchorweave.datasets.layout import BadClip, reading
+from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.files import written_aside
+
+# Names of tensors: latents.safetensors
+TARGET, IMAGE = "target", "image"
+# and caption.safetensors.
+FEATURES = "features"
+# One entry only: the order of several is not the same from one write to the next.
+MADE = "made"
+
+
+def anchors_key(memory: str) -> str:
+    """Name of the anchor latents of one memory system."""
+    return f"anchors.{memory}"
+
+
+def visible_key(memory: str) -> str:
+    """Name of the visible tokens of its anchors."""
+    return f"visible_tokens.{memory}"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
+    """Write tensors and what they were made with, aside and then renamed.
+
+    Raises:
+        ValueError: values that are not finite (in the precision that is stored), by name.
+        OSError: the file could not be written whole.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"{path}: {name} has values that are not finite in {tensor.dtype}; "
+                "compute or store in a wider precision"
+            )
+    whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    # Saved to a file, safetensors would keep everybody but its owner from reading it.
+    stored = save(whole, metadata={MADE: json.dumps(made, sort_keys=True)})
+    with written_aside(path) as aside:
+        aside.write_bytes(stored)
+
+
+def read_made(path: Path) -> dict[str, Any]:
+    """What a file of tensors was made with, from its header alone.
+
+    Raises:
+        BadClip: the file is missing or unreadable.
+    """
+    with reading(path.parent, path.name), safe_open(path, "pt") as stored:
+        return json.loads((stored.metadata() or {})[MADE])
+
+
+def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of `names`; floats come as float32, whatever precision is stored.
+
+    Raises:
+        BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
+            finite.
+    """
+    with reading(path.parent, path.name), safe_open(path, "pt") as stored:
+        there = list(stored.keys())
+        if missing := [name for name in names if name not in there]:
+            raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {there}")
+        tensors = {name: stored.get_tensor(name) for name in names}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            tensors[name] = tensor.float()
+            if not tensor.isfinite().all():
+                raise BadClip(path.parent, f"{path.name}: {name} has values that are not finite")
+    return tensors
+
+
+def training_clip(
+    path: Path,
+    *,
+    latents: Tensor,
+    image_latents: Tensor,
+    prompt_features: Tensor,
+    anchor_latents: Tensor,
+    visible_tokens: Tensor,
+    target2source: Tensor,
+    target2first: Tensor,
+) -> TrainingClip:
+    """The TrainingClip of these parts, once they are known to fit one another; see there.
+
+    Raises:
+        BadClip: names the first part that does not fit, with both shapes.
+    """
+    if latents.ndim != 4 or target2first.ndim != 3:
+        shapes = f"{tuple(latents.shape)} and {tuple(target2first.shape)}"
+        raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
+    t, C, h, w = latents.shape
+    N, T = len(anchor_latents), len(target2first)
+    expected = {
+        "the first frame's latents": (image_latents, (1, C, h, w)),
+        "the anchors' latents": (anchor_latents, (N, t, C, h, w)),
+        "the visible tokens": (visible_tokens, (N, t, h // 2, w // 2)),
+        "target2source": (target2source, (N, T, 4, 4)),
+        "target2first": (target2first, (T, 4, 4)),
+    }
+    for what, (tensor, shape) in expected.items():
+        if tuple(tensor.shape) != shape:
+            raise BadClip(path, f"{what}: met shape {tuple(tensor.shape)}, expected {shape}")
+    if T < t or (t > 1 and (T - 1) % (t - 1)):
+        raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
+    return TrainingClip(
+        str(path),
+        latents,
+        image_latents,
+        prompt_features,
+        anchor_latents,
+        visible_tokens,
+        target2source,
+        target2first,
+    )

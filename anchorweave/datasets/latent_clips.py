@@ -1,0 +1,118 @@
+"""Prepared and precomputed clips, as training takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from anchorweave.anchors import scale_translation
+from anchorweave.datasets.encoded_clip import (
+    FEATURES,
+    IMAGE,
+    TARGET,
+    anchors_key,
+    read_tensors,
+    training_clip,
+    visible_key,
+)
+from anchorweave.datasets.layout import (
+    CAMERAS,
+    CAPTION_FEATURES,
+    EMPTY_CAPTION,
+    LATENTS,
+    BadClip,
+    prepared_clips,
+    read_quarantine,
+)
+from anchorweave.datasets.prepared_clip import read_cameras
+from anchorweave.datasets.training_clip import TrainingClip
+
+
+class LatentClips(Dataset):
+    """The clips of a prepared data set with the anchors of one memory system, by name.
+
+    Deterministic: the same index is always the same clip; shuffling is training's.
+
+    Args:
+        root: the data set's folder.
+        memory: which memory system's anchors.
+        first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
+            they were `seen`, or `always`, as the released controller was trained.
+        quarantine: clips to leave out, with the reason; None = the data set's own list
+            (`quarantine.json`). What it leaves out is in `quarantined`.
+
+    Raises:
+        ValueError: no clips, and why.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        memory: str = "local_clouds",
+        first_frame: Literal["seen", "always"] = "seen",
+        quarantine: Mapping[str, str] | None = None,
+    ):
+        self.root, self.memory, self.first_frame = Path(root), memory, first_frame
+        clips = prepared_clips(root)
+        listed = read_quarantine(root) if quarantine is None else quarantine
+        self.quarantined = {clip.name: listed[clip.name] for clip in clips if clip.name in listed}
+        self.clips = [clip for clip in clips if clip.name not in listed]
+        if not self.clips:
+            name, reason = next(iter(self.quarantined.items()))
+            raise ValueError(
+                f"{root}: 0 clips, because all {len(clips)} are in quarantine ({name}: {reason}); "
+                "mend them and run training.doctor again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> TrainingClip:
+        """One clip, float32, lengths in scene units.
+
+        Raises:
+            BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+        """
+        return read_clip(self.clips[index], self.memory, self.first_frame)
+
+    def empty_prompt(self) -> Float[Tensor, "S D"]:
+        """Features of the empty prompt, for caption dropout and guidance.
+
+        Raises:
+            BadClip: they were not precomputed, or cannot be read.
+        """
+        return read_tensors(self.root / EMPTY_CAPTION, (FEATURES,))[FEATURES]
+
+
+def read_clip(
+    clip: Path, memory: str, first_frame: Literal["seen", "always"] = "seen"
+) -> TrainingClip:
+    """One precomputed clip with the anchors of one memory system; see `LatentClips`.
+
+    Raises:
+        BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+    """
+    anchors, visible = anchors_key(memory), visible_key(memory)
+    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, anchors, visible))
+    poses = read_cameras(clip)
+    if memory not in poses.target2source:
+        known = ", ".join(poses.target2source) or "none"
+        raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
+    seen = encoded[visible]
+    if first_frame == "always":
+        seen[:, 0] = True
+    return training_clip(
+        clip,
+        latents=encoded[TARGET],
+        image_latents=encoded[IMAGE],
+        prompt_features=read_tensors(clip / CAPTION_FEATURES, (FEATURES,))[FEATURES],
+        anchor_latents=encoded[anchors],
+        visible_tokens=seen,
+        target2source=scale_translation(poses.target2source[memory].float(), 1 / poses.unit),
+        target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
+    )

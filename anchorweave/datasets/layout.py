@@ -1,0 +1,174 @@
+"""Where everything of a prepared data set lies: every file name, spelled once.
+
+    ROOT/prepare.yaml                     how it was prepared
+    ROOT/empty_caption.safetensors        features of the empty prompt
+    ROOT/quarantine.json                  clips that are left out, and why (written by the doctor)
+    ROOT/CLIP/clip.json                   what the clip is, and what it was made with
+    ROOT/CLIP/video.mp4                   the target frames
+    ROOT/CLIP/captions/caption.txt        what they show
+    ROOT/CLIP/cameras.npz                 target cameras, relative poses, the scene's unit
+    ROOT/CLIP/report.json                 what each memory system retrieved, and why
+    ROOT/CLIP/anchors/MEMORY/anchor_0.mp4 ...  anchor videos
+    ROOT/CLIP/anchors/MEMORY/visible.npz  where their pixels were really seen
+    ROOT/CLIP/latents.safetensors         all videos, encoded
+    ROOT/CLIP/caption.safetensors         the caption, encoded
+
+The pixel files are written by preparing (`prepared_clip.py`), the last two by precomputing
+(`encoded_clip.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from anchorweave.files import written_aside
+
+RECORD = "clip.json"
+VIDEO = "video.mp4"
+CAPTION = "captions/caption.txt"
+CAMERAS = "cameras.npz"
+REPORT = "report.json"
+ANCHORS = "anchors"
+VISIBLE = "visible.npz"
+LATENTS = "latents.safetensors"
+CAPTION_FEATURES = "caption.safetensors"
+
+CONFIG = "prepare.yaml"
+EMPTY_CAPTION = "empty_caption.safetensors"
+QUARANTINE = "quarantine.json"
+
+# What readers of JSON, npz, safetensors, text and video raise, depending on where a file is cut.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    SafetensorError,
+)
+# The list that the authors' data set has in the place of our clip folders.
+RELEASED_LIST = "train.txt"
+# Folders named in a message before the rest is only counted.
+NAMED = 5
+
+
+class BadClip(Exception):  # noqa: N818 - it is about the clip, not about the program
+    """A clip that cannot be used.
+
+    Args:
+        path: the clip's folder.
+        reason: what is wrong with it. None: `path` is the whole message of an earlier BadClip,
+            which is how torch's DataLoader hands on the exceptions of its workers.
+    """
+
+    def __init__(self, path: str | Path, reason: str | None = None):
+        if reason is None:
+            last = str(path).strip().splitlines()[-1]
+            path, _, reason = last.rpartition("BadClip: ")[2].partition(": ")
+        reason = " ".join(reason.split())
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
+@contextmanager
+def reading(clip: Path, what: str) -> Iterator[None]:
+    """Turns whatever goes wrong while `what` is read into one BadClip that names it.
+
+    Raises:
+        BadClip: a missing, unreadable or incomplete file.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BadClip(clip, f"{what} is missing") from error
+    except UNREADABLE as error:
+        raise BadClip(clip, f"{what} cannot be read ({error or type(error).__name__})") from error
+
+
+def anchor_folder(clip: Path, memory: str) -> Path:
+    """Where the anchors of one memory system lie."""
+    return clip / ANCHORS / memory
+
+
+def anchor_video(clip: Path, memory: str, slot: int) -> Path:
+    """The video of one anchor."""
+    return anchor_folder(clip, memory) / f"anchor_{slot}.mp4"
+
+
+def prepared_clips(root: str | Path) -> list[Path]:
+    """The folders of all prepared clips of a data set, by name.
+
+    Raises:
+        ValueError: there is none; what was looked for, and what was found.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: 0 clips, because there is no such folder; prepare one first")
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    # A name with a dot in front is a clip that was being written when its run was ended.
+    clips = [path for path in folders if path.name[0] != "." and (path / RECORD).is_file()]
+    if not clips:
+        raise ValueError(
+            f"{root}: 0 clips; looked for folders with {RECORD}, {_met(root, folders)}"
+        )
+    return clips
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what ended runs left of a file or folder that they were writing aside."""
+    for left in path.parent.glob(f".partial-*-{path.name}"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def read_json(path: Path) -> dict:
+    """What a JSON file of this layout holds."""
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected keys and values, met {type(values).__name__}")
+    return values
+
+
+def write_json(values: Mapping, path: Path) -> None:
+    """Write JSON aside, then rename."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def read_quarantine(root: str | Path) -> dict[str, str]:
+    """Clips of a data set that are to be left out, with the reason; empty without such a list.
+
+    Raises:
+        ValueError: a list that is no JSON of names and reasons.
+    """
+    path = Path(root) / QUARANTINE
+    return read_json(path) if path.exists() else {}
+
+
+def write_quarantine(root: str | Path, reasons: Mapping[str, str]) -> Path:
+    """Write which clips of a data set are to be left out, and why."""
+    path = Path(root) / QUARANTINE
+    write_json(dict(sorted(reasons.items())), path)
+    return path
+
+
+def _met(root: Path, folders: list[Path]) -> str:
+    if (root / RELEASED_LIST).is_file():
+        return f"found {RELEASED_LIST}: this is a data set in the authors' released layout"
+    if (root / RECORD).is_file():
+        return f"found {RECORD} in it: this is one clip; give the folder above it"
+    unfinished = sum(path.name.startswith(".partial-") for path in folders)
+    others = [path.name for path in folders if not path.name.startswith(".partial-")]
+    if not others:
+        left = f"only {unfinished} unfinished clips" if unfinished else "no folders at all"
+        return f"found {left}; prepare clips first (scripts/prepare_data.sh)"
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return f"found folders without it ({', '.join(others[:NAMED])}{more}); is this a recording?"

@@ -1,0 +1,222 @@
+"""The pixel half of a prepared clip: what preparing writes and precomputing reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.datasets.layout import (
+    CAMERAS,
+    CAPTION,
+    RECORD,
+    REPORT,
+    VIDEO,
+    VISIBLE,
+    BadClip,
+    anchor_folder,
+    anchor_video,
+    read_json,
+    reading,
+    write_json,
+)
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.video import read_video, write_video
+
+
+@dataclass(frozen=True)
+class PreparedClip:
+    """A target video with what memory systems retrieve for it.
+
+    Args:
+        source: the recording it was taken from.
+        frame_names: what its T frames are called there.
+        history_names: what the remembered frames are called there.
+        video: the target frames [T, 3, H, W] in [0, 1].
+        cameras: the target cameras [T], in the recording's world and unit.
+        unit: one scene unit, in the unit of the cameras: the first frame's median valid depth.
+        retrieved: what each memory system, by name, knows of the target cameras.
+        caption: what the video shows.
+        made: what the clip was made with; see `fingerprint.py`.
+    """
+
+    source: str
+    frame_names: tuple[str, ...]
+    history_names: tuple[str, ...]
+    video: Float[Tensor, "T 3 H W"]
+    cameras: Cameras
+    unit: float
+    retrieved: Mapping[str, Retrieved]
+    caption: str
+    made: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ClipCameras:
+    """The poses of a prepared clip.
+
+    Args:
+        cameras: the target cameras [T].
+        unit: one scene unit, in the unit of the cameras.
+        target2first: [T, 4, 4], each target camera seen from the first, in the cameras' unit.
+        target2source: per memory system [N, T, 4, 4], likewise.
+    """
+
+    cameras: Cameras
+    unit: float
+    target2first: Float[Tensor, "T 4 4"]
+    target2source: dict[str, Float[Tensor, "N T 4 4"]]
+
+
+def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
+    """Write all files of a clip into an empty `folder`, which the caller renames when it is whole.
+
+    Raises:
+        OSError: not everything could be written.
+    """
+    write_video(folder / VIDEO, clip.video, fps)
+    (folder / CAPTION).parent.mkdir()
+    (folder / CAPTION).write_text(clip.caption + "\n")
+    poses = {
+        f"target2source.{name}": known.anchors.target2source.numpy()
+        for name, known in clip.retrieved.items()
+    }
+    first = clip.cameras.relative_to(clip.cameras[0]).numpy()
+    np.savez(
+        folder / CAMERAS,
+        c2w=clip.cameras.c2w.numpy(),
+        K=clip.cameras.K.numpy(),
+        size=np.array(clip.cameras.size),
+        unit=np.array(clip.unit),
+        target2first=first,
+        **poses,
+    )
+    for name, known in clip.retrieved.items():
+        _write_anchors(folder, name, known.anchors, fps)
+    report = {name: [asdict(part) for part in r.report] for name, r in clip.retrieved.items()}
+    write_json(report, folder / REPORT)
+    record = {
+        "source": clip.source,
+        "frames": list(clip.frame_names),
+        "history": list(clip.history_names),
+        "made": dict(clip.made),
+    }
+    write_json(record, folder / RECORD)
+
+
+def read_record(clip: Path) -> dict[str, Any]:
+    """`clip.json`: source, frames, history and made.
+
+    Raises:
+        BadClip: the file is missing, unreadable or incomplete.
+    """
+    with reading(clip, RECORD):
+        record = read_json(clip / RECORD)
+        return {key: record[key] for key in ("source", "frames", "history", "made")}
+
+
+def read_caption(clip: Path) -> str:
+    """The caption.
+
+    Raises:
+        BadClip: none is there, or an empty one.
+    """
+    with reading(clip, CAPTION):
+        caption = (clip / CAPTION).read_text().strip()
+    if not caption:
+        raise BadClip(clip, f"{CAPTION} is empty")
+    return caption
+
+
+def read_target(clip: Path) -> Float[Tensor, "T 3 H W"]:
+    """The target frames in [0, 1].
+
+    Raises:
+        BadClip: the video is missing or unreadable.
+    """
+    with reading(clip, VIDEO):
+        return read_video(clip / VIDEO).float() / 255
+
+
+def read_cameras(clip: Path) -> ClipCameras:
+    """All poses.
+
+    Raises:
+        BadClip: the file is missing, unreadable or incomplete, or holds values that are not finite.
+    """
+    with reading(clip, CAMERAS), np.load(clip / CAMERAS) as stored:
+        arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
+        height, width = arrays["size"].tolist()
+        poses = ClipCameras(
+            Cameras(arrays["c2w"], arrays["K"], (height, width)),
+            arrays["unit"].item(),
+            arrays["target2first"],
+            {
+                name.removeprefix("target2source."): pose
+                for name, pose in arrays.items()
+                if name.startswith("target2source.")
+            },
+        )
+    if wrong := [name for name, array in arrays.items() if not array.isfinite().all()]:
+        raise BadClip(clip, f"{CAMERAS} holds values that are not finite: {', '.join(wrong)}")
+    if not poses.unit > 0:
+        raise BadClip(clip, f"{CAMERAS}: the scene unit is {poses.unit}, which is not positive")
+    return poses
+
+
+def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
+    """Where the anchors of one memory system show pixels that were really seen.
+
+    Raises:
+        BadClip: the file is missing, unreadable or incomplete.
+    """
+    path = anchor_folder(clip, memory) / VISIBLE
+    with reading(clip, str(path.relative_to(clip))), np.load(path) as stored:
+        shape = stored["shape"]
+        bits = np.unpackbits(stored["bits"], count=int(shape.prod()))
+        return torch.from_numpy(bits.reshape(shape)).bool()
+
+
+def read_anchors(clip: Path, memory: str) -> Anchors:
+    """The anchors of one memory system, black again where compression put colours into holes.
+
+    Raises:
+        BadClip: a file is missing or unreadable, or they do not fit one another.
+    """
+    poses = read_cameras(clip).target2source.get(memory)
+    if poses is None:
+        raise BadClip(clip, f"{CAMERAS} has no poses for the anchors of {memory}")
+    visible = read_visible(clip, memory)
+    videos = []
+    for slot in range(len(visible)):
+        path = anchor_video(clip, memory, slot)
+        with reading(clip, str(path.relative_to(clip))):
+            videos.append(read_video(path).float() / 255)
+        met, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
+        if met != expected:
+            what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+            raise BadClip(clip, f"{what}, but {VISIBLE} is {expected}")
+    T, H, W = visible.shape[1:]
+    video = torch.stack(videos) if videos else torch.zeros(0, T, 3, H, W)
+    if poses.shape[:2] != visible.shape[:2]:
+        raise BadClip(clip, f"{CAMERAS} has {tuple(poses.shape)} poses for {len(visible)} anchors")
+    return Anchors(torch.where(visible[:, :, None], video, 0.0), visible, poses)
+
+
+def _write_anchors(folder: Path, memory: str, anchors: Anchors, fps: int) -> None:
+    anchor_folder(folder, memory).mkdir(parents=True)
+    for slot, video in enumerate(anchors.video):
+        write_video(anchor_video(folder, memory, slot), video, fps)
+    visible = anchors.visible.numpy()
+    np.savez_compressed(
+        anchor_folder(folder, memory) / VISIBLE,
+        bits=np.packbits(visible),
+        shape=np.array(visible.shape),
+    )

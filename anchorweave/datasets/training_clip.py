@@ -1,0 +1,79 @@
+"""TrainingClip: what training sees of one prepared clip, and a batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.anchors import AnchorLatents
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """One clip, encoded.
+
+    Args:
+        name: which clip, for messages.
+        latents: the target video, scaled [t, C, h, w].
+        image_latents: its first frame as the backbone takes it [1, C, h, w], without noise.
+        prompt_features: text features [S, D].
+        anchor_latents: scaled latents of N anchors [N, t, C, h, w].
+        visible_tokens: [N, t, h//2, w//2], True where a token shows seen pixels.
+        target2source: [N, T, 4, 4], lengths in scene units.
+        target2first: [T, 4, 4], likewise.
+    """
+
+    name: str
+    latents: Float[Tensor, "t C h w"]
+    image_latents: Float[Tensor, "1 C h w"]
+    prompt_features: Float[Tensor, "S D"]
+    anchor_latents: Float[Tensor, "N t C h w"]
+    visible_tokens: Bool[Tensor, "N t h2 w2"]
+    target2source: Float[Tensor, "N T 4 4"]
+    target2first: Float[Tensor, "T 4 4"]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """B clips of one shape, stacked; see `TrainingClip`."""
+
+    names: tuple[str, ...]
+    latents: Float[Tensor, "B t C h w"]
+    image_latents: Float[Tensor, "B 1 C h w"]
+    prompt_features: Float[Tensor, "B S D"]
+    anchors: AnchorLatents
+
+
+def collate(clips: Sequence[TrainingClip]) -> TrainingBatch:
+    """A batch of clips.
+
+    Raises:
+        ValueError: clips of different shapes, by name.
+    """
+    for field in ("latents", "prompt_features", "anchor_latents"):
+        shapes = {clip.name: tuple(getattr(clip, field).shape) for clip in clips}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(
+                f"clips of one batch must share the shape of their {field}, met {shapes}; "
+                "prepare them with one config, or use batches of one"
+            )
+
+    def stacked(field: str) -> Tensor:
+        return torch.stack([getattr(clip, field) for clip in clips])
+
+    return TrainingBatch(
+        names=tuple(clip.name for clip in clips),
+        latents=stacked("latents"),
+        image_latents=stacked("image_latents"),
+        prompt_features=stacked("prompt_features"),
+        anchors=AnchorLatents(
+            stacked("anchor_latents"),
+            stacked("visible_tokens"),
+            stacked("target2source"),
+            stacked("target2first"),
+        ),
+    )

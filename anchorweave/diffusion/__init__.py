@@ -1,0 +1,1 @@
+"""What is trained, and at which noise levels; no network inside."""

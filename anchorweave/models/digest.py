@@ -1,0 +1,50 @@
+"""Short names for weights, to tell whether two files were made with the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from torch import nn
+
+# Of each file this much is read at evenly spaced places: gigabytes of weights in a moment.
+SAMPLES, SAMPLE_BYTES = 64, 1 << 16
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".json", ".model", ".txt")
+
+
+def weights_digest(folder: str | Path) -> str:
+    """A short name for the weights and configuration in a folder.
+
+    Large files are sampled at 64 places (their header and end among them) instead of read whole:
+    other training gives other numbers everywhere.
+
+    Raises:
+        FileNotFoundError: no weights or configuration in `folder`.
+    """
+    folder = Path(folder)
+    files = sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: holds no weights; pretrained/README.md says which go in"
+        )
+    found = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        found.update(f"{path.relative_to(folder)} {size}\n".encode())
+        with path.open("rb") as file:
+            if size <= SAMPLES * SAMPLE_BYTES:
+                found.update(file.read())
+                continue
+            for i in range(SAMPLES):
+                file.seek((size - SAMPLE_BYTES) * i // (SAMPLES - 1))
+                found.update(file.read(SAMPLE_BYTES))
+    return found.hexdigest()[:16]
+
+
+def module_digest(module: nn.Module) -> str:
+    """The same for weights in memory: of every tensor's name and values."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]

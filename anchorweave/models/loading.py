@@ -1,0 +1,82 @@
+"""Single parts of a model folder, for who needs no whole pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXTransformer3DModel,
+)
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.tiny import tiny_components
+
+TINY = "tiny"
+
+
+class ModelParts:
+    """The parts of an image-to-video model, loaded when they are asked for.
+
+    Args:
+        path: a folder in diffusers' layout, or `tiny`.
+        frames: T of the videos, which `tiny` is made for.
+        size: likewise their (height, width).
+
+    Raises:
+        FileNotFoundError: no model at `path`.
+    """
+
+    def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
+        self.path = path
+        if path == TINY:
+            self._tiny = tiny_components(frames=frames, size=size)
+        elif not (Path(path) / "model_index.json").is_file():
+            raise FileNotFoundError(
+                f"no model at {path} (no model_index.json in it); "
+                "pretrained/README.md says which weights go where"
+            )
+
+    def backbone(self, dtype: torch.dtype) -> CogVideoXTransformer3DModel:
+        """The transformer.
+
+        Raises:
+            ValueError: a CogVideoX 1.5 backbone.
+        """
+        backbone = self._part("transformer", dtype)
+        backbone_sizes(backbone)
+        return backbone
+
+    def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+        """The autoencoder."""
+        return self._part("vae", dtype)
+
+    def scheduler(self) -> diffusers.SchedulerMixin:
+        """The noise scheduler of sampling."""
+        return self._part("scheduler")
+
+    def alpha_bar(self) -> Float[Tensor, " total"]:
+        """The noise schedule's cumulative products, one per training timestep, float32."""
+        return self.scheduler().alphas_cumprod.float()
+
+    def sampler(
+        self, backbone: CogVideoXTransformer3DModel, dtype: torch.dtype
+    ) -> CogVideoXImageToVideoPipeline:
+        """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
+        return CogVideoXImageToVideoPipeline(
+            None, None, self.vae(dtype), backbone, self.scheduler()
+        )
+
+    def _part(self, name: str, dtype: torch.dtype | None = None):
+        if self.path == TINY:
+            part = self._tiny[name]
+            return part if dtype is None else part.to(dtype)
+        _, kind = json.loads((Path(self.path) / "model_index.json").read_text())[name]
+        more = {} if dtype is None else {"torch_dtype": dtype}
+        return getattr(diffusers, kind).from_pretrained(self.path, subfolder=name, **more)

@@ -1,0 +1,28 @@
+"""Learning-rate schedules by name, as functions of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from diffusers.optimization import get_scheduler
+
+
+def learning_rate_factor(
+    kind: str, warmup: int, steps: int, cycles: int = 1
+) -> Callable[[int], float]:
+    """Diffusers' schedule `kind` as a function step -> share of the highest learning rate.
+
+    A function has no state to save and none that several ranks could step too often.
+
+    Args:
+        kind: `constant_with_warmup`, `linear`, `cosine`, `cosine_with_restarts`.
+        warmup: steps from zero up.
+        steps: in all.
+        cycles: of `cosine_with_restarts`.
+    """
+    unused = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = get_scheduler(
+        kind, unused, num_warmup_steps=warmup, num_training_steps=steps, num_cycles=cycles
+    )
+    return schedule.lr_lambdas[0]

@@ -1,0 +1,114 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from anchorweave.datasets.encoded_clip import write_tensors
+from anchorweave.datasets.latent_clips import LatentClips
+from anchorweave.datasets.layout import LATENTS, BadClip, write_quarantine
+from anchorweave.datasets.training_clip import collate
+from tests.datasets.small_clips import FRAMES, SLOTS, UNIT, latents, pixels, write_clip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    for seed, name in enumerate(("b", "a", "c")):
+        write_clip(root, name, seed)
+    return root
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "data")
+
+
+def test_a_clip_is_what_was_encoded_with_lengths_in_scene_units(made):
+    clips = LatentClips(made)
+    assert len(clips) == 3 and [clip.name for clip in clips.clips] == ["a", "b", "c"]
+    clip, truth, known = clips[1], latents(0), pixels().retrieved["local_clouds"]
+    assert clip.name == str(made / "b")
+    assert torch.equal(clip.latents, truth["target"])
+    assert torch.equal(clip.anchor_latents, truth["anchors.local_clouds"])
+    assert clip.target2source.shape == (SLOTS, FRAMES, 4, 4)
+    expected = known.in_unit(UNIT)
+    torch.testing.assert_close(clip.target2first, expected.target2first)
+    torch.testing.assert_close(clip.target2source, expected.anchors.target2source)
+    assert torch.equal(clip.target2first[:, :3, :3], known.target2first[:, :3, :3])
+    assert torch.equal(clips.empty_prompt(), torch.zeros(3, 6))
+
+
+def test_the_same_index_is_the_same_clip_in_a_loader(made):
+    clips = LatentClips(made)
+    batches = list(DataLoader(clips, batch_size=3, collate_fn=collate, num_workers=1))
+    assert batches[0].names == tuple(clips[i].name for i in range(3))
+    assert torch.equal(batches[0].latents[2], clips[2].latents)
+
+
+def test_the_first_frame_may_count_as_visible_always(made):
+    assert not LatentClips(made)[0].visible_tokens.any()
+    seen = LatentClips(made, first_frame="always")[0].visible_tokens
+    assert seen[:, 0].all() and not seen[:, 1:].any()
+
+
+def test_quarantine_leaves_out_and_tells(root):
+    write_quarantine(root, {"b": "blurred", "elsewhere": "unknown"})
+    clips = LatentClips(root)
+    assert clips.quarantined == {"b": "blurred"} and len(clips) == 2
+    assert len(LatentClips(root, quarantine={})) == 3
+    write_quarantine(root, dict.fromkeys("abc", "blurred"))
+    with pytest.raises(ValueError, match="0 clips, because all 3 are in quarantine .a: blurred"):
+        LatentClips(root)
+
+
+def scaled_unit(clip):
+    with np.load(clip / "cameras.npz") as stored:
+        arrays = dict(stored)
+    np.savez(clip / "cameras.npz", **{**arrays, "unit": np.array(0.0)})
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda c: (c / LATENTS).unlink(), "latents.safetensors is missing"),
+        (lambda c: (c / LATENTS).write_bytes(b"1234"), "latents.safetensors cannot be read"),
+        (lambda c: (c / "caption.safetensors").unlink(), "caption.safetensors is missing"),
+        (lambda c: (c / "cameras.npz").unlink(), "cameras.npz is missing"),
+        (scaled_unit, "unit is 0.0, which is not positive"),
+        (
+            lambda c: write_tensors(
+                c / LATENTS, latents() | {"target": torch.zeros(2, 4, 4, 6)}, {}
+            ),
+            r"first frame's latents: met shape \(1, 4, 4, 8\), expected \(1, 4, 4, 6\)",
+        ),
+        (
+            lambda c: write_tensors(c / LATENTS, latents() | {"target": torch.zeros(4, 4, 8)}, {}),
+            "latents .t, C, h, w.*came as",
+        ),
+        (
+            lambda c: write_tensors(
+                c / LATENTS,
+                {
+                    k: v.repeat_interleave(2, -4 if v.ndim > 3 else 0)[..., :, :]
+                    for k, v in latents().items()
+                },
+                {},
+            ),
+            "met shape|do not fit",
+        ),
+    ],
+)
+def test_a_damaged_clip_raises_with_its_path(root, damage, message):
+    damage(root / "a")
+    clips = LatentClips(root)
+    with pytest.raises(BadClip, match=message) as caught:
+        clips[0]
+    assert caught.value.path == root / "a"
+    assert clips[1].name.endswith("b")
+
+
+def test_anchors_that_were_not_prepared_are_asked_for(made):
+    with pytest.raises(BadClip, match="lacks .*anchors.global_cloud.*it holds"):
+        LatentClips(made, memory="global_cloud")[0]

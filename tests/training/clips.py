@@ -1,0 +1,94 @@
+"""A small precomputed data set and a small model folder, for runs that take seconds."""
+
+import json
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX
+
+from anchorweave.datasets.encoded_clip import (
+    FEATURES,
+    IMAGE,
+    TARGET,
+    anchors_key,
+    visible_key,
+    write_tensors,
+)
+from anchorweave.datasets.layout import (
+    CAMERAS,
+    CAPTION_FEATURES,
+    EMPTY_CAPTION,
+    LATENTS,
+    RECORD,
+)
+from anchorweave.models.tiny import tiny_components
+from tests.models.small import S, T, h, small_backbone, t, w
+
+MEMORY = "local_clouds"
+TEXT = 12
+
+
+def write_clips(root, count=6, slots=2, seed=0):
+    """Clips whose target is what their first anchor shows, and some noise."""
+    root.mkdir(parents=True)
+    make = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=make)
+
+    write_tensors(root / EMPTY_CAPTION, {FEATURES: torch.zeros(S, TEXT)}, {})
+    for i in range(count):
+        clip = root / f"clip_{i}"
+        clip.mkdir()
+        target = normal(t, 4, h, w)
+        anchors = torch.stack([target + 0.1 * normal(t, 4, h, w) for _ in range(slots)])
+        visible = torch.rand(slots, t, h // 2, w // 2, generator=make) > 0.3
+        tensors = {
+            TARGET: target,
+            IMAGE: target[:1].clone(),
+            anchors_key(MEMORY): anchors,
+            visible_key(MEMORY): visible,
+        }
+        write_tensors(clip / LATENTS, tensors, {})
+        write_tensors(clip / CAPTION_FEATURES, {FEATURES: normal(S, TEXT)}, {})
+        pose = torch.eye(4).repeat(1 + slots, T, 1, 1)
+        pose[..., :3, 3] = 0.1 * normal(1 + slots, T, 3)
+        np.savez(
+            clip / CAMERAS,
+            c2w=pose[0].numpy(),
+            K=np.tile(np.eye(3, dtype=np.float32), (T, 1, 1)),
+            size=np.array([8 * h, 8 * w]),
+            unit=np.array(1.0),
+            target2first=pose[0].numpy(),
+            **{f"target2source.{MEMORY}": pose[1:].numpy()},
+        )
+        record = {"source": "made up", "frames": [], "history": [], "made": {}}
+        (clip / RECORD).write_text(json.dumps(record))
+    return root
+
+
+def write_model(path):
+    """A folder in diffusers' layout without text parts: backbone, VAE and scheduler."""
+    path.mkdir(parents=True)
+    torch.manual_seed(0)
+    vae = AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_height=8 * h,
+        sample_width=8 * w,
+        scaling_factor=0.7,
+    )
+    parts = {
+        "transformer": small_backbone(),
+        "vae": vae,
+        "scheduler": tiny_components(frames=5, size=(32, 32))["scheduler"],
+    }
+    index = {"_class_name": "CogVideoXImageToVideoPipeline", "_diffusers_version": "0"}
+    for name, part in parts.items():
+        part.save_pretrained(path / name)
+        index[name] = [diffusers.__name__, type(part).__name__]
+    (path / "model_index.json").write_text(json.dumps(index))
+    return path

@@ -1,0 +1,96 @@
+"""A verdict on every clip of a data set, and the list of those that training is to leave out.
+
+    python -m training.doctor outputs/prepared
+    python -m training.doctor data/released min_coverage=0.1
+
+Writes quarantine.json into the data set (an empty list where all is well), which training honours
+and prints. Ends with an error only where no clip is left.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import track
+
+from anchorweave.config import load_config
+from anchorweave.datasets.doctor import Verdict, empty_prompt_problem, examine
+from anchorweave.datasets.layout import write_quarantine
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """What the doctor looks at.
+
+    Args:
+        data: a data set, prepared or in the authors' released layout.
+        min_coverage: clips whose anchors see less of the target than this share go into
+            quarantine (not given in the paper).
+    """
+
+    data: str = "outputs/prepared"
+    min_coverage: float = 0.01
+
+
+def main(words: Sequence[str]) -> None:
+    """Examine a data set, with its folder as the first word.
+
+    Raises:
+        SystemExit: no clip can be trained on.
+    """
+    if words and "=" not in words[0]:
+        words = [f"data={words[0]}", *words[1:]]
+    config = load_config(DoctorConfig, words)
+    console = Console()
+    verdicts = examine(
+        config.data,
+        config.min_coverage,
+        lambda clips: track(clips, "examining", console=console, transient=True),
+    )
+    bad = {verdict.name: "; ".join(verdict.problems) for verdict in verdicts if verdict.problems}
+    path = write_quarantine(config.data, bad)
+    for line in report(verdicts, empty_prompt_problem(config.data)):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"quarantine: {len(bad)} clip(s), listed in {path}", soft_wrap=True)
+    if len(bad) == len(verdicts):
+        raise SystemExit(f"{config.data}: 0 of {len(verdicts)} clips can be trained on")
+
+
+def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
+    """The findings in lines: every clip with a problem, then counts.
+
+    Args:
+        verdicts: one per clip.
+        empty_prompt: what is wrong with the features of the empty prompt; None = nothing.
+    """
+    lines = [
+        f"bad: {verdict.name}: {problem}" for verdict in verdicts for problem in verdict.problems
+    ]
+    good = [verdict for verdict in verdicts if not verdict.problems]
+    lines.append(f"{len(good)} of {len(verdicts)} clips are good")
+    shapes = Counter(verdict.shape for verdict in good)
+    for shape, count in shapes.items():
+        what = (
+            "no latents yet: run scripts/precompute.sh"
+            if shape is None
+            else "latents (t, C, h, w) "
+        )
+        lines.append(f"  {count} with {what}{shape or ''}")
+    for memory in sorted({name for verdict in good for name in verdict.coverage}):
+        shares = [verdict.coverage[memory] for verdict in good if memory in verdict.coverage]
+        mean = sum(shares) / len(shares)
+        lines.append(
+            f"  anchors of {memory} see {min(shares):.1%} to {max(shares):.1%} of the "
+            f"target, {mean:.1%} on average"
+        )
+    if empty_prompt and any(shapes):
+        lines.append(f"  the empty prompt, for caption dropout: {empty_prompt}")
+    return lines
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,134 @@
+"""Encodes one prepared clip, in smaller tiles where memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from anchorweave.anchors import Anchors
+from anchorweave.datasets.encoded_clip import IMAGE, TARGET, anchors_key, visible_key
+from anchorweave.datasets.layout import BadClip
+from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_target
+from anchorweave.models.encoders import TILE_STEP, set_tile
+from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
+from anchorweave.models.visible_tokens import visible_tokens
+
+# Where a torch without a GPU says in a RuntimeError that memory ran out.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class VideoEncoder:
+    """The VAE, for prepared clips.
+
+    Args:
+        vae: on the device that it computes on.
+        patch_size: of the backbone, in latent pixels.
+        tile: side of the tiles to begin with; None = videos whole.
+        storage: dtype of what is stored.
+        say: where giving way is told.
+    """
+
+    def __init__(
+        self,
+        vae,
+        patch_size: int,
+        tile: int | None,
+        storage: torch.dtype,
+        say: Callable[[str], None],
+    ):
+        # One video at a time spares memory; together they are twice as fast on a CPU.
+        if vae.device.type != "cpu":
+            vae.enable_slicing()
+        self._vae, self._patch_size, self._storage = vae, patch_size, storage
+        self._tile, self._say = tile, say
+
+    def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
+        """Latents of a clip's target, first frame and anchors, and the visible tokens.
+
+        Every clip begins with the same tile, so that what is made of one does not depend on the
+        clips before it.
+
+        Returns:
+            Tensors by the names of `latents.safetensors`, and the tile they were encoded with.
+
+        Raises:
+            BadClip: pixels that cannot be read, or a clip that does not fit into memory even in
+                the smallest tiles.
+        """
+        height, width = read_cameras(clip).cameras.size
+        tiles = list(smaller_tiles(self._tile, max(height, width)))
+        for tile, smaller in zip(tiles, [*tiles[1:], None], strict=True):
+            set_tile(self._vae, tile)
+            try:
+                return self._encoded(clip), tile
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                said = str(error).splitlines()[0]
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if smaller is not None:
+                self._say(
+                    f"{clip}: out of memory ({said}); trying again in tiles of {smaller} pixels. "
+                    f"Begin with them by vae_tile={smaller}."
+                )
+        raise BadClip(
+            clip, f"does not fit into memory, even in tiles of {tiles[-1]} pixels ({said})"
+        )
+
+    @torch.no_grad()
+    def _encoded(self, clip: Path) -> dict[str, Tensor]:
+        target = read_target(clip)
+        try:
+            latent_shape(self._vae, len(target), tuple(target.shape[2:]), self._patch_size)
+        except ValueError as error:
+            raise BadClip(clip, str(error)) from error
+        first = encode_first_frame(self._vae, target[None, 0], frames=1)
+        tensors = {
+            TARGET: self._stored(encode_video(self._vae, target[None])[0]),
+            IMAGE: self._stored(first[0]),
+        }
+        for memory in read_cameras(clip).target2source:
+            anchors = read_anchors(clip, memory)
+            tensors[anchors_key(memory)] = self._stored(self._anchors(anchors, tensors[TARGET]))
+            tensors[visible_key(memory)] = visible_tokens(
+                anchors.visible,
+                spatial=target.shape[-1] // tensors[TARGET].shape[-1] * self._patch_size,
+                temporal=self._vae.config.temporal_compression_ratio,
+            )
+        return tensors
+
+    def _anchors(self, anchors: Anchors, target: Tensor) -> Tensor:
+        if not len(anchors):
+            return target.new_zeros(0, *target.shape)
+        # Slots that show nothing are all the same video, so one of them is encoded for all.
+        shown = anchors.visible.flatten(1).any(dim=1)
+        videos = torch.cat([anchors.video[shown], anchors.video[~shown][:1]])
+        slots = torch.where(shown, shown.cumsum(0) - 1, shown.sum())
+        return encode_video(self._vae, videos).cpu()[slots]
+
+    def _stored(self, latents: Tensor) -> Tensor:
+        return latents.to("cpu", self._storage)
+
+
+def smaller_tiles(tile: int | None, side: int) -> Iterator[int | None]:
+    """The tile to begin with, then half of it again and again, down to the smallest.
+
+    Args:
+        tile: None = whole videos.
+        side: the longer side of the videos.
+    """
+    yield tile
+    tile = side if tile is None else tile
+    while tile > TILE_STEP:
+        tile = max(tile // 2 // TILE_STEP * TILE_STEP, TILE_STEP)
+        yield tile
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch, on a GPU or a CPU, ran out of memory."""
+    told = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(word in told for word in OUT_OF_MEMORY)

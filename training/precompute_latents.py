@@ -1,0 +1,220 @@
+r"""Prepared clips to VAE latents and text features, which training reads.
+
+    python -m training.precompute_latents                      # the prepared example, on a CPU
+    accelerate launch --multi_gpu --num_processes 8 -m training.precompute_latents \
+        config=configs/data/precompute_5b.yaml data=outputs/dl3dv
+
+Adds latents.safetensors and caption.safetensors to every clip, and the features of the empty prompt
+to the data set. A second run makes only what is missing; a file that was made of other pixels,
+another caption or with other weights is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from anchorweave.config import load_config
+from anchorweave.datasets.encoded_clip import FEATURES, read_made, write_tensors
+from anchorweave.datasets.fingerprint import check_made, digest
+from anchorweave.datasets.layout import (
+    CAPTION_FEATURES,
+    EMPTY_CAPTION,
+    LATENTS,
+    BadClip,
+    prepared_clips,
+    remove_unfinished,
+)
+from anchorweave.datasets.prepared_clip import read_cameras, read_caption, read_record
+from anchorweave.models.encoders import Encoders
+from anchorweave.models.text import encode_prompts
+from training.encoding import VideoEncoder
+from training.sharding import Shard, Tally
+
+DEFAULT = "configs/data/precompute_tiny.yaml"
+# Counted up whenever the same clip and weights give other tensors than before.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which networks encode.
+
+    Args:
+        path: a folder in diffusers' layout, or `tiny`: small networks with random weights.
+        dtype: precision that they compute in.
+        device: `auto` (a GPU if there is one) or `cpu`.
+    """
+
+    path: str = "tiny"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["auto", "cpu"] = "auto"
+
+
+@dataclass(frozen=True)
+class PrecomputeConfig:
+    """Everything that precomputing needs.
+
+    Args:
+        data: a prepared data set.
+        storage: precision that is stored; float16 keeps three bits more than bfloat16 in the same
+            space, and values beyond its range are refused.
+        vae_tile: side of the tiles, in pixels, that videos are encoded in; null = whole, which
+            needs most memory. Where memory runs out, the next smaller one is tried.
+        model: which networks encode.
+    """
+
+    data: str = "outputs/prepared"
+    storage: Literal["float32", "bfloat16", "float16"] = "float16"
+    vae_tile: int | None = None
+    model: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+def main(words: Sequence[str]) -> None:
+    """Encode this process's share of the clips, with `a.b=c` overrides."""
+    config = load_config(PrecomputeConfig, words, DEFAULT)
+    clips = prepared_clips(config.data)
+    shard = Shard(cpu=config.model.device == "cpu")
+    shard.console.print(
+        f"encoding {len(clips)} clip(s) of {config.data} with {config.model.path}", markup=False
+    )
+    encoders = Encoders(config.model.path, *_first_shape(clips))
+    texts = TextPass(config, encoders, shard)
+    texts.empty_prompt()
+    captions = shard.run(clips, texts.encode, "captions")
+    # Free its memory for the VAE.
+    del texts
+    latents = shard.run(clips, VideoPass(config, encoders, shard).encode, "videos")
+    shard.finish(captions + latents, f"captions and videos of {len(clips)} clips")
+
+
+class TextPass:
+    """Text features of captions; the text encoder is loaded when the first one is needed.
+
+    Args:
+        config: how.
+        encoders: the networks.
+        shard: the process that it works in.
+    """
+
+    def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
+        self._config, self._encoders, self._shard = config, encoders, shard
+        self._networks: tuple | None = None
+        self._made = _made(config) | {
+            "text_encoder": encoders.text_weights,
+            "tokens": encoders.text_tokens,
+        }
+
+    def empty_prompt(self) -> None:
+        """Encode the empty prompt, for the whole data set, in the first process."""
+        path = Path(self._config.data) / EMPTY_CAPTION
+        if self._shard.is_main:
+            _made_once(path, {**self._made, "caption": ""}, lambda: self._features(""))
+
+    def encode(self, clip: Path) -> Tally:
+        """Encode the caption of one clip, unless that was done already."""
+        try:
+            caption = read_caption(clip)
+            made = {**self._made, "caption": caption}
+            return _made_once(clip / CAPTION_FEATURES, made, lambda: self._features(caption))
+        except BadClip as bad:
+            return Tally(failed={f"caption of {clip.name}": bad.reason})
+
+    @torch.no_grad()
+    def _features(self, prompt: str) -> tuple[dict[str, Tensor], dict]:
+        if self._networks is None:
+            dtype = getattr(torch, self._config.model.dtype)
+            tokenizer, encoder = self._encoders.text(dtype)
+            self._networks = tokenizer, encoder.to(self._shard.device)
+        features = encode_prompts(*self._networks, [prompt], self._encoders.text_tokens)[0]
+        return {FEATURES: features.to("cpu", getattr(torch, self._config.storage))}, {}
+
+
+class VideoPass:
+    """Latents of videos; the VAE is loaded when the first one is needed.
+
+    Args:
+        config: how.
+        encoders: the networks.
+        shard: the process that it works in.
+    """
+
+    def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
+        self._config, self._encoders, self._shard = config, encoders, shard
+        self._encoder: VideoEncoder | None = None
+        self._made = _made(config) | {"vae": encoders.vae_weights}
+
+    def encode(self, clip: Path) -> Tally:
+        """Encode the videos of one clip, unless that was done already."""
+        try:
+            made = {**self._made, "prepared": digest(read_record(clip)["made"])}
+            return _made_once(clip / LATENTS, made, lambda: self._latents(clip))
+        except BadClip as bad:
+            return Tally(failed={f"videos of {clip.name}": bad.reason})
+
+    def _latents(self, clip: Path) -> tuple[dict[str, Tensor], dict]:
+        if self._encoder is None:
+            self._encoder = VideoEncoder(
+                self._encoders.vae(getattr(torch, self._config.model.dtype)).to(self._shard.device),
+                self._encoders.patch_size,
+                self._config.vae_tile,
+                getattr(torch, self._config.storage),
+                self._shard.say,
+            )
+        tensors, tile = self._encoder(clip)
+        return tensors, {"tile": tile}
+
+
+def _made(config: PrecomputeConfig) -> dict[str, Any]:
+    return {"code": CODE_VERSION, "storage": config.storage, "dtype": config.model.dtype}
+
+
+def _made_once(
+    path: Path, made: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict]]
+) -> Tally:
+    """Write a file of tensors if it is not there.
+
+    Args:
+        path: the file.
+        made: what it depends on.
+        make: its tensors, and notes on how they came about that do not matter for their use.
+
+    Raises:
+        FingerprintError: it is there, and was made with something else.
+    """
+    if path.exists():
+        try:
+            there = read_made(path)
+        except BadClip as bad:
+            raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
+        compared = {key: value for key, value in there.items() if key in made}
+        check_made(path, compared, made, f"to make all again, remove every {path.name}")
+        return Tally(there=1)
+    remove_unfinished(path)
+    tensors, notes = make()
+    try:
+        write_tensors(path, tensors, {**made, **notes})
+    except ValueError as error:
+        raise BadClip(path.parent, str(error)) from error
+    return Tally(made=1)
+
+
+def _first_shape(clips: Sequence[Path]) -> tuple[int, tuple[int, int]]:
+    """Frames and size of the first clip whose cameras can be read."""
+    for clip in clips:
+        try:
+            cameras = read_cameras(clip).cameras
+        except BadClip:
+            continue  # told when the clip itself is encoded
+        return len(cameras), cameras.size
+    raise BadClip(clips[0], "and all others have cameras that cannot be read; run training.doctor")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,85 @@
+"""PrepareConfig: everything that preparing needs, and what of it a clip depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from anchorweave.datasets.fingerprint import flat
+from anchorweave.datasets.splits import SplitConfig
+from anchorweave.memory import MEMORIES, MemoryConfig
+from anchorweave.perception import PerceptionConfig
+from anchorweave.rendering.anchor_video import RenderConfig
+from anchorweave.retrieval import RetrievalConfig
+from training.captions import CaptionConfig
+
+# Counted up whenever the same recording and config give other clips than before.
+CODE_VERSION = 1
+# Each stretch has its own start and each clip its own bank; both renderers show the same pixels.
+NO_MATTER = ("split.start", "memory.kind", "memory.path", "rendering.renderer")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Everything that preparing needs.
+
+    Args:
+        source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
+            list of these.
+        missing: what to do with frames that a recording lists but does not hold.
+        output: the data set's folder.
+        size: (height, width) that frames are cropped and resized to; multiples of 16.
+        frames: length T of a clip; 4k + 1.
+        fps: frames per second of the videos that are written.
+        clips_per_recording: at most so many stretches of each recording; null = all that fit.
+        stride: frames from one stretch's start to the next; null = they do not overlap.
+        memories: which memory systems' anchors to prepare.
+        split: target and history of a stretch (paper section 4.1: 49 + 21 interleaved).
+        perception: where depth comes from.
+        memory: options of the memory systems (its `kind` and `path` are set for each of them).
+        retrieval: how memories are chosen. In training at random from the pool (paper section
+            4.1); what is drawn depends on `retrieval.seed` and the clip's name.
+        rendering: how points become pixels.
+        caption: where captions come from.
+
+    Raises:
+        ValueError: a length, size or memory system that is none.
+    """
+
+    source: Any = "data/example_dataset"
+    missing: Literal["error", "skip"] = "error"
+    output: str = "outputs/prepared"
+    size: tuple[int, int] = (480, 720)
+    frames: int = 49
+    fps: int = 8
+    clips_per_recording: int | None = 1
+    stride: int | None = None
+    memories: tuple[str, ...] = ("local_clouds",)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    retrieval: RetrievalConfig = field(default_factory=lambda: RetrievalConfig(choose="random"))
+    rendering: RenderConfig = field(default_factory=RenderConfig)
+    caption: CaptionConfig = field(default_factory=CaptionConfig)
+
+    def __post_init__(self):
+        if self.frames < 5 or self.frames % 4 != 1:
+            raise ValueError(f"frames={self.frames} do not fit the VAE, which takes 5, 9, 13, ...")
+        if any(side < 16 or side % 16 for side in self.size):
+            raise ValueError(f"size={self.size}: height and width must be divisible by 16")
+        if not self.memories or set(self.memories) - set(MEMORIES):
+            raise ValueError(f"memories={list(self.memories)}; known: {', '.join(MEMORIES)}")
+        if self.memory.path is not None:
+            raise ValueError(
+                "memory.path is not used in preparing; every clip has a memory of its own"
+            )
+
+    def made(self) -> dict[str, Any]:
+        """What every clip depends on beside its recording and its start, for fingerprints."""
+        names = ("size", "frames", "fps", "memories", "split", "memory", "retrieval", "rendering")
+        made = {"code": CODE_VERSION, **flat({name: getattr(self, name) for name in names})}
+        for name in NO_MATTER:
+            made.pop(name)
+        kind = self.perception.kind
+        options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
+        return {**made, "perception.kind": kind, **options, **self.caption.made()}

@@ -1,0 +1,124 @@
+"""Work on many items, spread over the processes that accelerate started (or one, alone)."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+# Processes meet once, at the end; how far apart they may finish is the data's business.
+PATIENCE = timedelta(days=30)
+# Where the output is no terminal (a cluster's log), progress is a line this often.
+LOG_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How work on items ended.
+
+    Args:
+        made: how many were made.
+        there: how many were there already.
+        failed: what went wrong with the others, by name.
+    """
+
+    made: int = 0
+    there: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.made + other.made, self.there + other.there, {**self.failed, **other.failed}
+        )
+
+
+class Shard:
+    """This process's part of the work: item i belongs to process i % processes.
+
+    What is made of an item may depend on that item only, so that it does not matter how many
+    processes there are.
+
+    Args:
+        cpu: compute on the CPU even where there is a GPU.
+    """
+
+    def __init__(self, cpu: bool):
+        # On a machine without GPUs accelerate sees several processes only when told cpu=True.
+        cpu = cpu or not torch.cuda.is_available()
+        self._state = PartialState(cpu=cpu, timeout=PATIENCE)
+        self.rank, self.count = self._state.process_index, self._state.num_processes
+        self.device: torch.device = self._state.device
+        self.is_main = self._state.is_main_process
+        if self.count > 1:
+            atexit.register(self._state.destroy_process_group)
+        self.console = Console(quiet=not self.is_main)
+        self._began = time.perf_counter()
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        """The items that are this process's."""
+        return list(items[self.rank :: self.count])
+
+    def watch(self, items: Sequence[Item], what: str) -> Iterator[Item]:
+        """The items one by one; the first process shows progress and rate of its own."""
+        began = last = time.perf_counter()
+        if not self.console.is_terminal:
+            for done, item in enumerate(items):
+                if time.perf_counter() - last > LOG_SECONDS:
+                    last = time.perf_counter()
+                    rate = _rate(done, last - began)
+                    self.console.print(f"{what}: {done} of {len(items)} in this process, {rate}")
+                yield item
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        rate = (TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        with Progress(*columns, *rate, console=self.console) as progress:
+            task = progress.add_task(what, total=len(items), rate="")
+            for done, item in enumerate(items, 1):
+                yield item
+                progress.update(task, completed=done, rate=_rate(done, time.perf_counter() - began))
+
+    def run(self, items: Sequence[Item], do: Callable[[Item], Tally], what: str) -> Tally:
+        """Do this process's share of `items`, and add up how it ended."""
+        return sum((do(item) for item in self.watch(self.of(items), what)), Tally())
+
+    def say(self, what: str) -> None:
+        """Tell something that happened in this process."""
+        where = f"process {self.rank} of {self.count}: " if self.count > 1 else ""
+        Console().print(f"{where}{what}", markup=False, soft_wrap=True)
+
+    def finish(self, tally: Tally, what: str) -> None:
+        """Wait for all processes, and print what they did together.
+
+        Raises:
+            SystemExit: an item failed; all that did are named.
+        """
+        tallies = gather_object([tally])
+        together = sum(tallies, Tally())
+        seconds = time.perf_counter() - self._began
+        said = (
+            f"{what}: {together.made} made, {together.there} were there, "
+            f"{len(together.failed)} failed; {seconds:.1f} s in {self.count} process(es)"
+        )
+        if together.made:
+            said += f", {_rate(together.made, seconds)}"
+        self.console.print(said, markup=False, soft_wrap=True)
+        for name, reason in together.failed.items():
+            self.console.print(f"  failed: {name}: {reason}", markup=False, soft_wrap=True)
+        if together.failed:
+            raise SystemExit(1)
+
+
+def _rate(done: int, seconds: float) -> str:
+    per_second = done / max(seconds, 1e-9)
+    return f"{per_second:.1f} a second" if per_second >= 1 else f"{60 * per_second:.1f} a minute"
