@@ -33,8 +33,8 @@ class ModelConfig:
     Args:
         path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official CogVideoX
             image-to-video one), or `tiny`: small networks with random weights, built in code.
-        controller: a folder or a released `.pt` with the weaving controller, where `path` holds
-            none; null = the controller of `path`, or a new, untrained one.
+        controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
+            with the weaving controller; null = the one of `path`, or a new, untrained one.
         released_weights: which weights of a released `.pt` are used: its moving average or the live
             ones (its first stage has no moving average of its own).
         dtype: precision of all networks.

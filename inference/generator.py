@@ -28,17 +28,8 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     model = config.model
     device = _device(model)
     dtype = getattr(torch, model.dtype)
-    if model.path == "tiny" and model.controller is not None:
-        raise ValueError(
-            f"model.controller={model.controller} was given, but model.path=tiny makes random "
-            "networks of its own; set model.path to the backbone that the controller belongs to"
-        )
     if model.path == "tiny":
-        with tempfile.TemporaryDirectory() as folder:
-            path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
-            with quiet_loading():
-                pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
-        weights = f"weights: {UNTRAINED}"
+        pipe, weights = _tiny(config, dtype)
     else:
         pipe, weights = _load(model, dtype)
     pipe.check_shape(config.frames, *config.size)
@@ -88,6 +79,17 @@ def _device(model: ModelConfig) -> str:
     if model.offload and not device.startswith("cuda"):
         raise ValueError("model.offload needs a CUDA GPU; set model.offload=false")
     return device
+
+
+def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, str]:
+    with tempfile.TemporaryDirectory() as folder, quiet_loading():
+        path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
+        pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
+    if (controller := config.model.controller) is None:
+        return pipe, f"weights: {UNTRAINED}"
+    # Training with network.path=tiny trains beside these very networks.
+    pipe = AnchorWeavePipeline.from_backbone(pipe, controller, config.model.released_weights)
+    return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 
 
 def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, str]:

@@ -76,7 +76,7 @@ class ModelParts:
     def _part(self, name: str, dtype: torch.dtype | None = None):
         if self.path == TINY:
             part = self._tiny[name]
-            return part if dtype is None else part.to(dtype)
+            return part if dtype is None or part.dtype == dtype else part.to(dtype)
         _, kind = json.loads((Path(self.path) / "model_index.json").read_text())[name]
-        more = {} if dtype is None else {"torch_dtype": dtype}
+        more = {} if dtype is None else {"dtype": dtype}
         return getattr(diffusers, kind).from_pretrained(self.path, subfolder=name, **more)

@@ -24,6 +24,15 @@ def test_the_line_about_weights_tells_what_was_loaded(tmp_path):
     assert load_pipeline(other)[1].endswith(f"weaving controller: {tmp_path / 'controller'}")
 
 
+def test_a_controller_trained_beside_the_tiny_networks_is_used(tmp_path):
+    pipe, _ = load_pipeline(SMALL)
+    torch.nn.init.constant_(pipe.controller.control_proj[0].bias, 0.5)
+    pipe.controller.save_pretrained(tmp_path / "controller")
+    loaded, line = load_pipeline(with_model(controller=str(tmp_path / "controller")))
+    assert loaded.controller.control_proj[0].bias.unique().item() == 0.5
+    assert line.startswith("weights: random (untrained) backbone, weaving controller: ")
+
+
 def test_a_backbone_without_a_controller_gets_a_new_one_and_says_so(tmp_path):
     path = write_tiny(tmp_path / "model", frames=5, size=(32, 64))
     index = (path / "model_index.json").read_text()

@@ -115,7 +115,7 @@ def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
         (["frames=1"], "frames=1: must be at least 2"),
         (["fps=0"], "fps=0"),
         (["model.device=gpu"], "none of auto, cpu, cuda"),
-        (["model.controller=somewhere"], "model.path=tiny makes random networks"),
+        (["model.controller=somewhere"], "no controller at somewhere"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, words, message):
