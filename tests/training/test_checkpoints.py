@@ -1,0 +1,119 @@
+import json
+import re
+import resource
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+from training.checkpoints import MANIFEST, Checkpoints, damage
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "checkpoints", keep=2, accelerator=Accelerator(cpu=True))
+
+
+def contents(value=1.0, size=1000):
+    def write(folder):
+        (folder / "controller").mkdir()
+        save_file({"w": torch.full((size,), value)}, folder / "controller" / "w.safetensors")
+        (folder / "progress.json").write_text(json.dumps({"value": value}))
+
+    return write
+
+
+def names(checkpoints):
+    return [path.name for path in checkpoints.all()]
+
+
+def test_the_newest_and_the_best_stay(checkpoints):
+    for step in range(1, 6):
+        checkpoints.save(step, contents(step), best=0.5 if step == 2 else None)
+    assert names(checkpoints) == ["step-00000002", "step-00000004", "step-00000005"]
+    assert checkpoints.best() == 0.5
+    assert checkpoints.newest() == (checkpoints.path(5), [])
+    checkpoints.save(6, contents(6), best=0.25)
+    assert names(checkpoints) == ["step-00000005", "step-00000006"]
+    assert checkpoints.best() == 0.25
+
+
+def test_without_one_there_is_nothing_to_go_on_from(checkpoints):
+    assert checkpoints.newest() == (None, [])
+    assert checkpoints.best() == float("inf")
+
+
+def cut_in_half(path):
+    file = path / "controller" / "w.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def one_bit(path):
+    file = path / "controller" / "w.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "harm, words",
+    [
+        (cut_in_half, "w.safetensors has .* bytes of"),
+        (one_bit, "checksum"),
+        (lambda path: (path / "progress.json").unlink(), "progress.json is missing"),
+        (lambda path: (path / MANIFEST).unlink(), "never finished"),
+        (lambda path: (path / MANIFEST).write_text("{"), "cannot be read"),
+    ],
+)
+def test_a_damaged_one_is_named_and_passed_over(checkpoints, harm, words):
+    checkpoints.save(1, contents(1))
+    checkpoints.save(2, contents(2))
+    harm(checkpoints.path(2))
+    found, passed_over = checkpoints.newest()
+    assert found == checkpoints.path(1)
+    (message,) = passed_over
+    assert "step-00000002 is damaged" in message and re.search(words, message)
+    assert damage(found) is None
+
+
+def test_nothing_but_damaged_ones_is_an_error_and_no_new_start(checkpoints):
+    checkpoints.save(1, contents())
+    cut_in_half(checkpoints.path(1))
+    with pytest.raises(ValueError, match="no checkpoint to go on from.*Remove .* to start anew"):
+        checkpoints.newest()
+
+
+def test_a_full_disk_loses_nothing_earlier(checkpoints):
+    checkpoints.save(1, contents(1), best=0.5)
+    before = {p: p.read_bytes() for p in checkpoints.path(1).rglob("*") if p.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files may not grow past this many bytes: the same error path as a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="earlier ones are untouched"):
+            checkpoints.save(2, contents(2, size=1_000_000), best=0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(checkpoints) == ["step-00000001"]
+    assert not list(checkpoints.folder.glob(".partial-*"))
+    assert {p: p.read_bytes() for p in before} == before
+    assert checkpoints.best() == 0.5
+    checkpoints.save(2, contents(2))
+    assert checkpoints.newest() == (checkpoints.path(2), [])
+
+
+def test_what_a_killed_run_was_writing_is_no_checkpoint_and_is_cleared(checkpoints):
+    left = checkpoints.folder / ".partial-step-00000009"
+    left.mkdir(parents=True)
+    (left / "half").write_bytes(b"x")
+    assert checkpoints.newest() == (None, [])
+    checkpoints.save(1, contents())
+    assert not left.exists()
+
+
+def test_a_step_that_is_reached_again_replaces_the_old_one(checkpoints):
+    checkpoints.save(3, contents(1.0))
+    checkpoints.save(3, contents(2.0))
+    assert json.loads((checkpoints.path(3) / "progress.json").read_text()) == {"value": 2.0}
+    assert damage(checkpoints.path(3)) is None

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from tests.models.small import small_backbone
+from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, ClipShape, dry_run, estimate
+from training.options import DataConfig, NetworkConfig, TrainConfig
+
+FULL = TrainConfig(network=NetworkConfig(path="nowhere"), precision="bf16")
+
+
+def test_parameters_tokens_and_checkpoint_of_the_5b():
+    report = estimate(FULL, PUBLISHED_5B, PAPER_CLIPS, world=8)
+    assert report["parameters"]["backbone"] == 5_570_479_680
+    # 416.84 M, as was counted in the released code
+    assert report["parameters"]["controller"] == report["parameters"]["trained"]
+    assert round(report["parameters"]["trained"] / 1e6, 2) == 416.84
+    L = 13 * 30 * 45
+    tokens = {"backbone": 226 + L, "controller": 226 + 4 * L, "controller_rows": 1}
+    assert report["tokens"] == tokens
+    # weights, two moments and an average, float32
+    assert report["checkpoint_gib"] * 2**30 == 16 * report["parameters"]["trained"]
+
+
+@pytest.mark.parametrize("backbone", ["lora", "full"])
+def test_a_trained_backbone_counts_as_trained(backbone):
+    clips = ClipShape((3, 4, 6), 2, 5, 10, "a test")
+    small = _small_config()
+    network = NetworkConfig(path="nowhere", layers=2, heads=2, backbone=backbone, lora_rank=4)
+    config = TrainConfig(network=network)
+    report = estimate(config, small, clips, world=1)
+    parameters = report["parameters"]
+    # four projections of 64 x 64 in each of three layers, rank 4 on both sides
+    more = 3 * 4 * 4 * (64 + 64) if backbone == "lora" else parameters["backbone"]
+    assert parameters["trained"] == parameters["controller"] + more
+
+
+def test_epochs_and_accumulation():
+    clips = ClipShape((3, 4, 6), 2, 5, 40, "a test")
+    network = NetworkConfig(path="nowhere", layers=2, heads=2)
+    config = TrainConfig(network=network, steps=100, batch=8)
+    report = estimate(config, _small_config(), clips, world=2)
+    assert report["epochs"] == 20
+    twice = TrainConfig(network=network, steps=100, batch=16)
+    more = estimate(twice, _small_config(), clips, world=2)
+    assert more["tflops_per_step"]["forward"] == 2 * report["tflops_per_step"]["forward"]
+
+
+def _small_config():
+    config = dict(small_backbone().config)
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def test_the_tiny_run_is_told_with_nothing_missing_but_data(capsys):
+    network = NetworkConfig(layers=3, heads=2)
+    dry_run(TrainConfig(network=network, data=DataConfig("nowhere/clips")))
+    shown = capsys.readouterr().out
+    report = json.loads(shown.splitlines()[-1])
+    for told in ("nowhere/clips", "fsdp2", "TFLOPs"):
+        assert told in shown.rpartition("\n{")[0]
+    assert report["backbone_from"] == "tiny"
+    assert len(report["missing"]) == 1 and "nowhere/clips" in report["missing"][0]

@@ -1,0 +1,105 @@
+import pytest
+import torch
+
+from anchorweave.datasets.mixture import open_clips
+from anchorweave.datasets.training_clip import TrainingClip
+from tests.models.small import small_backbone, small_controller
+from tests.training.clips import write_clips, write_model
+from training.networks import build_networks, trained
+from training.options import NetworkConfig, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_clips(root / "clips", count=1)
+    write_model(root / "model")
+    return root
+
+
+@pytest.fixture
+def clip(folder):
+    return open_clips(folder / "clips")[0]
+
+
+def empty_clip(t, C, h, w, S, D):
+    T = 4 * (t - 1) + 1
+    return TrainingClip(
+        name="empty",
+        latents=torch.zeros(t, C, h, w),
+        image_latents=torch.zeros(1, C, h, w),
+        prompt_features=torch.zeros(S, D),
+        anchor_latents=torch.zeros(1, t, C, h, w),
+        visible_tokens=torch.zeros(1, t, h // 2, w // 2, dtype=torch.bool),
+        target2source=torch.eye(4).repeat(1, T, 1, 1),
+        target2first=torch.eye(4).repeat(T, 1, 1),
+    )
+
+
+def built(folder, clip, precision="bf16", **network):
+    network = {"path": str(folder / "model"), "layers": 2, "heads": 2} | network
+    config = TrainConfig(precision=precision, network=NetworkConfig(**network))
+    return build_networks(config, clip)
+
+
+@pytest.mark.parametrize("precision, short", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_what_is_trained_is_float32_and_what_is_frozen_is_short(folder, clip, precision, short):
+    networks = built(folder, clip, precision)
+    names = set(trained(networks.denoiser))
+    assert names == {f"controller.{n}" for n, _ in networks.denoiser.controller.named_parameters()}
+    assert {p.dtype for p in networks.denoiser.controller.parameters()} == {torch.float32}
+    assert {p.dtype for p in networks.denoiser.backbone.parameters()} == {short}
+    assert networks.dtype == short
+
+
+def test_an_adapter_alone_may_be_trained(folder, clip):
+    networks = built(folder, clip, backbone="lora", train_controller=False, lora_rank=2)
+    parameters = trained(networks.denoiser)
+    assert parameters and all(".lora_" in name for name in parameters)
+    assert {p.dtype for p in parameters.values()} == {torch.float32}
+    # Queries, keys, values and what comes out, in each of 3 blocks, two matrices each.
+    assert len(parameters) == 4 * 3 * 2
+
+
+def test_the_whole_backbone_may_be_trained_in_float32(folder, clip):
+    networks = built(folder, clip, backbone="full")
+    assert {p.dtype for p in trained(networks.denoiser).values()} == {torch.float32}
+    assert len(trained(networks.denoiser)) == len(list(networks.denoiser.parameters()))
+
+
+def test_the_seed_decides_new_weights_and_nothing_else_does(folder, clip):
+    first, second = (built(folder, clip).denoiser.controller for _ in range(2))
+    torch.rand(7)
+    config = TrainConfig(
+        seed=8, network=NetworkConfig(path=str(folder / "model"), layers=2, heads=2)
+    )
+    other = build_networks(config, clip).denoiser.controller
+    weight = "blocks.0.attn1.to_q.weight"
+    assert first.state_dict()[weight].equal(second.state_dict()[weight])
+    assert not first.state_dict()[weight].equal(other.state_dict()[weight])
+
+
+def test_a_controller_goes_on_from_a_folder_or_from_the_backbone(folder, clip, tmp_path):
+    small_controller(small_backbone()).save_pretrained(tmp_path / "controller")
+    saved = built(folder, clip, controller=str(tmp_path / "controller")).denoiser
+    assert saved.controller.control_proj[0].weight.any()
+    copied = built(folder, clip, controller="from_backbone", precision="fp32").denoiser
+    key = copied.controller.blocks[1].attn1.to_q.weight
+    assert key.equal(copied.backbone.transformer_blocks[1].attn1.to_q.weight)
+    with pytest.raises(ValueError, match="network.heads=2"):
+        built(folder, clip, controller="from_backbone", heads=1)
+    with pytest.raises(FileNotFoundError, match="no controller checkpoint"):
+        built(folder, clip, controller=str(tmp_path / "released.pt"))
+
+
+def test_clips_of_another_model_are_refused_before_any_step(folder):
+    with pytest.raises(ValueError, match="features 99 wide, the backbone takes 12"):
+        built(folder, empty_clip(3, 4, 4, 6, 5, 99))
+    with pytest.raises(ValueError, match="latents of 16 channels, the backbone of 4"):
+        built(folder, empty_clip(3, 16, 4, 6, 5, 12))
+
+
+def test_the_tiny_model_is_made_for_the_clips(folder):
+    networks = built(folder, empty_clip(2, 16, 4, 8, 32, 64), path="tiny", layers=3)
+    assert networks.denoiser.backbone.config.sample_width == 8
+    assert networks.rotary[0].shape[0] == 2 * 2 * 4

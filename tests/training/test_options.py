@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+from anchorweave.config import load_config
+from training.options import DataConfig, TrainConfig
+
+FILES = sorted(Path("configs/train").glob("*.yaml"))
+LAUNCHERS = sorted(Path("configs/accelerate").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_config_loads_and_opens_with_the_command_that_runs_it(path):
+    config = load_config(TrainConfig, (), str(path))
+    assert config.data.shares()
+    first = path.read_text().splitlines()[0]
+    assert "bash scripts/train_with_latent.sh" in first
+    assert path.name == "tiny.yaml" or f"config={path}" in first
+
+
+def test_the_faithful_preset_keeps_the_released_values_that_are_right():
+    config = load_config(TrainConfig, (), "configs/train/cogvideox_5b_faithful.yaml")
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.beta1, optimizer.beta2) == (2e-4, 0.9, 0.95)
+    assert (optimizer.weight_decay, optimizer.epsilon, optimizer.clip) == (1e-4, 1e-8, 1.0)
+    assert (optimizer.schedule, optimizer.cycles, optimizer.warmup) == (
+        "cosine_with_restarts",
+        1,
+        50,
+    )
+    assert (config.batch, config.seed, config.steps) == (8, 3407, 10000)
+    assert (config.network.layers, config.network.heads, config.network.tokens) == (16, 16, "all")
+    assert (config.objective.error_in, config.objective.motion_weight) == ("v", 0.2)
+    assert config.data.shares() == {"data/dl3dv": 3, "data/realestate10k": 1}
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=str)
+def test_every_launcher_file_is_one_that_accelerate_reads(path):
+    config = load_config_from_file(str(path))
+    assert config.mixed_precision == "no"
+    count = {"cpu": 2, "one": 1, "eight": 8}[path.stem.split("_")[0]]
+    assert config.num_processes == count
+
+
+def test_launcher_files_are_for_what_they_are_called():
+    kinds = {p.stem: load_config_from_file(str(p)) for p in LAUNCHERS}
+    assert kinds["eight_gpus_ddp"].distributed_type == "MULTI_GPU"
+    assert kinds["eight_gpus_zero2"].deepspeed_config["zero_stage"] == 2
+    assert kinds["eight_gpus_fsdp2"].fsdp_config["fsdp_version"] == 2
+    assert kinds["cpu_two_processes"].use_cpu
+
+
+def test_shares_are_read_from_one_line():
+    assert DataConfig(train="a/b").shares() == {"a/b": 1}
+    assert DataConfig(train="a:3 b:1").shares() == {"a": 3, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["data.train=a:many"], "FOLDER:SHARE"),
+        (["data.train="], "names no data set"),
+        (["steps=0"], "steps=0 must be at least 1"),
+        (["checkpoints.keep=0"], "checkpoints.keep=0"),
+        (["network.train_controller=false"], "nothing to train"),
+        (["strategy=fsdp2", "validation.videos=1"], "samples on every rank by itself"),
+        (["stesp=3"], "stesp"),
+        (["precision=fp16"], "precision"),
+    ],
+)
+def test_contradictions_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(TrainConfig, words)

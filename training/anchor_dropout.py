@@ -1,0 +1,166 @@
+"""Anchor dropout: the controller learns not to lean on every anchor in every frame.
+
+Each sample decides for itself; the released code decides once for all samples of a batch. What is
+hidden is hidden in the latents and in the visible tokens; camera poses stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.datasets.training_clip import TrainingClip
+
+
+@dataclass(frozen=True)
+class AnchorDropoutConfig:
+    """How often each kind is drawn, and how much it hides; nothing is hidden in the other samples.
+
+    Args:
+        frames: share of samples in which latent frames of each anchor are hidden, others in each.
+        subset: share in which only some anchors are kept: 1 to all of them, any as likely.
+        only_first: share in which only the first slot is kept, and hidden from some frame on.
+        hidden_frames: which share of an anchor's latent frames behind the first `frames` hides; at
+            least one frame.
+        cut_from: earliest point, as a share of the clip, that `only_first` hides from.
+        cut_to: latest.
+        slots: what `subset` and `only_first` do to the slots they drop. `removed` takes them out of
+            the clip as the released code does, which is much faster, but clips of one batch then
+            hold different numbers of anchors: for batches of one. `hidden` keeps them in place and
+            shows nothing, as padded slots of a sampled video do; to a controller of
+            `tokens="visible"` both are the same.
+        hidden: what stands in hidden latents. `zero` as in the released code: nothing that a VAE
+            ever makes, but it needs no further file. `black`: the latent of a black video, which is
+            what padded slots hold in sampling (and nearly what a black frame amid others encodes
+            to).
+
+    The first latent frame of a kept slot is always kept. Shares of the released code: a quarter
+    each (its comment says 20 %); the paper speaks of random frame masking only.
+
+    Raises:
+        ValueError: shares outside [0, 1], of more than 1 together, or a cut that ends before it
+            begins.
+    """
+
+    frames: float = 0.25
+    subset: float = 0.25
+    only_first: float = 0.25
+    hidden_frames: float = 0.5
+    cut_from: float = 0.25
+    cut_to: float = 0.75
+    slots: Literal["hidden", "removed"] = "hidden"
+    hidden: Literal["zero", "black"] = "zero"
+
+    def __post_init__(self):
+        kinds = (self.frames, self.subset, self.only_first)
+        if min(kinds) < 0 or sum(kinds) > 1:
+            raise ValueError(
+                f"anchor dropout draws frames={self.frames}, subset={self.subset} and "
+                f"only_first={self.only_first}; none may be negative, nor all together exceed 1"
+            )
+        if not 0 <= self.hidden_frames <= 1:
+            raise ValueError(f"hidden_frames={self.hidden_frames} is a share, 0 to 1")
+        if not 0 <= self.cut_from <= self.cut_to <= 1:
+            raise ValueError(
+                f"a cut between cut_from={self.cut_from} and cut_to={self.cut_to}; these are "
+                "shares of the clip with 0 <= cut_from <= cut_to <= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one sample keeps.
+
+    Args:
+        kind: `frames`, `subset`, `only_first` or `none`.
+        frames: [N, t], False where a slot's latent frame is hidden.
+    """
+
+    kind: str
+    frames: Bool[Tensor, "N t"]
+
+
+def draw_kept(config: AnchorDropoutConfig, N: int, t: int, generator: torch.Generator) -> Kept:
+    """What a sample of N anchors and t latent frames keeps."""
+    kept = torch.ones(N, t, dtype=torch.bool)
+    u, reached, kind = _uniform(generator), 0.0, "none"
+    for name in ("frames", "subset", "only_first"):
+        reached += getattr(config, name)
+        if u < reached:
+            kind = name
+            break
+    if N == 0:
+        return Kept(kind, kept)
+    if kind == "frames" and t > 1:
+        count = max(1, int((t - 1) * config.hidden_frames))
+        for slot in kept:
+            slot[1 + torch.randperm(t - 1, generator=generator)[:count]] = False
+    elif kind == "subset":
+        count = 1 + int(_uniform(generator) * N)
+        kept[torch.randperm(N, generator=generator)[count:]] = False
+    elif kind == "only_first":
+        share = config.cut_from + _uniform(generator) * (config.cut_to - config.cut_from)
+        kept[1:] = False
+        kept[0, max(1, int(t * share)) :] = False
+    return Kept(kind, kept)
+
+
+def hide(
+    clip: TrainingClip,
+    kept: Bool[Tensor, "N t"],
+    config: AnchorDropoutConfig,
+    black: Float[Tensor, "frames C height width"] | None = None,
+) -> TrainingClip:
+    """The clip with its anchors seen only where they are kept.
+
+    Args:
+        clip: left as it is.
+        kept: False where a slot's latent frame is hidden; a slot with no True is dropped.
+        config: says how.
+        black: the scaled latent of a black video of the clip's size (`hidden="black"`).
+
+    Raises:
+        ValueError: hidden latents are to be black, and the black latent is missing or of another
+            shape than the clip's.
+    """
+    if config.hidden == "black":
+        _check_black(clip, black)
+    if config.slots == "removed":
+        slots = kept.any(dim=1)
+        kept = kept[slots]
+        clip = replace(
+            clip,
+            anchor_latents=clip.anchor_latents[slots],
+            visible_tokens=clip.visible_tokens[slots],
+            target2source=clip.target2source[slots],
+        )
+    if kept.all():
+        return clip
+    latents = clip.anchor_latents
+    blank = torch.zeros_like(latents[:1]) if config.hidden == "zero" else black.to(latents)[None]
+    return replace(
+        clip,
+        anchor_latents=torch.where(kept[:, :, None, None, None], latents, blank),
+        visible_tokens=clip.visible_tokens & kept[:, :, None, None],
+    )
+
+
+def _check_black(clip: TrainingClip, black: Tensor | None) -> None:
+    if black is None:
+        raise ValueError(
+            "hidden anchors are to show black (anchor dropout hidden=black), but no latent of a "
+            "black video was given; encode one, or choose hidden=zero"
+        )
+    if black.shape != clip.anchor_latents.shape[1:]:
+        raise ValueError(
+            f"the latent of the black video is {tuple(black.shape)}, the anchors of clip "
+            f"{clip.name} are {tuple(clip.anchor_latents.shape[1:])}; encode black of the same size"
+        )
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return torch.rand((), generator=generator, dtype=torch.float64).item()

@@ -1,0 +1,258 @@
+"""What a training step costs: floating-point operations and memory, by arithmetic alone.
+
+Operations are those of matrix products and attention, a multiplication and an addition each; for M
+tokens of width D that attend among themselves, a block takes
+
+    24 M D^2          projections (8) and feed-forward (16)
+    4 M^2 D           scores and weighted sums
+
+forward. Backward, every product costs once more for the gradient of its input and once more for the
+gradient of its weights where they are trained; attention has two inputs and costs twice. A frozen
+backbone is still gone through backward, because features are woven in ahead of its first block.
+Gradient checkpointing runs the blocks forward once more.
+
+Memory is an estimate: its parts are counted, but the allocator's gaps and the kernels' workspace
+are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 2**30
+# Of one token for each unit of width, what a block keeps for its backward pass. bf16 is autocast on
+# a GPU, where norms keep float32. A block with trained weights keeps the input of every product.
+BLOCK_BYTES = {
+    "bf16": {"trained": 63, "frozen": 33},
+    "fp32": {"trained": 94, "frozen": 50},
+}
+WORD = {"bf16": 2, "fp32": 4}
+# Context, kernels and libraries of a process on a GPU, in bytes.
+PROCESS = 1.5 * GIB
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A stack of transformer blocks at work.
+
+    Args:
+        layers: how many blocks.
+        rows: sequences that attend among themselves.
+        tokens: in each of them.
+        dim: width.
+        time_dim: width of the timestep embedding, from which each block makes 12 vectors.
+        trained: whether its weights are.
+    """
+
+    layers: int
+    rows: int
+    tokens: int
+    dim: int
+    time_dim: int
+    trained: bool
+
+    @property
+    def attention(self) -> int:
+        """Operations of attention, forward, all layers."""
+        return self.layers * self.rows * 4 * self.tokens**2 * self.dim
+
+    @property
+    def products(self) -> int:
+        """Operations of matrix products, forward, all layers."""
+        return self.layers * self.rows * 24 * self.tokens * self.dim**2
+
+    @property
+    def modulation(self) -> int:
+        """Operations that turn the timestep into scales, shifts and gates, forward, all layers."""
+        return self.layers * self.rows * 24 * self.time_dim * self.dim
+
+    @property
+    def size(self) -> int:
+        """Numbers in the tokens of one layer."""
+        return self.rows * self.tokens * self.dim
+
+    def kept(self, precision: str) -> int:
+        """Bytes that one block keeps for its backward pass."""
+        return self.size * BLOCK_BYTES[precision]["trained" if self.trained else "frozen"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the networks on one GPU, forward and backward.
+
+    Args:
+        backbone: its blocks.
+        controller: likewise.
+        features: numbers in the control features of all woven layers.
+        ends: (forward operations, how often they come again backward) of what is no block.
+    """
+
+    backbone: Blocks
+    controller: Blocks
+    features: int
+    ends: tuple[tuple[int, int], ...]
+
+    @property
+    def forward(self) -> int:
+        """Operations of the forward pass."""
+        blocks = sum(b.attention + b.products + b.modulation for b in self._stacks)
+        return blocks + sum(operations for operations, _ in self.ends)
+
+    @property
+    def backward(self) -> int:
+        """Operations of the backward pass."""
+        blocks = sum(
+            2 * b.attention + (2 if b.trained else 1) * b.products + 2 * b.trained * b.modulation
+            for b in self._stacks
+        )
+        return blocks + sum(operations * again for operations, again in self.ends)
+
+    @property
+    def recomputed(self) -> int:
+        """Operations that gradient checkpointing adds."""
+        return sum(b.attention + b.products + b.modulation for b in self._stacks)
+
+    @property
+    def _stacks(self) -> tuple[Blocks, Blocks]:
+        return self.backbone, self.controller
+
+    def activations(self, precision: str, checkpointing: bool) -> float:
+        """Bytes that are held at the height of the step, beside weights and their gradients."""
+        blocks = [stack.kept(precision) for stack in self._stacks]
+        if checkpointing:
+            held = sum(stack.layers * stack.size for stack in self._stacks) * WORD[precision]
+            held += max(blocks)
+        else:
+            held = sum(
+                stack.layers * kept for stack, kept in zip(self._stacks, blocks, strict=True)
+            )
+        # The features and their gradients; and half a block of gradients on the way through it.
+        return held + 2 * self.features * WORD[precision] + max(blocks) / 2
+
+
+def training_step(
+    backbone: Mapping[str, Any],
+    controller: Mapping[str, Any],
+    *,
+    batch: int,
+    anchors: int,
+    latent_size: tuple[int, int, int],
+    text_tokens: int,
+    train_backbone: bool = False,
+    train_controller: bool = True,
+    visible: float = 1.0,
+) -> Step:
+    """What one call of the networks has to do.
+
+    Args:
+        backbone: configuration of the CogVideoX transformer.
+        controller: configuration of the controller.
+        batch: samples B of the call.
+        anchors: N of each sample.
+        latent_size: (t, h, w).
+        text_tokens: S.
+        train_backbone: whether all of its weights are trained. An adapter of low rank counts as a
+            frozen one: what it adds is below a hundredth.
+        train_controller: whether the controller is trained.
+        visible: share of the anchors' tokens that take part in attention where the controller
+            attends to visible tokens only.
+    """
+    t, h, w = latent_size
+    patch, C = backbone["patch_size"], backbone["out_channels"]
+    L, S, B, N = t * (h // patch) * (w // patch), text_tokens, batch, anchors
+    D = backbone["num_attention_heads"] * backbone["attention_head_dim"]
+    d = controller["num_heads"] * controller["head_dim"]
+    time, text, woven = (
+        backbone["time_embed_dim"],
+        backbone["text_embed_dim"],
+        controller["num_layers"],
+    )
+    share = visible if controller["tokens"] == "visible" else 1.0
+    joint = controller["attention"] == "joint"
+    rows, anchor_tokens = (B, N * L) if joint else (B * N, L)
+    learn, teach = int(train_backbone), 2 * int(train_controller)
+    pixels = 2 * patch**2
+    return Step(
+        Blocks(backbone["num_layers"], B, S + L, D, time, train_backbone),
+        Blocks(woven, rows, S + round(share * anchor_tokens), d, time, train_controller),
+        features=woven * B * L * D,
+        ends=(
+            (B * L * pixels * backbone["in_channels"] * D, learn),  # latents to tokens
+            (2 * B * S * text * D, learn),  # text features to tokens
+            (2 * B * time * (D + time), 2 * learn),  # the timestep
+            (2 * B * time * 2 * D, 2 * learn),  # the last norm
+            (B * L * pixels * C * D, 1 + learn),  # tokens to latents
+            (B * N * L * pixels * 2 * C * d, teach // 2),
+            (2 * B * S * text * d, teach // 2),
+            (2 * B * time * (d + time), teach),
+            (woven * 2 * B * L * d * D, teach),  # control features
+            (woven * 2 * B * t * (6 * d + d * d // 2 + d * D), teach),  # camera features
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How many parameters there are.
+
+    Args:
+        frozen: of backbone and controller, kept in the short precision.
+        trained: in float32.
+    """
+
+    frozen: int
+    trained: int
+
+
+def memory(
+    step: Step,
+    weights: Weights,
+    strategy: str,
+    world: int,
+    checkpointing: bool,
+    precision: str = "bf16",
+    average: bool = True,
+) -> dict[str, float]:
+    """Bytes on one GPU, part by part; their sum is the estimate of the peak.
+
+    Args:
+        step: one call of the networks on this GPU.
+        weights: how many.
+        strategy: `ddp` keeps everything on every GPU, `zero2` spreads gradients and the states of
+            the optimiser over them, `fsdp2` the weights as well.
+        world: how many GPUs.
+        checkpointing: whether blocks are recomputed in the backward pass.
+        precision: `bf16` (autocast) or `no` (float32).
+        average: whether a running average of the trained weights is kept.
+
+    Raises:
+        ValueError: an unknown strategy.
+    """
+    if strategy not in ("ddp", "zero2", "fsdp2"):
+        raise ValueError(f"strategy is one of ddp, zero2, fsdp2; met {strategy!r}")
+    word, trained = WORD[precision], weights.trained
+    share_weights = 1 / world if strategy == "fsdp2" else 1
+    share_states = 1 if strategy == "ddp" else 1 / world
+    parts = {
+        "frozen_weights": word * weights.frozen * share_weights,
+        "trained_weights": 4 * trained * share_weights,
+        "running_average": 4 * trained * share_weights * average,
+        "gradients": 4 * trained * share_states,
+        "optimizer_states": 8 * trained * share_states,
+    }
+    if strategy == "fsdp2":
+        # The block at work and the one being fetched, of both networks.
+        one = word * weights.frozen / step.backbone.layers + 4 * trained / step.controller.layers
+        parts["gathered_weights"] = 2 * one
+    if precision == "bf16":
+        parts["autocast_copies"] = 2 * trained
+    parts["activations"] = step.activations(precision, checkpointing)
+    parts["process"] = PROCESS
+    return {name: float(size) for name, size in parts.items()}
+
+
+def checkpoint_bytes(trained: int, average: bool) -> int:
+    """Size of a checkpoint that training goes on from: weights, AdamW's two states, the average."""
+    return 4 * trained * (3 + average)

@@ -1,0 +1,280 @@
+"""What a run would be: parameters, operations, memory, checkpoints, and what is missing on disk.
+
+    python -m training.dry_run config=configs/train/cogvideox_5b.yaml
+    python -m training.dry_run                       # the default config
+
+Needs neither weights nor a GPU: the networks are built on torch's meta device, which knows shapes
+and holds no numbers. The last line printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from anchorweave.config import load_config
+
+# By way of the room that has the door to diffusers.
+from anchorweave.models.backbone import CogVideoXTransformer3DModel
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.tiny import tiny_components
+from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
+from training.missing import first_clip, missing_files
+from training.networks import IN_SPACE, IN_TIME, add_lora
+from training.options import NetworkConfig, TrainConfig
+
+# transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
+PUBLISHED_5B = {
+    "num_attention_heads": 48,
+    "attention_head_dim": 64,
+    "in_channels": 32,
+    "out_channels": 16,
+    "num_layers": 42,
+    "time_embed_dim": 512,
+    "text_embed_dim": 4096,
+    "sample_width": 90,
+    "sample_height": 60,
+    "sample_frames": 49,
+    "patch_size": 2,
+    "temporal_compression_ratio": 4,
+    "max_text_seq_length": 226,
+    "use_rotary_positional_embeddings": True,
+    "use_learned_positional_embeddings": True,
+}
+# The config of `training.train` where none is named.
+DEFAULT = "configs/train/tiny.yaml"
+STRATEGIES = ("ddp", "zero2", "fsdp2")
+# Nominal sizes; what is sold as 141 GB holds 140 GiB, the others as many GiB as they are called.
+GPUS = {"24": 24 * GIB, "40": 40 * GIB, "80": 80 * GIB, "141": 140 * GIB}
+# Left free for the gaps between allocations.
+MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """The clips of a run.
+
+    Args:
+        latent_size: (t, h, w).
+        anchors: N.
+        text_tokens: S.
+        count: samples of one epoch; None = not known.
+        source: where this was read.
+    """
+
+    latent_size: tuple[int, int, int]
+    anchors: int
+    text_tokens: int
+    count: int | None
+    source: str
+
+
+# 49 frames of 480x720, K = 4: the paper's.
+PAPER_CLIPS = ClipShape((13, 60, 90), 4, 226, None, "the paper's (no clip on disk)")
+TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no clip on disk)")
+
+
+def dry_run(config: TrainConfig, world: int | None = None) -> None:
+    """Print what a run of `config` would be; arguments as in `describe`."""
+    report = describe(config, world)
+    _show(report, Console())
+    print(json.dumps(report))
+
+
+def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
+    """Everything that a dry run tells.
+
+    Args:
+        config: of the run.
+        world: GPUs; None = as many as a step's batch keeps busy.
+    """
+    clips = clip_shape(config)
+    backbone, source = backbone_config(config.network, clips)
+    world = world or max(1, config.batch // config.batch_per_process)
+    return {
+        **estimate(config, backbone, clips, world),
+        "backbone_from": source,
+        "clips_from": clips.source,
+        "missing": missing_files(config),
+    }
+
+
+def estimate(
+    config: TrainConfig, backbone: Mapping[str, Any], clips: ClipShape, world: int
+) -> dict[str, Any]:
+    """The numbers of a run, from shapes alone.
+
+    Args:
+        config: of the run.
+        backbone: configuration of its CogVideoX transformer.
+        clips: what it is trained on.
+        world: GPUs.
+    """
+    network = config.network
+    with torch.device("meta"):
+        transformer = CogVideoXTransformer3DModel(**backbone).requires_grad_(False)
+        controller = _controller(network, transformer)
+        if network.backbone == "lora":
+            add_lora(transformer, network.lora_rank, network.lora_alpha)
+    controller.requires_grad_(network.train_controller)
+    if network.backbone == "full":
+        transformer.requires_grad_(True)
+    counts = {"backbone": _count(transformer), "controller": _count(controller)}
+    trained = sum(_count(part, trained=True) for part in (transformer, controller))
+    weights = Weights(sum(counts.values()) - trained, trained)
+    step = training_step(
+        transformer.config,
+        controller.config,
+        batch=config.batch_per_process,
+        anchors=clips.anchors,
+        latent_size=clips.latent_size,
+        text_tokens=clips.text_tokens,
+        train_backbone=network.backbone == "full",
+        train_controller=network.train_controller,
+    )
+    samples = config.batch / config.batch_per_process
+    recomputed = step.recomputed if network.gradient_checkpointing else 0
+    return {
+        "parameters": {**counts, "trained": trained},
+        "tokens": {
+            "backbone": step.backbone.tokens,
+            "controller": step.controller.tokens,
+            "controller_rows": step.controller.rows // config.batch_per_process,
+        },
+        "tflops_per_step": {
+            "forward": samples * step.forward / 1e12,
+            "backward": samples * step.backward / 1e12,
+            "recomputed": samples * recomputed / 1e12,
+        },
+        "gpus": world,
+        "memory_gib": _memory_rows(step, weights, world, config),
+        "steps": config.steps,
+        "clips": clips.count,
+        "epochs": clips.count and config.steps * config.batch / clips.count,
+        "checkpoint_gib": checkpoint_bytes(trained, config.average.enabled) / GIB,
+    }
+
+
+def backbone_config(network: NetworkConfig, clips: ClipShape) -> tuple[Mapping[str, Any], str]:
+    """The configuration of the backbone of a run, and where it was read."""
+    if network.path == "tiny":
+        t, h, w = clips.latent_size
+        frames, size = (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE)
+        return _own(tiny_components(frames=frames, size=size)["transformer"].config), "tiny"
+    path = Path(network.path) / "transformer" / "config.json"
+    if path.is_file():
+        return _own(json.loads(path.read_text())), str(path)
+    return PUBLISHED_5B, f"CogVideoX-5b-I2V as published ({path} is not there)"
+
+
+def clip_shape(config: TrainConfig) -> ClipShape:
+    """What a run is trained on: its first readable clip, or the paper's where there is none."""
+    found = first_clip(config)
+    if found is None:
+        return TINY_CLIPS if config.network.path == "tiny" else PAPER_CLIPS
+    clip, count = found
+    t, _, h, w = clip.latents.shape
+    return ClipShape(
+        (t, h, w), len(clip.anchor_latents), len(clip.prompt_features), count, clip.name
+    )
+
+
+def _own(config: Mapping[str, Any]) -> dict[str, Any]:
+    # diffusers keeps its own notes among the arguments, under names that begin with _.
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController:
+    saved = Path(network.controller) / "config.json"
+    if saved.is_file():
+        return WeavingController(**_own(json.loads(saved.read_text())))
+    return WeavingController.from_backbone(
+        backbone,
+        num_layers=network.layers,
+        num_heads=network.heads,
+        fusion=network.fusion,
+        attention=network.attention,
+        tokens=network.tokens,
+    )
+
+
+def _count(module: nn.Module, trained: bool = False) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def _memory_rows(
+    step: Step, weights: Weights, world: int, config: TrainConfig
+) -> list[dict[str, Any]]:
+    rows = []
+    for strategy in STRATEGIES:
+        for checkpointing in (False, True):
+            parts = memory(
+                step,
+                weights,
+                strategy,
+                world,
+                checkpointing,
+                config.precision,
+                config.average.enabled,
+            )
+            total = sum(parts.values())
+            rows.append(
+                {
+                    "strategy": strategy,
+                    "gradient_checkpointing": checkpointing,
+                    "total": total / GIB,
+                    "parts": {name: size / GIB for name, size in parts.items()},
+                    "fits": [name for name, size in GPUS.items() if total <= size * (1 - MARGIN)],
+                }
+            )
+    return rows
+
+
+def _show(report: Mapping[str, Any], console: Console) -> None:
+    parameters, tokens = report["parameters"], report["tokens"]
+    tflops, epochs = report["tflops_per_step"], report["epochs"]
+    facts = Table(title="The run", show_header=False)
+    for what, value in {
+        "backbone": f"{parameters['backbone'] / 1e6:,.2f} M parameters; {report['backbone_from']}",
+        "controller": f"{parameters['controller'] / 1e6:,.2f} M parameters",
+        "trained": f"{parameters['trained'] / 1e6:,.2f} M parameters",
+        "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
+        "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "
+        f"{tokens['controller']:,} in the controller",
+        "TFLOPs per step": f"{sum(tflops.values()):,.4g} over all GPUs ("
+        + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
+        + ")",
+        "steps": f"{report['steps']:,}" + (f" = {epochs:,.2f} epochs" if epochs else ""),
+        "checkpoint": f"{report['checkpoint_gib']:,.2f} GiB",
+    }.items():
+        facts.add_row(what, value)
+    console.print(facts)
+    table = Table(title=f"Estimated GiB on each of {report['gpus']} GPU(s)")
+    for column in ("strategy", "checkpointing", "GiB", *(f"{name} GB" for name in GPUS)):
+        table.add_column(column, justify="right")
+    for row in report["memory_gib"]:
+        fits = ["fits" if name in row["fits"] else "-" for name in GPUS]
+        recompute = "yes" if row["gradient_checkpointing"] else "no"
+        table.add_row(row["strategy"], recompute, f"{row['total']:,.1f}", *fits)
+    console.print(table)
+    console.print("Missing: " + ("nothing" if not report["missing"] else ""))
+    for line in report["missing"]:
+        console.print(f"  {line}", markup=False, highlight=False)
+
+
+def main() -> None:
+    """Dry run of the config that the words of the command line make."""
+    dry_run(load_config(TrainConfig, sys.argv[1:], DEFAULT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The networks of a training run: what is trained in float32, what is frozen in short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.initialisation import copy_backbone_blocks
+from anchorweave.models.loading import ModelParts
+from anchorweave.models.rotary import rotary_table
+from anchorweave.models.weights import load_released_checkpoint
+from training.options import NetworkConfig, TrainConfig
+
+# Pixel frames in a latent frame behind the first, and pixels along a latent one: CogVideoX's VAE.
+IN_TIME, IN_SPACE = 4, 8
+LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Denoiser and what goes with it.
+
+    Args:
+        denoiser: backbone and controller; what requires a gradient is float32.
+        alpha_bar: of the noise schedule.
+        rotary: the backbone's table for the clips' size, or None.
+        dtype: the backbone's own.
+        parts: for the VAE, where one is needed.
+    """
+
+    denoiser: Denoiser
+    alpha_bar: Float[Tensor, " total"]
+    rotary: tuple[Tensor, Tensor] | None
+    dtype: torch.dtype
+    parts: ModelParts
+
+
+def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
+    """Everything that `config.network` describes, for clips of the size of `clip`.
+
+    Raises:
+        ValueError: weights that do not fit one another or the clip.
+        FileNotFoundError: no model at `network.path`, or no controller.
+    """
+    t, _, h, w = clip.latents.shape
+    network = config.network
+    parts = ModelParts(network.path, (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE))
+    # What is not trained needs no more precision than it is computed in.
+    frozen = network.backbone != "full"
+    short = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    dtype = short if frozen else torch.float32
+    backbone = parts.backbone(dtype)
+    _check_clip(backbone, clip)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        controller = _controller(network, backbone)
+        if network.backbone == "lora":
+            add_lora(backbone, network.lora_rank, network.lora_alpha)
+    controller.requires_grad_(network.train_controller)
+    if network.backbone != "lora":
+        backbone.requires_grad_(network.backbone == "full")
+    denoiser = Denoiser(backbone, controller).train()
+    for parameter in denoiser.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if network.gradient_checkpointing:
+        backbone.enable_gradient_checkpointing()
+        controller.enable_gradient_checkpointing()
+    return Networks(denoiser, parts.alpha_bar(), rotary_table(backbone, (t, h, w)), dtype, parts)
+
+
+def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
+    """A low-rank adapter on the attention of every block of the backbone; the rest is frozen."""
+    # Only who asks for an adapter waits for peft's imports.
+    from peft import LoraConfig
+
+    backbone.requires_grad_(False)
+    backbone.add_adapter(
+        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights=True, target_modules=LORA_TARGETS)
+    )
+
+
+def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name, in a fixed order."""
+    return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
+
+
+def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController:
+    start = network.controller
+    if start not in ("new", "from_backbone") and Path(start).suffix != ".pt":
+        return WeavingController.from_pretrained(start)
+    controller = WeavingController.from_backbone(
+        backbone,
+        num_layers=network.layers,
+        num_heads=network.heads,
+        fusion=network.fusion,
+        attention=network.attention,
+        tokens=network.tokens,
+    )
+    if start == "from_backbone":
+        copy_backbone_blocks(controller, backbone)
+    elif start != "new":
+        load_released_checkpoint(start, controller)
+    return controller
+
+
+def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
+    config = backbone.config
+    _, C, h, w = clip.latents.shape
+    if config.out_channels != C:
+        raise ValueError(
+            f"clip {clip.name} has latents of {C} channels, the backbone of {config.out_channels}; "
+            "precompute the clips with the VAE of network.path"
+        )
+    own = (config.sample_height, config.sample_width)
+    if config.use_learned_positional_embeddings and own != (h, w):
+        raise ValueError(
+            f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
+            f"{own[0]}x{own[1]} (height x width) and takes no other size"
+        )
+    if config.text_embed_dim != clip.prompt_features.shape[-1]:
+        raise ValueError(
+            f"clip {clip.name} has text features {clip.prompt_features.shape[-1]} wide, the "
+            f"backbone takes {config.text_embed_dim}; precompute with the text encoder of "
+            "network.path"
+        )

@@ -1,0 +1,284 @@
+"""TrainConfig: every option of a training run, in the sections that own them.
+
+What a value is good for is said here, what the paper and the released code set is said in
+`configs/train/cogvideox_5b_faithful.yaml`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from anchorweave.diffusion.objective import ObjectiveConfig
+from training.noise import DrawConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on.
+
+    Args:
+        train: folders of data sets with their shares: `data/dl3dv:3 data/realestate10k:1` (the
+            paper's and the released code's mixture); one alone needs none.
+        memory: whose anchors are woven, a memory system's name.
+        visible_first_frame: as in sampling: `seen`, or `always` as the released controller was
+            trained.
+        validation: a data set that is measured on and never trained; null = no validation.
+        workers: processes that load clips, on each rank; 0 = the training process itself.
+        on_bad_clip: `error` stops at the first clip that breaks while training, with its path;
+            `quarantine` takes the next clip in its place and writes its path to `bad_clips.jsonl`.
+        bad_clip_share: the run stops when more than this share of the clips broke.
+    """
+
+    train: str = "outputs/prepared"
+    memory: str = "local_clouds"
+    visible_first_frame: Literal["seen", "always"] = "seen"
+    validation: str | None = None
+    workers: int = 0
+    on_bad_clip: Literal["error", "quarantine"] = "error"
+    bad_clip_share: float = 0.01
+
+    def shares(self) -> dict[str, int]:
+        """The data sets to train on, by folder, with their shares.
+
+        Raises:
+            ValueError: no folder, or a share that is no whole number.
+        """
+        shares = {}
+        for word in self.train.split():
+            folder, colon, share = word.rpartition(":")
+            if colon and not share.isdigit():
+                raise ValueError(
+                    f"data.train: {word!r} is no FOLDER:SHARE with a whole number for a share"
+                )
+            shares[folder or word] = int(share) if colon else 1
+        if not shares:
+            raise ValueError(
+                "data.train names no data set; give FOLDER, or FOLDER:SHARE of several"
+            )
+        return shares
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What is trained, and what it starts from.
+
+    Args:
+        path: a folder in diffusers' layout with the backbone, or `tiny`: a small one with random
+            weights, of the clips' own size.
+        controller: where its weights start: `new`, `from_backbone` (blocks copied from the
+            backbone's first ones; needs `heads` equal to the backbone's), a folder that a
+            controller was saved to, or a released `.pt`. The next four describe a new one.
+        layers: layers of the backbone that are woven.
+        heads: attention heads.
+        fusion: `pose_guided` or `average`.
+        attention: `joint` or `separate`.
+        tokens: `all` or `visible`.
+        train_controller: false keeps it as it starts, to train the backbone beside it.
+        backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
+        lora_rank: rank of the adapter.
+        lora_alpha: its scale is lora_alpha / lora_rank.
+        gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
+            third more time.
+    """
+
+    path: str = "tiny"
+    controller: str = "new"
+    layers: int = 16
+    heads: int = 16
+    fusion: str = "pose_guided"
+    attention: str = "joint"
+    tokens: str = "all"
+    train_controller: bool = True
+    backbone: Literal["frozen", "lora", "full"] = "frozen"
+    lora_rank: int = 64
+    lora_alpha: int = 64
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its learning rate.
+
+    Args:
+        learning_rate: at its highest.
+        beta1: of AdamW.
+        beta2: of AdamW.
+        weight_decay: of AdamW.
+        epsilon: of AdamW.
+        clip: largest norm of the gradient of all trained weights together.
+        schedule: `constant_with_warmup`, `linear`, `cosine` or `cosine_with_restarts`.
+        warmup: steps from zero to the learning rate.
+        cycles: of `cosine_with_restarts`.
+    """
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 1e-4
+    epsilon: float = 1e-8
+    clip: float = 1.0
+    schedule: Literal["constant_with_warmup", "linear", "cosine", "cosine_with_restarts"] = (
+        "cosine_with_restarts"
+    )
+    warmup: int = 50
+    cycles: int = 1
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """The running average (EMA) of the trained weights, in float32, from the first step on.
+
+    Args:
+        enabled: whether one is kept.
+        decay: reached after a warm-up of (1 + step) / (10 + step).
+    """
+
+    enabled: bool = True
+    decay: float = 0.995
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """Steps that are not taken. Not in the paper nor in the released code.
+
+    Args:
+        abnormal: a gradient whose norm is this many times the running mean of earlier ones is not
+            applied; null = any finite one is. One that is not finite never is.
+        limit: the run stops when more than this many of the last `window` steps were skipped.
+        window: in steps.
+    """
+
+    abnormal: float | None = 20.0
+    limit: int = 10
+    window: int = 100
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the run is saved; it always is at its end and on SIGTERM or SIGUSR1.
+
+    Args:
+        every_steps: in steps.
+        every_minutes: in minutes since the last one; null = never for the clock's sake.
+        keep: the newest ones that stay; the best one (by validation loss) stays as well.
+    """
+
+    every_steps: int = 500
+    every_minutes: float | None = 30.0
+    keep: int = 3
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Measuring on `data.validation`, on all ranks together.
+
+    Args:
+        every: in steps; also at the end.
+        seed: of the fixed noise.
+        clips: how many of the first clips the loss is measured on, live and averaged weights.
+        videos: how many of the first clips are sampled and compared with the truth; needs the VAE.
+        videos_every: in steps; also at the end.
+        steps: denoising steps of a sampled video.
+        control_window: as in sampling.
+        fps: of the videos.
+    """
+
+    every: int = 500
+    seed: int = 0
+    clips: int = 16
+    videos: int = 0
+    videos_every: int = 500
+    steps: int = 25
+    control_window: tuple[float, float] = (0.0, 0.8)
+    fps: int = 8
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """Where numbers go, beside `log.jsonl`, which is always written.
+
+    Args:
+        trackers: any of `wandb`, `tensorboard`.
+        project: name in wandb.
+        wandb_mode: `offline` writes to the output folder only (`wandb sync` sends it later).
+        every: steps from one printed line to the next.
+        picture_every: steps from one `loss_by_timestep.png` to the next.
+    """
+
+    trackers: list[str] = field(default_factory=list)
+    project: str = "anchorweave"
+    wandb_mode: Literal["offline", "online"] = "offline"
+    every: int = 10
+    picture_every: int = 100
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything one run of `training.train` needs.
+
+    Args:
+        output: the folder for checkpoints, logs and pictures.
+        resume: `latest` goes on from the newest complete checkpoint in `output`, or starts anew
+            where there is none; a path goes on from that one; `never` refuses an `output` with
+            checkpoints in it.
+        seed: of everything random: the first weights, the order of clips, noise, what is hidden.
+        steps: optimiser steps in all.
+        batch: clips in one step, over all ranks.
+        batch_per_process: clips in one call of the networks; `batch` divided by it and by the
+            number of ranks is the number of calls that are accumulated.
+        precision: `bf16` = autocast, float32 master weights, a frozen backbone in bf16; `fp32` =
+            float32 throughout.
+        strategy: what the run is expected to be spread by; another one than it was launched with
+            is an error. `any` takes what it gets.
+        timeout_minutes: how long a rank waits for the others before it gives up.
+    """
+
+    output: str = "outputs/train"
+    resume: str = "latest"
+    seed: int = 3407
+    steps: int = 10_000
+    batch: int = 8
+    batch_per_process: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    strategy: Literal["any", "single", "ddp", "fsdp2", "zero2"] = "any"
+    timeout_minutes: float = 30.0
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    draw: DrawConfig = field(default_factory=DrawConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    average: AverageConfig = field(default_factory=AverageConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+    def __post_init__(self):
+        positive = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "batch_per_process": self.batch_per_process,
+            "checkpoints.every_steps": self.checkpoints.every_steps,
+            "checkpoints.keep": self.checkpoints.keep,
+            "validation.every": self.validation.every,
+            "validation.videos_every": self.validation.videos_every,
+            "validation.clips": self.validation.clips,
+            "logging.every": self.logging.every,
+            "logging.picture_every": self.logging.picture_every,
+        }
+        for name, met in positive.items():
+            if met < 1:
+                raise ValueError(f"{name}={met} must be at least 1")
+        self.data.shares()
+        if not self.network.train_controller and self.network.backbone == "frozen":
+            raise ValueError(
+                "network.train_controller=false and network.backbone=frozen leave nothing to "
+                "train; train the controller, or backbone=lora or full"
+            )
+        if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
+            raise ValueError(
+                f"validation.videos={self.validation.videos} samples on every rank by itself, "
+                f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
+                "still measured) and sample from a checkpoint"
+            )

@@ -1,0 +1,157 @@
+"""Run: what one training run is made of, how it is saved, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from anchorweave.config import save_config
+from anchorweave.models.ema import EMAModel
+from training.bad_clips import BadClips
+from training.batches import DrawnClips, RankBatches, training_loader
+from training.checkpoints import CONFIG, PROGRESS, Checkpoints
+from training.guards import GradientGuard
+from training.networks import Networks
+from training.options import TrainConfig
+from training.strategy import really
+from training.weights import (
+    fill,
+    fill_optimizer,
+    load_weights,
+    optimizer_tensors,
+    save_weights,
+    whole,
+)
+
+OPTIMIZER = "optimizer.safetensors"
+DEEPSPEED = "deepspeed"
+AVERAGE_SUFFIX = "_ema"
+
+
+@dataclass
+class Run:
+    """One training run.
+
+    Args:
+        config: all of its options.
+        accelerator: of accelerate.
+        networks: the plain networks.
+        model: the denoiser as the strategy wraps it; what is called in training.
+        parameters: the trained ones, by name.
+        optimizer: as prepared.
+        factor: of the step: share of the highest learning rate.
+        average: running average of the parameters, or None.
+        guard: of gradients.
+        clips: with what is drawn for them.
+        bad_clips: what becomes of them.
+        checkpoints: of this run.
+        step: steps done.
+    """
+
+    config: TrainConfig
+    accelerator: Accelerator
+    networks: Networks
+    model: nn.Module
+    parameters: dict[str, nn.Parameter]
+    optimizer: Optimizer
+    factor: Callable[[int], float]
+    average: EMAModel | None
+    guard: GradientGuard
+    clips: DrawnClips
+    bad_clips: BadClips
+    checkpoints: Checkpoints
+    step: int = 0
+
+    def loader(self) -> DataLoader:
+        """The calls of this rank from the next step on."""
+        config, accelerator = self.config, self.accelerator
+        batches = RankBatches(
+            clips=len(self.clips.clips),
+            batch=config.batch,
+            per_process=config.batch_per_process,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            seed=config.seed,
+            steps=(self.step, config.steps),
+        )
+        return training_loader(self.clips, batches, config.data.workers)
+
+    def save(self, best: float | None = None) -> Path:
+        """A checkpoint after the steps that are done; every rank calls this at once."""
+        live = {name: whole(p) for name, p in self.parameters.items()}
+        state = {}
+        deepspeed = really(self.model) == "zero2"
+        if not deepspeed:
+            state = optimizer_tensors(_plain(self.optimizer), self.parameters)
+        average = None
+        if self.average is not None:
+            average = dict(zip(live, map(whole, self.average.shadow_params), strict=True))
+
+        def write(folder: Path) -> None:
+            save_weights(folder, self.networks.denoiser, live)
+            if average is not None:
+                save_weights(folder, self.networks.denoiser, average, AVERAGE_SUFFIX)
+            if not deepspeed:
+                save_file(state, folder / OPTIMIZER)
+            (folder / PROGRESS).write_text(json.dumps(self._progress(), indent=1) + "\n")
+            save_config(self.config, folder / CONFIG)
+
+        def shared(folder: Path) -> None:
+            self.accelerator.save_state(str(folder / DEEPSPEED), exclude_frozen_parameters=True)
+
+        return self.checkpoints.save(self.step, write, shared if deepspeed else None, best)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: one of other networks, or of DeepSpeed where this run has none, or reversed.
+        """
+        progress = json.loads((folder / PROGRESS).read_text())
+        deepspeed = really(self.model) == "zero2"
+        if deepspeed != (folder / DEEPSPEED).is_dir():
+            raise ValueError(
+                f"{folder} was written {'without' if deepspeed else 'with'} DeepSpeed, which keeps "
+                "its optimiser by itself; go on as it was written, or start anew from its weights: "
+                f"network.controller={folder}/controller"
+            )
+        shapes = dict(self.parameters)
+        for name, value in load_weights(folder, shapes).items():
+            fill(self.parameters[name], value)
+        if deepspeed:
+            self.accelerator.load_state(str(folder / DEEPSPEED), load_module_strict=False)
+        else:
+            tensors = load_file(folder / OPTIMIZER)
+            fill_optimizer(_plain(self.optimizer), self.parameters, tensors)
+        if self.average is not None:
+            if progress["average_steps"] is None:
+                raise ValueError(
+                    f"{folder} holds no running average; set average.enabled=false as it was "
+                    f"written, or start anew from network.controller={folder}/controller"
+                )
+            values = load_weights(folder, shapes, AVERAGE_SUFFIX)
+            for shadow, value in zip(self.average.shadow_params, values.values(), strict=True):
+                fill(shadow, value)
+            self.average.optimization_step = progress["average_steps"]
+        self.guard.restore(progress["guard"])
+        self.step = progress["step"]
+
+    def _progress(self) -> dict:
+        return {
+            "step": self.step,
+            "average_steps": None if self.average is None else self.average.optimization_step,
+            "guard": self.guard.state(),
+        }
+
+
+def _plain(optimizer: Optimizer) -> Optimizer:
+    """The optimiser inside accelerate's."""
+    return getattr(optimizer, "optimizer", optimizer)

@@ -1,0 +1,38 @@
+"""A run that is told to stop: it finishes its step, saves, and ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+
+
+@dataclass
+class Stop:
+    """Whether this process was asked to stop, and by which signal."""
+
+    asked_by: str | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Inside, SIGTERM and SIGUSR1 are noted and do nothing else.
+
+    A launcher passes on what it gets, so that a rank may well get the same signal twice.
+    """
+    stop = Stop()
+    before = {}
+
+    def note(number: int, frame: object) -> None:
+        stop.asked_by = signal.Signals(number).name
+
+    for each in STOPPING:
+        before[each] = signal.signal(each, note)
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,49 @@
+"""From a batch of drawn samples to their losses."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anchorweave.diffusion.objective import Losses, ObjectiveConfig, add_noise, clip_loss
+from training.batches import DrawnBatch
+
+Rotary = tuple[Tensor, Tensor] | None
+
+
+def batch_losses(
+    denoiser: nn.Module,
+    drawn: DrawnBatch,
+    alpha_bar: Float[Tensor, " total"],
+    rotary: Rotary,
+    config: ObjectiveConfig,
+    dtype: torch.dtype,
+) -> Losses:
+    """The losses [B] of the samples of one call.
+
+    Args:
+        denoiser: a `Denoiser`, or what wraps one for several ranks.
+        drawn: the samples, on any device.
+        alpha_bar: the noise schedule's cumulative products, on the networks' device.
+        rotary: the backbone's rotary table for latents of this size, likewise.
+        config: the objective.
+        dtype: of what the networks are shown, the backbone's own.
+    """
+    device = alpha_bar.device
+    latents = drawn.clips.latents.to(device, torch.float32)
+    image = drawn.clips.image_latents.to(device, torch.float32) + drawn.image_noise.to(device)
+    # The image is the first latent frame of its condition; the others are empty.
+    image = torch.cat([image, image.new_zeros(latents[:, 1:].shape)], dim=1)
+    timestep = drawn.timestep.to(device)
+    level = alpha_bar[timestep]
+    noisy = add_noise(latents, drawn.noise.to(device), level)
+    predicted = denoiser(
+        noisy_latents=noisy.to(dtype),
+        image_latents=image.to(dtype),
+        prompt_features=drawn.clips.prompt_features.to(device, dtype),
+        timestep=timestep,
+        anchors=drawn.clips.anchors.to(device, torch.float32),
+        image_rotary_emb=rotary,
+    )
+    return clip_loss(predicted, noisy, latents, level, config)

@@ -1,0 +1,79 @@
+"""Where a run's numbers go: `log.jsonl` always, wandb and tensorboard where asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, on_main_process
+
+from anchorweave.datasets.fingerprint import flat
+from anchorweave.files import written_aside
+from training.options import TrainConfig
+
+LOG = "log.jsonl"
+
+
+class JsonLines(GeneralTracker):
+    """One JSON object a line; `samples` adds what belongs to single samples.
+
+    Args:
+        path: the file, which is gone on with where it exists.
+    """
+
+    name = "jsonl"
+    requires_logging_directory = False
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    @property
+    def tracker(self) -> Path:
+        """The file."""
+        return self.path
+
+    @on_main_process
+    def log(
+        self, values: dict, step: int | None = None, samples: dict[str, Any] | None = None
+    ) -> None:
+        """Append a line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values, **(samples or {})}) + "\n")
+
+    @on_main_process
+    def rewind(self, step: int) -> None:
+        """Forget steps from `step` on: a run that goes on from there takes them again."""
+        if not self.path.exists():
+            return
+        kept = [r for r in read_log(self.path) if r["step"] < step]
+        with written_aside(self.path) as aside:
+            aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+
+
+def read_log(path: Path) -> list[dict]:
+    """The records of a log; a last line that a kill cut off is left out."""
+    records = []
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            records.append(json.loads(line))
+    return records
+
+
+def start_trackers(config: TrainConfig, accelerator: Accelerator, step: int) -> None:
+    """Opens all of them, the log rewound to `step`."""
+    output = Path(config.output)
+    journal = JsonLines(output / LOG)
+    journal.rewind(step)
+    logging = config.logging
+    accelerator.log_with = [journal, *logging.trackers]
+    accelerator.project_configuration.set_directories(str(output))
+    plain = (str, int, float, bool)
+    accelerator.init_trackers(
+        logging.project,
+        {key: v if isinstance(v, plain) else str(v) for key, v in flat(asdict(config)).items()},
+        {"wandb": {"mode": logging.wandb_mode, "dir": str(output), "name": output.name}},
+    )

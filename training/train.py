@@ -1,0 +1,51 @@
+"""Train the weaving controller on prepared, precomputed clips.
+
+    python -m training.train                                    # tiny, one process, on a CPU
+    python -m training.train data.train=outputs/clips steps=200
+    python -m training.train config=configs/train/cogvideox_5b.yaml --dry-run
+    ACCELERATE_CONFIG=configs/accelerate/eight_gpus_ddp.yaml bash scripts/train_with_latent.sh \
+        config=configs/train/cogvideox_5b.yaml
+
+Writes to `output`: checkpoints/, log.jsonl, loss.png, loss_by_timestep.png, validation/,
+config.yaml and origin.json. Running it again goes on from the newest complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from anchorweave.config import load_config
+from anchorweave.datasets.mixture import open_clips
+from training.assembly import prepare_run
+from training.dry_run import dry_run
+from training.loop import train
+from training.options import TrainConfig
+from training.signals import stop_on_signals
+from training.strategy import check_launch, ranks_together
+from training.validation import Validation
+
+DEFAULT = "configs/train/tiny.yaml"
+
+
+@record
+def main() -> None:
+    """Train with `a.b=c` overrides; `--dry-run` says what it would take."""
+    words = [word for word in sys.argv[1:] if word != "--dry-run"]
+    config = load_config(TrainConfig, words, DEFAULT)
+    if "--dry-run" in sys.argv:
+        return dry_run(config)
+    check_launch(config)
+    with stop_on_signals() as stop, ranks_together(config) as accelerator:
+        run = prepare_run(config, accelerator)
+        validation = None
+        if config.data.validation is not None:
+            data = config.data
+            clips = open_clips(data.validation, data.memory, data.visible_first_frame)
+            validation = Validation(config, clips, len(run.networks.alpha_bar))
+        train(run, validation, stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Trained weights and their optimiser's state as whole tensors by name, wherever they lie.
+
+On one process, under DDP and under DeepSpeed stage 2 every rank holds whole tensors; under FSDP2
+each holds a part, and putting them together is something that all ranks do at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from anchorweave.models.denoiser import Denoiser
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+LORA_METADATA = "lora_adapter_metadata"
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The whole tensor on the CPU; every rank must ask for it at once."""
+    tensor = tensor.detach()
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.cpu().contiguous()
+
+
+def fill(tensor: Tensor, values: Tensor) -> None:
+    """Puts whole `values` into a tensor of which this rank may hold a part."""
+    with torch.no_grad():
+        tensor.detach().copy_(_as(tensor, values))
+
+
+def optimizer_tensors(
+    optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """The optimiser's state, `parameter/what` -> whole tensor; every rank must ask at once."""
+    return {
+        f"{name}/{what}": whole(value)
+        for name, parameter in parameters.items()
+        for what, value in optimizer.state[parameter].items()
+    }
+
+
+def fill_optimizer(
+    optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """The inverse of `optimizer_tensors`."""
+    for key, value in tensors.items():
+        name, _, what = key.rpartition("/")
+        parameter = parameters[name]
+        # AdamW counts its steps in a number of its own, which lies on the CPU.
+        filled = value if value.ndim == 0 else _as(parameter, value)
+        optimizer.state[parameter][what] = filled
+
+
+def save_weights(
+    folder: Path, denoiser: Denoiser, tensors: Mapping[str, Tensor], suffix: str = ""
+) -> None:
+    """Writes trained weights the way diffusers reads them.
+
+    The controller to `controller/`, a trained backbone to `transformer/`, its adapter to
+    `backbone_lora/` (for `load_lora_weights`), each with `suffix` behind its name.
+
+    Args:
+        folder: of the checkpoint.
+        denoiser: whose configurations go with them.
+        tensors: by the denoiser's names.
+        suffix: `_ema` for the running average.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, key = _place(name)
+        parts.setdefault(part, {})[key] = tensor
+    for part, state in parts.items():
+        where = folder / f"{part}{suffix}"
+        where.mkdir(parents=True)
+        metadata = {"format": "pt"}
+        if part == "backbone_lora":
+            metadata[LORA_METADATA] = _lora_metadata(denoiser.backbone)
+        else:
+            network = denoiser.controller if part == "controller" else denoiser.backbone
+            network.save_config(where)
+        save_file(state, where / _file(part), metadata=metadata)
+
+
+def load_weights(
+    folder: Path, parameters: Mapping[str, Tensor], suffix: str = ""
+) -> dict[str, Tensor]:
+    """What `save_weights` wrote, by the denoiser's names.
+
+    Args:
+        folder: of the checkpoint.
+        parameters: names of all that is wanted, with their shapes.
+        suffix: `_ema` for the running average.
+
+    Raises:
+        ValueError: names or shapes that differ: another network than the checkpoint's.
+    """
+    files: dict[str, dict[str, Tensor]] = {}
+    found = {}
+    for name, parameter in parameters.items():
+        part, key = _place(name)
+        path = folder / f"{part}{suffix}" / _file(part)
+        if part not in files:
+            files[part] = load_file(path) if path.is_file() else {}
+        value = files[part].pop(key, None)
+        if value is None or value.shape != parameter.shape:
+            met = "nothing" if value is None else tuple(value.shape)
+            raise ValueError(
+                f"{path}: {key} should be {tuple(parameter.shape)}, met {met}; the checkpoint is "
+                "of another network than this config's"
+            )
+        found[name] = value
+    if left := [f"{part}: {key}" for part, state in files.items() for key in state]:
+        raise ValueError(
+            f"{folder}: the checkpoint is of another network than this config's, which has no "
+            f"{left[0]} ({len(left)} such weights)"
+        )
+    return found
+
+
+def _as(like: Tensor, values: Tensor) -> Tensor:
+    values = values.to(like.device, like.dtype)
+    if isinstance(like, DTensor):
+        return distribute_tensor(values, like.device_mesh, like.placements)
+    return values
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The folder and the name within its file of one of the denoiser's parameters."""
+    network, _, rest = name.partition(".")
+    if network == "controller":
+        return "controller", rest
+    if ".lora_" in rest:
+        # peft puts the adapter's name behind the matrix's, diffusers leaves it out.
+        return "backbone_lora", "transformer." + rest.replace(".default.", ".")
+    return "transformer", rest
+
+
+def _file(part: str) -> str:
+    return LORA_WEIGHTS if part == "backbone_lora" else WEIGHTS
+
+
+def _lora_metadata(backbone: nn.Module) -> str:
+    stated = backbone.peft_config["default"].to_dict()
+    plain = {
+        f"transformer.{key}": sorted(value) if isinstance(value, set) else value
+        for key, value in stated.items()
+        if isinstance(value, (str, int, float, bool, list, dict, set)) or value is None
+    }
+    return json.dumps(plain, sort_keys=True)
