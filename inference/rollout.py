@@ -26,6 +26,7 @@ from anchorweave.anchors import composite
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.fingerprint import differences, flat
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.trajectories import trajectory
@@ -35,7 +36,6 @@ from anchorweave.recordings import open_recording
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
-from inference.montage import contact_sheet, side_by_side
 from inference.output import ROLLOUT, begin_memory, memory_over, open_bank, open_output
 from inference.report import selection, write_json
 from inference.source import open_source, prompt_of, seen_clip

@@ -21,12 +21,12 @@ from anchorweave.anchors import Retrieved, composite
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.splits import split_frames
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.perception import make_perception
 from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator
-from inference.montage import contact_sheet, side_by_side
 from inference.output import begin_memory, open_output
 from inference.report import measure, print_report, selection, write_json
 from inference.source import open_source, prompt_of, seen_clip

@@ -19,6 +19,8 @@ from torch.utils.data import Dataset
 
 from anchorweave.datasets.training_clip import TrainingClip, collate
 from anchorweave.evaluation.image_metrics import psnr, ssim
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from anchorweave.files import written_aside
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import decode_video
 from anchorweave.video import write_video
@@ -134,8 +136,10 @@ class Validation:
                 latents = self._sampled(pipe, networks.denoiser, clip, truth, place)
                 video = decode_video(pipe.vae, latents).float().cpu()[0]
             scores.append((psnr(video[1:], truth[1:]), ssim(video[1:], truth[1:])))
-            both = torch.cat([truth, video], dim=-1)
-            write_video(folder / f"{place:03d}_target_and_generated.mp4", both, self.config.fps)
+            both = side_by_side({"target, through the VAE": truth, "generated": video})
+            write_video(folder / f"{place:03d}.mp4", both, self.config.fps)
+            with written_aside(folder / f"{place:03d}.png") as aside:
+                contact_sheet(both).save(aside)
         scores = torch.tensor(gather_object(scores)).mean(dim=0).tolist()
         return dict(zip(("validation/psnr", "validation/ssim"), scores, strict=True))
 

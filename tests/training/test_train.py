@@ -319,7 +319,7 @@ def test_validation_is_of_live_and_averaged_weights_and_leaves_the_run_as_it_was
     assert all(r["validation/loss"] != r["validation/loss_average"] for r in found)
     assert {"validation/psnr", "validation/ssim"} <= found[-1].keys()
     (video,) = (tmp_path / "run" / "validation").glob("*/*.mp4")
-    assert video.name == "000_target_and_generated.mp4"
+    assert video.name == "000.mp4"
     best = json.loads((tmp_path / "run" / "checkpoints" / "best.json").read_text())
     assert best["loss"] == min(r["validation/loss_average"] for r in found)
     assert_same_run(whole, tmp_path / "run")

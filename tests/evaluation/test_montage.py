@@ -1,6 +1,6 @@
 import torch
 
-from inference.montage import LABEL_HEIGHT, contact_sheet, side_by_side
+from anchorweave.evaluation.montage import LABEL_HEIGHT, contact_sheet, side_by_side
 
 
 def test_tiles_are_enlarged_by_a_whole_factor_and_stand_under_their_labels():
