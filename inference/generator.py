@@ -100,12 +100,12 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, 
             "pretrained/README.md says which weights go where"
         )
     whole = json.loads(index.read_text()).get("_class_name") == AnchorWeavePipeline.__name__
+    note = weights_note(model.path)
+    weights = f"weights: {note + ', from ' if note else ''}{model.path}"
     if whole and model.controller is None:
-        pipe = AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype)
-        note = weights_note(model.path)
-        return pipe, f"weights: {note + ', from ' if note else ''}{model.path}"
+        return AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype), weights
     pipe = AnchorWeavePipeline.from_backbone(
         model.path, model.controller, model.released_weights, dtype=dtype
     )
     controller = model.controller or "new (untrained: it changes nothing)"
-    return pipe, f"weights: {model.path}, weaving controller: {controller}"
+    return pipe, f"{weights}, weaving controller: {controller}"

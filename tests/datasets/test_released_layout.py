@@ -10,7 +10,7 @@ from anchorweave.models.visible_tokens import visible_tokens
 T, H, W = 9, 32, 64
 
 
-def write_released(root, names=("DL3DV-10K_ab_0", "RealEstate10K_cd")):
+def write_released(root, names=("DL3DV-10K_ab_0", "RealEstate10K_cd"), features=(5, 8)):
     """A data set as the released code expects it, with its shapes but for sizes."""
     g = torch.Generator().manual_seed(0)
     root.mkdir()
@@ -27,8 +27,8 @@ def write_released(root, names=("DL3DV-10K_ab_0", "RealEstate10K_cd")):
             np.savez(root / name / "masks" / f"{slot}_mask.npz", mask=mask)
             pose = torch.randn(T, 3, 4, generator=g).numpy()
             np.savez(root / name / "relative_cameras" / f"{slot}.npz", pose=pose)
-        features = torch.randn(1, 5, 8, generator=g)
-        torch.save(features, root / name / "caption_embs_cogvideox" / "caption.pt")
+        caption = torch.randn(1, *features, generator=g)
+        torch.save(caption, root / name / "caption_embs_cogvideox" / "caption.pt")
     return root
 
 
