@@ -10,10 +10,9 @@ from pathlib import Path
 
 from anchorweave.files import written_aside
 from anchorweave.recordings import open_recording, write_recording
+from anchorweave.recordings.base import CAPTION
 
 OPTIONS = {"output": "data/example_dataset", "seed": "6", "frames": "72", "size": "128x192"}
-# Short enough for the tiny text encoder, which reads 32 tokens and knows these words.
-CAPTION = "a camera turns around in a furnished room with plants and books"
 
 
 def main(words: list[str]) -> None:
@@ -27,8 +26,8 @@ def main(words: list[str]) -> None:
     room = open_recording(f"procedural:{words}")
     output = Path(options["output"])
     write_recording(room.clip(range(len(room))), output, suffix=".jpg")
-    with written_aside(output / "caption.txt") as aside:
-        aside.write_text(CAPTION + "\n")
+    with written_aside(output / CAPTION) as aside:
+        aside.write_text(room.caption() + "\n")
     print(f"{output}: {len(room)} frames of {room.cameras.size[0]}x{room.cameras.size[1]}")
 
 

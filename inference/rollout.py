@@ -51,6 +51,7 @@ class Plan:
         seen: frames of the recording to remember first; None where a memory is gone on with.
         base: frames in memory before the rollout's first one.
         unit: length of one scene unit.
+        prompt: what is to be shown, and a line that says where the words come from.
         cameras: of the whole rollout, from the newest frame before it on.
         done: segments that are in memory already.
     """
@@ -58,6 +59,7 @@ class Plan:
     seen: Clip | None
     base: int
     unit: float
+    prompt: tuple[str, str]
     cameras: Cameras
     done: int = 0
 
@@ -66,11 +68,11 @@ def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
     config = load_config(RunConfig, ["output=outputs/rollout", *words], DEFAULT)
     console = Console()
-    prompt, about_prompt = prompt_of(config)
     refuse_other_config(config)
     # Nothing is written before all that was asked for is known to be possible.
     plan = make_plan(config)
     pipe, weights = load_pipeline(config)
+    prompt, about_prompt = plan.prompt
     console.print(f"source: {config.source}\n{about_prompt}\n{weights}")
     if plan.done:
         console.print(f"{plan.done} of {config.rollout.segments} segments are there; continuing")
@@ -79,7 +81,8 @@ def main(words: list[str]) -> None:
     output, bank = open_output(config), memory.bank
     if plan.seen:
         memory.update(plan.seen)
-    write_json({"base": plan.base, "unit": plan.unit}, output / ROLLOUT)
+    state = {"base": plan.base, "unit": plan.unit, "prompt": prompt}
+    write_json(state, output / ROLLOUT)
     (output / "segments").mkdir(exist_ok=True)
     perceive = make_perception(config.perception.generated, config.perception)
     generate = make_generator(pipe, config.sampling, prompt)
@@ -109,13 +112,17 @@ def make_plan(config: RunConfig) -> Plan:
         bank, state = open_bank(config), json.loads(state_file.read_text())
         base, unit = state["base"], state["unit"]
         cameras = planned_cameras(config, bank.cameras[base - 1], unit)
-        return Plan(None, base, unit, cameras, segments_done(config, bank, base, cameras))
+        prompt = (state["prompt"], f"prompt: {state['prompt'] or 'none'}")
+        done = segments_done(config, bank, base, cameras)
+        return Plan(None, base, unit, prompt, cameras, done)
     if config.memory.path is not None and len(bank := open_bank(config)):
-        unit = bank_unit(bank)
-        return Plan(None, len(bank), unit, planned_cameras(config, bank.cameras[-1], unit))
-    seen = seen_clip(config, open_source(config), range(config.rollout.seen))
+        unit, prompt = bank_unit(bank), prompt_of(config, None)
+        return Plan(None, len(bank), unit, prompt, planned_cameras(config, bank.cameras[-1], unit))
+    recording = open_source(config)
+    prompt = prompt_of(config, recording)
+    seen = seen_clip(config, recording, range(config.rollout.seen))
     unit = scene_unit(seen.depth[-1])
-    return Plan(seen, len(seen), unit, planned_cameras(config, seen.cameras[-1], unit))
+    return Plan(seen, len(seen), unit, prompt, planned_cameras(config, seen.cameras[-1], unit))
 
 
 def bank_unit(bank: Bank) -> float:

@@ -41,7 +41,7 @@ def main(words: list[str]) -> None:
     began = time.perf_counter()
     recording = open_source(config)
     split = split_frames(len(recording), config.frames, config.split)
-    prompt, about_prompt = prompt_of(config)
+    prompt, about_prompt = prompt_of(config, recording)
     pipe, weights = load_pipeline(config)
     console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}\n{weights}")
 

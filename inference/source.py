@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig
 from anchorweave.perception import make_perception
 from anchorweave.recordings import Recording, open_recording
-
-CAPTION = "caption.txt"
+from anchorweave.recordings.base import CAPTION
 
 
 def open_source(config: RunConfig) -> Recording:
@@ -40,12 +38,15 @@ def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -
     return perceive(recording.clip(indices, config.size))
 
 
-def prompt_of(config: RunConfig) -> tuple[str, str]:
-    """What is to be shown, and one line that says where the words come from."""
+def prompt_of(config: RunConfig, recording: Recording | None) -> tuple[str, str]:
+    """What is to be shown, and one line that says where the words come from.
+
+    Args:
+        config: the run.
+        recording: what it starts from; None where it goes on with a memory.
+    """
     if config.sampling.prompt is not None:
         return config.sampling.prompt, f"prompt: {config.sampling.prompt}"
-    caption = Path(config.source) / CAPTION
-    if caption.is_file():
-        prompt = caption.read_text().strip()
-        return prompt, f"prompt (from {caption}): {prompt}"
-    return "", f"prompt: none (set sampling.prompt=, or put a {CAPTION} into the recording)"
+    if recording is not None and (caption := recording.caption()) is not None:
+        return caption, f"prompt (the recording's caption): {caption}"
+    return "", f"prompt: none (set sampling.prompt=, or put a {CAPTION} beside the recording)"

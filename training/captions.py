@@ -12,10 +12,10 @@ from torch import Tensor
 
 from anchorweave.models.digest import weights_digest
 from anchorweave.recordings import Recording
+from anchorweave.recordings.base import CAPTION
 
 # (recording, target frames [T, 3, H, W]) -> caption
 Caption = Callable[[Recording, Tensor], str]
-SIDECAR = "caption.txt"
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,9 @@ def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
 
 
 def _sidecar(recording: Recording, frames: Tensor) -> str:
-    path = Path(recording.path)
-    file = path / SIDECAR if path.is_dir() else path.with_suffix(f".{SIDECAR}")
-    beside = path.parent / SIDECAR if path.is_file() else file
-    for candidate in (file, beside):
-        if candidate.is_file():
-            if text := candidate.read_text().strip():
-                return text
-            raise ValueError(f"{candidate} is empty; write a caption, or use caption.kind=text")
+    if (caption := recording.caption()) is not None:
+        return caption
     raise FileNotFoundError(
-        f"{recording.path}: no caption at {file}; write one, or set caption.kind=text with "
+        f"{recording.path}: no {CAPTION} with it; write one, or set caption.kind=text with "
         "caption.text, or caption.kind=model with caption.model"
     )

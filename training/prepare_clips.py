@@ -117,11 +117,11 @@ class Preparer:
     def _clip(
         self, name: str, recording: Recording, split: Split, made: dict, banks: Path
     ) -> PreparedClip:
+        target = recording.clip(split.target, self.config.size)
+        caption = self._caption(recording, target.frames)
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
         seen = self._perception(recording.clip([*split.history, split.target[0]], self.config.size))
-        target = recording.clip(split.target, self.config.size)
-        caption = self._caption(recording, target.frames)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
             for kind in self.config.memories

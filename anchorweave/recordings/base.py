@@ -19,6 +19,9 @@ from anchorweave.recordings.framing import reframed
 SHOWN_POSITIONS = 5
 
 
+CAPTION = "caption.txt"
+
+
 class Recording(ABC):
     """A posed video, of which nothing is decoded before it is asked for.
 
@@ -50,6 +53,25 @@ class Recording(ABC):
             ValueError: the recording holds no depth.
         """
         raise ValueError(f"{self.path}: holds no depth; estimate it (see anchorweave/perception)")
+
+    def caption(self) -> str | None:
+        """What the recording shows, from the text beside it; None where there is none.
+
+        `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside a file X.
+
+        Raises:
+            ValueError: a text that is empty.
+        """
+        if self.path.is_dir():
+            candidates = [self.path / CAPTION]
+        else:
+            candidates = [self.path.with_suffix(f".{CAPTION}"), self.path.parent / CAPTION]
+        for file in candidates:
+            if file.is_file():
+                if text := file.read_text().strip():
+                    return text
+                raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
+        return None
 
     def clip(self, indices: Sequence[int], size: tuple[int, int] | None = None) -> Clip:
         """The frames at `indices` with their depth (all 0 where there is none) and cameras.

@@ -27,6 +27,10 @@ DEFAULT_FRAMES = 72
 FOCAL = 0.75
 
 
+# Short enough for the tiny text encoder, which reads 32 tokens and knows these words.
+ROOM_CAPTION = "a camera turns around in a furnished room with plants and books"
+
+
 class ProceduralRoom(Recording):
     """A walk through the room of one seed, rendered frame by frame when asked for.
 
@@ -62,6 +66,10 @@ class ProceduralRoom(Recording):
         self.path = Path(f"{PREFIX}:seed={seed}")
         self.cameras = cameras.to(torch.float32).validated(str(self.path))
         self.names = tuple(f"{i:06d}" for i in range(len(cameras)))
+
+    def caption(self) -> str:
+        """What every such room shows."""
+        return ROOM_CAPTION
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1], averaged over four rays a pixel."""

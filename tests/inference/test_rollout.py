@@ -26,6 +26,7 @@ def run(tmp_path, monkeypatch):
     """A rollout whose networks are small; returns a function (extra words) -> output folder."""
     cameras = look([[0.0, 0.0, -1.0]] * 2, [0.0, 0.05], size=(32, 64), focal=40.0)
     write_recording(view_room(cameras), tmp_path / "room")
+    (tmp_path / "room" / "caption.txt").write_text("a round room\n")
     monkeypatch.setattr(rollout, "make_perception", true_depth)
 
     def call(output, *words):
@@ -51,6 +52,7 @@ def run(tmp_path, monkeypatch):
 def test_a_rollout_writes_a_long_video_and_a_bank(run):
     output = run("out")
     assert len(read_video(output / "rollout.mp4")) == 13
+    assert json.loads((output / "rollout.json").read_text())["prompt"] == "a round room"
     bank = Bank(output / "memory")
     assert len(bank) == 13 and bank.names[-1] == "segment 2, frame 4"
     # There and back: the last camera is the first one.
