@@ -54,7 +54,9 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         len(networks.alpha_bar),
         config.seed,
         _empty_prompt(clips) if config.draw.caption_dropout else None,
-        _black(networks, clips) if config.draw.anchors.hidden == "black" else None,
+        _black(networks, clips, accelerator.device)
+        if config.draw.anchors.hidden == "black"
+        else None,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
     drawn.drawn(clips[0], Place(step=0, place=0, clip=0))
@@ -108,6 +110,9 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     if start is not None:
         run.restore(start)
         _print_changes(accelerator, config, start)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process and start.parent.resolve() == checkpoints.folder.resolve():
+            print(*checkpoints.set_aside_after(start), sep="\n", flush=True)
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         save_config(config, output / CONFIG)
@@ -163,12 +168,13 @@ def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:
     )
 
 
-def _black(networks: Networks, clips: Mixture) -> Float[Tensor, "t C h w"]:
+def _black(networks: Networks, clips: Mixture, device: torch.device) -> Float[Tensor, "t C h w"]:
+    vae = networks.parts.vae(networks.dtype).to(device)
+    in_space = 2 ** (len(vae.config.block_out_channels) - 1)
     T = len(clips[0].target2first)
-    H, W = (8 * side for side in clips[0].latents.shape[-2:])
-    vae = networks.parts.vae(torch.float32)
+    H, W = (in_space * side for side in clips[0].latents.shape[-2:])
     with torch.no_grad():
-        return encode_video(vae, torch.zeros(1, T, 3, H, W))[0]
+        return encode_video(vae, torch.zeros(1, T, 3, H, W))[0].float().cpu()
 
 
 def _print_changes(accelerator: Accelerator, config: TrainConfig, start: Path) -> None:

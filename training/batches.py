@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.training_clip import TrainingBatch, TrainingClip, collate
 from training.noise import Draw, DrawConfig, draw, sample_generator
+from training.signals import outlive_signals
 
 
 class Place(NamedTuple):
@@ -178,7 +179,13 @@ def stacked(
 
 def training_loader(clips: DrawnClips, batches: RankBatches, workers: int) -> DataLoader:
     """Loads the calls of one rank in their order, ahead of time where there are workers."""
-    return DataLoader(clips, batch_sampler=batches, collate_fn=stacked, num_workers=workers)
+    return DataLoader(
+        clips,
+        batch_sampler=batches,
+        collate_fn=stacked,
+        num_workers=workers,
+        worker_init_fn=outlive_signals,
+    )
 
 
 @lru_cache(maxsize=4)

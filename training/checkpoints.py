@@ -105,6 +105,20 @@ class Checkpoints:
         """The lowest validation loss of a checkpoint that is there; infinite where none is."""
         return self._best().get("loss", float("inf"))
 
+    def set_aside_after(self, path: Path) -> list[str]:
+        """Renames those newer than `path`, from which a run goes on; a line for each.
+
+        They are of a branch that was given up: the newest one must be of the branch that is not.
+        """
+        lines = []
+        for later in self.all():
+            if later.name > path.name:
+                renamed = later.with_name(f"given-up-{later.name}")
+                shutil.rmtree(renamed, ignore_errors=True)
+                later.rename(renamed)
+                lines.append(f"{later} is newer than {path.name}; set aside as {renamed.name}")
+        return lines
+
     def _best(self) -> dict:
         path = self.folder / BEST
         if not path.is_file():
@@ -136,6 +150,7 @@ class Checkpoints:
             with written_aside(self.folder / BEST) as record:
                 record.write_text(json.dumps({"checkpoint": path.name, "loss": best}) + "\n")
         kept = {*(one.name for one in self.all()[-self.keep :]), self._best().get("checkpoint")}
+        kept.add(path.name)
         for old in self.all():
             if old.name not in kept:
                 shutil.rmtree(old)

@@ -56,6 +56,8 @@ def train(run: Run, validation: Validation | None, stop: Stop) -> None:
     config, say = run.config, run.accelerator.print
     if validation is not None:
         validation.rehearse(run)
+    if run.step >= config.steps:
+        say(f"{run.step} steps are done already; steps={config.steps} asks for no more")
     calls = iter(run.loader())
     saved_at, saved_step = time.monotonic(), run.step
     while run.step < config.steps:

@@ -270,6 +270,19 @@ class TrainConfig:
         for name, met in positive.items():
             if met < 1:
                 raise ValueError(f"{name}={met} must be at least 1")
+        ranges = {
+            "optimizer.clip": (self.optimizer.clip > 0, "above 0"),
+            "optimizer.epsilon": (self.optimizer.epsilon > 0, "above 0"),
+            "optimizer.warmup": (self.optimizer.warmup >= 0, "0 or more"),
+            "guard.limit": (self.guard.limit >= 0, "0 or more"),
+            "guard.window": (self.guard.window >= 1, "1 or more"),
+            "data.workers": (self.data.workers >= 0, "0 or more"),
+            "data.bad_clip_share": (0 <= self.data.bad_clip_share <= 1, "a share in [0, 1]"),
+            "network.lora_rank": (self.network.lora_rank >= 1, "1 or more"),
+        }
+        for name, (holds, wanted) in ranges.items():
+            if not holds:
+                raise ValueError(f"{name} must be {wanted}")
         self.data.shares()
         if not self.network.train_controller and self.network.backbone == "frozen":
             raise ValueError(

@@ -10,6 +10,20 @@ from dataclasses import dataclass
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
+# Longer than a step and a checkpoint take, shorter than anyone waits for a process to end.
+GRACE_SECONDS = 600
+
+
+def outlive_signals(worker: int) -> None:
+    """Makes a process that loads clips live until its rank is done.
+
+    A launcher signals the whole process group; a loader that died of it would take the run down
+    before it has saved. It still ends with its rank, or on its own after some minutes.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_SECONDS))
+
+
 @dataclass
 class Stop:
     """Whether this process was asked to stop, and by which signal."""

@@ -31,7 +31,8 @@ def launched_strategy(environ: Mapping[str, str] = os.environ) -> str:
         return f"zero{environ.get('ACCELERATE_DEEPSPEED_ZERO_STAGE', '2')}"
     if environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         return f"fsdp{environ.get('FSDP_VERSION', '1')}"
-    return "ddp" if world_size(environ) > 1 else "single"
+    # As accelerate decides: one rank of torchrun is a group of one.
+    return "ddp" if world_size(environ) > 1 or "LOCAL_RANK" in environ else "single"
 
 
 def world_size(environ: Mapping[str, str] = os.environ) -> int:
@@ -131,6 +132,9 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         # DeepSpeed wants to know what accelerate reads off a loader, and clips by itself.
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch_per_process
         plugin.deepspeed_config["gradient_clipping"] = config.optimizer.clip
+        plugin.deepspeed_config["gradient_accumulation_steps"] = calls_per_step(
+            config.batch, config.batch_per_process, world_size()
+        )
     return accelerator
 
 
@@ -161,6 +165,10 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     expected = {
         "strategy": (launched_strategy(), really(model)),
         "world size": (world_size(), accelerator.num_processes),
+        "calls a step": (
+            calls_per_step(config.batch, config.batch_per_process, world_size()),
+            accelerator.gradient_accumulation_steps,
+        ),
         "trained weights": ({torch.float32}, {p.dtype for p in trained}),
     }
     for what, (asked, met) in expected.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather_object
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from anchorweave.datasets.training_clip import TrainingClip, collate
@@ -176,9 +176,19 @@ def averaged(run: Run) -> Iterator[None]:
         yield
         return
     parameters = list(run.parameters.values())
+    _reshard(run.model)
     run.average.store(parameters)
     run.average.copy_to(parameters)
     try:
         yield
     finally:
+        _reshard(run.model)
         run.average.restore(parameters)
+
+
+def _reshard(model: nn.Module) -> None:
+    # After a forward without gradients FSDP2 keeps the outermost weights whole, and the next one
+    # would read those instead of the shards that were written to.
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()

@@ -55,8 +55,8 @@ def fill_optimizer(
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         parameter = parameters[name]
-        # AdamW counts its steps in a number of its own, which lies on the CPU.
-        filled = value if value.ndim == 0 else _as(parameter, value)
+        # AdamW counts its steps in a number of its own, which its fused kernel wants beside them.
+        filled = value.to(parameter.device) if value.ndim == 0 else _as(parameter, value)
         optimizer.state[parameter][what] = filled
 
 

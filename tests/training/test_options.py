@@ -72,3 +72,12 @@ def test_shares_are_read_from_one_line():
 def test_contradictions_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         load_config(TrainConfig, words)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["optimizer.clip=0", "optimizer.warmup=-1", "guard.window=0", "data.workers=-1"],
+)
+def test_numbers_out_of_range_are_refused_by_name(word):
+    with pytest.raises(ValueError, match=word.split("=")[0]):
+        load_config(TrainConfig, [word])

@@ -63,3 +63,8 @@ def test_what_agrees_is_allowed(strategy):
 def test_what_a_model_is_really_in_is_told_by_what_it_has_become():
     assert really(nn.Linear(1, 1)) == "single"
     assert not torch.distributed.is_initialized()
+
+
+def test_one_rank_of_torchrun_is_a_group_of_one():
+    assert launched_strategy({"WORLD_SIZE": "1", "LOCAL_RANK": "0"}) == "ddp"
+    assert launched_strategy({}) == "single"

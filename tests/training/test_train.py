@@ -363,3 +363,40 @@ def test_what_validation_will_need_is_tried_before_the_first_step(data, tmp_path
     with pytest.raises(BadClip, match="caption.safetensors is missing"):
         train_here(config)
     assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_processes_that_load_clips_outlive_what_stops_the_run(data, whole, tmp_path, number):
+    """A launcher signals the whole process group, loaders included."""
+    run = start(config_of(data, tmp_path / "run", data__workers=1))
+    clean = run.clips.drawn
+
+    def signalled(clip, at):
+        # Called by the loading process: it gets the signal, and so does its rank.
+        if at.step == 5:
+            os.kill(os.getppid(), number)
+            os.kill(os.getpid(), number)
+        return clean(clip, at)
+
+    run.clips.drawn = signalled
+    with stop_on_signals() as stop:
+        train_here(run.config, stop, run)
+    assert stop.asked_by == number.name
+    assert damage(checkpoint(tmp_path / "run", run.step)) is None
+    train_here(config_of(data, tmp_path / "run"))
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_going_back_to_an_older_checkpoint_sets_the_newer_ones_aside(data, tmp_path, capsys):
+    output = tmp_path / "run"
+    train_here(config_of(data, output))
+    older = checkpoint(output, 4)
+    train_here(config_of(data, output, resume=older, steps=6, checkpoints__keep=1))
+    assert "set aside as given-up-step-00000012" in capsys.readouterr().out
+    names = {path.name for path in (output / "checkpoints").iterdir() if path.is_dir()}
+    assert names == {"step-00000006", "given-up-step-00000008", "given-up-step-00000012"}
+
+
+def test_a_run_that_is_done_says_so(data, whole, capsys):
+    train_here(config_of(data, whole, steps=9))
+    assert "12 steps are done already; steps=9 asks for no more" in capsys.readouterr().out

@@ -147,3 +147,12 @@ def sharded_run(rank, folder):
 
 def test_weights_that_ranks_share_are_put_together_and_taken_apart(tmp_path):
     mp.spawn(sharded_run, (str(tmp_path),), nprocs=2)
+
+
+def test_the_optimisers_count_of_steps_goes_to_the_device_of_its_weights():
+    """AdamW's fused kernel wants it there; files are read to the CPU."""
+    weight = torch.nn.Parameter(torch.ones(3, device="meta"))
+    optimizer = torch.optim.AdamW([weight])
+    moments = {"w/step": torch.tensor(4.0), "w/exp_avg": torch.ones(3, device="meta")}
+    fill_optimizer(optimizer, {"w": weight}, moments)
+    assert optimizer.state[weight]["step"].device == weight.device
