@@ -12,7 +12,6 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.digest import module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
-from anchorweave.models.tiny import tiny_components
 
 # The smallest tile: neighbours overlap by a quarter, which must stay a whole number of latents.
 TILE_STEP = 32
@@ -40,7 +39,7 @@ class Encoders:
         self.path = path
         self._parts = ModelParts(path, frames, size)
         if path == TINY:
-            self._tiny = tiny_components(frames=frames, size=size)
+            self._tiny = self._parts.tiny
             settings = self._tiny["transformer"].config
             self.vae_weights = module_digest(self._tiny["vae"])
             words = json.dumps(self._tiny["tokenizer"].get_vocab(), sort_keys=True)

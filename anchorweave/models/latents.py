@@ -167,7 +167,7 @@ def _encode_anchors(
 ) -> Tensor:
     """Latents [B, N, t, C, h, w] of B times N <= slots videos, the slots left being black.
 
-    The VAE's peak grows with its batch: four videos of 49x480x720 at once take 32 GB.
+    One at a time, because the VAE's peak memory grows with its batch.
     """
     T, _, H, W = videos[0].shape[1:]
     t, h, w = latent_shape(vae, T, (H, W), patch_size=1)

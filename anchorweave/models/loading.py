@@ -36,7 +36,7 @@ class ModelParts:
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
         self.path = path
         if path == TINY:
-            self._tiny = tiny_components(frames=frames, size=size)
+            self.tiny = tiny_components(frames=frames, size=size)
         elif not (Path(path) / "model_index.json").is_file():
             raise FileNotFoundError(
                 f"no model at {path} (no model_index.json in it); "
@@ -75,7 +75,7 @@ class ModelParts:
 
     def _part(self, name: str, dtype: torch.dtype | None = None):
         if self.path == TINY:
-            part = self._tiny[name]
+            part = self.tiny[name]
             return part if dtype is None or part.dtype == dtype else part.to(dtype)
         _, kind = json.loads((Path(self.path) / "model_index.json").read_text())[name]
         more = {} if dtype is None else {"dtype": dtype}
