@@ -5,6 +5,7 @@ Rays are cast by open3d; colours come from textures made of numbers (no image of
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,17 @@ from torch import Tensor
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import pixel_centres
 from anchorweave.recordings.base import Recording
+from anchorweave.recordings.reconstruction_errors import LIKE_KITCHEN, ErroneousRecording
+from anchorweave.recordings.room_captions import room_caption
 from anchorweave.recordings.rooms import furnished_room
 from anchorweave.recordings.shading import Hits, Shader
-from anchorweave.recordings.walks import free_walk
+from anchorweave.recordings.walks import FRAMES_A_LAP, free_walk
 
 PREFIX = "procedural"
 DEFAULT_SIZE = (128, 192)
 DEFAULT_FRAMES = 72
 # The focal length in image widths: a view of 67 degrees, as of a phone's wide camera.
 FOCAL = 0.75
-
-
-# Short enough for the tiny text encoder, which reads 32 tokens and knows these words.
-ROOM_CAPTION = "a camera turns around in a furnished room with plants and books"
 
 
 class ProceduralRoom(Recording):
@@ -40,6 +39,7 @@ class ProceduralRoom(Recording):
         frames: how many, for the default walk.
         cameras: a trajectory [T] to follow instead of the default walk; metres, z up, the room's
             floor spans [0, extent] from the origin.
+        lap: frames of a lap of the default walk: the more, the slower it is.
     """
 
     has_depth = True
@@ -50,6 +50,7 @@ class ProceduralRoom(Recording):
         size: tuple[int, int] = DEFAULT_SIZE,
         frames: int = DEFAULT_FRAMES,
         cameras: Cameras | None = None,
+        lap: int = FRAMES_A_LAP,
     ):
         self.room = furnished_room(seed)
         corners = np.concatenate(self.room.surfaces.corners).astype(np.float32)
@@ -62,14 +63,14 @@ class ProceduralRoom(Recording):
         self._scene.add_triangles(self._tensor(corners.reshape(-1, 3)), self._tensor(indices))
         self._shader = Shader(self.room, self._blocked)
         if cameras is None:
-            cameras = self._walk(seed, size, frames)
+            cameras = self._walk(seed, size, frames, lap)
         self.path = Path(f"{PREFIX}:seed={seed}")
         self.cameras = cameras.to(torch.float32).validated(str(self.path))
         self.names = tuple(f"{i:06d}" for i in range(len(cameras)))
 
     def caption(self) -> str:
-        """What every such room shows."""
-        return ROOM_CAPTION
+        """What is in the room."""
+        return room_caption(self.room)
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1], averaged over four rays a pixel."""
@@ -92,12 +93,12 @@ class ProceduralRoom(Recording):
         """Distance from points [P, 3] to the nearest surface, in metres."""
         return self._scene.compute_distance(self._tensor(points.astype(np.float32))).numpy()
 
-    def _walk(self, seed: int, size: tuple[int, int], frames: int) -> Cameras:
+    def _walk(self, seed: int, size: tuple[int, int], frames: int, lap: int) -> Cameras:
         def views(points, directions):
             return self._cast(np.concatenate([points, directions], axis=1)).depth
 
         rng = np.random.default_rng([seed, 1])
-        c2w = free_walk(rng, self.room.extent, frames, self.distances, views)
+        c2w = free_walk(rng, self.room.extent, frames, self.distances, views, lap)
         height, width = size
         focal = FOCAL * width
         K = intrinsics(focal, focal, width / 2, height / 2)
@@ -129,33 +130,66 @@ def procedural_recording(
     size: tuple[int, int] = DEFAULT_SIZE,
     frames: int = DEFAULT_FRAMES,
     cameras: Cameras | None = None,
+    lap: int = FRAMES_A_LAP,
 ) -> ProceduralRoom:
     """The room of `seed`, walked through along `cameras` or along a walk of its own.
 
     Raises:
-        ValueError: no frames, or sizes that are no sizes.
+        ValueError: no frames, no lap, or sizes that are no sizes.
     """
-    if frames < 1 or min(size) < 2:
-        raise ValueError(f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]}")
-    return ProceduralRoom(seed, size, frames, cameras)
+    if frames < 1 or lap < 1 or min(size) < 2:
+        raise ValueError(
+            f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]} with {lap} a lap"
+        )
+    return ProceduralRoom(seed, size, frames, cameras, lap)
 
 
-def open_procedural(words: str) -> ProceduralRoom:
+def open_procedural(words: str) -> Recording:
     """The recording that words such as "procedural:seed=3,frames=70,size=128x192" describe.
 
+    `errors=1` gives it the errors of a real reconstruction, as large as `LIKE_KITCHEN`, `errors=2`
+    twice as large ones; without it, or with 0, poses and depth are exact.
+
     Raises:
-        ValueError: an unknown option, or a value that is no whole number (size: HxW).
+        ValueError: an unknown option, or a value that is no whole number (size: HxW; errors: a
+            number >= 0).
     """
     options: dict = {"seed": 0}
+    errors = 0.0
     for word in filter(None, words.partition(":")[2].split(",")):
         key, _, value = word.partition("=")
         numbers = value.split("x")
-        count = {"seed": 1, "frames": 1, "size": 2}.get(key)
-        if count != len(numbers) or not all(number.isdigit() for number in numbers):
+        count = {"seed": 1, "frames": 1, "size": 2, "lap": 1}.get(key)
+        if key == "errors" and re.fullmatch(r"\d+(\.\d+)?", value):
+            errors = float(value)
+        elif count != len(numbers) or not all(number.isdigit() for number in numbers):
             raise ValueError(
-                f"{words}: cannot read {word!r}; options are seed=N, frames=N and size=HxW, "
-                f"as in {PREFIX}:seed=3,frames=70,size=128x192"
+                f"{words}: cannot read {word!r}; options are seed=N, frames=N, lap=N, size=HxW and "
+                f"errors=X (0 = exact, 1 = as a real reconstruction), as in "
+                f"{PREFIX}:seed=3,frames=70,size=128x192,errors=1"
             )
-        values = [int(number) for number in numbers]
-        options[key] = tuple(values) if count == 2 else values[0]
-    return procedural_recording(**options)
+        else:
+            values = [int(number) for number in numbers]
+            options[key] = tuple(values) if count == 2 else values[0]
+    room = procedural_recording(**options)
+    if errors == 0:
+        return room
+    path = Path(f"{room.path},errors={errors:g}")
+    return ErroneousRecording(room, LIKE_KITCHEN.scaled(errors), options["seed"], path)
+
+
+def one_room_each(words: str) -> list[str]:
+    """The words of every room that words such as "procedural:seed=0..399,size=64x96" stand for.
+
+    Raises:
+        ValueError: a range that holds no seed.
+    """
+    found = re.search(r"(?<=[:,]seed=)(\d+)\.\.(\d+)(?=,|$)", words)
+    if found is None:
+        return [words]
+    first, last = int(found[1]), int(found[2])
+    if last < first:
+        raise ValueError(f"{words}: the range of seeds {found[0]} is empty")
+    return [
+        words[: found.start()] + str(seed) + words[found.end() :] for seed in range(first, last + 1)
+    ]

@@ -26,6 +26,8 @@ PATTERNS = {
 }
 WALLS = (textures.wallpaper, textures.bricks, textures.plaster, textures.wallpaper)
 FLOORS = (textures.planks, textures.tiles)
+# Furniture that shows more of a cloth than of its frame.
+COVERED = (furniture.sofa, furniture.bed, furniture.chair, furniture.floor_lamp)
 CORNER = 0.1
 
 
@@ -39,6 +41,8 @@ class Room:
         glowing: [M], True for textures that are bright by themselves (windows).
         extent: length along x, y and z.
         lamp: where the light hangs.
+        contents: what it was built of: names of patterns (walls, floor, rug) and of furniture, each
+            with the index of the texture that its colour is taken from.
     """
 
     surfaces: Surfaces
@@ -46,6 +50,7 @@ class Room:
     glowing: np.ndarray
     extent: tuple[float, float, float]
     lamp: np.ndarray
+    contents: tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=2)
@@ -58,19 +63,27 @@ def furnished_room(seed: int) -> Room:
         materials[kind] = range(len(images), len(images) + count)
         images += [pattern(rng) for _ in range(count)]
     materials["wall"] = range(len(images), len(images) + 4)
-    images += [WALLS[i](rng) for i in rng.permutation(4)]
+    shell = [WALLS[i] for i in rng.permutation(4)]
+    images += [pattern(rng) for pattern in shell]
     materials["floor"] = [len(images)]
-    images.append(FLOORS[rng.integers(len(FLOORS))](rng))
+    shell.append(FLOORS[rng.integers(len(FLOORS))])
+    images.append(shell[-1](rng))
+    contents = [
+        (pattern.__name__, index)
+        for pattern, index in zip(shell, [*materials["wall"], *materials["floor"]], strict=True)
+    ]
     room = Surfaces()
     _shell(room, extent, materials)
     door_wall = int(rng.integers(4))
     for wall in range(4):
-        _furnish_wall(rng, room, extent, materials, wall, has_door=wall == door_wall)
-    _furnish_centre(rng, room, extent, materials)
+        has_door = wall == door_wall
+        contents += _furnish_wall(rng, room, extent, materials, wall, has_door)
+    contents += _furnish_centre(rng, room, extent, materials)
     glowing = np.isin(np.arange(len(images)), list(materials["outdoors"]))
     lamp = np.array([extent[0] * 0.5, extent[1] * 0.5, extent[2] - 0.35])
     room.cylinder(lamp + [0, 0, 0.1], 0.22, 0.2, materials["fabric"][0], top_radius=0.1, repeat=0.4)
-    return Room(room, np.stack(images).astype(np.float32), glowing, extent, lamp)
+    pixels = np.stack(images).astype(np.float32)
+    return Room(room, pixels, glowing, extent, lamp, tuple(contents))
 
 
 def _shell(room: Surfaces, extent, materials) -> None:
@@ -91,28 +104,33 @@ def _shell(room: Surfaces, extent, materials) -> None:
 
 def _furnish_wall(
     rng: Generator, room: Surfaces, extent, materials, wall: int, has_door: bool
-) -> None:
+) -> list[tuple[str, int]]:
     """Fill one wall from left to right with furniture, and the space above it with pictures.
 
     Pieces are placed with their back to the wall and turned by the wall's quarter turns.
+
+    Returns:
+        What was placed, as `Room.contents` names it.
     """
     x, y, z = extent
     length = (x, y)[wall % 2]
     origin = np.array([(0, 0, 0), (x, 0, 0), (x, y, 0), (0, y, 0)][wall], dtype=float)
     along = np.array([(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)][wall], dtype=float)
     # The first stretch belongs to the furniture of the wall before.
-    cursor, window_done = 1.05, False
+    cursor, window_done, placed = 1.05, False, []
     order = [furniture.ALONG_WALLS[i] for i in rng.permutation(len(furniture.ALONG_WALLS))]
     if has_door:
         cursor += 0.05
         _hang(room, origin + along * (cursor + 0.45), wall, 0.9, 0.0, 2.05, materials["door"][0])
         cursor += 1.05
+        placed.append(("door", materials["door"][0]))
     for build in order:
         piece = build(rng, materials)
         if cursor + piece.width > length - CORNER:
             continue
         middle = origin + along * (cursor + piece.width / 2)
         room.place(piece.surfaces, middle + 0.03 * _inward(wall), wall)
+        placed.append(_named(build, piece, materials))
         if piece.height < 1.25:
             low = max(piece.height + 0.2, 1.15)
             if not window_done and wall % 2 == 0:
@@ -123,7 +141,17 @@ def _furnish_wall(
                     furniture.pick(rng, materials, "painting"),
                 )
             _hang(room, middle, wall, w, low, min(low + rng.uniform(0.7, 0.95), z - 0.2), texture)
+            placed.append(("window" if texture in materials["outdoors"] else "painting", texture))
         cursor += piece.width + rng.uniform(0.08, 0.3)
+    return placed
+
+
+def _named(build, piece: furniture.Piece, materials) -> tuple[str, int]:
+    """A piece's entry in `Room.contents`: its colour is that of its cloth, or else of its body."""
+    used = [int(indices[0]) for indices in piece.surfaces.materials]
+    if build in COVERED:
+        used = [index for index in used if index in materials["fabric"]]
+    return build.__name__, used[0]
 
 
 def _inward(wall: int) -> np.ndarray:
@@ -139,7 +167,7 @@ def _hang(
     room.place(board, middle, wall)
 
 
-def _furnish_centre(rng: Generator, room: Surfaces, extent, materials) -> None:
+def _furnish_centre(rng: Generator, room: Surfaces, extent, materials) -> list[tuple[str, int]]:
     x, y, _ = extent
     middle = np.array([x / 2 + rng.uniform(-0.3, 0.3), y / 2 + rng.uniform(-0.2, 0.2), 0])
     room.sheet(middle + [-1.2, -0.85, 0.008], (2.4, 0, 0), (0, 1.7, 0), materials["rug"][0], None)
@@ -149,3 +177,8 @@ def _furnish_centre(rng: Generator, room: Surfaces, extent, materials) -> None:
     for side in (-1, 1):
         at = middle + [side * rng.uniform(0.0, 0.25), side * (desk.depth / 2 + 0.42), 0]
         room.place(seat.surfaces, at, 2 if side > 0 else 0)
+    return [
+        ("rug", materials["rug"][0]),
+        _named(furniture.table, desk, materials),
+        *2 * [_named(furniture.chair, seat, materials)],
+    ]

@@ -42,6 +42,7 @@ def free_walk(
     frames: int,
     distances: Callable[[np.ndarray], np.ndarray],
     views: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    lap: int = FRAMES_A_LAP,
 ) -> Float[Tensor, "T 4 4"]:
     """The camera-to-world [T, 4, 4] of a walk that keeps clear of everything.
 
@@ -53,11 +54,12 @@ def free_walk(
         frames: T.
         distances: distance to the nearest surface [P] of points [P, 3].
         views: how far one sees [P] from points [P, 3] along directions [P, 3].
+        lap: frames of one lap: the more, the slower the walk.
 
     Raises:
         RuntimeError: no walk in this room keeps clear.
     """
-    laps = torch.arange(frames, dtype=torch.float64) / FRAMES_A_LAP
+    laps = torch.arange(frames, dtype=torch.float64) / lap
     best, best_view = None, 0.0
     for attempt in range(4 * CANDIDATES):
         c2w = _random_walk(rng, extent, laps, reach=1.0 / (1 + attempt / CANDIDATES))

@@ -10,8 +10,8 @@ def test_it_writes_a_recording_that_opens(tmp_path, capsys):
     recording = open_recording(tmp_path / "room")
     assert len(recording) == 2 and recording.has_depth and recording.cameras.size == (16, 24)
     caption = (tmp_path / "room/caption.txt").read_text()
-    # The tiny text encoder reads all of it, word by word.
-    assert len(tiny_tokenizer()(caption).input_ids) == len(caption.split()) + 1 <= TEXT_TOKENS
+    # The tiny text encoder reads all of it.
+    assert len(tiny_tokenizer()(caption).input_ids) <= TEXT_TOKENS
     assert "2 frames of 16x24" in capsys.readouterr().out
 
 

@@ -1,0 +1,117 @@
+"""How far two posed frames with depth disagree about what they both see.
+
+Memories of a real reconstruction put one surface at several places. Here the points of one frame
+are looked up in another: how far their depth differs, by how many pixels their colours are off, and
+how well colours agree where they land.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample
+
+from anchorweave.clip import Clip
+from anchorweave.evaluation.image_metrics import psnr
+from anchorweave.geometry.point_cloud import depth_edges
+from anchorweave.geometry.projection import project, unproject
+
+# Gauss-Newton steps to the shift between two views; it settles in four or five.
+SHIFT_STEPS = 10
+# A shift is looked for among points that stand for some texture: this many at least.
+FEWEST_POINTS = 16
+
+
+@dataclass(frozen=True)
+class CommonView:
+    """What frame `a` knows of frame `b`, at the points that both see.
+
+    Args:
+        difference: |z - d| / d [P] of the depth z of a point of `a` in the camera of `b` and the
+            depth d that `b` has there.
+        psnr: of their colours against what `b` shows where they land, in dB; None for P = 0.
+        shift: by how many pixels of `b` the points of `a` are off, as a whole, judged by colour;
+            None where colours cannot tell.
+        share: of the pixels of `a`, how many are among the P, in [0, 1].
+    """
+
+    difference: Float[Tensor, " P"]
+    psnr: float | None
+    shift: float | None
+    share: float
+
+
+def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> CommonView:
+    """Looks up the points of `a` in `b`.
+
+    Points at a jump in depth, in either frame, are left out: there a shift of half a pixel looks
+    like any error in depth. Depth is interpolated between pixels as 1 / depth, which is exact on
+    planes.
+
+    Args:
+        a: one frame with depth.
+        b: another one, of the same world.
+        edge: relative step in depth from which on neighbours are a jump.
+        apart: relative difference in depth from which on a point counts as another surface, which
+            hides it or which it hides, and is left out.
+
+    Raises:
+        ValueError: clips of more or less than one frame.
+    """
+    if len(a.frames) != 1 or len(b.frames) != 1:
+        raise ValueError(f"takes one frame each, met {len(a.frames)} and {len(b.frames)}")
+    clean = (a.depth[0] > 0) & ~depth_edges(a.depth[0], edge)
+    points = unproject(a.depth[0], a.cameras[0])[clean]
+    positions, z = project(points, b.cameras[0])
+    usable = (b.depth > 0) & ~depth_edges(b.depth, edge)
+    disparity = torch.where(usable, 1 / b.depth.clamp(min=1e-6), 0.0)
+    found = _sampled(torch.cat([disparity, usable.float(), b.frames[0]]), positions)
+    # Less than all of it: one of the four pixels around is an edge, invalid or out of the image.
+    seen = (z > 0) & (found[1] > 0.999)
+    depth = 1 / found[0].clamp(min=1e-6)
+    difference = (z - depth).abs() / depth
+    seen &= difference < apart
+    colours = a.frames[0][:, clean][:, seen]
+    return CommonView(
+        difference[seen],
+        psnr(colours[..., None], found[2:, seen][..., None]),
+        _shift(_grey(a)[0][clean][seen], _grey(b), positions[seen]),
+        seen.sum().item() / clean.numel(),
+    )
+
+
+def _sampled(image: Float[Tensor, "C H W"], positions: Float[Tensor, "P 2"]) -> Tensor:
+    """Values [C, P] between the pixels; outside the image everything is 0."""
+    H, W = image.shape[1:]
+    grid = 2 * positions / positions.new_tensor([W, H]) - 1
+    return grid_sample(image[None], grid[None, None], align_corners=False)[0, :, 0]
+
+
+def _grey(one: Clip) -> Float[Tensor, "1 H W"]:
+    """Brightness, a little blurred: steps of several pixels then still lead downhill."""
+    return avg_pool2d(one.frames[0].mean(0, keepdim=True), 3, 1, 1, count_include_pad=False)
+
+
+def _shift(grey: Tensor, image: Float[Tensor, "1 H W"], positions: Float[Tensor, "P 2"]):
+    """Length in pixels of the one step that best brings `positions` to where `image` is `grey`."""
+    if len(positions) < FEWEST_POINTS:
+        return None
+    down, right = torch.gradient(image, dim=(1, 2))
+    maps = torch.cat([image, right, down])
+    step = torch.zeros(2)
+    for _ in range(SHIFT_STEPS):
+        value, *slope = _sampled(maps, positions + step)
+        error = value - grey
+        # Exposure differs between frames of a real camera; only its pattern tells of places.
+        error = error - error.mean()
+        slopes = torch.stack(slope)
+        slopes = slopes - slopes.mean(dim=1, keepdim=True)
+        normal = slopes @ slopes.mT
+        if torch.linalg.det(normal) < 1e-6:
+            return None
+        step = step - torch.linalg.solve(normal, slopes @ error)
+    length = step.norm().item()
+    return length if length < min(image.shape[1:]) / 4 else None

@@ -1,0 +1,175 @@
+r"""How much the frames of a recording disagree about what they both see, without any network.
+
+    python -m inference.disagreement source=my_recording
+    python -m inference.disagreement \
+        'source=[my_recording, "procedural:seed=900..907,frames=100,size=64x96,errors=1"]'
+
+Pairs of frames at several distances in time are compared: points of the one are looked up in the
+other. For each source, prints by distance, and writes to `output`, the median and the 90th
+percentile of the relative difference in depth, by how many pixels colours are off, and their PSNR.
+These are what the errors of procedural rooms are set by (`recordings/reconstruction_errors.py`).
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch.nn.functional import interpolate
+
+from anchorweave.clip import Clip
+from anchorweave.config import load_config
+from anchorweave.evaluation.disagreement import CommonView, common_view
+from anchorweave.progress import slowly
+from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings.framing import reframed
+from anchorweave.recordings.procedural import PREFIX, one_room_each
+from inference.report import write_json
+
+NUMBERS = ("depth_median", "depth_p90", "shift_median", "psnr")
+
+
+@dataclass(frozen=True)
+class DisagreementConfig:
+    """What is compared.
+
+    Args:
+        source: a recording with depth, or a list of them, compared one after another; procedural
+            words may give a range of seeds (seed=0..7), whose rooms are counted together.
+        missing: what to do with frames that a recording lists but does not hold.
+        output: the JSON file to write.
+        size: (height, width) that frames are cropped and resized to.
+        gaps: distances in time, in frames of the recording.
+        pairs: how many pairs of frames per distance and recording, spread over its length.
+        least_share: pairs with a smaller share of common points, in [0, 1], see too little.
+        colour_focal: focal length of the camera that took the colours, as a share of the one that
+            the poses and depth belong to; other than 1 only where a device has two cameras and its
+            images were not registered (7-Scenes: 525/585 = 0.897). Colours are brought to the
+            depth's view by it before they are compared.
+
+    Raises:
+        ValueError: no source, distances or pairs, or a share or focal length out of range.
+    """
+
+    source: Any = "data/example_dataset"
+    missing: str = "error"
+    output: str = "outputs/disagreement.json"
+    size: tuple[int, int] = (64, 96)
+    gaps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    pairs: int = 12
+    least_share: float = 0.2
+    colour_focal: float = 1.0
+
+    def __post_init__(self):
+        if not self.source:
+            raise ValueError(f"source={self.source} lists no recordings")
+        if not self.gaps or min(self.gaps) < 1:
+            raise ValueError(f"gaps={list(self.gaps)}: give distances in frames, as [1,8,64]")
+        if self.pairs < 1:
+            raise ValueError(f"pairs={self.pairs} must be 1 or more")
+        if not 0 < self.least_share <= 1:
+            raise ValueError(f"least_share={self.least_share} must be in (0, 1]")
+        if not 0.5 <= self.colour_focal <= 1:
+            raise ValueError(f"colour_focal={self.colour_focal} must be in [0.5, 1]")
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure with `a.b=c` overrides."""
+    config = load_config(DisagreementConfig, words)
+    sources = [config.source] if isinstance(config.source, str) else config.source
+    results = {source: measure(config, source) for source in sources}
+    command = shlex.join(["python", "-m", "inference.disagreement", *words])
+    output = Path(config.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json({"command": command, "settings": asdict(config), "sources": results}, output)
+    print_tables(results)
+
+
+def measure(config: DisagreementConfig, source: str) -> dict:
+    """The numbers of one source, by distance and over all pairs.
+
+    Raises:
+        ValueError: a recording without depth or frames, or frames of which no two see the same.
+    """
+    words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
+    views = {gap: [] for gap in config.gaps}
+    for one in slowly(words, f"comparing the frames of {source}"):
+        for gap, found in common_views(config, open_recording(one, config.missing)).items():
+            views[gap] += found
+    views = {gap: found for gap, found in views.items() if found}
+    if not views:
+        raise ValueError(
+            f"{source}: no two frames at distances {list(config.gaps)} share "
+            f"{config.least_share:.0%} of their points; give smaller gaps or least_share"
+        )
+    by_gap = {str(gap): numbers(found) for gap, found in views.items()}
+    return {"by_gap": by_gap, "overall": numbers(sum(views.values(), []))}
+
+
+def common_views(config: DisagreementConfig, recording: Recording) -> dict[int, list[CommonView]]:
+    """What pairs of frames of one recording see in common, by their distance in time."""
+    if not (recording.has_depth and recording.has_frames):
+        raise ValueError(f"{recording.path}: comparing needs frames and depth; it lacks one")
+    frame = lru_cache(maxsize=len(recording))(lambda i: _one(config, recording, i))
+    found = {}
+    for gap in config.gaps:
+        last = len(recording) - 1 - gap
+        starts = np.unique(np.linspace(0, last, config.pairs).round()) if last >= 0 else []
+        both = [common_view(frame(int(i)), frame(int(i) + gap)) for i in starts]
+        found[gap] = [view for view in both if view.share >= config.least_share]
+    return found
+
+
+def numbers(views: Sequence[CommonView]) -> dict:
+    """Of all points of `views` together: depth; of pairs: shift in pixels and PSNR in dB."""
+    depth = np.concatenate([view.difference.numpy() for view in views])
+    shifts = [view.shift for view in views if view.shift is not None]
+    return {
+        "pairs": len(views),
+        "depth_median": float(np.quantile(depth, 0.5)),
+        "depth_p90": float(np.quantile(depth, 0.9)),
+        "shift_median": float(np.median(shifts)) if shifts else None,
+        "psnr": float(np.mean([view.psnr for view in views])),
+    }
+
+
+def print_tables(results: dict) -> None:
+    """One table for each source."""
+    console = Console()
+    for source, found in results.items():
+        table = Table(title=source)
+        for heading in ("frames apart", "pairs", *NUMBERS):
+            table.add_column(heading)
+        for gap, row in [*found["by_gap"].items(), ("all", found["overall"])]:
+            cells = ["-" if row[key] is None else f"{row[key]:.4f}" for key in NUMBERS]
+            table.add_row(gap, str(row["pairs"]), *cells)
+        console.print(table)
+
+
+def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:
+    one = recording.clip([i])
+    if config.colour_focal != 1:
+        one = _colours_as_seen_by_depth(one, config.colour_focal)
+    return reframed(one, config.size)
+
+
+def _colours_as_seen_by_depth(one: Clip, focal: float) -> Clip:
+    """The colours' middle, as wide as the depth camera's narrower view, at the full size."""
+    H, W = one.cameras.size
+    height, width = round(H * focal), round(W * focal)
+    top, left = (H - height) // 2, (W - width) // 2
+    middle = one.frames[..., top : top + height, left : left + width]
+    frames = interpolate(middle, (H, W), mode="bilinear", align_corners=False)
+    return Clip(frames, one.depth, one.cameras, one.names)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
