@@ -4,9 +4,9 @@
 
 The first part of an RGB-D recording is the history, the rest the target. The same cleaned history
 frames are kept as local clouds, of which the best K are rendered per chunk of target frames, and
-are fused into one cloud, one averaged point per voxel. Both are drawn by the same renderer and
-compared with the true target frames on the pixels that they see. Prints a table and writes
-geometry.json to `output`.
+are fused into one cloud, one averaged point per voxel of side `memory.global_cloud.voxel`. Both are
+drawn by the same renderer and compared with the true target frames on the pixels that they see.
+Prints a table and writes geometry.json to `output`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ from anchorweave.clip import Clip
 from anchorweave.config import load_config
 from anchorweave.datasets.splits import SplitConfig, split_frames
 from anchorweave.evaluation.image_metrics import psnr
-from anchorweave.geometry.point_cloud import join_clouds
-from anchorweave.memory import Bank, LocalClouds, MemoryConfig
+from anchorweave.memory import Bank, GlobalCloud, LocalClouds, MemoryConfig
 from anchorweave.perception import PerceptionConfig, make_perception
-from anchorweave.progress import slowly
 from anchorweave.recordings import open_recording
-from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 from inference.report import write_json
 
@@ -44,7 +42,6 @@ class CompareConfig:
         missing: what to do with frames that it lists but does not hold.
         output: the folder for geometry.json.
         height: image height in pixels; the width keeps the aspect.
-        voxel: side of the fused cloud's voxels, in the recording's unit (Spatia: 0.01 m).
         anchors: the numbers K of local memories.
         split: what is history and what is target; `split.kind=later` uses every target frame.
     """
@@ -53,7 +50,6 @@ class CompareConfig:
     missing: str = "error"
     output: str = "outputs/geometry"
     height: int = 240
-    voxel: float = 0.01
     anchors: tuple[int, ...] = (1, 2, 4)
     split: SplitConfig = field(default_factory=lambda: SplitConfig(kind="later"))
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
@@ -82,7 +78,7 @@ def main(words: list[str]) -> None:
         results = compare(config, history, recording.clip(split.target, size), Path(folder))
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
-    settings = {"source": config.source, "size": size, "voxel": config.voxel}
+    settings = {"source": config.source, "size": size, "voxel": config.memory.global_cloud.voxel}
     counts = {"history_frames": len(split.history), "target_frames": len(split.target)}
     write_json({**settings, **counts, **results}, output / "geometry.json")
     print_table(results)
@@ -97,19 +93,21 @@ def compare(config: CompareConfig, history: Clip, target: Clip, folder: Path) ->
     """
     memory = LocalClouds(Bank(folder), config.memory, config.retrieval, config.rendering)
     memory.update(history)
-    cloud = join_clouds([memory.cloud(i) for i in slowly(range(len(memory)), "fusing")])
-    fused_cloud = cloud.voxel_averaged(config.voxel)
-    fused = render_anchor(fused_cloud, target.cameras, config.rendering)
-    results = {"fused": _row(fused.video, fused.visible, target), "fused_points": len(fused_cloud)}
+    fused_memory = GlobalCloud(memory.bank, config.memory, config.retrieval, config.rendering)
+    fused_video, fused_seen = composite(fused_memory.retrieve(target.cameras).anchors)
+    results = {
+        "fused": _row(fused_video, fused_seen, target),
+        "fused_points": len(fused_memory.cloud),
+    }
     results["local"] = {}
     for count in config.anchors:
         memory.retrieval = replace(config.retrieval, anchors=count)
         video, seen = composite(memory.retrieve(target.cameras).anchors)
         results["local"][str(count)] = _row(video, seen, target)
         if count == min(config.anchors):
-            both = seen & fused.visible
+            both = seen & fused_seen
             local_db = psnr(video, target.frames, both)
-            fused_db = psnr(fused.video, target.frames, both)
+            fused_db = psnr(fused_video, target.frames, both)
             results["local_db_where_both"], results["fused_db_where_both"] = local_db, fused_db
             results["local_minus_fused_db"] = (
                 None if local_db is None or fused_db is None else local_db - fused_db

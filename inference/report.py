@@ -74,7 +74,8 @@ def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...
         span = f"{chunk.start}-{chunk.stop - 1}"
         chosen.add_row(span, str(chunk.pool), picks or "none", coverage, chunk.stopped)
     console.print(chosen)
-    if not any(chunk.picks for chunk in report):
+    shown = any(slot["coverage"] > 0 for slot in metrics["anchors"]["slots"])
+    if not shown and not any(chunk.picks for chunk in report):
         console.print(
             "memory shows nothing of the target: the first frame is all there is to go by"
         )

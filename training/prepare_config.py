@@ -80,6 +80,9 @@ class PrepareConfig:
         made = {"code": CODE_VERSION, **flat({name: getattr(self, name) for name in names})}
         for name in NO_MATTER:
             made.pop(name)
+        # Options of memory systems that are not prepared: a new system makes no old clip stale.
+        unused = tuple(f"memory.{kind}." for kind in MEMORIES if kind not in self.memories)
+        made = {name: value for name, value in made.items() if not name.startswith(unused)}
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
         return {**made, "perception.kind": kind, **options, **self.caption.made()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,38 +32,6 @@ class PointCloud:
 
     def __getitem__(self, keep) -> PointCloud:
         return PointCloud(self.points[keep], self.colours[keep])
-
-    def voxel_averaged(self, side: float) -> PointCloud:
-        """One point per occupied voxel of the given side: the mean of its points and colours.
-
-        This is how a global point-cloud memory is fused (Spatia, section 3.1).
-
-        Raises:
-            ValueError: a side that is not positive, or too small for the extent of the cloud.
-        """
-        if not side > 0:
-            raise ValueError(f"a voxel side must be positive, met {side}")
-        if not len(self):
-            return self
-        voxel = torch.floor(self.points / side).long()
-        voxel -= voxel.amin(dim=0)
-        x, y, z = (voxel.amax(dim=0) + 1).tolist()
-        if x * y * z >= 2**63:
-            raise ValueError(f"voxels of side {side} are too many ({x}x{y}x{z}); use larger ones")
-        # One number per voxel sorts ten times faster than rows of three.
-        key = (voxel[:, 0] * y + voxel[:, 1]) * z + voxel[:, 2]
-        _, owner, count = torch.unique(key, return_inverse=True, return_counts=True)
-        sums = torch.zeros(len(count), 6, dtype=torch.float64)
-        sums.index_add_(0, owner, torch.cat([self.points, self.colours], dim=1).double())
-        mean = (sums / count[:, None]).to(self.points)
-        return PointCloud(mean[:, :3], mean[:, 3:])
-
-
-def join_clouds(parts: Sequence[PointCloud]) -> PointCloud:
-    """All points of `parts`, in order."""
-    return PointCloud(
-        torch.cat([part.points for part in parts]), torch.cat([part.colours for part in parts])
-    )
 
 
 def cloud_from_frame(

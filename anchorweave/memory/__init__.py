@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from anchorweave.memory.bank import Bank
-from anchorweave.memory.base import Memory, MemoryConfig
+from anchorweave.memory.base import Memory
+from anchorweave.memory.config import GlobalCloudConfig, MemoryConfig
+from anchorweave.memory.global_cloud import GlobalCloud
 from anchorweave.memory.local_clouds import LocalClouds
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-MEMORIES = {"local_clouds": LocalClouds}
+MEMORIES = {"local_clouds": LocalClouds, "global_cloud": GlobalCloud}
 
-__all__ = ["MEMORIES", "Bank", "LocalClouds", "Memory", "MemoryConfig", "open_memory"]
+__all__ = [
+    "MEMORIES",
+    "Bank",
+    "GlobalCloud",
+    "GlobalCloudConfig",
+    "LocalClouds",
+    "Memory",
+    "MemoryConfig",
+    "open_memory",
+]
 
 
 def open_memory(

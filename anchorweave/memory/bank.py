@@ -21,6 +21,7 @@ from torch import Tensor
 
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.point_cloud import depth_edges
 from anchorweave.progress import slowly
 from anchorweave.recordings.images import write_depth, write_frame
 from anchorweave.recordings.nerfstudio import (
@@ -78,6 +79,11 @@ class Bank:
     def depth(self, i: int) -> Float[Tensor, "H W"]:
         """Depth of memory `i` [H, W]; 0 = unknown, or a moving thing."""
         return self._files.depth(i)
+
+    def clean_depth(self, i: int, edge: float) -> Float[Tensor, "H W"]:
+        """Depth of memory `i` [H, W]; 0 as well on both sides of a relative step above `edge`."""
+        depth = self.depth(i)
+        return torch.where(depth_edges(depth, edge), 0.0, depth)
 
     def append(self, clip: Clip) -> None:
         """Add the frames of `clip`.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,22 +10,6 @@ from torch import Tensor
 from anchorweave.anchors import Retrieved
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """Which memory system remembers, and how.
-
-    Args:
-        kind: the system; `anchorweave.memory.MEMORIES` lists them.
-        path: folder of the memory bank; null = a new one inside the run's output folder.
-        depth_edge: points at a relative step in depth above this are dropped when a memory is
-            rendered: they float between two surfaces. Not given in the paper.
-    """
-
-    kind: Literal["local_clouds"] = "local_clouds"
-    path: str | None = None
-    depth_edge: float = 0.04
 
 
 class Memory(ABC):

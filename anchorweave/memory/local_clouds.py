@@ -24,9 +24,10 @@ from anchorweave.anchors import (
 )
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras, rotation_angle
-from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame, depth_edges
+from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.memory.bank import Bank
-from anchorweave.memory.base import Memory, MemoryConfig
+from anchorweave.memory.base import Memory
+from anchorweave.memory.config import MemoryConfig
 from anchorweave.progress import slowly
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import (
@@ -125,8 +126,7 @@ class LocalClouds(Memory):
         )
 
     def _clean_depth(self, memory: int) -> Float[Tensor, "H W"]:
-        depth = self.bank.depth(memory)
-        return torch.where(depth_edges(depth, self.config.depth_edge), 0.0, depth)
+        return self.bank.clean_depth(memory, self.config.depth_edge)
 
     def _remember_views(self) -> None:
         """What retrieval needs of the frames that it does not know yet."""

@@ -21,7 +21,8 @@ def test_drifting_poses_hurt_the_fused_cloud_more(tmp_path):
     drifted[:, 1, 3] += torch.linspace(0, 0.5, 24)
     noisy = replace(seen, cameras=replace(true, c2w=drifted))
     write_recording(noisy, tmp_path / "room")
-    main([f"source={tmp_path / 'room'}", f"output={tmp_path / 'out'}", "height=48", "voxel=0.02"])
+    options = ["height=48", "memory.global_cloud.voxel=0.02"]
+    main([f"source={tmp_path / 'room'}", f"output={tmp_path / 'out'}", *options])
     found = json.loads((tmp_path / "out" / "geometry.json").read_text())
     assert found["history_frames"] == 16 and found["target_frames"] == 8
     local = [found["local"][k]["coverage"] for k in "124"]
