@@ -7,27 +7,24 @@ path.
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDPMScheduler,
-    CogVideoXTransformer3DModel,
-)
-from transformers import T5Config, T5EncoderModel, T5Tokenizer
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.notes import UNTRAINED, WEIGHTS_NOTE
-from anchorweave.models.quiet_loading import quiet_loading
+from anchorweave.models.model_folder import write_model
+from anchorweave.models.notes import UNTRAINED
+from anchorweave.models.small_backbone import noise_schedule
+from anchorweave.models.small_text import TextConfig, t5_config
 
 TEXT_CHANNELS = 64
 TEXT_TOKENS = 32
 LATENT_CHANNELS = 16
+# Pixel frames in a latent frame behind the first, and pixels along a latent one.
+IN_TIME, IN_SPACE = 4, 8
 # Whole words of the prompts that indoor recordings get; any other word is spelled.
 WORDS = (
     "a an the of in on at to with from into through along over under near by and or is are no "
@@ -63,12 +60,18 @@ def tiny_components(
             "vae": _vae(size),
             "transformer": transformer,
             "controller": WeavingController.from_backbone(transformer, num_layers=3, num_heads=2),
-            "scheduler": _scheduler(),
+            "scheduler": noise_schedule(),
         }
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             part.eval()
     return parts
+
+
+def tiny_video(latent_size: tuple[int, int, int]) -> tuple[int, tuple[int, int]]:
+    """Frames and (height, width) of the video that latents (t, h, w) of this model are of."""
+    t, h, w = latent_size
+    return (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE)
 
 
 def write_tiny(
@@ -81,55 +84,24 @@ def write_tiny(
     Raises:
         FileExistsError: `path` is taken.
     """
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists; remove it, or name another folder for the model")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside: a folder under the final name is a whole model.
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        index = {
-            "_class_name": "AnchorWeavePipeline",
-            "_diffusers_version": importlib.metadata.version("diffusers"),
-            WEIGHTS_NOTE: UNTRAINED,
-        }
-        for name, part in tiny_components(seed, frames, size).items():
-            with quiet_loading():
-                part.save_pretrained(aside / name)
-            module = type(part).__module__
-            # diffusers names its own classes and those of transformers by library, others in full.
-            library = module.split(".")[0]
-            known = library in ("diffusers", "transformers")
-            index[name] = [library if known else module, type(part).__name__]
-        (aside / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-        aside.chmod(0o755)
-        aside.rename(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return path
+    write_model(path, tiny_components(seed, frames, size), UNTRAINED)
+    return Path(path)
 
 
-def tiny_tokenizer() -> T5Tokenizer:
-    """T5's tokenizer over a small vocabulary: some hundred words, and letters for all others."""
+def tiny_tokenizer(words: Sequence[str] = WORDS) -> T5Tokenizer:
+    """T5's tokenizer over a small vocabulary: whole words, and letters for all others.
+
+    Args:
+        words: those that are one token each, once however often they come.
+    """
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
-    pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(WORDS)]
+    pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(words)]
     pieces += [(chr(code), -8.0) for code in range(33, 127)]
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=TEXT_TOKENS)
 
 
 def _text_encoder(vocabulary: int) -> T5EncoderModel:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=vocabulary,
-            d_model=TEXT_CHANNELS,
-            d_kv=16,
-            d_ff=128,
-            num_layers=2,
-            num_heads=4,
-            feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False,
-        )
-    )
+    return T5EncoderModel(t5_config(TextConfig(channels=TEXT_CHANNELS), vocabulary))
 
 
 def _vae(size: tuple[int, int]) -> AutoencoderKLCogVideoX:
@@ -153,24 +125,10 @@ def _transformer(frames: int, size: tuple[int, int]) -> CogVideoXTransformer3DMo
         time_embed_dim=128,
         text_embed_dim=TEXT_CHANNELS,
         num_layers=8,
-        sample_height=size[0] // 8,
-        sample_width=size[1] // 8,
+        sample_height=size[0] // IN_SPACE,
+        sample_width=size[1] // IN_SPACE,
         sample_frames=frames,
         max_text_seq_length=TEXT_TOKENS,
         use_rotary_positional_embeddings=True,
         use_learned_positional_embeddings=True,
-    )
-
-
-def _scheduler() -> CogVideoXDPMScheduler:
-    return CogVideoXDPMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        set_alpha_to_one=True,
-        snr_shift_scale=1.0,
-        timestep_spacing="trailing",
     )

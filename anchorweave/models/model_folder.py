@@ -1,0 +1,104 @@
+"""Model folders: the parts of a model as `AnchorWeavePipeline.from_pretrained` opens them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDPMScheduler,
+    CogVideoXTransformer3DModel,
+)
+from diffusers.configuration_utils import ConfigMixin
+from transformers import T5EncoderModel, T5Tokenizer
+
+from anchorweave.files import written_aside
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.notes import WEIGHTS_NOTE
+from anchorweave.models.quiet_loading import quiet_loading
+
+INDEX = "model_index.json"
+KINDS = {
+    "tokenizer": T5Tokenizer,
+    "text_encoder": T5EncoderModel,
+    "vae": AutoencoderKLCogVideoX,
+    "transformer": CogVideoXTransformer3DModel,
+    "controller": WeavingController,
+    "scheduler": CogVideoXDPMScheduler,
+}
+
+
+def load_part(name: str, folder: str | Path) -> object:
+    """One part of a model from its own folder, networks in float32.
+
+    Args:
+        name: one of `KINDS`.
+        folder: that it was saved to.
+
+    Raises:
+        FileNotFoundError: nothing of the kind in `folder`.
+        ValueError: a folder that holds another kind of part.
+    """
+    kind, folder = KINDS[name], Path(folder)
+    config = folder / _config_file(name)
+    if not config.is_file():
+        raise FileNotFoundError(f"{name}: {folder} holds none (no {config.name} in it)")
+    if issubclass(kind, ConfigMixin):
+        met = json.loads(config.read_text()).get("_class_name")
+        if met != kind.__name__:
+            raise ValueError(f"{name}: {folder} holds a {met}, where a {kind.__name__} is wanted")
+    more = {"dtype": torch.float32} if issubclass(kind, torch.nn.Module) else {}
+    with quiet_loading():
+        return kind.from_pretrained(folder, **more)
+
+
+def write_model(
+    path: str | Path,
+    parts: Mapping[str, object],
+    note: str | None,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a folder that does not exist; under its final name it is whole.
+
+    Args:
+        path: the folder.
+        parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision that
+            is stored.
+        note: what the folder says about its weights (`weights_note`); None = nothing.
+        files: further files, name -> text.
+
+    Raises:
+        FileExistsError: `path` is taken.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists; remove it, or name another folder for the model")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    index = {
+        "_class_name": "AnchorWeavePipeline",
+        "_diffusers_version": importlib.metadata.version("diffusers"),
+        **({} if note is None else {WEIGHTS_NOTE: note}),
+    }
+    with written_aside(path) as aside:
+        aside.mkdir()
+        for name, part in parts.items():
+            with quiet_loading():
+                part.save_pretrained(aside / name)
+            module = type(part).__module__
+            # diffusers names its own classes and those of transformers by library, others in full.
+            library = module.split(".")[0]
+            known = library in ("diffusers", "transformers")
+            index[name] = [library if known else module, type(part).__name__]
+        (aside / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        for name, text in (files or {}).items():
+            (aside / name).write_text(text)
+
+
+def _config_file(name: str) -> str:
+    return {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}.get(
+        name, "config.json"
+    )

@@ -1,0 +1,141 @@
+"""Training a small autoencoder, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from safetensors.torch import load_file
+
+from anchorweave.config import load_config
+from anchorweave.models.latents import encode_video
+from training.signals import Stop
+from training.train_vae import VAETrainConfig, VAETraining
+
+FINAL = "checkpoints/step-{:08d}"
+
+
+def config_of(output, **changes):
+    values = {
+        "output": output,
+        "size": "[32,32]",
+        "clip": 9,
+        "crop": "[16,16]",
+        "batch": 2,
+        "steps": 6,
+        "warmup": 1,
+        "precision": "fp32",
+        "save_every": 2,
+        "validate_every": 3,
+        "vae.channels": "[8,8,16]",
+        "vae.latent_channels": 4,
+        "vae.norm_groups": 4,
+        **changes,
+    }
+    return load_config(VAETrainConfig, [f"{key}={value}" for key, value in values.items()])
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Two recordings of smooth colours that move."""
+    grid = np.linspace(0, np.pi, 32)
+    waves = np.sin(grid[None, :, None] + grid[None, None] + np.arange(10)[:, None, None] / 3)
+    video = (127.5 + 127.5 * waves)[:, None].repeat(3, axis=1)
+    return [video.astype(np.uint8), (255 - video).astype(np.uint8)]
+
+
+def train(output, frames, stop=None, **changes):
+    training = VAETraining(config_of(output, **changes), frames, frames)
+    training.train(stop or Stop())
+    return training
+
+
+def weights(output, step=6):
+    folder = output / FINAL.format(step)
+    return {
+        f"{file.name}: {name}": value
+        for file in sorted(folder.glob("*.safetensors"))
+        for name, value in load_file(file).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(frames, tmp_path_factory):
+    output = tmp_path_factory.mktemp("vae")
+    train(output, frames)
+    return output
+
+
+class StopAfter(Stop):
+    """Asks to stop once it was looked at so many times."""
+
+    def __init__(self, looks):
+        self._left = looks
+
+    @property
+    def asked_by(self):
+        self._left -= 1
+        return "SIGTERM" if self._left < 0 else None
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(whole, frames, tmp_path):
+    stopped = train(tmp_path, frames, StopAfter(5))
+    assert 0 < stopped.step < 6 and not (tmp_path / "vae").exists()
+    assert train(tmp_path, frames).step == 6
+    expected = weights(whole)
+    for name, value in weights(tmp_path).items():
+        assert torch.equal(value, expected[name]), name
+    logged = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()]
+    assert logged == list(range(6))
+
+
+def test_latents_of_what_is_written_have_unit_variance(whole, frames):
+    vae = AutoencoderKLCogVideoX.from_pretrained(whole / "vae")
+    video = torch.from_numpy(np.stack([f[:9] for f in frames])) / 255.0
+    with torch.no_grad():
+        assert encode_video(vae, video).std().item() == pytest.approx(1, abs=0.02)
+    results = json.loads((whole / "results.json").read_text())
+    assert results["scaling_factor"] == pytest.approx(vae.config.scaling_factor)
+    assert results["parameters"] == sum(p.numel() for p in vae.parameters())
+
+
+def test_training_brings_the_reconstruction_nearer(frames, tmp_path):
+    training = train(tmp_path, frames, steps=40, learning_rate=5e-3, average=0.5, validate_every=40)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    first = sum(entry["reconstruction"] for entry in logged[:5])
+    assert sum(entry["reconstruction"] for entry in logged[-5:]) < 0.7 * first
+    assert logged[-1]["validation/psnr"] == pytest.approx(training.measure(), abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_the_divergence_is_weighed(frames, tmp_path, loss):
+    def step(kl):
+        training = VAETraining(config_of(tmp_path / str(kl), kl=kl, loss=loss), frames, frames)
+        return training._one_step()
+
+    without, with_ = step(0.0), step(2.0)
+    assert without["loss"] == pytest.approx(without["reconstruction"])
+    assert with_["loss"] == pytest.approx(with_["reconstruction"] + 2 * with_["divergence"])
+
+
+def test_precision_is_what_was_asked_for(frames, tmp_path):
+    long, short = (
+        VAETraining(config_of(tmp_path / name, precision=name), frames, frames)._one_step()
+        for name in ("fp32", "bf16")
+    )
+    assert long["reconstruction"] != short["reconstruction"]
+    assert long["reconstruction"] == pytest.approx(short["reconstruction"], rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [{"clip": 5}, {"crop": "[18,16]"}])
+def test_a_crop_that_does_not_fit_is_refused(tmp_path, wrong):
+    with pytest.raises(ValueError, match="do not fit"):
+        config_of(tmp_path, **wrong)
+
+
+def test_a_step_that_explodes_ends_the_run(frames, tmp_path):
+    training = VAETraining(config_of(tmp_path), frames, frames)
+    next(iter(training.parameters.values())).data.fill_(float("nan"))
+    with pytest.raises(RuntimeError, match="lower learning_rate"):
+        training.train(Stop())

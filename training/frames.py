@@ -1,0 +1,85 @@
+"""Frames of recordings as one array a recording, decoded or rendered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from anchorweave.files import written_aside
+from anchorweave.recordings import open_recording
+from training.sharding import Shard, Tally
+from training.sources import find_recordings
+
+
+def cache_frames(
+    source: str | Sequence[str],
+    folder: Path,
+    size: tuple[int, int],
+    frames: int | None,
+    shard: Shard,
+) -> list[Path]:
+    """Write `NAME.npy`, uint8 [T, 3, H, W], for every recording that has none yet.
+
+    Args:
+        source: recordings, as `find_recordings` takes them.
+        folder: where the arrays lie; one that holds arrays of another size is refused.
+        size: (height, width) that frames are cropped and resized to.
+        frames: the first so many frames of each recording; None = all.
+        shard: the process that works, and whose share this is.
+
+    Returns:
+        The arrays, by name of the recording, this process's and all others'.
+
+    Raises:
+        ValueError: a recording that cannot be read, or arrays of another size.
+    """
+    recordings = find_recordings(source)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(entry: tuple[str, str]) -> Tally:
+        name, path = entry
+        file = folder / f"{name}.npy"
+        if file.exists():
+            if (there := np.load(file, mmap_mode="r").shape[2:]) != tuple(size):
+                return Tally(
+                    failed={name: f"{file} holds frames of {there}, not {size}; remove {folder}"}
+                )
+            return Tally(there=1)
+        try:
+            recording = open_recording(path)
+            clip = recording.clip(range(min(frames or len(recording), len(recording))), size)
+        except (ValueError, FileNotFoundError) as error:
+            return Tally(failed={name: str(error)})
+        with written_aside(file) as aside, aside.open("wb") as stream:
+            np.save(stream, (clip.frames * 255).round().to(torch.uint8).numpy())
+        return Tally(made=1)
+
+    tally = shard.run(list(recordings.items()), write, "recordings")
+    shard.finish(tally, f"recordings in {folder}")
+    return [folder / f"{name}.npy" for name in recordings]
+
+
+def random_crops(
+    arrays: Sequence[UInt8[np.ndarray, "T 3 H W"]],
+    count: int,
+    frames: int,
+    crop: tuple[int, int],
+    generator: torch.Generator,
+) -> UInt8[Tensor, "count 3 frames h w"]:
+    """Crops in space and time, each of a random recording; where they lie is `generator`'s."""
+
+    def below(end: int) -> int:
+        return int(torch.randint(end, (), generator=generator))
+
+    crops = []
+    for _ in range(count):
+        array = arrays[below(len(arrays))]
+        T, _, H, W = array.shape
+        t, y, x = below(T - frames + 1), below(H - crop[0] + 1), below(W - crop[1] + 1)
+        crops.append(array[t : t + frames, :, y : y + crop[0], x : x + crop[1]])
+    return torch.from_numpy(np.stack(crops)).transpose(1, 2)

@@ -1,0 +1,212 @@
+"""Train a small T5, with a tokenizer of its own, on the captions of recordings.
+
+    python -m training.train_text                                   # procedural rooms, on a CPU
+    python -m training.train_text source=my_recordings output=outputs/my_text
+
+For who wants a model smaller than the released ones; the 5B's own T5 needs no training. The encoder
+learns to fill gaps in captions, among words of camera motion and rooms that prompts are made of.
+Writes `output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout),
+results.json and config.yaml. Takes a few minutes; a second run finds it there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from anchorweave.config import load_config, save_config
+from anchorweave.datasets.fingerprint import check_made, flat
+from anchorweave.files import written_aside
+from anchorweave.models.quiet_loading import quiet_loading
+from anchorweave.models.schedules import learning_rate_factor
+from anchorweave.models.small_text import IGNORED, TextConfig, encoder_of, small_denoiser
+from anchorweave.models.tiny import TEXT_TOKENS, WORDS, tiny_tokenizer
+from anchorweave.progress import slowly
+from anchorweave.recordings import open_recording
+from anchorweave.recordings.base import CAPTION
+from training.sources import find_recordings
+from training.text_samples import END, batched, frequent_words, varied, with_gaps
+
+DEFAULT = "configs/anchorweave_tiny/text.yaml"
+CONFIG, RESULTS = "config.yaml", "results.json"
+# Gaps of one text at most, and in how many ways each held-out caption gets them.
+GAPS, WAYS = 8, 8
+
+
+@dataclass(frozen=True)
+class TextTrainConfig:
+    """Everything that training a small T5 needs.
+
+    Args:
+        source: recordings whose captions are learned: a folder, "procedural:..." words, or a list.
+        validation: recordings whose captions are measured on, of other places.
+        output: the folder for what is written.
+        seed: of the first weights and of everything drawn.
+        vocabulary: at most so many whole words; all others are spelled.
+        steps: optimiser steps in all.
+        batch: captions in one step.
+        learning_rate: of Adam, at its highest; warmed up, then along a cosine.
+        warmup: steps.
+        gaps: share of a caption's tokens that are to be filled in.
+        drop: share of its words that are dropped before.
+        prompts: share of texts that get a clause of camera motion or of another indoor prompt.
+        text: the T5's architecture.
+
+    Raises:
+        ValueError: no steps or captions, or shares that are no shares.
+    """
+
+    source: Any = "procedural:seed=0..2,frames=1,size=64x96"
+    validation: Any = "procedural:seed=900000,frames=1,size=64x96"
+    output: str = "outputs/text"
+    seed: int = 0
+    vocabulary: int = 512
+    steps: int = 600
+    batch: int = 64
+    learning_rate: float = 5e-3
+    warmup: int = 50
+    gaps: float = 0.3
+    drop: float = 0.1
+    prompts: float = 0.4
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def __post_init__(self):
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+        for name, low, high in (("gaps", 0.01, 0.9), ("drop", 0, 0.5), ("prompts", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)} must lie in {low}..{high}")
+
+
+def main(words: list[str]) -> None:
+    """Train with `a.b=c` overrides."""
+    config = load_config(TextTrainConfig, words, DEFAULT)
+    output = Path(config.output)
+    if output.exists():
+        check_there(config, output)
+        print(f"{output}: is there already, made with this config; remove it to train again")
+        return
+    captions, held_out = captions_of(config.source), captions_of(config.validation)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(output) as aside:
+        aside.mkdir()
+        results = train_text(config, captions, held_out, aside)
+        (aside / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
+        save_config(config, aside / CONFIG)
+    print(f"{output}: " + ", ".join(f"{key} {value}" for key, value in results.items()))
+
+
+def check_there(config: TextTrainConfig, output: Path) -> None:
+    """Refuse to take what lies in `output` for the result of another config.
+
+    Raises:
+        FingerprintError: it was made otherwise.
+        ValueError: it is no such result.
+    """
+    if not (output / CONFIG).is_file():
+        raise ValueError(
+            f"{output} exists and holds no {CONFIG}; remove it, or give another output="
+        )
+    there = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
+    # A folder may be moved, or named from elsewhere.
+    now = flat(replace(config, output=there["output"]))
+    check_made(output, there, now, "remove it, or give another output=")
+
+
+def captions_of(source: str | Sequence[str]) -> list[str]:
+    """The caption of every recording that `source` names.
+
+    Raises:
+        FileNotFoundError: a recording without one.
+    """
+    captions = []
+    for path in slowly(list(find_recordings(source).values()), "reading captions"):
+        if (caption := open_recording(path).caption()) is None:
+            raise FileNotFoundError(f"{path}: no {CAPTION} with it; write one, or leave it out")
+        captions.append(caption)
+    return captions
+
+
+def train_text(
+    config: TextTrainConfig, captions: Sequence[str], held_out: Sequence[str], folder: Path
+) -> dict[str, int | float]:
+    """Train on captions and write text_encoder/ and tokenizer/ into `folder`.
+
+    Returns:
+        What was measured on the captions `held_out`, with the numbers of captions and steps.
+    """
+    words = frequent_words(captions, WORDS, config.vocabulary)
+    tokenizer = tiny_tokenizer(words)
+    model = small_denoiser(config.text, len(tokenizer), GAPS, config.seed)
+
+    def sample(text: str, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        # One token of the length is the end mark.
+        most = {"truncation": True, "max_length": TEXT_TOKENS - 1}
+        tokens = tokenizer(text, add_special_tokens=False, **most).input_ids
+        return with_gaps(tokens, rng, config.gaps, len(tokenizer), GAPS)
+
+    rng = np.random.default_rng([config.seed, 0])
+    measured = batched([sample(text, rng) for text in held_out for _ in range(WAYS)], TEXT_TOKENS)
+    before = _measure(model, *measured, len(tokenizer))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    factor = learning_rate_factor("cosine", config.warmup, config.steps)
+    # Dropout draws from the global random state.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        for step in range(1, config.steps + 1):
+            rng = np.random.default_rng([config.seed, step])
+            drawn = [captions[i] for i in rng.integers(len(captions), size=config.batch)]
+            texts = [varied(text, rng, config.drop, config.prompts, words) for text in drawn]
+            inputs, targets = batched([sample(text, rng) for text in texts], TEXT_TOKENS)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * factor(step - 1)
+            loss = model(input_ids=inputs, labels=targets).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step % 100 == 0 or step == config.steps:
+                print(f"step {step}/{config.steps}: loss {loss.item():.3f}", flush=True)
+    after = _measure(model, *measured, len(tokenizer))
+    encoder = encoder_of(model, config.text, len(tokenizer))
+    with quiet_loading():
+        encoder.save_pretrained(folder / "text_encoder")
+        tokenizer.save_pretrained(folder / "tokenizer")
+    return {
+        "steps": config.steps,
+        "captions": len(captions),
+        "captions_held_out": len(held_out),
+        "vocabulary": len(tokenizer),
+        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        **{f"{key}_held_out": value for key, value in after.items()},
+        **{f"{key}_held_out_untrained": value for key, value in before.items()},
+    }
+
+
+@torch.no_grad()
+def _measure(
+    model: torch.nn.Module, inputs: Tensor, targets: Tensor, vocabulary: int
+) -> dict[str, float]:
+    """Cross-entropy in nats per token, and the share of missing tokens that come out right."""
+    model.eval()
+    logits = model(input_ids=inputs, labels=targets).logits
+    model.train()
+    loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    # Neither the marks of gaps nor the end were in the caption.
+    asked = (targets > END) & (targets < vocabulary)
+    right = (logits.argmax(dim=-1) == targets)[asked].float().mean()
+    return {"loss": round(loss.item(), 4), "accuracy": round(right.item(), 4)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

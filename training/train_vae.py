@@ -1,0 +1,275 @@
+"""Train a small CogVideoX autoencoder on the frames of recordings.
+
+    python -m training.train_vae                                    # procedural rooms, on a CPU
+    python -m training.train_vae source=my_recordings steps=2000 output=outputs/my_vae
+
+For who wants a model smaller than the released ones; the 5B's own autoencoder needs no training.
+Writes to `output`: frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the running
+average, in diffusers' layout, scaled so that latents have unit variance), results.json and
+config.yaml. Running it again goes on from the newest complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anchorweave.config import load_config, save_config
+from anchorweave.evaluation.image_metrics import psnr
+from anchorweave.files import written_aside
+from anchorweave.models.ema import running_average
+from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.models.schedules import learning_rate_factor
+from anchorweave.models.small_vae import VAEConfig, fast_convolutions, small_vae
+from training.checkpoints import CONFIG, PROGRESS, Checkpoints
+from training.frames import cache_frames, random_crops
+from training.noise import sample_generator
+from training.run import OPTIMIZER
+from training.sharding import Shard
+from training.signals import Stop, stop_on_signals
+from training.tracking import LOG, JsonLines
+from training.weights import fill, fill_optimizer, optimizer_tensors
+
+DEFAULT = "configs/anchorweave_tiny/vae.yaml"
+WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
+
+
+@dataclass(frozen=True)
+class VAETrainConfig:
+    """Everything that training an autoencoder needs.
+
+    Args:
+        source: recordings to train on: a folder, "procedural:..." words, or a list.
+        validation: recordings to measure on, of other places.
+        output: the folder for what is written.
+        seed: of the first weights and of everything drawn.
+        size: (height, width) that frames are brought to.
+        frames_per_recording: the first so many; null = all.
+        clip: frames of one training crop; 8k + 1.
+        crop: its (height, width).
+        batch: crops in one step.
+        steps: optimiser steps in all.
+        learning_rate: of Adam, at its highest; warmed up, then along a cosine.
+        warmup: steps.
+        loss: what the reconstruction is judged by.
+        kl: weight of the mean divergence from a standard normal, against a mean error of pixels in
+            [-1, 1].
+        average: decay of the running average.
+        precision: `bf16` = autocast.
+        validate_every: in steps; also at the end.
+        save_every: likewise.
+        vae: its architecture.
+
+    Raises:
+        ValueError: a crop that does not fit the autoencoder.
+    """
+
+    source: Any = "procedural:seed=0..2,frames=24,size=64x96"
+    validation: Any = "procedural:seed=900000,frames=24,size=64x96"
+    output: str = "outputs/vae"
+    seed: int = 0
+    size: tuple[int, int] = (64, 96)
+    frames_per_recording: int | None = None
+    clip: int = 9
+    crop: tuple[int, int] = (48, 48)
+    batch: int = 4
+    steps: int = 4000
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    loss: Literal["l1", "l2"] = "l1"
+    kl: float = 1e-4
+    average: float = 0.998
+    precision: Literal["fp32", "bf16"] = "bf16"
+    validate_every: int = 500
+    save_every: int = 250
+    vae: VAEConfig = field(default_factory=VAEConfig)
+
+    def __post_init__(self):
+        step = 2 ** (len(self.vae.channels) - 1)
+        # The decoder gives the first latent frame one video frame only where their number is odd.
+        if self.clip % 8 != 1 or any(side % step for side in self.crop):
+            raise ValueError(
+                f"clip={self.clip} and crop={self.crop} do not fit: an autoencoder of these levels "
+                f"trains on 8k + 1 frames with sides divisible by {step}"
+            )
+
+
+def main(words: list[str]) -> None:
+    """Train with `a.b=c` overrides."""
+    config = load_config(VAETrainConfig, words, DEFAULT)
+    output = Path(config.output)
+    shard = Shard(cpu=False)
+
+    def frames(source: Any, most: int | None) -> list[np.ndarray]:
+        cached = cache_frames(source, output / "frames", config.size, most, shard)
+        return [np.load(path) for path in cached]
+
+    arrays = frames(config.source, config.frames_per_recording)
+    held_out = frames(config.validation, config.clip)
+    save_config(config, output / CONFIG)
+    with stop_on_signals() as stop:
+        VAETraining(config, arrays, held_out).train(stop)
+
+
+class VAETraining:
+    """One run, in one process.
+
+    Args:
+        config: all of its options.
+        arrays: uint8 frames [T, 3, H, W] of the recordings to train on.
+        held_out: likewise, to measure on.
+    """
+
+    def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
+        self.config, self.arrays, self.output = config, arrays, Path(config.output)
+        self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        device = self.accelerator.device
+        self.vae = fast_convolutions(small_vae(config.vae, config.size, config.seed)).to(device)
+        self.parameters = dict(self.vae.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.average = running_average(self.parameters.values(), config.average)
+        self.factor = learning_rate_factor("cosine", config.warmup, config.steps)
+        self.checkpoints = Checkpoints(self.output / "checkpoints", 2, self.accelerator)
+        self.step = 0
+        newest, passed_over = self.checkpoints.newest()
+        for line in passed_over:
+            print(line, flush=True)
+        if newest is not None:
+            self._restore(newest)
+        self.log = JsonLines(self.output / LOG)
+        self.log.rewind(self.step)
+
+    def train(self, stop: Stop) -> None:
+        """Until `steps` are done, or a signal comes; ends with a checkpoint either way."""
+        config = self.config
+        while self.step < config.steps and not stop.asked_by:
+            began = time.perf_counter()
+            values = self._one_step() | {"seconds_per_step": time.perf_counter() - began}
+            self.step += 1
+            last = self.step == config.steps
+            if last or self.step % config.validate_every == 0:
+                values["validation/psnr"] = self.measure()
+            self.log.log(values, self.step - 1)
+            if last or self.step % 50 == 0:
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {self.step}/{config.steps}: {shown}", flush=True)
+            if last or stop.asked_by or self.step % config.save_every == 0:
+                self.checkpoints.save(self.step, self._write)
+        if self.step == config.steps:
+            self._finish()
+
+    @torch.no_grad()
+    def measure(self) -> float:
+        """PSNR in dB of the averaged weights' reconstruction of the held-out clips."""
+        self.average.store(self.parameters.values())
+        self.average.copy_to(self.parameters.values())
+        self.vae.eval()
+        video = self.held_out.float() / 255
+        again = torch.cat([self._reconstructed(one[None]) for one in video])
+        self.vae.train()
+        self.average.restore(self.parameters.values())
+        return psnr(again, video)
+
+    def _one_step(self) -> dict[str, float]:
+        config, device = self.config, self.accelerator.device
+        generator = sample_generator(config.seed, self.step, 0)
+        crops = random_crops(self.arrays, config.batch, config.clip, config.crop, generator)
+        signed = crops.to(device).float() / 127.5 - 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * self.factor(self.step)
+        with self._autocast():
+            posterior = self.vae.encode(signed).latent_dist
+            drawn = torch.randn(posterior.mean.shape, generator=generator).to(device)
+            again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
+        error = again.float() - signed
+        reconstruction = error.abs().mean() if config.loss == "l1" else error.square().mean()
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = reconstruction + config.kl * divergence
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        if not norm.isfinite():
+            raise RuntimeError(
+                f"step {self.step}: the gradient is {norm.item()}; lower learning_rate, or use "
+                "precision=fp32; the last checkpoint is in " + str(self.checkpoints.folder)
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.step(self.parameters.values())
+        return {
+            "loss": loss.item(),
+            "reconstruction": reconstruction.item(),
+            "divergence": divergence.item(),
+            "gradient_norm": norm.item(),
+        }
+
+    def _reconstructed(self, video: Tensor) -> Tensor:
+        with self._autocast():
+            latents = encode_video(self.vae, video, self.accelerator.device)
+            return decode_video(self.vae, latents).float().cpu()
+
+    def _autocast(self) -> torch.autocast:
+        device = self.accelerator.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _write(self, folder: Path) -> None:
+        whole = {name: p.detach().cpu().contiguous() for name, p in self.parameters.items()}
+        save_file(whole, folder / WEIGHTS)
+        shadow = [value.cpu().contiguous() for value in self.average.shadow_params]
+        save_file(dict(zip(whole, shadow, strict=True)), folder / AVERAGE)
+        state = optimizer_tensors(self.optimizer, self.parameters)
+        save_file({key: value.contiguous() for key, value in state.items()}, folder / OPTIMIZER)
+        (folder / PROGRESS).write_text(json.dumps({"step": self.step}) + "\n")
+        save_config(self.config, folder / CONFIG)
+
+    def _restore(self, folder: Path) -> None:
+        for name, value in load_file(folder / WEIGHTS).items():
+            fill(self.parameters[name], value)
+        fill_optimizer(self.optimizer, self.parameters, load_file(folder / OPTIMIZER))
+        averaged = load_file(folder / AVERAGE)
+        for shadow, name in zip(self.average.shadow_params, self.parameters, strict=True):
+            fill(shadow, averaged[name])
+        self.step = json.loads((folder / PROGRESS).read_text())["step"]
+        self.average.optimization_step = self.step
+        print(f"going on from {folder}", flush=True)
+
+    @torch.no_grad()
+    def _finish(self) -> None:
+        """Write the averaged weights, scaled so that latents have unit variance."""
+        quality = self.measure()
+        self.average.copy_to(self.parameters.values())
+        self.vae.eval()
+        with self._autocast():
+            latents = [
+                encode_video(self.vae, torch.from_numpy(array[None, : self.config.clip]) / 255.0)
+                for array in self.arrays[:64]
+            ]
+        spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
+        self.vae.register_to_config(scaling_factor=1 / spread)
+        with written_aside(self.output / "vae") as aside:
+            self.vae.save_pretrained(aside)
+        results = {
+            "steps": self.step,
+            "psnr_held_out_db": quality,
+            "scaling_factor": 1 / spread,
+            "parameters": sum(p.numel() for p in self.parameters.values()),
+        }
+        (self.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
