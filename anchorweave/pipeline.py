@@ -67,6 +67,20 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         self._dynamic_guidance = False
 
     @classmethod
+    def from_pretrained(cls, path: str | Path, **loading) -> AnchorWeavePipeline:
+        """A model folder, in float32 unless `dtype` says otherwise; see diffusers.
+
+        Args:
+            path: the folder.
+            **loading: for diffusers' `from_pretrained`.
+        """
+        # Untold, transformers keeps the precision that is stored and diffusers takes float32: of a
+        # folder in half precision they would not fit together.
+        if not {"dtype", "torch_dtype"} & loading.keys():
+            loading["dtype"] = torch.float32
+        return super().from_pretrained(path, **loading)
+
+    @classmethod
     def from_backbone(
         cls,
         backbone: str | Path | CogVideoXImageToVideoPipeline,
@@ -136,7 +150,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 [0, 1], or arrays; see `read_images`.
             prompt: one, or a list of B.
             negative_prompt: what guidance leads away from; none = the empty prompt.
-            height: in pixels, divisible by 16; default: as retrieved, else the backbone's own.
+            height: in pixels, divisible by 16 (8 with a VAE of three levels); default: as
+                retrieved, else the backbone's own.
             width: likewise.
             num_frames: T = 4k + 1; default likewise.
             retrieved: what memory knows of the target cameras, one per prompt, with lengths in
@@ -208,8 +223,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         """Refuse a video that the networks cannot make, before any work is done for it.
 
         Raises:
-            ValueError: T is not 4k + 1, a side is not divisible by 16, or a backbone that learned
-                its positions at another size.
+            ValueError: T is not 4k + 1, a side that the networks do not divide, or a backbone that
+                learned its positions at another size.
         """
         self._video_shape(None, frames, height, width)
 

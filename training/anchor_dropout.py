@@ -118,7 +118,7 @@ def hide(
     """The clip with its anchors seen only where they are kept.
 
     Args:
-        clip: left as it is.
+        clip: left as it is; without anchors there is nothing to hide.
         kept: False where a slot's latent frame is hidden; a slot with no True is dropped.
         config: says how.
         black: the scaled latent of a black video of the clip's size (`hidden="black"`).
@@ -127,6 +127,8 @@ def hide(
         ValueError: hidden latents are to be black, and the black latent is missing or of another
             shape than the clip's.
     """
+    if not len(clip.anchor_latents):
+        return clip
     if config.hidden == "black":
         _check_black(clip, black)
     if config.slots == "removed":

@@ -45,7 +45,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     checkpoints = Checkpoints(output / "checkpoints", config.checkpoints.keep, accelerator)
     start = _where_to_start(config, checkpoints)
     data = config.data
-    clips = open_mixture(data.shares(), data.memory, data.visible_first_frame)
+    clips = open_mixture(data.shares(), config.memory, data.visible_first_frame)
     _print_data(accelerator, clips)
     networks = build_networks(config, clips[0])
     drawn = DrawnClips(
@@ -55,7 +55,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         config.seed,
         _empty_prompt(clips) if config.draw.caption_dropout else None,
         _black(networks, clips, accelerator.device)
-        if config.draw.anchors.hidden == "black"
+        if config.draw.anchors.hidden == "black" and config.network.woven
         else None,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.

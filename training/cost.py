@@ -84,7 +84,7 @@ class Step:
 
     Args:
         backbone: its blocks.
-        controller: likewise.
+        controller: likewise; without one, a stack of no layers.
         features: numbers in the control features of all woven layers.
         ends: (forward operations, how often they come again backward) of what is no block.
     """
@@ -134,7 +134,7 @@ class Step:
 
 def training_step(
     backbone: Mapping[str, Any],
-    controller: Mapping[str, Any],
+    controller: Mapping[str, Any] | None,
     *,
     batch: int,
     anchors: int,
@@ -148,7 +148,7 @@ def training_step(
 
     Args:
         backbone: configuration of the CogVideoX transformer.
-        controller: configuration of the controller.
+        controller: configuration of the controller; None = the backbone alone.
         batch: samples B of the call.
         anchors: N of each sample.
         latent_size: (t, h, w).
@@ -163,27 +163,29 @@ def training_step(
     patch, C = backbone["patch_size"], backbone["out_channels"]
     L, S, B, N = t * (h // patch) * (w // patch), text_tokens, batch, anchors
     D = backbone["num_attention_heads"] * backbone["attention_head_dim"]
-    d = controller["num_heads"] * controller["head_dim"]
-    time, text, woven = (
-        backbone["time_embed_dim"],
-        backbone["text_embed_dim"],
-        controller["num_layers"],
+    time, text = backbone["time_embed_dim"], backbone["text_embed_dim"]
+    learn, pixels = int(train_backbone), 2 * patch**2
+    blocks = Blocks(backbone["num_layers"], B, S + L, D, time, train_backbone)
+    ends = (
+        (B * L * pixels * backbone["in_channels"] * D, learn),  # latents to tokens
+        (2 * B * S * text * D, learn),  # text features to tokens
+        (2 * B * time * (D + time), 2 * learn),  # the timestep
+        (2 * B * time * 2 * D, 2 * learn),  # the last norm
+        (B * L * pixels * C * D, 1 + learn),  # tokens to latents
     )
+    if controller is None:
+        return Step(blocks, Blocks(0, 0, 0, 0, time, False), 0, ends)
+    d, woven = controller["num_heads"] * controller["head_dim"], controller["num_layers"]
     share = visible if controller["tokens"] == "visible" else 1.0
     joint = controller["attention"] == "joint"
     rows, anchor_tokens = (B, N * L) if joint else (B * N, L)
-    learn, teach = int(train_backbone), 2 * int(train_controller)
-    pixels = 2 * patch**2
+    teach = 2 * int(train_controller)
     return Step(
-        Blocks(backbone["num_layers"], B, S + L, D, time, train_backbone),
+        blocks,
         Blocks(woven, rows, S + round(share * anchor_tokens), d, time, train_controller),
         features=woven * B * L * D,
         ends=(
-            (B * L * pixels * backbone["in_channels"] * D, learn),  # latents to tokens
-            (2 * B * S * text * D, learn),  # text features to tokens
-            (2 * B * time * (D + time), 2 * learn),  # the timestep
-            (2 * B * time * 2 * D, 2 * learn),  # the last norm
-            (B * L * pixels * C * D, 1 + learn),  # tokens to latents
+            *ends,
             (B * N * L * pixels * 2 * C * d, teach // 2),
             (2 * B * S * text * d, teach // 2),
             (2 * B * time * (d + time), teach),
@@ -244,7 +246,8 @@ def memory(
     }
     if strategy == "fsdp2":
         # The block at work and the one being fetched, of both networks.
-        one = word * weights.frozen / step.backbone.layers + 4 * trained / step.controller.layers
+        layers = step.controller.layers or step.backbone.layers
+        one = word * weights.frozen / step.backbone.layers + 4 * trained / layers
         parts["gathered_weights"] = 2 * one
     if precision == "bf16":
         parts["autocast_copies"] = 2 * trained

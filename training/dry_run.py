@@ -26,10 +26,10 @@ from anchorweave.config import load_config
 # By way of the room that has the door to diffusers.
 from anchorweave.models.backbone import CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.missing import first_clip, missing_files
-from training.networks import IN_SPACE, IN_TIME, add_lora
+from training.networks import add_lora
 from training.options import NetworkConfig, TrainConfig
 
 # transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
@@ -125,15 +125,17 @@ def estimate(
         controller = _controller(network, transformer)
         if network.backbone == "lora":
             add_lora(transformer, network.lora_rank, network.lora_alpha)
-    controller.requires_grad_(network.train_controller)
     if network.backbone == "full":
         transformer.requires_grad_(True)
-    counts = {"backbone": _count(transformer), "controller": _count(controller)}
-    trained = sum(_count(part, trained=True) for part in (transformer, controller))
+    counts = {"backbone": _count(transformer), "controller": 0}
+    trained = _count(transformer, trained=True)
+    if controller is not None:
+        counts["controller"] = _count(controller)
+        trained += network.train_controller * counts["controller"]
     weights = Weights(sum(counts.values()) - trained, trained)
     step = training_step(
         transformer.config,
-        controller.config,
+        None if controller is None else controller.config,
         batch=config.batch_per_process,
         anchors=clips.anchors,
         latent_size=clips.latent_size,
@@ -167,8 +169,7 @@ def estimate(
 def backbone_config(network: NetworkConfig, clips: ClipShape) -> tuple[Mapping[str, Any], str]:
     """The configuration of the backbone of a run, and where it was read."""
     if network.path == "tiny":
-        t, h, w = clips.latent_size
-        frames, size = (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE)
+        frames, size = tiny_video(clips.latent_size)
         return _own(tiny_components(frames=frames, size=size)["transformer"].config), "tiny"
     path = Path(network.path) / "transformer" / "config.json"
     if path.is_file():
@@ -193,7 +194,9 @@ def _own(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController:
+def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
+    if not network.woven:
+        return None
     saved = Path(network.controller) / "config.json"
     if saved.is_file():
         return WeavingController(**_own(json.loads(saved.read_text())))

@@ -22,7 +22,8 @@ def missing_files(config: TrainConfig) -> list[str]:
     """One line for everything that is missing; clips are counted, and one is named."""
     network = config.network
     found = [] if network.path == "tiny" else _missing_model(config)
-    if network.controller not in ("new", "from_backbone") and not Path(network.controller).exists():
+    made = ("none", "new", "from_backbone")
+    if network.controller not in made and not Path(network.controller).exists():
         found.append(f"{network.controller}: no such controller (network.controller)")
     roots = [*config.data.shares(), *filter(None, [config.data.validation])]
     for root in roots:
@@ -33,7 +34,7 @@ def missing_files(config: TrainConfig) -> list[str]:
 def first_clip(config: TrainConfig) -> tuple[TrainingClip, int] | None:
     """The first clip that can be read, and the length of an epoch; None where there is none."""
     try:
-        clips = open_mixture(config.data.shares(), config.data.memory)
+        clips = open_mixture(config.data.shares(), config.memory)
     except ValueError:
         # `missing_files` says what is wrong with which data set.
         return None
@@ -75,7 +76,7 @@ def _missing_weights(folder: Path) -> list[str]:
 
 def _missing_clips(root: str, config: TrainConfig) -> list[str]:
     try:
-        clips = open_clips(root, config.data.memory)
+        clips = open_clips(root, config.memory)
     except ValueError as error:
         return [str(error)]
     if not isinstance(clips, LatentClips):

@@ -15,11 +15,10 @@ from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.initialisation import copy_backbone_blocks
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.rotary import rotary_table
+from anchorweave.models.tiny import tiny_video
 from anchorweave.models.weights import load_released_checkpoint
 from training.options import NetworkConfig, TrainConfig
 
-# Pixel frames in a latent frame behind the first, and pixels along a latent one: CogVideoX's VAE.
-IN_TIME, IN_SPACE = 4, 8
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
@@ -28,7 +27,7 @@ class Networks:
     """Denoiser and what goes with it.
 
     Args:
-        denoiser: backbone and controller; what requires a gradient is float32.
+        denoiser: backbone and controller, if any; what requires a gradient is float32.
         alpha_bar: of the noise schedule.
         rotary: the backbone's table for the clips' size, or None.
         dtype: the backbone's own.
@@ -51,7 +50,8 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     """
     t, _, h, w = clip.latents.shape
     network = config.network
-    parts = ModelParts(network.path, (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE))
+    # A model folder knows its own sizes.
+    parts = ModelParts(network.path, *tiny_video((t, h, w)))
     # What is not trained needs no more precision than it is computed in.
     frozen = network.backbone != "full"
     short = torch.bfloat16 if config.precision == "bf16" else torch.float32
@@ -63,7 +63,8 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
         controller = _controller(network, backbone)
         if network.backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
-    controller.requires_grad_(network.train_controller)
+    if controller is not None:
+        controller.requires_grad_(network.train_controller)
     if network.backbone != "lora":
         backbone.requires_grad_(network.backbone == "full")
     denoiser = Denoiser(backbone, controller).train()
@@ -71,8 +72,8 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     if network.gradient_checkpointing:
-        backbone.enable_gradient_checkpointing()
-        controller.enable_gradient_checkpointing()
+        for part in denoiser.children():
+            part.enable_gradient_checkpointing()
     return Networks(denoiser, parts.alpha_bar(), rotary_table(backbone, (t, h, w)), dtype, parts)
 
 
@@ -92,7 +93,9 @@ def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
 
 
-def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController:
+def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
+    if not network.woven:
+        return None
     start = network.controller
     if start not in ("new", "from_backbone") and Path(start).suffix != ".pt":
         return WeavingController.from_pretrained(start)

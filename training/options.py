@@ -68,7 +68,8 @@ class NetworkConfig:
             weights, of the clips' own size.
         controller: where its weights start: `new`, `from_backbone` (blocks copied from the
             backbone's first ones; needs `heads` equal to the backbone's), a folder that a
-            controller was saved to, or a released `.pt`. The next four describe a new one.
+            controller was saved to, or a released `.pt`. The next four describe a new one. `none`:
+            the backbone is trained without memory, and no anchor is read.
         layers: layers of the backbone that are woven.
         heads: attention heads.
         fusion: `pose_guided` or `average`.
@@ -94,6 +95,11 @@ class NetworkConfig:
     lora_rank: int = 64
     lora_alpha: int = 64
     gradient_checkpointing: bool = False
+
+    @property
+    def woven(self) -> bool:
+        """Whether there is a controller."""
+        return self.controller != "none"
 
 
 @dataclass(frozen=True)
@@ -254,6 +260,11 @@ class TrainConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
+    @property
+    def memory(self) -> str | None:
+        """Whose anchors are read; None where nothing is woven."""
+        return self.data.memory if self.network.woven else None
+
     def __post_init__(self):
         positive = {
             "steps": self.steps,
@@ -284,10 +295,12 @@ class TrainConfig:
             if not holds:
                 raise ValueError(f"{name} must be {wanted}")
         self.data.shares()
-        if not self.network.train_controller and self.network.backbone == "frozen":
+        learns = self.network.train_controller and self.network.woven
+        if not learns and self.network.backbone == "frozen":
             raise ValueError(
-                "network.train_controller=false and network.backbone=frozen leave nothing to "
-                "train; train the controller, or backbone=lora or full"
+                "network.train_controller=false (or network.controller=none) and "
+                "network.backbone=frozen leave nothing to train; train the controller, or "
+                "backbone=lora or full"
             )
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(

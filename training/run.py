@@ -121,7 +121,7 @@ class Run:
             raise ValueError(
                 f"{folder} was written {'without' if deepspeed else 'with'} DeepSpeed, which keeps "
                 "its optimiser by itself; go on as it was written, or start anew from its weights: "
-                f"network.controller={folder}/controller"
+                + self._anew(folder)
             )
         shapes = dict(self.parameters)
         for name, value in load_weights(folder, shapes).items():
@@ -135,7 +135,7 @@ class Run:
             if progress["average_steps"] is None:
                 raise ValueError(
                     f"{folder} holds no running average; set average.enabled=false as it was "
-                    f"written, or start anew from network.controller={folder}/controller"
+                    f"written, or start anew: {self._anew(folder)}"
                 )
             values = load_weights(folder, shapes, AVERAGE_SUFFIX)
             for shadow, value in zip(self.average.shadow_params, values.values(), strict=True):
@@ -143,6 +143,11 @@ class Run:
             self.average.optimization_step = progress["average_steps"]
         self.guard.restore(progress["guard"])
         self.step = progress["step"]
+
+    def _anew(self, folder: Path) -> str:
+        if self.config.network.woven:
+            return f"network.controller={folder}/controller"
+        return f"a model made by training.make_model with transformer={folder}/transformer"
 
     def _progress(self) -> dict:
         return {

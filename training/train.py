@@ -1,4 +1,4 @@
-"""Train the weaving controller on prepared, precomputed clips.
+"""Train the weaving controller, or the backbone without it, on prepared, precomputed clips.
 
     python -m training.train                                    # tiny, one process, on a CPU
     python -m training.train data.train=outputs/clips steps=200
@@ -42,7 +42,7 @@ def main() -> None:
         validation = None
         if config.data.validation is not None:
             data = config.data
-            clips = open_clips(data.validation, data.memory, data.visible_first_frame)
+            clips = open_clips(data.validation, config.memory, data.visible_first_frame)
             validation = Validation(config, clips, len(run.networks.alpha_bar))
         train(run, validation, stop)
 

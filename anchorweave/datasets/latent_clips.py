@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -40,7 +41,7 @@ class LatentClips(Dataset):
 
     Args:
         root: the data set's folder.
-        memory: which memory system's anchors.
+        memory: which memory system's anchors; None = no anchors, for who weaves nothing.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
         quarantine: clips to leave out, with the reason; None = the data set's own list
@@ -53,7 +54,7 @@ class LatentClips(Dataset):
     def __init__(
         self,
         root: str | Path,
-        memory: str = "local_clouds",
+        memory: str | None = "local_clouds",
         first_frame: Literal["seen", "always"] = "seen",
         quarantine: Mapping[str, str] | None = None,
     ):
@@ -90,20 +91,24 @@ class LatentClips(Dataset):
 
 
 def read_clip(
-    clip: Path, memory: str, first_frame: Literal["seen", "always"] = "seen"
+    clip: Path, memory: str | None, first_frame: Literal["seen", "always"] = "seen"
 ) -> TrainingClip:
     """One precomputed clip with the anchors of one memory system; see `LatentClips`.
 
     Raises:
         BadClip: a part is missing, unreadable, not finite, or does not fit the others.
     """
-    anchors, visible = anchors_key(memory), visible_key(memory)
-    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, anchors, visible))
+    names = () if memory is None else (anchors_key(memory), visible_key(memory))
+    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names))
     poses = read_cameras(clip)
-    if memory not in poses.target2source:
+    if memory is None:
+        anchors, seen, target2source = _no_anchors(encoded[TARGET], poses.target2first)
+    elif memory in poses.target2source:
+        anchors, seen = (encoded[name] for name in names)
+        target2source = poses.target2source[memory]
+    else:
         known = ", ".join(poses.target2source) or "none"
         raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
-    seen = encoded[visible]
     if first_frame == "always":
         seen[:, 0] = True
     return training_clip(
@@ -111,8 +116,18 @@ def read_clip(
         latents=encoded[TARGET],
         image_latents=encoded[IMAGE],
         prompt_features=read_tensors(clip / CAPTION_FEATURES, (FEATURES,))[FEATURES],
-        anchor_latents=encoded[anchors],
+        anchor_latents=anchors,
         visible_tokens=seen,
-        target2source=scale_translation(poses.target2source[memory].float(), 1 / poses.unit),
+        target2source=scale_translation(target2source.float(), 1 / poses.unit),
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
+    )
+
+
+def _no_anchors(latents: Tensor, target2first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, visible tokens and poses of none."""
+    grid = (latents.shape[-2] // 2, latents.shape[-1] // 2)
+    return (
+        torch.zeros(0, *latents.shape),
+        torch.zeros(0, len(latents), *grid, dtype=torch.bool),
+        torch.zeros(0, *target2first.shape),
     )

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import RELEASED_LIST
-from anchorweave.datasets.released_layout import ReleasedClips
+from anchorweave.datasets.released_layout import SLOTS, ReleasedClips
 from anchorweave.datasets.training_clip import TrainingClip
 
 
@@ -81,14 +81,14 @@ class Mixture(Dataset):
 
 def open_mixture(
     shares: Mapping[str, int],
-    memory: str = "local_clouds",
+    memory: str | None = "local_clouds",
     first_frame: Literal["seen", "always"] = "seen",
 ) -> Mixture:
     """The mixture of the data sets in some folders, such as {"data/dl3dv": 3, "data/re10k": 1}.
 
     Args:
         shares: by folder; prepared data sets, or ones in the authors' released layout.
-        memory: which memory system's anchors, for prepared ones.
+        memory: which memory system's anchors, for prepared ones; None = no anchors, for all.
         first_frame: as in `LatentClips`; released ones always have `always`.
 
     Raises:
@@ -99,7 +99,7 @@ def open_mixture(
 
 def open_clips(
     root: str | Path,
-    memory: str = "local_clouds",
+    memory: str | None = "local_clouds",
     first_frame: Literal["seen", "always"] = "seen",
 ) -> LatentClips | ReleasedClips:
     """The data set in one folder, whichever of the two layouts it has.
@@ -108,7 +108,7 @@ def open_clips(
         ValueError: no clips, and why.
     """
     if (Path(root) / RELEASED_LIST).is_file():
-        return ReleasedClips(root)
+        return ReleasedClips(root, slots=() if memory is None else SLOTS)
     return LatentClips(root, memory, first_frame)
 
 

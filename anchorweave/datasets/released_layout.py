@@ -42,7 +42,7 @@ class ReleasedClips(Dataset):
     Args:
         root: the data set's folder.
         split: which list of clips, `train` or `test`.
-        slots: which anchors, in order; the first gives target2first.
+        slots: which anchors, in order; none for who weaves nothing.
         quarantine: clips to leave out, as in `LatentClips`.
 
     Raises:
@@ -82,19 +82,19 @@ class ReleasedClips(Dataset):
         clip = self.clips[index]
         target = _latents(clip, "GT")
         frames = 4 * (len(target) - 1) + 1
-        poses = torch.stack([_poses(clip, slot, frames) for slot in self.slots])
         grid = (target.shape[-2] // 2, target.shape[-1] // 2)
+        anchors = [_latents(clip, slot) for slot in self.slots]
+        visible = [_visible_tokens(clip, slot, frames, grid) for slot in self.slots]
+        poses = [_poses(clip, slot, frames) for slot in self.slots]
         return training_clip(
             clip,
             latents=target,
             image_latents=target[:1],
             prompt_features=_tensor(clip, "caption_embs_cogvideox/caption.pt")[0],
-            anchor_latents=_stacked(clip, [_latents(clip, slot) for slot in self.slots]),
-            visible_tokens=_stacked(
-                clip, [_visible_tokens(clip, slot, frames, grid) for slot in self.slots]
-            ),
-            target2source=poses,
-            target2first=poses[self.slots.index(FIRST)],
+            anchor_latents=_stacked(clip, anchors, tuple(target.shape)),
+            visible_tokens=_stacked(clip, visible, (len(target), *grid)).bool(),
+            target2source=_stacked(clip, poses, (frames, 4, 4)),
+            target2first=_poses(clip, FIRST, frames),
         )
 
 
@@ -154,7 +154,10 @@ def _visible_tokens(
     return torch.cat([torch.ones(1, *grid, dtype=torch.bool), ~(share > 0.5)])
 
 
-def _stacked(clip: Path, parts: list[Tensor]) -> Tensor:
+def _stacked(clip: Path, parts: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """The parts as one tensor; with none of them, a tensor of none of `shape`."""
+    if not parts:
+        return torch.zeros(0, *shape)
     if len({part.shape for part in parts}) > 1:
         raise BadClip(clip, f"anchors differ in shape: {[tuple(part.shape) for part in parts]}")
     return torch.stack(parts)

@@ -22,25 +22,17 @@ class Denoiser(nn.Module):
     Args:
         backbone: diffusers' transformer, image-to-video: it sees noisy and image latents joined on
             channels.
-        controller: made for this backbone (`WeavingController.from_backbone`).
+        controller: made for this backbone (`WeavingController.from_backbone`); None = the backbone
+            alone, to which anchors say nothing.
 
     Raises:
         ValueError: a controller that does not fit the backbone.
     """
 
-    def __init__(self, backbone: CogVideoXTransformer3DModel, controller: WeavingController):
+    def __init__(self, backbone: CogVideoXTransformer3DModel, controller: WeavingController | None):
         super().__init__()
-        for what, has in backbone_sizes(backbone).items():
-            if (wants := controller.config[what]) != has:
-                raise ValueError(
-                    f"the controller was made for a backbone with {what} {wants}, this one has "
-                    f"{has}; make it with WeavingController.from_backbone"
-                )
-        if controller.config.num_layers > backbone.config.num_layers:
-            raise ValueError(
-                f"the controller weaves {controller.config.num_layers} layers, the backbone has "
-                f"only {backbone.config.num_layers}"
-            )
+        if controller is not None:
+            _check_fits(backbone, controller)
         self.backbone = backbone
         self.controller = controller
 
@@ -64,7 +56,7 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: from the call, where its batch is no multiple of the anchors'.
         """
-        if not control_weight and not camera_weight:
+        if self.controller is None or not (control_weight or camera_weight):
             yield
             return
         # Cameras do not change from step to step; the controller's answer does.
@@ -149,3 +141,17 @@ class Denoiser(nn.Module):
                 "samples; give one set of anchors a sample"
             )
         return calls // given
+
+
+def _check_fits(backbone: CogVideoXTransformer3DModel, controller: WeavingController) -> None:
+    for what, has in backbone_sizes(backbone).items():
+        if (wants := controller.config[what]) != has:
+            raise ValueError(
+                f"the controller was made for a backbone with {what} {wants}, this one has "
+                f"{has}; make it with WeavingController.from_backbone"
+            )
+    if controller.config.num_layers > backbone.config.num_layers:
+        raise ValueError(
+            f"the controller weaves {controller.config.num_layers} layers, the backbone has "
+            f"only {backbone.config.num_layers}"
+        )

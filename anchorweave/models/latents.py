@@ -22,9 +22,9 @@ def latent_shape(
     """Latent (t, h, w) of a video of `frames` T and `size` (height, width) in pixels.
 
     Args:
-        vae: its configuration gives the compression in time (4) and space (8).
+        vae: its configuration gives the compression in time (4) and space (8; 4 with three levels).
         frames: T = 4k + 1, because the first frame is compressed alone.
-        size: both divisible by the spatial compression times `patch_size` (16).
+        size: both divisible by the spatial compression times `patch_size` (16, or 8).
         patch_size: of the backbone, in latent pixels.
 
     Raises:
@@ -62,7 +62,8 @@ def encode_video(
         generator: draws from the posterior; None takes its mode.
 
     Raises:
-        ValueError: T is not 4k + 1, a side is not divisible by 8, or values outside [0, 1].
+        ValueError: T is not 4k + 1, a side that the spatial compression does not divide, or values
+            outside [0, 1].
     """
     return _encode(vae, video, device, generator) * vae.config.scaling_factor
 

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from anchorweave.datasets.encoded_clip import write_tensors
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS, BadClip, write_quarantine
+from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import collate
 from tests.datasets.small_clips import FRAMES, SLOTS, UNIT, latents, pixels, write_clip
 
@@ -38,6 +39,21 @@ def test_a_clip_is_what_was_encoded_with_lengths_in_scene_units(made):
     torch.testing.assert_close(clip.target2source, expected.anchors.target2source)
     assert torch.equal(clip.target2first[:, :3, :3], known.target2first[:, :3, :3])
     assert torch.equal(clips.empty_prompt(), torch.zeros(3, 6))
+
+
+def test_without_a_memory_no_anchor_is_read(root):
+    whole = LatentClips(root)[0]
+    kept = {key: value for key, value in latents(1).items() if key in ("target", "image")}
+    write_tensors(root / "a" / LATENTS, kept, {})
+    clips = open_clips(root, memory=None, first_frame="always")
+    assert torch.equal(clips[0].latents, latents(1)["target"])
+    assert torch.equal(clips[0].target2first, whole.target2first)
+    batch = collate([clips[0], clips[1]]).anchors
+    assert batch.latents.shape == (2, 0, *whole.latents.shape)
+    assert batch.target2source.shape == (2, 0, FRAMES, 4, 4)
+    assert batch.visible_tokens.shape == (2, 0, *whole.visible_tokens.shape[1:])
+    with pytest.raises(BadClip, match="lacks"):
+        LatentClips(root)[0]
 
 
 def test_the_same_index_is_the_same_clip_in_a_loader(made):

@@ -53,6 +53,19 @@ def test_a_clip_is_what_the_files_hold(root):
     assert (clip.target2source[:, :, 3] == torch.tensor([0.0, 0, 0, 1])).all()
 
 
+def test_who_weaves_nothing_needs_no_anchor_files(root):
+    whole = open_clips(root)[0]
+    for file in (root / "DL3DV-10K_ab_0").glob("*/retrieval_*"):
+        file.unlink()
+    clip = open_clips(root, memory=None)[0]
+    assert torch.equal(clip.latents, whole.latents)
+    assert torch.equal(clip.target2first, whole.target2first)
+    assert clip.anchor_latents.shape == (0, *whole.latents.shape)
+    assert clip.target2source.shape == (0, T, 4, 4)
+    assert clip.visible_tokens.shape == (0, *whole.visible_tokens.shape[1:])
+    assert clip.visible_tokens.dtype == torch.bool
+
+
 def test_visible_tokens_follow_the_rule_that_ours_follow_with_first_frame_always(root):
     for slot, tokens in zip(SLOTS, ReleasedClips(root)[0].visible_tokens, strict=True):
         mask = np.load(root / "DL3DV-10K_ab_0" / "masks" / f"{slot}_mask.npz")["mask"]

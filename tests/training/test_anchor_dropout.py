@@ -169,3 +169,14 @@ def test_black_is_asked_for_and_must_fit():
 def test_contradicting_shares_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         AnchorDropoutConfig(**values)
+
+
+@pytest.mark.parametrize("hidden", ["zero", "black"])
+@pytest.mark.parametrize("slots", ["hidden", "removed"])
+def test_without_anchors_a_clip_stays_as_it_is(hidden, slots):
+    full = a_clip()
+    names = ("anchor_latents", "visible_tokens", "target2source")
+    clip = replace(full, **{name: getattr(full, name)[:0] for name in names})
+    config = AnchorDropoutConfig(1.0, 0.0, 0.0, slots=slots, hidden=hidden)
+    kept = draw_kept(config, 0, t, torch.Generator())
+    assert hide(clip, kept.frames, config) is clip

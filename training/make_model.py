@@ -1,0 +1,210 @@
+r"""Put a model folder together: trained parts, and new ones where there are none yet.
+
+    python -m training.make_model                     # anchorweave-tiny before its training
+    python -m training.make_model config=configs/anchorweave_tiny/model_with_backbone.yaml
+    python -m training.make_model model=outputs/anchorweave_tiny/model output=outputs/mine \
+        transformer=outputs/my_backbone dtype=float16
+
+Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` opens, and made.json: what
+it was made of. Running it again leaves a folder that is there as it is, and refuses one that was
+made of something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from anchorweave.config import load_config
+from anchorweave.datasets.fingerprint import check_made, flat
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.digest import weights_digest
+from anchorweave.models.model_folder import KINDS, load_part, write_model
+from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
+from anchorweave.pipeline import AnchorWeavePipeline
+from training.finished import newest_weights
+
+DEFAULT = "configs/anchorweave_tiny/model.yaml"
+MADE, CARD = "made.json", "README.md"
+# A prompt is never as long; tokenizers that were not told a length state 10^30.
+MOST_TOKENS = 10_000
+NETWORKS = ("text_encoder", "vae", "transformer", "controller")
+
+
+@dataclass(frozen=True)
+class WeavingConfig:
+    """A new controller.
+
+    Args:
+        layers: layers of the backbone that are woven.
+        heads: attention heads.
+        fusion: `pose_guided` or `average`.
+        attention: `joint` or `separate`.
+        tokens: `all` or `visible`.
+    """
+
+    layers: int = 3
+    heads: int = 2
+    fusion: str = "pose_guided"
+    attention: str = "joint"
+    tokens: str = "all"
+
+
+@dataclass(frozen=True)
+class MakeModelConfig:
+    """What a model folder is made of.
+
+    Args:
+        output: the folder.
+        model: a model folder to take every part from that is not named; null = none.
+        vae: folder of the autoencoder; null = the base's.
+        text: folder that holds tokenizer/ and text_encoder/; null = the base's.
+        transformer: folder of the backbone, or of a training run, which stands for the averaged
+            weights of its newest checkpoint; null = the base's, and without a base a new one.
+        controller: likewise the controller.
+        unfinished: whether a run that has steps left is taken as well.
+        dtype: precision that weights are stored in.
+        seed: of new weights.
+        card: a model card to copy in as README.md; null = none.
+        note: what the folder says about its weights; null = nothing.
+        backbone: architecture of a new backbone.
+        weaving: architecture of a new controller.
+    """
+
+    output: str = "outputs/model"
+    model: str | None = None
+    vae: str | None = None
+    text: str | None = None
+    transformer: str | None = None
+    controller: str | None = None
+    unfinished: bool = False
+    dtype: Literal["float32", "float16"] = "float32"
+    seed: int = 0
+    card: str | None = None
+    note: str | None = None
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    weaving: WeavingConfig = field(default_factory=WeavingConfig)
+
+
+def main(words: Sequence[str]) -> None:
+    """Make the folder with `a.b=c` overrides."""
+    config = load_config(MakeModelConfig, words, DEFAULT)
+    output, folders = Path(config.output), part_folders(config)
+    made = _made(config, folders)
+    if (output / MADE).is_file():
+        there = json.loads((output / MADE).read_text())
+        check_made(output, flat(there), flat(made), "remove it, or name another output")
+        return print(f"{output} is there already, made of the same parts")
+    parts = read_parts(config, folders)
+    for name in NETWORKS:
+        print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
+        # By torch's own method: those of the libraries spare some layers, or speak of them.
+        nn.Module.to(parts[name], getattr(torch, config.dtype))
+    files = {MADE: json.dumps(made, indent=1) + "\n"}
+    if config.card is not None:
+        files[CARD] = Path(config.card).read_text()
+    write_model(output, parts, config.note, files)
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    print(f"{output}: {size / 1e6:.2f} MB in {config.dtype}")
+
+
+def part_folders(config: MakeModelConfig) -> dict[str, Path]:
+    """Where each part comes from, by name; a part that is to be new is not among them.
+
+    Raises:
+        ValueError: a part that can be taken from nowhere.
+        FileNotFoundError: a base that is no model folder, or a run without the part.
+    """
+    folders = {}
+    if config.model is not None:
+        if not Path(config.model, "model_index.json").is_file():
+            raise FileNotFoundError(f"model={config.model}: no model (no model_index.json in it)")
+        folders = {name: Path(config.model, name) for name in (*NETWORKS, "tokenizer", "scheduler")}
+    if config.vae is not None:
+        folders["vae"] = Path(config.vae)
+    if config.text is not None:
+        folders |= {name: Path(config.text, name) for name in ("tokenizer", "text_encoder")}
+    for name, named in (("transformer", config.transformer), ("controller", config.controller)):
+        if named is not None:
+            run = Path(named, "checkpoints").is_dir()
+            folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
+    for name, key in (("vae", "vae"), ("tokenizer", "text")):
+        if name not in folders:
+            raise ValueError(f"nothing says where the {name} comes from; name a {key}= or a model=")
+    return folders
+
+
+def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The parts of the model, networks in float32.
+
+    Args:
+        config: describes new parts.
+        folders: where the others are.
+
+    Raises:
+        ValueError: parts that do not fit one another.
+        FileNotFoundError: a folder without its part.
+    """
+    parts = {name: load_part(name, folder) for name, folder in folders.items()}
+    tokenizer, text_encoder = parts["tokenizer"], parts["text_encoder"]
+    if "transformer" not in parts:
+        if tokenizer.model_max_length > MOST_TOKENS:
+            raise ValueError(
+                f"{folders['tokenizer']} does not say how many tokens a prompt has; save it with a "
+                "model_max_length"
+            )
+        width, tokens = text_encoder.config.d_model, tokenizer.model_max_length
+        parts["transformer"] = small_backbone(
+            config.backbone, parts["vae"], width, tokens, config.seed
+        )
+    backbone = parts["transformer"]
+    if "controller" not in parts:
+        parts["controller"] = _new_controller(config, backbone)
+    parts.setdefault("scheduler", noise_schedule())
+    if (wants := backbone.config.text_embed_dim) != (has := text_encoder.config.d_model):
+        raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
+    # They refuse parts that do not fit.
+    Denoiser(backbone, parts["controller"])
+    pipe = AnchorWeavePipeline(**parts)
+    return {name: getattr(pipe, name) for name in KINDS}
+
+
+def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingController:
+    weaving = config.weaving
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return WeavingController.from_backbone(
+            backbone,
+            weaving.layers,
+            weaving.heads,
+            weaving.fusion,
+            weaving.attention,
+            weaving.tokens,
+        )
+
+
+def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """What the folder depends on: options, and the weights behind the folders they name."""
+    options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
+    weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
+    if config.card is not None:
+        weights["card"] = hashlib.sha256(Path(config.card).read_bytes()).hexdigest()[:16]
+    return {"options": options, "weights": weights}
+
+
+def _size(network: nn.Module) -> str:
+    count = sum(p.numel() for p in network.parameters())
+    return f"{count / 1e6:.2f} M parameters, {2 * count / 1e6:.2f} MB in float16"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
