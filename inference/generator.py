@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from anchorweave.anchors import Retrieved
 from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.tiny import write_tiny
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.world import Generate
+
+# (first frames B [3, H, W], prompts, what memory knows, seeds) -> videos [B, T, 3, H, W] in [0, 1]
+GenerateBatch = Callable[
+    [Sequence[Tensor], Sequence[str], Sequence[Retrieved], Sequence[int]], Tensor
+]
 
 
 def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
@@ -45,13 +53,28 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
 
 def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig, prompt: str) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
+    generate_batch = make_batch_generator(pipe, config)
+    return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
-    def generate(first, retrieved, seed):
-        video = pipe(
-            image=first,
-            prompt=prompt,
+
+def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> GenerateBatch:
+    """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
+
+    Each video has noise of its own, so it does not matter which others share its batch. With both
+    weights 0 memory changes nothing, and the backbone runs alone.
+    """
+    alone = config.control_weight == 0 and config.camera_weight == 0
+
+    def generate(firsts, prompts, retrieved, seeds):
+        height, width = firsts[0].shape[-2:]
+        videos = pipe(
+            image=firsts,
+            prompt=prompts,
             negative_prompt=config.negative_prompt,
-            retrieved=retrieved,
+            height=height,
+            width=width,
+            num_frames=len(retrieved[0].target2first),
+            retrieved=None if alone else retrieved,
             num_inference_steps=config.steps,
             guidance_scale=config.guidance,
             use_dynamic_cfg=config.dynamic_guidance,
@@ -60,10 +83,10 @@ def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig, prompt: st
             control_window=config.control_window,
             visible_first_frame=config.visible_first_frame,
             # Noise from the CPU is the same on every machine.
-            generator=torch.Generator().manual_seed(seed),
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
-        ).frames[0]
-        return video.float().cpu()
+        ).frames
+        return videos.float().cpu()
 
     return generate
 

@@ -29,14 +29,13 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.geometry.trajectories import trajectory
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
-from anchorweave.recordings import open_recording
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
 from inference.output import ROLLOUT, begin_memory, memory_over, open_bank, open_output
+from inference.path import planned_cameras
 from inference.report import selection, write_json
 from inference.source import open_source, prompt_of, seen_clip
 
@@ -187,22 +186,6 @@ def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None
     write_json(chunks, folder / f"{segment.number:04d}.json")
 
 
-def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
-    """The cameras of the whole rollout, beginning at `start`: a path in words or a camera file.
-
-    Lengths in a camera file count as scene units: most such files have no metric scale.
-    """
-    count = config.rollout.segments * (config.frames - 1) + 1
-    spec = config.rollout.trajectory
-    if not _is_path(spec):
-        return trajectory(spec, start, count, unit)
-    path = open_recording(spec, config.missing).cameras
-    path = path.at(torch.linspace(0, len(path) - 1, count))
-    path2start = path.relative_to(path[0])
-    path2start[:, :3, 3] *= unit
-    return Cameras(start.c2w @ path2start, start.K.expand(count, 3, 3), start.size)
-
-
 def refuse_other_config(config: RunConfig) -> None:
     """A rollout is continued only as it was begun.
 
@@ -218,14 +201,6 @@ def refuse_other_config(config: RunConfig) -> None:
             f"{output} holds a rollout that was begun with another config: {'; '.join(changed)}; "
             "run it as it was, or set another output"
         )
-
-
-def _is_path(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except OSError:
-        # Long paths in words are longer than any file name.
-        return False
 
 
 if __name__ == "__main__":

@@ -35,6 +35,26 @@ def psnr(
     return min(IDENTICAL_DB, (-10 * torch.log10(error)).item()) if error > 0 else IDENTICAL_DB
 
 
-def ssim(video: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "T 3 H W"]) -> float:
-    """Structural similarity in [-1, 1], mean over frames (Gaussian window of 11 pixels)."""
-    return structural_similarity_index_measure(video, truth, data_range=1.0).item()
+def ssim(
+    video: Float[Tensor, "T 3 H W"],
+    truth: Float[Tensor, "T 3 H W"],
+    visible: Bool[Tensor, "T H W"] | None = None,
+) -> float | None:
+    """Structural similarity in [-1, 1], mean over pixels (Gaussian window of 11 pixels).
+
+    Args:
+        video: colours in [0, 1].
+        truth: colours in [0, 1].
+        visible: the pixels about which windows count; None = all.
+
+    Returns:
+        None when no pixel counts.
+    """
+    if visible is None:
+        return structural_similarity_index_measure(video, truth, data_range=1.0).item()
+    if not visible.any():
+        return None
+    _, local = structural_similarity_index_measure(
+        video, truth, data_range=1.0, return_full_image=True
+    )
+    return local.mean(dim=1)[visible].mean().item()

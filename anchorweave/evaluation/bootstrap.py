@@ -1,0 +1,63 @@
+"""How far a mean over clips can be trusted: percentile bootstrap intervals, single and paired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `clips` clips, and the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    clips: int
+
+
+def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of one value per clip, with the interval that drawing other clips would give.
+
+    Args:
+        values: one per clip. Clips are what is drawn anew: several seeds of one clip are averaged
+            before, because they are no independent clips.
+        resamples: how often the clips are drawn, with replacement.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no values, values that are not finite, or no draws.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    if not len(given) or not np.isfinite(given).all():
+        raise ValueError(
+            f"an interval takes one finite value per clip, met {len(given)} values of which "
+            f"{int((~np.isfinite(given)).sum())} are not finite"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples={resamples}: must be at least 1")
+    draws = np.random.default_rng(seed).integers(len(given), size=(resamples, len(given)))
+    means = given[draws].mean(axis=1)
+    low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return Interval(float(given.mean()), float(low), float(high), len(given))
+
+
+def paired_difference(
+    one: Mapping[str, float], other: Mapping[str, float], resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """The mean of `one` minus `other` over the clips that both have.
+
+    Differences are drawn clip by clip: how hard a clip is cancels out, so that two rows can be told
+    apart whose own intervals overlap.
+
+    Raises:
+        ValueError: no clip in both, or values that are not finite.
+    """
+    shared = [clip for clip in one if clip in other]
+    if not shared:
+        raise ValueError(f"no clip is in both: {len(one)} in one, {len(other)} in the other")
+    return bootstrap_interval([one[clip] - other[clip] for clip in shared], resamples, seed)

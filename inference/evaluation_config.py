@@ -1,0 +1,94 @@
+"""EvaluationConfig: which row of a table is generated, on which clips, and by what."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from anchorweave.config import RunConfig
+from anchorweave.datasets.fingerprint import flat
+from anchorweave.models.digest import module_digest
+from anchorweave.pipeline import AnchorWeavePipeline
+
+# What changes neither a video nor what it is measured by.
+NOT_MADE_WITH = ("source", "missing", "output", "seed", "fps", "model", "row", "samples", "batch")
+# One change of the files' content, one more.
+VERSION = 1
+NETWORKS = ("text_encoder", "vae", "transformer", "controller")
+# The recording's own cameras, there and back.
+RECORDED_PATH = "there_and_back(recorded)"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(RunConfig):
+    """One row: a way to generate, on a fixed list of held-out clips.
+
+    `source` may stand for many recordings here ("procedural:seed=910000..910099,..."); videos go to
+    `output`/`protocol`/`row`. The noise of a video depends on its seed and its clip alone, so that
+    rows can be compared clip by clip.
+
+    Args:
+        row: what the row is called.
+        method: `generate` with the networks; or without them: `copy_anchors`, the composite of the
+            anchors with black holes; `first_frame`, repeated; `vae`, the true frames through the
+            autoencoder and back, which is as good as any generated frame can be.
+        protocol: `partial_revisit` holds back frames as `split` says. `closed_loop` generates
+            `rollout.segments` segments from the start of the recording, along
+            `rollout.trajectory`: there_and_back(recorded) takes the recording's own cameras, so
+            that the truth is known all the way; along any other path it is not.
+        samples: videos per clip, sampled with `seed`, `seed` + 1, ...
+        batch: clips that are generated at once (partial revisit).
+
+    Raises:
+        ValueError: a row without a name, or options that do not go together.
+    """
+
+    row: str = "row"
+    method: Literal["generate", "copy_anchors", "first_frame", "vae"] = "generate"
+    protocol: Literal["partial_revisit", "closed_loop"] = "partial_revisit"
+    samples: int = 1
+    batch: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.row or "/" in self.row or self.row.startswith("."):
+            raise ValueError(f"row={self.row!r} becomes a folder; give it a name without slashes")
+        for name in ("samples", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.memory.path is not None:
+            raise ValueError(
+                f"memory.path={self.memory.path}: every clip is evaluated with a memory of its "
+                "own; leave memory.path out"
+            )
+        if self.method != "generate" and self.protocol == "closed_loop":
+            raise ValueError(f"method={self.method} goes no closed loop; only generate does")
+        if self.method != "generate" and self.samples != 1:
+            raise ValueError(f"method={self.method} draws no noise; set samples=1")
+
+    @property
+    def needs_networks(self) -> bool:
+        """Whether the row runs any network."""
+        return self.method in ("generate", "vae")
+
+    def seeds(self) -> tuple[int, ...]:
+        """Of the videos of each clip."""
+        return tuple(range(self.seed, self.seed + self.samples))
+
+    def made_with(self, pipe: AnchorWeavePipeline | None) -> dict[str, Any]:
+        """What decides the row's videos, as dotted keys; `pipe` where networks take part."""
+        values = {k: v for k, v in asdict(self).items() if k not in NOT_MADE_WITH}
+        values |= {"dtype": self.model.dtype, "version": VERSION}
+        values.pop("split" if self.protocol == "closed_loop" else "rollout")
+        if self.method != "generate":
+            values.pop("sampling")
+        if pipe is not None:
+            used = ("vae",) if self.method == "vae" else NETWORKS
+            values["weights"] = {name: module_digest(getattr(pipe, name)) for name in used}
+        return flat(values)
+
+
+def noise_seed(seed: int, clip: str) -> int:
+    """A seed of its own for every clip and sampling seed, the same in every row."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:4], "big")

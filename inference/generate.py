@@ -1,0 +1,204 @@
+"""Generate one row of a table on held-out clips, and keep its videos for `inference.evaluate`.
+
+    python -m inference.generate                                            # the base row
+    python -m inference.generate config=configs/evaluation/rows/no_memory.yaml
+    python -m inference.generate config=configs/evaluation/rows/k1.yaml protocol=closed_loop
+    python -m inference.generate model.path=tiny source=data/example_dataset output=outputs/look
+
+A second run makes only the videos that are not there yet; videos that were made with another
+config or other weights are an error. Writes to `output`/`protocol`/`row`: row.json, config.yaml, a
+folder per clip (`inference/cached_row.py` says what is in it), and montage.mp4 and montage.png of
+the first clip to look at.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from anchorweave.anchors import Retrieved, composite
+from anchorweave.config import load_config, save_config
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from anchorweave.files import written_aside
+from anchorweave.memory import Bank, Memory, open_memory
+from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.perception import make_perception
+from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.progress import slowly
+from anchorweave.recordings.search import find_recordings
+from anchorweave.video import write_video
+from anchorweave.world import World
+from inference.cached_row import CachedRow, Given
+from inference.evaluation_config import EvaluationConfig, noise_seed
+from inference.generator import load_pipeline, make_batch_generator, make_generator
+from inference.held_out import HeldOut, closed_loop, hold_out
+from inference.report import selection
+
+DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
+
+
+def main(words: list[str]) -> None:
+    """Generate what is missing of a row, with `a.b=c` overrides."""
+    config = load_config(EvaluationConfig, words, DEFAULT)
+    console = Console()
+    recordings = find_recordings(config.source)
+    pipe, weights = load_pipeline(config) if config.needs_networks else (None, "no network")
+    if pipe is not None:
+        # One bar over all clips says more than one per clip.
+        pipe.set_progress_bar_config(disable=True)
+    row = CachedRow(Path(config.output) / config.protocol / config.row)
+    command = shlex.join(["python", "-m", "inference.generate", *words])
+    row.begin(config.made_with(pipe), list(recordings), config.seeds(), command)
+    save_config(config, row.path / "config.yaml")
+    missing = [name for name in recordings if _lacks(row, name, config.seeds())]
+    console.print(
+        f"{row.path}: {len(missing)} of {len(recordings)} clips to do; {weights}", markup=False
+    )
+    work = _partial_revisits if config.protocol == "partial_revisit" else _closed_loops
+    for _ in slowly(work(config, row, pipe, recordings, missing), config.row, len(missing)):
+        pass
+    _write_montage(row, next(iter(recordings)), config)
+    console.print(f"look at {row.path}/montage.png; python -m inference.evaluate measures the row")
+
+
+def _lacks(row: CachedRow, name: str, seeds: Sequence[int]) -> bool:
+    return not (row.has_given(name) and all(row.has_sample(name, seed) for seed in seeds))
+
+
+def _partial_revisits(
+    config: EvaluationConfig,
+    row: CachedRow,
+    pipe: AnchorWeavePipeline | None,
+    recordings: dict[str, str],
+    missing: Sequence[str],
+) -> Iterator[str]:
+    """Does `config.batch` clips at a time; yields each name when its clip is complete."""
+    for start in range(0, len(missing), config.batch):
+        clips, known = [], []
+        for name in missing[start : start + config.batch]:
+            clip = hold_out(config, name, recordings[name])
+            clips.append(clip)
+            known.append(_retrieve(config, row, clip))
+        for seed in config.seeds():
+            wanted = [i for i, clip in enumerate(clips) if not row.has_sample(clip.name, seed)]
+            if not wanted:
+                continue
+            began = time.perf_counter()
+            chosen = [clips[i] for i in wanted]
+            videos = _videos(config, pipe, chosen, [known[i] for i in wanted], seed)
+            seconds = (time.perf_counter() - began) / len(wanted)
+            for clip, video in zip(chosen, videos, strict=True):
+                row.write_sample(clip.name, seed, video, seconds)
+        yield from (clip.name for clip in clips)
+
+
+def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrieved:
+    """What memory knows of the clip, of which the row keeps what is measured."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        memory = _memory(config, folder)
+        memory.update(clip.seen)
+        retrieved = memory.retrieve(clip.cameras).in_unit(clip.unit)
+    seconds = time.perf_counter() - began
+    if not row.has_given(clip.name):
+        anchors, shown = composite(retrieved.anchors)
+        only_memory = clip.only_memory(config.memory.depth_edge)
+        given = Given(clip.truth.frames, anchors, shown, only_memory, seconds)
+        row.write_given(clip.name, given, selection(retrieved.report, clip.truth.names))
+    return retrieved
+
+
+def _memory(config: EvaluationConfig, folder: str) -> Memory:
+    bank = Bank(Path(folder) / "memory")
+    return open_memory(bank, config.memory, config.retrieval, config.rendering)
+
+
+def _videos(
+    config: EvaluationConfig,
+    pipe: AnchorWeavePipeline | None,
+    clips: Sequence[HeldOut],
+    known: Sequence[Retrieved],
+    seed: int,
+) -> Sequence[Tensor]:
+    """One video [T, 3, H, W] in [0, 1] per clip."""
+    if config.method == "copy_anchors":
+        return [composite(retrieved.anchors)[0] for retrieved in known]
+    if config.method == "first_frame":
+        return [clip.truth.frames[:1].expand_as(clip.truth.frames) for clip in clips]
+    if config.method == "vae":
+        return [_through_vae(pipe, clip.truth.frames) for clip in clips]
+    generate = make_batch_generator(pipe, config.sampling)
+    firsts = [clip.truth.frames[0] for clip in clips]
+    prompts = [clip.prompt for clip in clips]
+    seeds = [noise_seed(seed, clip.name) for clip in clips]
+    return list(generate(firsts, prompts, known, seeds))
+
+
+@torch.no_grad()
+def _through_vae(pipe: AnchorWeavePipeline, video: Tensor) -> Tensor:
+    device = pipe._execution_device
+    latents = encode_video(pipe.vae, video[None], device)
+    return decode_video(pipe.vae, latents, device)[0].float().cpu()
+
+
+def _closed_loops(
+    config: EvaluationConfig,
+    row: CachedRow,
+    pipe: AnchorWeavePipeline,
+    recordings: dict[str, str],
+    missing: Sequence[str],
+) -> Iterator[str]:
+    """One room after another; yields each name when its clip is complete."""
+    for name in missing:
+        clip = closed_loop(config, name, recordings[name])
+        if not row.has_given(name):
+            truth = None if clip.truth is None else clip.truth.frames
+            row.write_given(name, Given(truth, None, None, None, 0.0), [])
+        for seed in config.seeds():
+            if not row.has_sample(name, seed):
+                began = time.perf_counter()
+                video, report = _loop(config, pipe, clip, noise_seed(seed, name))
+                row.write_sample(name, seed, video, time.perf_counter() - began, report)
+        yield name
+
+
+def _loop(
+    config: EvaluationConfig, pipe: AnchorWeavePipeline, clip: HeldOut, seed: int
+) -> tuple[Tensor, list]:
+    """The whole video of a closed loop, its first frame included, and what was retrieved."""
+    perceive = make_perception(config.perception.generated, config.perception)
+    generate = make_generator(pipe, config.sampling, clip.prompt)
+    frames, names, report = [clip.seen.frames[-1:]], clip.seen.names[-1], []
+    with tempfile.TemporaryDirectory() as folder:
+        memory = _memory(config, folder)
+        memory.update(clip.seen)
+        world = World(memory, perceive, generate, clip.unit)
+        for segment in world.rollout(clip.seen.frames[-1], clip.cameras, config.frames, seed):
+            frames.append(segment.clip.frames)
+            report.append(selection(segment.retrieved.report, (names, *segment.clip.names)))
+            names = segment.clip.names[-1]
+    return torch.cat(frames), report
+
+
+def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
+    given = row.read_given(name)
+    shown = {"target": given.truth, "anchors, composite": given.anchors}
+    tiles = {label: video for label, video in shown.items() if video is not None}
+    for seed in config.seeds():
+        tiles[f"{config.row}, seed {seed}"] = row.read_sample(name, seed)[0]
+    montage = side_by_side(tiles)
+    write_video(row.path / "montage.mp4", montage, config.fps)
+    with written_aside(row.path / "montage.png") as aside:
+        contact_sheet(montage).save(aside)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

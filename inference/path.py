@@ -1,0 +1,41 @@
+"""The cameras of a rollout: a path in words, or a camera file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from anchorweave.config import RunConfig
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.trajectories import trajectory
+from anchorweave.recordings import open_recording
+
+
+def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
+    """The cameras of the whole rollout, beginning at `start`: a path in words or a camera file.
+
+    Lengths in a camera file count as scene units: most such files have no metric scale.
+    """
+    count = camera_count(config)
+    spec = config.rollout.trajectory
+    if not _is_path(spec):
+        return trajectory(spec, start, count, unit)
+    path = open_recording(spec, config.missing).cameras
+    path = path.at(torch.linspace(0, len(path) - 1, count))
+    path2start = path.relative_to(path[0])
+    path2start[:, :3, 3] *= unit
+    return Cameras(start.c2w @ path2start, start.K.expand(count, 3, 3), start.size)
+
+
+def camera_count(config: RunConfig) -> int:
+    """Cameras of a rollout: neighbouring segments share one."""
+    return config.rollout.segments * (config.frames - 1) + 1
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:
+        # Long paths in words are longer than any file name.
+        return False

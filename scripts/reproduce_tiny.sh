@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Trains anchorweave-tiny from nothing, stage by stage; run again, it goes on where it stopped.
+# Arguments are overrides a.b=c, and from=STAGE: bash scripts/reproduce_tiny.sh from=controller
+set -euo pipefail
+. scripts/setup.sh
+exec "$PYTHON" -m training.recipe config=configs/anchorweave_tiny/recipe.yaml "$@"

@@ -1,0 +1,171 @@
+"""The table of rows that were written by hand, so that every number is known."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from inference.cached_row import CachedRow, Given
+from inference.evaluate import main
+
+MADE = {"protocol": "partial_revisit", "frames": 5, "size": [16, 24], "memory.kind": "x"}
+SHAPE = (5, 3, 16, 24)
+
+
+def write_row(folder, name, error, seeds=(0, 1), clips=("a", "b", "c"), **made):
+    """A row whose videos are off by `error` levels of 255 (one more for every further clip)."""
+    row = CachedRow(folder / name)
+    row.begin({**MADE, "name": name, **made}, clips, seeds, f"python -m generate {name}")
+    shown = torch.zeros(5, 16, 24, dtype=torch.bool)
+    shown[:, :, :12] = True
+    only_memory = torch.zeros_like(shown)
+    only_memory[1:, :, 4:8] = True
+    for number, clip in enumerate(clips):
+        truth = torch.full(SHAPE, 100 / 255) + torch.rand(SHAPE, generator=_seed(number)) / 4
+        truth = (truth * 255).round() / 255
+        row.write_given(clip, Given(truth, truth, shown, only_memory, 1.0), [])
+        for seed in seeds:
+            video = truth + (error + number) / 255
+            video[0] = 0
+            video[:, :, :, 12:] = (video + 20 / 255)[:, :, :, 12:]
+            row.write_sample(clip, seed, video, 0.5 + seed)
+    return row
+
+
+def _seed(number):
+    return torch.Generator().manual_seed(number)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    write_row(tmp_path / "rows", "good", 2)
+    write_row(tmp_path / "rows", "bad", 8)
+    return tmp_path
+
+
+def measure(folder, *words):
+    main([f"rows={folder / 'rows'}", f"output={folder / 'out'}", "resamples=200", *words])
+    return json.loads((folder / "out" / "results.json").read_text())
+
+
+def decibel(level):
+    return -20 * torch.log10(torch.tensor(level / 255)).item()
+
+
+def test_the_numbers_are_those_of_the_videos(rows):
+    results = measure(rows)
+    good = results["rows"]["good"]
+    # Off by 2, 3 and 4 levels where anchors show; frame 0 is given and is not measured.
+    expected = sum(decibel(level) for level in (2, 3, 4)) / 3
+    shown = good["metrics"]["psnr_shown"]
+    assert shown["mean"] == pytest.approx(expected, abs=0.01)
+    assert good["metrics"]["psnr_only_memory"]["mean"] == pytest.approx(expected, abs=0.01)
+    assert shown["low"] == pytest.approx(decibel(4), abs=0.01) and shown["clips"] == 3
+    assert good["metrics"]["psnr"]["mean"] < expected - 3
+    assert 0.5 < good["metrics"]["ssim"]["mean"] < good["metrics"]["ssim_shown"]["mean"] <= 1
+    assert (good["clips"], good["seeds"], good["missing"]) == (3, [0, 1], [])
+    assert good["seconds_per_video"] == pytest.approx(2.0)
+    assert good["command"] == "python -m generate good" and good["fingerprint"]
+    assert [round(part["mean"], 3) for part in good["drift_psnr"]] == pytest.approx(
+        [good["metrics"]["psnr"]["mean"]] * 4, abs=0.01
+    )
+    assert results["command"].startswith("python -m inference.evaluate rows=")
+
+
+def test_two_rows_are_compared_clip_by_clip(rows):
+    results = measure(rows, "against=bad")
+    assert list(results["differences"]) == ["good"]
+    difference = results["differences"]["good"]["psnr_shown"]
+    expected = sum(decibel(2 + i) - decibel(8 + i) for i in range(3)) / 3
+    assert difference["mean"] == pytest.approx(expected, abs=0.01)
+    assert difference["low"] > 5
+    text = (rows / "out" / "table.md").read_text()
+    assert "PSNR minus bad's (dB)" in text and "| +" in text.splitlines()[3]
+
+
+def test_table_videos_and_plot_are_written(rows):
+    measure(rows)
+    lines = (rows / "out" / "table.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == ["row", "---", "bad", "good"]
+    assert len({line.count("|") for line in lines}) == 1 and "3 x 2" in lines[2]
+    videos = list(csv.DictReader((rows / "out" / "videos.csv").open()))
+    assert len(videos) == 12 and {video["seed"] for video in videos} == {"0", "1"}
+    assert float(videos[0]["psnr"]) > 0 and videos[0]["psnr_loop"] == ""
+    assert Image.open(rows / "out" / "drift.png").size[0] > 100
+
+
+def test_missing_videos_are_listed_and_the_rest_is_measured(rows, capsys):
+    (rows / "rows" / "good" / "b" / "sample_0001.npz").unlink()
+    (rows / "rows" / "good" / "c" / "given.npz").unlink()
+    good = measure(rows)["rows"]["good"]
+    assert good["missing"] == ["b, seed 1", "c, seed 0", "c, seed 1"] and good["clips"] == 2
+    assert "good lacks 3 videos: b, seed 1; c, seed 0; c, seed 1" in capsys.readouterr().out
+
+
+def test_a_row_without_any_video_ends_with_an_error_after_the_others(rows):
+    for file in (rows / "rows" / "bad").glob("*/sample_*.npz"):
+        file.unlink()
+    with pytest.raises(SystemExit, match="no video is there of: bad"):
+        measure(rows)
+    results = json.loads((rows / "out" / "results.json").read_text())
+    assert results["rows"]["bad"]["metrics"] == {} and results["rows"]["good"]["metrics"]
+    assert "| bad | - |" in (rows / "out" / "table.md").read_text()
+
+
+def test_a_mask_without_a_pixel_is_no_number(rows):
+    row = CachedRow(rows / "rows" / "good")
+    given = row.read_given("a")
+    nothing = torch.zeros_like(given.shown)
+    row.write_given("a", Given(given.truth, given.anchors, given.shown, nothing, 1.0), [])
+    good = measure(rows)["rows"]["good"]["metrics"]
+    assert (good["psnr"]["clips"], good["psnr_only_memory"]["clips"]) == (3, 2)
+
+
+def test_a_closed_loop_drifts_over_its_segments(tmp_path):
+    row = CachedRow(tmp_path / "rows" / "loop")
+    row.begin({**MADE, "protocol": "closed_loop"}, ["a", "b"], [0], "python")
+    truth = torch.full((9, 3, 16, 24), 0.5)
+    truth = (truth * 255).round() / 255
+    video = truth.clone()
+    video[1:5] += 2 / 255
+    video[5:] += 8 / 255
+    row.write_given("a", Given(truth, None, None, None, 0.0), [])
+    row.write_given("b", Given(None, None, None, None, 0.0), [])
+    for clip in ("a", "b"):
+        row.write_sample(clip, 0, video, 1.0)
+    results = measure(tmp_path)["rows"]["loop"]
+    drift = [part["mean"] for part in results["drift_psnr"]]
+    assert drift == pytest.approx([decibel(2), decibel(8)], abs=0.01)
+    assert results["metrics"]["psnr_loop"]["mean"] == pytest.approx(decibel(8), abs=0.01)
+    # Along a path whose truth is not known there is only the loop.
+    assert (results["metrics"]["psnr_loop"]["clips"], results["metrics"]["psnr"]["clips"]) == (2, 1)
+
+
+def test_rows_that_were_asked_otherwise_do_not_share_a_table(rows):
+    write_row(rows / "rows", "short", 2, frames=9)
+    with pytest.raises(ValueError, match="bad.*short.*not asked the same.*frames: 5 there, 9 now"):
+        measure(rows)
+
+
+def test_rows_may_be_listed(rows):
+    listed = f"rows=[{rows / 'rows' / 'good'}]"
+    main([listed, f"output={rows / 'out'}"])
+    assert list(json.loads((rows / "out" / "results.json").read_text())["rows"]) == ["good"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["rows=nowhere"], "no row in it"),
+        (["rows=[nowhere]"], "holds no row"),
+        (["rows=[a/x,b/x]"], "two rows are called 'x'"),
+        (["against=other"], "against=other is none of the rows: bad, good"),
+        (["resamples=0"], "resamples=0"),
+    ],
+)
+def test_bad_input_is_refused(rows, words, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        measure(rows, *words)
+    assert not (rows / "out").exists()

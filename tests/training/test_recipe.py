@@ -1,0 +1,175 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training.recipe import RecipeConfig, load_config, main
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPES = [
+    ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml" for name in ("recipe", "ablations")
+]
+# Appends a line to a file; then fails where a file says so, or waits to be told to stop.
+STAGE = """
+import signal, sys, time
+from pathlib import Path
+name, folder = sys.argv[1], Path(sys.argv[2])
+def told(number, frame):
+    (folder / "saved").write_text(name)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, told)
+with (folder / "ran").open("a") as file:
+    file.write(name + "\\n")
+if (folder / f"wait_{name}").exists():
+    (folder / "waiting").touch()
+    time.sleep(60)
+sys.exit(3 if (folder / f"fail_{name}").exists() else 0)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """Three stages that write down that they ran; returns (words of main, folder)."""
+    (tmp_path / "noted_stage.py").write_text(STAGE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    stages = [
+        {"name": name, "module": "noted_stage", "words": [name, str(tmp_path)]} for name in "abc"
+    ]
+    config = {"output": str(tmp_path / "out"), "stages": stages}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config))
+    return [f"config={tmp_path / 'recipe.yaml'}"], tmp_path
+
+
+def ran(folder):
+    return (folder / "ran").read_text().split()
+
+
+def state(folder):
+    return json.loads((folder / "out" / "recipe.json").read_text())
+
+
+def change(folder, edit):
+    config = yaml.safe_load((folder / "recipe.yaml").read_text())
+    edit(config)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_stages_run_in_order_once(recipe, capfd):
+    words, folder = recipe
+    main(words)
+    assert ran(folder) == ["a", "b", "c"]
+    assert all(one["exit"] == 0 and one["seconds"] > 0 for one in state(folder).values())
+    assert state(folder)["a"]["began"] <= state(folder)["c"]["began"]
+    main(words)
+    assert ran(folder) == ["a", "b", "c"]
+    assert "all 3 stages are done" in capfd.readouterr().out
+
+
+def test_a_stage_that_fails_ends_the_recipe_which_goes_on_there(recipe):
+    words, folder = recipe
+    (folder / "fail_b").touch()
+    with pytest.raises(SystemExit, match="b: failed with exit code 3"):
+        main(words)
+    assert state(folder)["b"]["exit"] == 3 and "c" not in state(folder)
+    spent = state(folder)["b"]["seconds"]
+    (folder / "fail_b").unlink()
+    main(words)
+    assert ran(folder) == ["a", "b", "b", "c"]
+    # The seconds of both goes.
+    assert state(folder)["b"]["seconds"] > 1.2 * spent
+
+
+def test_a_changed_stage_is_refused_until_it_is_redone(recipe):
+    words, folder = recipe
+    main(words)
+    change(folder, lambda config: config["stages"][1]["words"].append("more"))
+    with pytest.raises(ValueError, match="stage b was run by other words.*from=b"):
+        main(words)
+    main([*words, "from=b"])
+    assert ran(folder) == ["a", "b", "c", "b", "c"]
+    main(words)
+    assert ran(folder) == ["a", "b", "c", "b", "c"]
+
+
+def test_a_stage_that_was_not_run_yet_may_change(recipe):
+    words, folder = recipe
+    (folder / "fail_a").touch()
+    with pytest.raises(SystemExit):
+        main(words)
+    (folder / "fail_a").unlink()
+    change(folder, lambda config: config["stages"][2].update(name="d"))
+    main(words)
+    assert list(state(folder)) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_stage_which_saves(recipe, number):
+    words, folder = recipe
+    (folder / "wait_b").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.recipe", *words], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    try:
+        until = time.monotonic() + 60
+        while not (folder / "waiting").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert f"b: stopped by {number.name}; run the recipe again" in said.decode()
+    assert (folder / "saved").read_text() == "b"
+    # It ended with exit code 0, but it is not done.
+    assert state(folder)["b"]["exit"] == f"stopped by {number.name}"
+    (folder / "wait_b").unlink()
+    main(words)
+    assert ran(folder) == ["a", "b", "b", "c"]
+
+
+def test_several_processes_work_on_one_stage(recipe):
+    words, folder = recipe
+    change(folder, lambda config: config["stages"].__delitem__(slice(1, None)))
+    main([*words, "output=" + str(folder / "out")])
+    change(folder, lambda config: config["stages"][0].update(processes=2))
+    with pytest.raises(ValueError, match="torch.distributed.run --nproc_per_node 2"):
+        main(words)
+    main([*words, "from=a"])
+    assert ran(folder) == ["a"] * 3
+
+
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        (lambda config: config.update(stages=[]), "at least one stage"),
+        (lambda config: config["stages"][1].update(name="a"), "two stages are called a"),
+        (lambda config: config["stages"][1].pop("module"), "has a name, a module"),
+        (lambda config: config["stages"][1].update(processes=0), "1 or more processes"),
+        (lambda config: config["stages"][1].update(modul="x"), "modul"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(recipe, edit, message):
+    words, folder = recipe
+    change(folder, edit)
+    with pytest.raises(ValueError, match=message):
+        main(words)
+    assert not (folder / "ran").exists()
+
+
+def test_redoing_from_no_stage_names_the_stages(recipe):
+    words, folder = recipe
+    with pytest.raises(ValueError, match="from=x is none of the stages: a, b, c"):
+        main([*words, "from=x"])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_name_modules_that_are_there(path):
+    config = load_config(RecipeConfig, [f"config={path}"])
+    for stage in config.stages:
+        assert (ROOT / stage.module.replace(".", "/")).with_suffix(".py").is_file(), stage
