@@ -144,6 +144,8 @@ def _write(path: Path, **arrays: Any) -> None:
 def _to_bytes(values: Tensor) -> np.ndarray:
     if values.dtype == torch.bool:
         return values.numpy()
+    if not values.isfinite().all():
+        raise ValueError("a video with values that are not finite; use model.dtype=float32")
     return (values.clamp(0, 1) * 255).round().byte().numpy()
 
 

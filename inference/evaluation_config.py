@@ -39,6 +39,8 @@ class EvaluationConfig(RunConfig):
             that the truth is known all the way; along any other path it is not.
         samples: videos per clip, sampled with `seed`, `seed` + 1, ...
         batch: clips that are generated at once (partial revisit).
+        slots: anchors are filled up with black ones to this many, which is what a controller that
+            was trained with so many slots knows fewer anchors by; null = as many as retrieved.
 
     Raises:
         ValueError: a row without a name, or options that do not go together.
@@ -49,6 +51,7 @@ class EvaluationConfig(RunConfig):
     protocol: Literal["partial_revisit", "closed_loop"] = "partial_revisit"
     samples: int = 1
     batch: int = 1
+    slots: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -57,6 +60,12 @@ class EvaluationConfig(RunConfig):
         for name in ("samples", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.slots is not None and self.protocol == "closed_loop":
+            raise ValueError(f"slots={self.slots}: a closed loop shows what is retrieved as it is")
+        if self.slots is not None and self.slots < self.retrieval.anchors:
+            raise ValueError(
+                f"slots={self.slots} do not hold retrieval.anchors={self.retrieval.anchors}"
+            )
         if self.memory.path is not None:
             raise ValueError(
                 f"memory.path={self.memory.path}: every clip is evaluated with a memory of its "

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -107,6 +108,8 @@ def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrie
         memory = _memory(config, folder)
         memory.update(clip.seen)
         retrieved = memory.retrieve(clip.cameras).in_unit(clip.unit)
+    if config.slots is not None:
+        retrieved = replace(retrieved, anchors=retrieved.anchors.padded(config.slots))
     seconds = time.perf_counter() - began
     if not row.has_given(clip.name):
         anchors, shown = composite(retrieved.anchors)

@@ -2,7 +2,7 @@
 
     python -m training.recipe                                   # anchorweave-tiny, from nothing
     python -m training.recipe config=configs/anchorweave_tiny/ablations.yaml
-    python -m training.recipe from=controller                   # this stage and those after it anew
+    python -m training.recipe from=controller                   # run this stage and those after it
 
 Writes recipe.json to `output`: when each stage began, the seconds it took (summed over all goes),
 and how it ended. A stage that is done is skipped. Ctrl-C or SIGTERM asks the stage at work to stop,
@@ -20,14 +20,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from signal import SIGINT, SIGTERM, SIGUSR1, Signals, signal
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals, signal
+
+import yaml
 
 from anchorweave.config import load_config
+from anchorweave.datasets.fingerprint import digest
 from anchorweave.files import written_aside
 
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
-STATE = "recipe.json"
+STATE, LOCK = "recipe.json", "recipe.lock"
 # So much of a stage's time is lost from the sum at most when the recipe itself is killed.
 NOTE_SECONDS = 30.0
 
@@ -87,6 +91,7 @@ def main(words: Sequence[str]) -> None:
         RecipeConfig, [word for word in words if not word.startswith("from=")], DEFAULT
     )
     recipe = Recipe(config)
+    recipe.lock()
     if redo:
         recipe.forget_from(redo[-1])
     recipe.refuse_changed()
@@ -112,6 +117,23 @@ class Recipe:
         self._records: dict[str, dict] = {}
         if self.path.exists():
             self._records = json.loads(self.path.read_text())
+
+    def lock(self) -> None:
+        """Keep others off until this process and the stage that it runs have ended.
+
+        Raises:
+            BlockingIOError: a recipe, or a stage that outlived it, is at work in the folder.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path.parent / LOCK).open("w")
+        try:
+            # The lock goes with the open file, which the stage inherits.
+            flock(self._lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"{self.path.parent}: another recipe, or a stage of one that was killed, is still "
+                "at work here; wait for it, or stop it"
+            ) from error
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage ended well."""
@@ -141,7 +163,16 @@ class Recipe:
         """
         for stage in self.config.stages:
             there = self._records.get(stage.name)
-            if there is not None and there["stage"] != asdict(stage):
+            if there is None:
+                continue
+            if there["stage"] == asdict(stage) and there["config"] != config_digest(stage):
+                raise ValueError(
+                    f"stage {stage.name}: its config file says something else than when it was "
+                    f"run. Give the old values back, or redo it and all after it with "
+                    f"from={stage.name} (files that it wrote stay: remove them, or give the stage "
+                    "another output=)"
+                )
+            if there["stage"] != asdict(stage):
                 before = Stage(**there["stage"])
                 raise ValueError(
                     f"stage {stage.name} was run by other words: {shlex.join(before.command())}; "
@@ -158,13 +189,21 @@ class Recipe:
         """
         record = self._records.setdefault(
             stage.name,
-            {"stage": asdict(stage), "began": datetime.now().isoformat("T", "seconds")},
+            {
+                "stage": asdict(stage),
+                "config": config_digest(stage),
+                "began": datetime.now().isoformat("T", "seconds"),
+            },
         )
         record |= {"seconds": record.get("seconds", 0.0), "exit": None}
         print(f"{stage.name}: python {shlex.join(stage.command())}", flush=True)
         before, began = record["seconds"], time.monotonic()
         # A group of its own: Ctrl-C in a terminal reaches the recipe alone, which passes it on.
-        process = subprocess.Popen([sys.executable, *stage.command()], start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, *stage.command()],
+            start_new_session=True,
+            pass_fds=[self._lock.fileno()],
+        )
         with _passed_on(process) as told:
             while process.poll() is None:
                 record["seconds"] = before + time.monotonic() - began
@@ -191,6 +230,18 @@ class Recipe:
             aside.write_text(json.dumps(self._records, indent=1) + "\n")
 
 
+def config_digest(stage: Stage) -> str:
+    """A short name for what the YAML files of a stage, and those they stand on, say."""
+    said = []
+    for word in stage.words:
+        path = Path(word.removeprefix("config=")) if word.startswith("config=") else None
+        while path is not None:
+            values = yaml.safe_load(path.read_text()) or {}
+            said.append(values)
+            path = path.parent / values["base"] if "base" in values else None
+    return digest(said)
+
+
 @contextmanager
 def _passed_on(process: subprocess.Popen) -> Iterator[list[str]]:
     """Inside, a signal to stop goes to the stage as SIGTERM, which trainings save at."""
@@ -200,7 +251,7 @@ def _passed_on(process: subprocess.Popen) -> Iterator[list[str]]:
         told.append(Signals(number).name)
         process.terminate()
 
-    before = {each: signal(each, tell) for each in (SIGINT, SIGTERM, SIGUSR1)}
+    before = {each: signal(each, tell) for each in (SIGINT, SIGTERM, SIGUSR1, SIGHUP)}
     try:
         yield told
     finally:

@@ -12,6 +12,7 @@ config.yaml. Running it again goes on from the newest complete checkpoint.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anchorweave.config import load_config, save_config
+from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import written_aside
 from anchorweave.models.ema import running_average
@@ -42,6 +44,7 @@ from training.weights import fill, fill_optimizer, optimizer_tensors
 
 DEFAULT = "configs/anchorweave_tiny/vae.yaml"
 WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -110,13 +113,16 @@ def main(words: list[str]) -> None:
     output = Path(config.output)
     shard = Shard(cpu=False)
 
-    def frames(source: Any, most: int | None) -> list[np.ndarray]:
-        cached = cache_frames(source, output / "frames", config.size, most, shard)
-        return [np.load(path) for path in cached]
+    def frames(what: str, source: Any, most: int | None) -> list[np.ndarray]:
+        cached = cache_frames(source, output / "frames" / what, config.size, most, shard)
+        arrays = {path: np.load(path) for path in cached}
+        for path, array in arrays.items():
+            if len(array) < config.clip:
+                raise ValueError(f"{path}: {len(array)} frames are too few for clip={config.clip}")
+        return list(arrays.values())
 
-    arrays = frames(config.source, config.frames_per_recording)
-    held_out = frames(config.validation, config.clip)
-    save_config(config, output / CONFIG)
+    arrays = frames("train", config.source, config.frames_per_recording)
+    held_out = frames("validation", config.validation, config.clip)
     with stop_on_signals() as stop:
         VAETraining(config, arrays, held_out).train(stop)
 
@@ -149,6 +155,8 @@ class VAETraining:
             print(line, flush=True)
         if newest is not None:
             self._restore(newest)
+        self.output.mkdir(parents=True, exist_ok=True)
+        save_config(config, self.output / CONFIG)
         self.log = JsonLines(self.output / LOG)
         self.log.rewind(self.step)
 
@@ -168,7 +176,7 @@ class VAETraining:
                 print(f"step {self.step}/{config.steps}: {shown}", flush=True)
             if last or stop.asked_by or self.step % config.save_every == 0:
                 self.checkpoints.save(self.step, self._write)
-        if self.step == config.steps:
+        if self.step == config.steps and not self._finished():
             self._finish()
 
     @torch.no_grad()
@@ -236,6 +244,14 @@ class VAETraining:
         save_config(self.config, folder / CONFIG)
 
     def _restore(self, folder: Path) -> None:
+        there = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (there.vae, there.seed) != (self.config.vae, self.config.seed):
+            raise ValueError(
+                f"{folder} is of a run with {there.vae} and seed={there.seed}; go on as it was "
+                "begun, or name another output="
+            )
+        for line in differences(flat(there), flat(self.config)):
+            print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
         fill_optimizer(self.optimizer, self.parameters, load_file(folder / OPTIMIZER))
@@ -245,6 +261,14 @@ class VAETraining:
         self.step = json.loads((folder / PROGRESS).read_text())["step"]
         self.average.optimization_step = self.step
         print(f"going on from {folder}", flush=True)
+        if self.step > self.config.steps:
+            raise ValueError(
+                f"{folder} has {self.step} steps already, more than steps={self.config.steps}"
+            )
+
+    def _finished(self) -> bool:
+        results = self.output / RESULTS
+        return results.is_file() and json.loads(results.read_text())["steps"] == self.step
 
     @torch.no_grad()
     def _finish(self) -> None:
@@ -259,15 +283,19 @@ class VAETraining:
             ]
         spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
         self.vae.register_to_config(scaling_factor=1 / spread)
-        with written_aside(self.output / "vae") as aside:
+        folder = self.output / "vae"
+        with written_aside(folder) as aside:
             self.vae.save_pretrained(aside)
+            # Of a run of fewer steps that was gone on with.
+            shutil.rmtree(folder, ignore_errors=True)
         results = {
             "steps": self.step,
             "psnr_held_out_db": quality,
             "scaling_factor": 1 / spread,
             "parameters": sum(p.numel() for p in self.parameters.values()),
         }
-        (self.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        with written_aside(self.output / RESULTS) as aside:
+            aside.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
 

@@ -77,7 +77,8 @@ def test_the_numbers_are_those_of_the_videos(rows):
 def test_two_rows_are_compared_clip_by_clip(rows):
     results = measure(rows, "against=bad")
     assert list(results["differences"]) == ["good"]
-    difference = results["differences"]["good"]["psnr_shown"]
+    difference = results["differences"]["good"]["psnr_only_memory"]
+    assert "psnr_shown" not in results["differences"]["good"], "over other pixels in every row"
     expected = sum(decibel(2 + i) - decibel(8 + i) for i in range(3)) / 3
     assert difference["mean"] == pytest.approx(expected, abs=0.01)
     assert difference["low"] > 5
@@ -99,15 +100,25 @@ def test_table_videos_and_plot_are_written(rows):
 def test_missing_videos_are_listed_and_the_rest_is_measured(rows, capsys):
     (rows / "rows" / "good" / "b" / "sample_0001.npz").unlink()
     (rows / "rows" / "good" / "c" / "given.npz").unlink()
-    good = measure(rows)["rows"]["good"]
+    with pytest.raises(SystemExit, match="not all videos are there of: good"):
+        measure(rows)
+    good = json.loads((rows / "out" / "results.json").read_text())["rows"]["good"]
     assert good["missing"] == ["b, seed 1", "c, seed 0", "c, seed 1"] and good["clips"] == 2
     assert "good lacks 3 videos: b, seed 1; c, seed 0; c, seed 1" in capsys.readouterr().out
+
+
+def test_rows_of_other_clips_cannot_stand_in_one_table(rows):
+    record = rows / "rows" / "bad" / "row.json"
+    there = json.loads(record.read_text())
+    record.write_text(json.dumps(there | {"clips": there["clips"][:2]}))
+    with pytest.raises(ValueError, match="other lists of clips"):
+        measure(rows)
 
 
 def test_a_row_without_any_video_ends_with_an_error_after_the_others(rows):
     for file in (rows / "rows" / "bad").glob("*/sample_*.npz"):
         file.unlink()
-    with pytest.raises(SystemExit, match="no video is there of: bad"):
+    with pytest.raises(SystemExit, match="not all videos are there of: bad"):
         measure(rows)
     results = json.loads((rows / "out" / "results.json").read_text())
     assert results["rows"]["bad"]["metrics"] == {} and results["rows"]["good"]["metrics"]

@@ -241,10 +241,28 @@ def test_a_row_differs_from_its_base_only_in_what_it_names(path):
         assert f"{key.split('.')[-1]}:" in text, key
 
 
+def test_fewer_anchors_are_filled_up_with_black_ones(words, tmp_path, monkeypatch):
+    given = []
+
+    def batch_generator(pipe, sampling):
+        def generate(firsts, prompts, known, seeds):
+            given.extend(len(retrieved.anchors) for retrieved in known)
+            return [first.expand(5, *first.shape) for first in firsts]
+
+        return generate
+
+    monkeypatch.setattr(generate, "make_batch_generator", batch_generator)
+    few = ["retrieval.anchors=1", "retrieval.forced=none", f"source={_one(words)}"]
+    main([*words, "row=one", *few])
+    main([*words, "row=filled", *few, "slots=3"])
+    assert set(given) == {1, 3}
+
+
 def test_there_is_a_row_for_every_line_of_the_table():
     assert {path.stem for path in ROWS} == {
         "no_memory", "k1", "k2", "k4", "global_cloud", "average_fusion", "separate_attention",
         "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "short",
+        "short_k1",
     }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_everything_is_written(run):
 
 def test_metrics_say_how_good_and_with_which_weights(run):
     metrics = json.loads((run[0] / "metrics.json").read_text())
-    assert metrics["weights"] == "weights: random (untrained)"
+    assert metrics["weights"].startswith("weights: trained: anchorweave-tiny")
     assert metrics["generated"]["psnr"] > 0 and -1 <= metrics["generated"]["ssim"] <= 1
     slots, composite = metrics["anchors"]["slots"], metrics["anchors"]["composite"]
     assert len(slots) == 4

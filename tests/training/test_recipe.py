@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -9,12 +10,33 @@ from pathlib import Path
 import pytest
 import yaml
 
+from anchorweave.datasets.fingerprint import flat
+from inference.evaluate import EvaluateConfig
+from inference.evaluation_config import EvaluationConfig
+from inference.write_recordings import WriteConfig
+from training.make_model import MakeModelConfig
+from training.options import TrainConfig
+from training.precompute_latents import PrecomputeConfig
+from training.prepare_config import PrepareConfig
 from training.recipe import RecipeConfig, load_config, main
+from training.train_text import TextTrainConfig
+from training.train_vae import VAETrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [
     ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml" for name in ("recipe", "ablations")
 ]
+SCHEMAS = {
+    "inference.evaluate": EvaluateConfig,
+    "inference.generate": EvaluationConfig,
+    "inference.write_recordings": WriteConfig,
+    "training.make_model": MakeModelConfig,
+    "training.precompute_latents": PrecomputeConfig,
+    "training.prepare_clips": PrepareConfig,
+    "training.train": TrainConfig,
+    "training.train_text": TextTrainConfig,
+    "training.train_vae": VAETrainConfig,
+}
 # Appends a line to a file; then fails where a file says so, or waits to be told to stop.
 STAGE = """
 import signal, sys, time
@@ -97,6 +119,34 @@ def test_a_changed_stage_is_refused_until_it_is_redone(recipe):
     assert ran(folder) == ["a", "b", "c", "b", "c"]
 
 
+def test_a_changed_config_file_is_refused_until_its_stage_is_redone(recipe):
+    words, folder = recipe
+    for name, text in (("base", "steps: 1"), ("b", "base: base.yaml")):
+        (folder / f"{name}.yaml").write_text(text + "\n")
+    change(
+        folder, lambda config: config["stages"][1]["words"].append(f"config={folder / 'b.yaml'}")
+    )
+    main(words)
+    (folder / "base.yaml").write_text("# a remark\nsteps: 1\n")
+    main(words)
+    (folder / "base.yaml").write_text("steps: 2\n")
+    with pytest.raises(ValueError, match="stage b: its config file says something else"):
+        main(words)
+    main([*words, "from=b"])
+    assert ran(folder) == ["a", "b", "c", "b", "c"]
+
+
+def test_two_recipes_do_not_work_in_one_folder(recipe):
+    words, folder = recipe
+    (folder / "out").mkdir()
+    with (folder / "out" / "recipe.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="still at work here"):
+            main(words)
+    main(words)
+    assert ran(folder) == ["a", "b", "c"]
+
+
 def test_a_stage_that_was_not_run_yet_may_change(recipe):
     words, folder = recipe
     (folder / "fail_a").touch()
@@ -169,7 +219,22 @@ def test_redoing_from_no_stage_names_the_stages(recipe):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_the_recipes_name_modules_that_are_there(path):
-    config = load_config(RecipeConfig, [f"config={path}"])
-    for stage in config.stages:
-        assert (ROOT / stage.module.replace(".", "/")).with_suffix(".py").is_file(), stage
+def test_every_stage_of_the_recipes_loads_by_its_own_module(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for stage in load_config(RecipeConfig, [f"config={path}"]).stages:
+        load_config(SCHEMAS[stage.module], stage.words)
+
+
+def test_what_a_stage_of_the_recipe_reads_was_made_by_one_before(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = set()
+    for stage in load_config(RecipeConfig, [f"config={RECIPES[0]}"]).stages:
+        config = flat(load_config(SCHEMAS[stage.module], stage.words))
+        output = config.pop("output", None)
+        for key, value in config.items():
+            if isinstance(value, str) and value.startswith("outputs/"):
+                assert any(value == one or value.startswith(f"{one}/") for one in made), (
+                    key,
+                    value,
+                )
+        made.add(output)

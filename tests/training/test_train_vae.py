@@ -90,6 +90,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(whole, frames, tmp_p
     assert logged == list(range(6))
 
 
+def test_a_finished_run_may_be_given_more_steps(frames, tmp_path):
+    train(tmp_path, frames, steps=2)
+    before = (tmp_path / "vae/diffusion_pytorch_model.safetensors").read_bytes()
+    train(tmp_path, frames, steps=2)
+    assert (tmp_path / "vae/diffusion_pytorch_model.safetensors").read_bytes() == before
+    train(tmp_path, frames, steps=4)
+    assert (tmp_path / "vae/diffusion_pytorch_model.safetensors").read_bytes() != before
+    assert json.loads((tmp_path / "results.json").read_text())["steps"] == 4
+
+
 def test_latents_of_what_is_written_have_unit_variance(whole, frames):
     vae = AutoencoderKLCogVideoX.from_pretrained(whole / "vae")
     video = torch.from_numpy(np.stack([f[:9] for f in frames])) / 255.0

@@ -1,0 +1,90 @@
+"""One clip of several cached rows side by side: a still picture and a moving one.
+
+    python -m inference.show_rows rows=[outputs/e/partial_revisit/k1,outputs/e/partial_revisit/k4]
+
+`python -m inference.generate` makes rows. Writes `output`.jpg and `output`.gif: the truth where it
+is known, the anchors of the last row, and every row's video.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from anchorweave.config import load_config
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from anchorweave.files import written_aside
+from inference.cached_row import CachedRow
+
+QUALITY = 90
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """What is shown.
+
+    Args:
+        rows: folders of rows.
+        clip: the clip's name; null = the first that the first row holds.
+        seed: of the videos.
+        frames: of the still picture, evenly spread in time.
+        fps: of the moving one.
+        output: the pictures' path without a suffix.
+
+    Raises:
+        ValueError: no rows.
+    """
+
+    rows: list[str] = field(default_factory=list)
+    clip: str | None = None
+    seed: int = 0
+    frames: int = 4
+    fps: int = 8
+    output: str = "outputs/rows"
+
+    def __post_init__(self):
+        if not self.rows:
+            raise ValueError("rows=[]: name the folders of one row or more")
+
+
+def main(words: list[str]) -> None:
+    """Show with `a.b=c` overrides."""
+    config = load_config(ShowConfig, words)
+    rows = [CachedRow(Path(path)) for path in config.rows]
+    clip = config.clip or first_clip(rows[0])
+    given = rows[-1].read_given(clip)
+    known = {"target": given.truth, "anchors, composite": given.anchors}
+    tiles = {label: video for label, video in known.items() if video is not None}
+    tiles |= {row.path.name: row.read_sample(clip, config.seed)[0] for row in rows}
+    montage = side_by_side(tiles)
+    output = Path(config.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(output.with_suffix(".jpg")) as aside:
+        contact_sheet(montage, config.frames).save(aside, quality=QUALITY)
+    images = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in montage]
+    with written_aside(output.with_suffix(".gif")) as aside:
+        images[0].save(
+            aside, save_all=True, append_images=images[1:], duration=1000 // config.fps, loop=0
+        )
+    print(f"{clip}: look at {output}.jpg, {output}.gif")
+
+
+def first_clip(row: CachedRow) -> str:
+    """The first clip that a row holds, by name.
+
+    Raises:
+        FileNotFoundError: it holds none.
+    """
+    clips = sorted(path.name for path in row.path.iterdir() if row.has_given(path.name))
+    if not clips:
+        raise FileNotFoundError(
+            f"{row.path} holds no clip; python -m inference.generate makes them"
+        )
+    return clips[0]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

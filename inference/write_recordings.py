@@ -1,0 +1,67 @@
+"""Write recordings as folders that this project and nerfstudio's tools open, images at one size.
+
+    python -m inference.write_recordings source=procedural:seed=6 output=outputs/room images=jpg
+    python -m inference.write_recordings source=procedural:seed=0..9,size=64x96 output=outputs/rooms
+
+For rooms that are used more than once: rendering a frame takes longer than reading it. Several
+recordings become a folder each below `output`; those that are there already are left as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from anchorweave.config import load_config
+from anchorweave.files import written_aside
+from anchorweave.progress import slowly
+from anchorweave.recordings import open_recording, write_recording
+from anchorweave.recordings.base import CAPTION
+from anchorweave.recordings.search import find_recordings
+
+
+@dataclass(frozen=True)
+class WriteConfig:
+    """What is written.
+
+    Args:
+        source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
+            list of these.
+        missing: what to do with frames that a recording lists but does not hold.
+        output: the recording's folder, or the folder of all where there are several.
+        size: (height, width) that frames are cropped and resized to; null = each recording's own.
+        images: `png` keeps them exactly, `jpg` small.
+        depth_unit: length of one step of depth, in the unit of the poses.
+    """
+
+    source: Any = "procedural:seed=0"
+    missing: Literal["error", "skip"] = "error"
+    output: str = "outputs/recordings"
+    size: tuple[int, int] | None = None
+    images: Literal["png", "jpg"] = "png"
+    depth_unit: float = 0.001
+
+
+def main(words: list[str]) -> None:
+    """Write with `a.b=c` overrides."""
+    config = load_config(WriteConfig, words)
+    found = find_recordings(config.source)
+    for name, path in slowly(found.items(), "writing recordings", len(found)):
+        output = Path(config.output) / name if len(found) > 1 else Path(config.output)
+        if output.exists():
+            print(f"{output}: is there already")
+            continue
+        recording = open_recording(path, config.missing)
+        clip = recording.clip(range(len(recording)), config.size)
+        with written_aside(output) as aside:
+            write_recording(clip, aside, config.depth_unit, f".{config.images}")
+            if (caption := recording.caption()) is not None:
+                (aside / CAPTION).write_text(caption + "\n")
+        height, width = clip.cameras.size
+        print(f"{output}: {len(clip)} frames of {height}x{width}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
