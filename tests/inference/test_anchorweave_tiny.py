@@ -58,7 +58,7 @@ def test_it_opens_in_one_line_and_takes_other_lengths_than_it_was_trained_for():
 def test_a_held_out_clip_measures_as_the_results_say(room, tmp_path, row, monkeypatch):
     monkeypatch.chdir(ROOT)
     said = next(v for v in videos() if v["row"] == row and v["clip"] == room.name)
-    words = [f"source={room}", f"output={tmp_path}", "samples=1", "batch=1"]
+    words = [f"source={room}", f"output={tmp_path}", "samples=1", "batch=1", f"model.path={MODEL}"]
     generate.main([f"config={ROWS / row}.yaml", f"seed={said['seed']}", *words])
     evaluate.main([f"rows={tmp_path / 'partial_revisit'}", f"output={tmp_path / 'results'}"])
     results = json.loads((tmp_path / "results" / "results.json").read_text())

@@ -263,6 +263,7 @@ def test_there_is_a_row_for_every_line_of_the_table():
         "no_memory", "k1", "k2", "k4", "global_cloud", "average_fusion", "separate_attention",
         "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "short",
         "short_k1",
+        "camera_only",
     }  # fmt: skip
 
 
