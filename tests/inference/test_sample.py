@@ -105,7 +105,7 @@ def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
     "words, message",
     [
         (["frames=6"], "6 frames do not fit"),
-        (["size=[30,64]"], "divisible by 16"),
+        (["size=[30,64]"], "divisible by 8; the nearest such size is 32x64"),
         (["split.window=99"], "window of 99 frames"),
         (["model.path=pretrained/none"], "no model at model.path"),
         (["model.offload=true"], "offload needs a CUDA GPU"),
