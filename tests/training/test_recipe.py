@@ -20,7 +20,7 @@ from training.precompute_latents import PrecomputeConfig
 from training.prepare_config import PrepareConfig
 from training.recipe import RecipeConfig, load_config, main
 from training.train_text import TextTrainConfig
-from training.train_vae import VAETrainConfig
+from training.vae_options import VAETrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from anchorweave.config import load_config
 from anchorweave.models.latents import encode_video
 from training.signals import Stop
-from training.train_vae import VAETrainConfig, VAETraining
+from training.vae_options import VAETrainConfig
+from training.vae_run import VAETraining
 
 FINAL = "checkpoints/step-{:08d}"
 

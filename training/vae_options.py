@@ -1,0 +1,68 @@
+"""VAETrainConfig: every option of training an autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from anchorweave.models.small_vae import VAEConfig
+
+
+@dataclass(frozen=True)
+class VAETrainConfig:
+    """Everything that training an autoencoder needs.
+
+    Args:
+        source: recordings to train on: a folder, "procedural:..." words, or a list.
+        validation: recordings to measure on, of other places.
+        output: the folder for what is written.
+        seed: of the first weights and of everything drawn.
+        size: (height, width) that frames are brought to.
+        frames_per_recording: the first so many; null = all.
+        clip: frames of one training crop; 8k + 1.
+        crop: its (height, width).
+        batch: crops in one step.
+        steps: optimiser steps in all.
+        learning_rate: of Adam, at its highest; warmed up, then along a cosine.
+        warmup: steps.
+        loss: what the reconstruction is judged by.
+        kl: weight of the mean divergence from a standard normal, against a mean error of pixels in
+            [-1, 1].
+        average: decay of the running average.
+        precision: `bf16` = autocast.
+        validate_every: in steps; also at the end.
+        save_every: likewise.
+        vae: its architecture.
+
+    Raises:
+        ValueError: a crop that does not fit the autoencoder.
+    """
+
+    source: Any = "procedural:seed=0..2,frames=24,size=64x96"
+    validation: Any = "procedural:seed=900000,frames=24,size=64x96"
+    output: str = "outputs/vae"
+    seed: int = 0
+    size: tuple[int, int] = (64, 96)
+    frames_per_recording: int | None = None
+    clip: int = 9
+    crop: tuple[int, int] = (48, 48)
+    batch: int = 4
+    steps: int = 4000
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    loss: Literal["l1", "l2"] = "l1"
+    kl: float = 1e-4
+    average: float = 0.998
+    precision: Literal["fp32", "bf16"] = "bf16"
+    validate_every: int = 500
+    save_every: int = 250
+    vae: VAEConfig = field(default_factory=VAEConfig)
+
+    def __post_init__(self):
+        step = 2 ** (len(self.vae.channels) - 1)
+        # The decoder gives the first latent frame one video frame only where their number is odd.
+        if self.clip % 8 != 1 or any(side % step for side in self.crop):
+            raise ValueError(
+                f"clip={self.clip} and crop={self.crop} do not fit: an autoencoder of these levels "
+                f"trains on 8k + 1 frames with sides divisible by {step}"
+            )

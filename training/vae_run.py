@@ -1,0 +1,206 @@
+"""VAETraining: what one training of an autoencoder is made of, how it is saved, how it goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anchorweave.config import load_config, save_config
+from anchorweave.datasets.fingerprint import differences, flat
+from anchorweave.evaluation.image_metrics import psnr
+from anchorweave.files import written_aside
+from anchorweave.models.ema import running_average
+from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.models.schedules import learning_rate_factor
+from anchorweave.models.small_vae import fast_convolutions, small_vae
+from training.checkpoints import CONFIG, PROGRESS, Checkpoints
+from training.frames import random_crops
+from training.noise import sample_generator
+from training.run import OPTIMIZER
+from training.signals import Stop
+from training.tracking import LOG, JsonLines
+from training.vae_options import VAETrainConfig
+from training.weights import fill, fill_optimizer, optimizer_tensors
+
+WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
+RESULTS = "results.json"
+
+
+class VAETraining:
+    """One run, in one process.
+
+    Args:
+        config: all of its options.
+        arrays: uint8 frames [T, 3, H, W] of the recordings to train on.
+        held_out: likewise, to measure on.
+    """
+
+    def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
+        self.config, self.arrays, self.output = config, arrays, Path(config.output)
+        self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        device = self.accelerator.device
+        self.vae = fast_convolutions(small_vae(config.vae, config.size, config.seed)).to(device)
+        self.parameters = dict(self.vae.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.average = running_average(self.parameters.values(), config.average)
+        self.factor = learning_rate_factor("cosine", config.warmup, config.steps)
+        self.checkpoints = Checkpoints(self.output / "checkpoints", 2, self.accelerator)
+        self.step = 0
+        newest, passed_over = self.checkpoints.newest()
+        for line in passed_over:
+            print(line, flush=True)
+        if newest is not None:
+            self._restore(newest)
+        self.output.mkdir(parents=True, exist_ok=True)
+        save_config(config, self.output / CONFIG)
+        self.log = JsonLines(self.output / LOG)
+        self.log.rewind(self.step)
+
+    def train(self, stop: Stop) -> None:
+        """Until `steps` are done, or a signal comes; ends with a checkpoint either way."""
+        config = self.config
+        while self.step < config.steps and not stop.asked_by:
+            began = time.perf_counter()
+            values = self._one_step() | {"seconds_per_step": time.perf_counter() - began}
+            self.step += 1
+            last = self.step == config.steps
+            if last or self.step % config.validate_every == 0:
+                values["validation/psnr"] = self.measure()
+            self.log.log(values, self.step - 1)
+            if last or self.step % 50 == 0:
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {self.step}/{config.steps}: {shown}", flush=True)
+            if last or stop.asked_by or self.step % config.save_every == 0:
+                self.checkpoints.save(self.step, self._write)
+        if self.step == config.steps and not self._finished():
+            self._finish()
+
+    @torch.no_grad()
+    def measure(self) -> float:
+        """PSNR in dB of the averaged weights' reconstruction of the held-out clips."""
+        self.average.store(self.parameters.values())
+        self.average.copy_to(self.parameters.values())
+        self.vae.eval()
+        video = self.held_out.float() / 255
+        again = torch.cat([self._reconstructed(one[None]) for one in video])
+        self.vae.train()
+        self.average.restore(self.parameters.values())
+        return psnr(again, video)
+
+    def _one_step(self) -> dict[str, float]:
+        config, device = self.config, self.accelerator.device
+        generator = sample_generator(config.seed, self.step, 0)
+        crops = random_crops(self.arrays, config.batch, config.clip, config.crop, generator)
+        signed = crops.to(device).float() / 127.5 - 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * self.factor(self.step)
+        with self._autocast():
+            posterior = self.vae.encode(signed).latent_dist
+            drawn = torch.randn(posterior.mean.shape, generator=generator).to(device)
+            again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
+        error = again.float() - signed
+        reconstruction = error.abs().mean() if config.loss == "l1" else error.square().mean()
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = reconstruction + config.kl * divergence
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        if not norm.isfinite():
+            raise RuntimeError(
+                f"step {self.step}: the gradient is {norm.item()}; lower learning_rate, or use "
+                "precision=fp32; the last checkpoint is in " + str(self.checkpoints.folder)
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.step(self.parameters.values())
+        return {
+            "loss": loss.item(),
+            "reconstruction": reconstruction.item(),
+            "divergence": divergence.item(),
+            "gradient_norm": norm.item(),
+        }
+
+    def _reconstructed(self, video: Tensor) -> Tensor:
+        with self._autocast():
+            latents = encode_video(self.vae, video, self.accelerator.device)
+            return decode_video(self.vae, latents).float().cpu()
+
+    def _autocast(self) -> torch.autocast:
+        device = self.accelerator.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _write(self, folder: Path) -> None:
+        whole = {name: p.detach().cpu().contiguous() for name, p in self.parameters.items()}
+        save_file(whole, folder / WEIGHTS)
+        shadow = [value.cpu().contiguous() for value in self.average.shadow_params]
+        save_file(dict(zip(whole, shadow, strict=True)), folder / AVERAGE)
+        state = optimizer_tensors(self.optimizer, self.parameters)
+        save_file({key: value.contiguous() for key, value in state.items()}, folder / OPTIMIZER)
+        (folder / PROGRESS).write_text(json.dumps({"step": self.step}) + "\n")
+        save_config(self.config, folder / CONFIG)
+
+    def _restore(self, folder: Path) -> None:
+        there = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (there.vae, there.seed) != (self.config.vae, self.config.seed):
+            raise ValueError(
+                f"{folder} is of a run with {there.vae} and seed={there.seed}; go on as it was "
+                "begun, or name another output="
+            )
+        for line in differences(flat(there), flat(self.config)):
+            print(f"  changed since: {line}", flush=True)
+        for name, value in load_file(folder / WEIGHTS).items():
+            fill(self.parameters[name], value)
+        fill_optimizer(self.optimizer, self.parameters, load_file(folder / OPTIMIZER))
+        averaged = load_file(folder / AVERAGE)
+        for shadow, name in zip(self.average.shadow_params, self.parameters, strict=True):
+            fill(shadow, averaged[name])
+        self.step = json.loads((folder / PROGRESS).read_text())["step"]
+        self.average.optimization_step = self.step
+        print(f"going on from {folder}", flush=True)
+        if self.step > self.config.steps:
+            raise ValueError(
+                f"{folder} has {self.step} steps already, more than steps={self.config.steps}"
+            )
+
+    def _finished(self) -> bool:
+        results = self.output / RESULTS
+        return results.is_file() and json.loads(results.read_text())["steps"] == self.step
+
+    @torch.no_grad()
+    def _finish(self) -> None:
+        """Write the averaged weights, scaled so that latents have unit variance."""
+        quality = self.measure()
+        self.average.copy_to(self.parameters.values())
+        self.vae.eval()
+        with self._autocast():
+            latents = [
+                encode_video(self.vae, torch.from_numpy(array[None, : self.config.clip]) / 255.0)
+                for array in self.arrays[:64]
+            ]
+        spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
+        self.vae.register_to_config(scaling_factor=1 / spread)
+        folder = self.output / "vae"
+        with written_aside(folder) as aside:
+            self.vae.save_pretrained(aside)
+            # Of a run of fewer steps that was gone on with.
+            shutil.rmtree(folder, ignore_errors=True)
+        results = {
+            "steps": self.step,
+            "psnr_held_out_db": quality,
+            "scaling_factor": 1 / spread,
+            "parameters": sum(p.numel() for p in self.parameters.values()),
+        }
+        with written_aside(self.output / RESULTS) as aside:
+            aside.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
