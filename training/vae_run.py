@@ -23,12 +23,13 @@ from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small_vae import fast_convolutions, small_vae
 from training.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.frames import random_crops
+from training.muon import MuonAndAdamW
 from training.noise import sample_generator
 from training.run import OPTIMIZER
 from training.signals import Stop
 from training.tracking import LOG, JsonLines
 from training.vae_options import VAETrainConfig
-from training.weights import fill, fill_optimizer, optimizer_tensors
+from training.weights import fill
 
 WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
 RESULTS = "results.json"
@@ -50,8 +51,10 @@ class VAETraining:
         device = self.accelerator.device
         self.vae = fast_convolutions(small_vae(config.vae, config.size, config.seed)).to(device)
         self.parameters = dict(self.vae.named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
+        # Shapes never change in training; measuring, whose shapes do, is not compiled.
+        self._autoencoded = (
+            torch.compile(self._through, dynamic=False) if config.compile else self._through
         )
         self.average = running_average(self.parameters.values(), config.average)
         self.factor = learning_rate_factor("cosine", config.warmup, config.steps)
@@ -103,15 +106,12 @@ class VAETraining:
         generator = sample_generator(config.seed, self.step, 0)
         crops = random_crops(self.arrays, config.batch, config.clip, config.crop, generator)
         signed = crops.to(device).float() / 127.5 - 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * self.factor(self.step)
+        drawn = torch.randn(self._latent_shape(), generator=generator).to(device)
         with self._autocast():
-            posterior = self.vae.encode(signed).latent_dist
-            drawn = torch.randn(posterior.mean.shape, generator=generator).to(device)
-            again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
+            mean, logvar, again = self._autoencoded(signed, drawn)
         error = again.float() - signed
         reconstruction = error.abs().mean() if config.loss == "l1" else error.square().mean()
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        mean, logvar = mean.float(), logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         loss = reconstruction + config.kl * divergence
         loss.backward()
@@ -121,8 +121,7 @@ class VAETraining:
                 f"step {self.step}: the gradient is {norm.item()}; lower learning_rate, or use "
                 "precision=fp32; the last checkpoint is in " + str(self.checkpoints.folder)
             )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.step(config.learning_rate * self.factor(self.step))
         self.average.step(self.parameters.values())
         return {
             "loss": loss.item(),
@@ -130,6 +129,17 @@ class VAETraining:
             "divergence": divergence.item(),
             "gradient_norm": norm.item(),
         }
+
+    def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and log variance of the latents, and what is decoded from a draw of them."""
+        posterior = self.vae.encode(signed).latent_dist
+        again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
+        return posterior.mean, posterior.logvar, again
+
+    def _latent_shape(self) -> tuple[int, ...]:
+        config, step = self.config, 2 ** (len(self.config.vae.channels) - 1)
+        height, width = (side // step for side in config.crop)
+        return config.batch, config.vae.latent_channels, (config.clip + 3) // 4, height, width
 
     def _reconstructed(self, video: Tensor) -> Tensor:
         with self._autocast():
@@ -145,8 +155,7 @@ class VAETraining:
         save_file(whole, folder / WEIGHTS)
         shadow = [value.cpu().contiguous() for value in self.average.shadow_params]
         save_file(dict(zip(whole, shadow, strict=True)), folder / AVERAGE)
-        state = optimizer_tensors(self.optimizer, self.parameters)
-        save_file({key: value.contiguous() for key, value in state.items()}, folder / OPTIMIZER)
+        save_file(self.optimizer.tensors(), folder / OPTIMIZER)
         (folder / PROGRESS).write_text(json.dumps({"step": self.step}) + "\n")
         save_config(self.config, folder / CONFIG)
 
@@ -161,7 +170,7 @@ class VAETraining:
             print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
-        fill_optimizer(self.optimizer, self.parameters, load_file(folder / OPTIMIZER))
+        self.optimizer.fill(load_file(folder / OPTIMIZER))
         averaged = load_file(folder / AVERAGE)
         for shadow, name in zip(self.average.shadow_params, self.parameters, strict=True):
             fill(shadow, averaged[name])

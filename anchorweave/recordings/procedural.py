@@ -1,6 +1,7 @@
 """Recordings of furnished rooms that exist only as a seed: exact depth, any trajectory.
 
-Rays are cast by open3d; colours come from textures made of numbers (no image of anyone's is used).
+Rays are cast by open3d; colours come from textures made of numbers, and from photographs only where
+those are asked for.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class ProceduralRoom(Recording):
         cameras: a trajectory [T] to follow instead of the default walk; metres, z up, the room's
             floor spans [0, extent] from the origin.
         lap: frames of a lap of the default walk: the more, the slower it is.
+        photos: whether some surfaces show photographs.
     """
 
     has_depth = True
@@ -51,8 +53,9 @@ class ProceduralRoom(Recording):
         frames: int = DEFAULT_FRAMES,
         cameras: Cameras | None = None,
         lap: int = FRAMES_A_LAP,
+        photos: bool = False,
     ):
-        self.room = furnished_room(seed)
+        self.room = furnished_room(seed, photos)
         corners = np.concatenate(self.room.surfaces.corners).astype(np.float32)
         # Takes a second and system libraries, which readers of files can do without.
         import open3d
@@ -131,6 +134,7 @@ def procedural_recording(
     frames: int = DEFAULT_FRAMES,
     cameras: Cameras | None = None,
     lap: int = FRAMES_A_LAP,
+    photos: bool = False,
 ) -> ProceduralRoom:
     """The room of `seed`, walked through along `cameras` or along a walk of its own.
 
@@ -141,14 +145,15 @@ def procedural_recording(
         raise ValueError(
             f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]} with {lap} a lap"
         )
-    return ProceduralRoom(seed, size, frames, cameras, lap)
+    return ProceduralRoom(seed, size, frames, cameras, lap, photos)
 
 
 def open_procedural(words: str) -> Recording:
     """The recording that words such as "procedural:seed=3,frames=70,size=128x192" describe.
 
     `errors=1` gives it the errors of a real reconstruction, as large as `LIKE_KITCHEN`, `errors=2`
-    twice as large ones; without it, or with 0, poses and depth are exact.
+    twice as large ones; without it, or with 0, poses and depth are exact. `photos=1` hangs
+    photographs on the walls.
 
     Raises:
         ValueError: an unknown option, or a value that is no whole number (size: HxW; errors: a
@@ -162,10 +167,12 @@ def open_procedural(words: str) -> Recording:
         count = {"seed": 1, "frames": 1, "size": 2, "lap": 1}.get(key)
         if key == "errors" and re.fullmatch(r"\d+(\.\d+)?", value):
             errors = float(value)
+        elif key == "photos" and value in ("0", "1"):
+            options[key] = value == "1"
         elif count != len(numbers) or not all(number.isdigit() for number in numbers):
             raise ValueError(
-                f"{words}: cannot read {word!r}; options are seed=N, frames=N, lap=N, size=HxW and "
-                f"errors=X (0 = exact, 1 = as a real reconstruction), as in "
+                f"{words}: cannot read {word!r}; options are seed=N, frames=N, lap=N, size=HxW, "
+                f"photos=0 or 1 and errors=X (0 = exact, 1 = as a real reconstruction), as in "
                 f"{PREFIX}:seed=3,frames=70,size=128x192,errors=1"
             )
         else:

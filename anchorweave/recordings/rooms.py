@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.random import Generator
 
-from anchorweave.recordings import furniture, textures
+from anchorweave.recordings import furniture, photographs, textures
 from anchorweave.recordings.surfaces import Surfaces
 
 # Each kind of surface: its pattern, and how many variants of it a room has.
@@ -26,6 +26,13 @@ PATTERNS = {
 }
 WALLS = (textures.wallpaper, textures.bricks, textures.plaster, textures.wallpaper)
 FLOORS = (textures.planks, textures.tiles)
+# The patterns that rooms with photographs have instead of those of the same name.
+PHOTOGRAPHED = {
+    textures.painting: photographs.picture,
+    textures.foliage: photographs.foliage,
+    textures.bricks: photographs.bricks,
+    textures.tiles: photographs.tiles,
+}
 # Furniture that shows more of a cloth than of its frame.
 COVERED = (furniture.sofa, furniture.bed, furniture.chair, furniture.floor_lamp)
 CORNER = 0.1
@@ -54,20 +61,33 @@ class Room:
 
 
 @lru_cache(maxsize=2)
-def furnished_room(seed: int) -> Room:
-    """The room of `seed`: the same for the same seed, on every machine."""
+def furnished_room(seed: int, photos: bool = False) -> Room:
+    """The room of `seed`: the same for the same seed, on every machine.
+
+    Args:
+        seed: what is drawn from.
+        photos: whether pictures, bricks, tiles and leaves are cut from photographs.
+    """
     rng = np.random.default_rng(seed)
+    # With a generator of their own, photographs leave everything else in its place.
+    photo_rng = np.random.default_rng([seed, 2])
+
+    def paint(pattern) -> np.ndarray:
+        made = pattern(rng)
+        photographed = PHOTOGRAPHED.get(pattern) if photos else None
+        return made if photographed is None else photographed(photo_rng)
+
     extent = (rng.uniform(4.6, 6.0), rng.uniform(4.2, 5.2), rng.uniform(2.5, 2.8))
     images, materials = [], {}
     for kind, (pattern, count) in PATTERNS.items():
         materials[kind] = range(len(images), len(images) + count)
-        images += [pattern(rng) for _ in range(count)]
+        images += [paint(pattern) for _ in range(count)]
     materials["wall"] = range(len(images), len(images) + 4)
     shell = [WALLS[i] for i in rng.permutation(4)]
-    images += [pattern(rng) for pattern in shell]
+    images += [paint(pattern) for pattern in shell]
     materials["floor"] = [len(images)]
     shell.append(FLOORS[rng.integers(len(FLOORS))])
-    images.append(shell[-1](rng))
+    images.append(paint(shell[-1]))
     contents = [
         (pattern.__name__, index)
         for pattern, index in zip(shell, [*materials["wall"], *materials["floor"]], strict=True)

@@ -99,7 +99,20 @@ def test_words(room):
     assert str(said.path) == "procedural:seed=3"
 
 
-@pytest.mark.parametrize("words", ["seed=x", "size=48", "frames=0", "colour=3", "seed", "seed=-1"])
+def test_photographs_change_surfaces_and_nothing_else(room):
+    shown = open_recording("procedural:seed=3,frames=72,size=48x64,photos=1")
+    assert torch.equal(shown.cameras.c2w, room.cameras.c2w)
+    assert torch.equal(shown.depth(5), room.depth(5))
+    changed = torch.stack([(shown.frame(i) - room.frame(i)).abs().amax(0) for i in (5, 30)]) > 0.02
+    assert 0.01 < changed.float().mean() < 0.95
+    assert torch.equal(
+        open_recording("procedural:seed=3,frames=72,size=48x64,photos=0").frame(5), room.frame(5)
+    )
+
+
+@pytest.mark.parametrize(
+    "words", ["seed=x", "size=48", "frames=0", "colour=3", "seed", "seed=-1", "photos=2"]
+)
 def test_words_that_cannot_be_read(words):
     with pytest.raises(ValueError, match="procedural"):
         open_recording(f"procedural:{words}")

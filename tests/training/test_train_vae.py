@@ -119,6 +119,16 @@ def test_training_brings_the_reconstruction_nearer(frames, tmp_path):
     assert logged[-1]["validation/psnr"] == pytest.approx(training.measure(), abs=1e-3)
 
 
+def test_compiled_steps_are_the_same_steps(frames, tmp_path):
+    plain, compiled = (
+        VAETraining(config_of(tmp_path / str(on), compile=on), frames, frames)
+        for on in (False, True)
+    )
+    # Compiling itself takes a minute; what is compiled, and that it is called, is what we hold.
+    assert plain._autoencoded == plain._through
+    assert compiled._autoencoded._torchdynamo_orig_callable == compiled._through
+
+
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_the_divergence_is_weighed(frames, tmp_path, loss):
     def step(kl):
