@@ -6,7 +6,7 @@ exactly what is defined here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -47,10 +47,17 @@ class Anchors:
 
 @dataclass(frozen=True)
 class References:
-    """R frames as they were seen, with the cameras [R] that saw them."""
+    """R frames as they were seen.
+
+    Args:
+        frames: colours [R, 3, H, W] in [0, 1].
+        cameras: that saw them [R], in the world of the memory.
+        reference2first: [R, 4, 4], these cameras seen from the first target camera.
+    """
 
     frames: Float[Tensor, "R 3 H W"]
     cameras: Cameras
+    reference2first: Float[Tensor, "R 4 4"]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -66,7 +73,8 @@ class Pick:
         name: what its frame is called in its recording.
         gain: newly covered pixels over all pixels of the chunk, in [0, 1].
         coverage: covered pixels over all pixels after this pick, in [0, 1].
-        forced: True for the first frame's memory, which takes its slot whatever it covers.
+        forced: True for a memory that takes its slot whatever it covers: the first frame's, or one
+            of SPMem's last frames.
     """
 
     slot: int
@@ -120,6 +128,10 @@ class Retrieved:
             anchors=replace(
                 self.anchors, target2source=scale_translation(self.anchors.target2source, 1 / unit)
             ),
+            references=replace(
+                self.references,
+                reference2first=scale_translation(self.references.reference2first, 1 / unit),
+            ),
             target2first=scale_translation(self.target2first, 1 / unit),
         )
 
@@ -164,6 +176,39 @@ class AnchorLatents:
         )
 
 
+@dataclass(frozen=True)
+class ReferenceLatents:
+    """A batch of references as the networks take them.
+
+    Args:
+        latents: VAE latents of each frame alone, scaled [B, R, C, h, w].
+        present: [B, R], False where a sample has fewer references than R.
+        reference2first: [B, R, 4, 4], each reference's camera seen from the first target camera,
+            translations in units of the scene.
+        target2first: [B, T, 4, 4], likewise of the target cameras.
+    """
+
+    latents: Float[Tensor, "B R C h w"]
+    present: Bool[Tensor, "B R"]
+    reference2first: Float[Tensor, "B R 4 4"]
+    target2first: Float[Tensor, "B T 4 4"]
+
+    def to(self, *args, **kwargs) -> ReferenceLatents:
+        """The same on another device or in another float dtype (arguments of `Tensor.to`)."""
+        latents = self.latents.to(*args, **kwargs)
+        return ReferenceLatents(
+            latents,
+            self.present.to(latents.device),
+            self.reference2first.to(*args, **kwargs),
+            self.target2first.to(*args, **kwargs),
+        )
+
+    def repeat(self, times: int) -> ReferenceLatents:
+        """The batch `times` over, as guidance needs it."""
+        values = (self.latents, self.present, self.reference2first, self.target2first)
+        return ReferenceLatents(*(torch.cat([value] * times) for value in values))
+
+
 def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
     """`slots` anchors of video shape (T, 3, H, W) that show nothing.
 
@@ -178,6 +223,15 @@ def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
         torch.zeros(slots, T, H, W, dtype=torch.bool),
         torch.eye(4).expand(slots, T, 4, 4).clone(),
     )
+
+
+def references_for(
+    target: Cameras, frames: Iterable[Float[Tensor, "3 H W"]], cameras: Cameras
+) -> References:
+    """Frames that were seen by `cameras`, as references for target cameras [T]; maybe none."""
+    seen = list(frames)
+    shown = torch.stack(seen) if seen else torch.zeros(0, 3, *target.size)
+    return References(shown, cameras, cameras.relative_to(target[0]))
 
 
 def stack_anchors(parts: Sequence[Anchors]) -> Anchors:
@@ -196,8 +250,9 @@ def composite(anchors: Anchors) -> tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, 
     Returns:
         Colours [T, 3, H, W] in [0, 1], black where no slot sees, and where any does [T, H, W].
     """
-    video = torch.zeros_like(anchors.video[0])
-    seen = torch.zeros_like(anchors.visible[0])
+    # The shape of one anchor's, of which there may be none.
+    video = anchors.video.new_zeros(anchors.video.shape[1:])
+    seen = anchors.visible.new_zeros(anchors.visible.shape[1:])
     for colours, visible in zip(anchors.video, anchors.visible, strict=True):
         video = torch.where((visible & ~seen)[:, None], colours, video)
         seen = seen | visible

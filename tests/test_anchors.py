@@ -4,10 +4,10 @@ import torch
 from anchorweave.anchors import (
     AnchorLatents,
     Anchors,
-    References,
     Retrieved,
     empty_anchors,
     join_anchors,
+    references_for,
     stack_anchors,
 )
 from anchorweave.geometry.cameras import Cameras
@@ -44,11 +44,14 @@ def test_joining_in_time_and_stacking_in_slots():
 def test_unit_divides_translations_and_leaves_rotations():
     target2first = torch.eye(4).repeat(3, 1, 1)
     target2first[:, 2, 3] = 6.0
-    nothing = References(
-        torch.zeros(0, 3, 4, 6), Cameras(torch.eye(4)[None][:0], torch.eye(3)[None][:0], (4, 6))
-    )
-    retrieved = Retrieved(anchors(), nothing, target2first)
+    cameras = Cameras(target2first, torch.eye(3).repeat(3, 1, 1), (4, 6))
+    references = references_for(cameras[:1], torch.rand(1, 3, 4, 6), cameras[2:])
+    retrieved = Retrieved(anchors(), references, target2first)
     halved = retrieved.in_unit(2.0)
+    torch.testing.assert_close(
+        halved.references.reference2first[..., :3, 3], references.reference2first[..., :3, 3] / 2
+    )
+    assert halved.references.cameras is references.cameras
     assert halved.target2first[:, 2, 3].tolist() == [3.0, 3.0, 3.0]
     torch.testing.assert_close(
         halved.anchors.target2source[..., :3, 3], anchors().target2source[..., :3, 3] / 2

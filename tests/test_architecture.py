@@ -14,6 +14,7 @@ FLOORS = {
     "anchorweave.clip": 2,
     "anchorweave.anchors": 2,
     "anchorweave.retrieval": 2,
+    "anchorweave.images": 2,
     "anchorweave.video": 2,
     "anchorweave.recordings": 3,
     "anchorweave.perception": 3,

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
-from anchorweave.memory.config import GlobalCloudConfig, MemoryConfig
+from anchorweave.memory.config import (
+    GlobalCloudConfig,
+    MapAndKeyframesConfig,
+    MemoryConfig,
+    PosedFramesConfig,
+)
 from anchorweave.memory.global_cloud import GlobalCloud
 from anchorweave.memory.local_clouds import LocalClouds
+from anchorweave.memory.map_and_keyframes import MapAndKeyframes
+from anchorweave.memory.posed_frames import PosedFrames
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-MEMORIES = {"local_clouds": LocalClouds, "global_cloud": GlobalCloud}
+MEMORIES = {
+    "local_clouds": LocalClouds,
+    "global_cloud": GlobalCloud,
+    "map_and_keyframes": MapAndKeyframes,
+    "posed_frames": PosedFrames,
+}
 
 __all__ = [
     "MEMORIES",
@@ -18,8 +30,12 @@ __all__ = [
     "GlobalCloud",
     "GlobalCloudConfig",
     "LocalClouds",
+    "MapAndKeyframes",
+    "MapAndKeyframesConfig",
     "Memory",
     "MemoryConfig",
+    "PosedFrames",
+    "PosedFramesConfig",
     "open_memory",
 ]
 

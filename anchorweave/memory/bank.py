@@ -22,8 +22,8 @@ from torch import Tensor
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import depth_edges
+from anchorweave.images import write_depth, write_frame
 from anchorweave.progress import slowly
-from anchorweave.recordings.images import write_depth, write_frame
 from anchorweave.recordings.nerfstudio import (
     TRANSFORMS,
     NerfstudioFiles,

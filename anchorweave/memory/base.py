@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,8 +18,12 @@ class Memory(ABC):
 
     The contract, tested over all systems: an update never changes what an earlier retrieve
     returned; the same updates and cameras give the same result; a memory saved on disk and opened
-    again retrieves the same; an empty memory retrieves anchors that show nothing.
+    again retrieves the same; an empty memory retrieves anchors that show nothing. One that keeps
+    geometry shows a view again where it was seen, without what moved in it; one that keeps none
+    gives the frame of that view among its references, as it was.
     """
+
+    keeps_geometry: ClassVar[bool] = True
 
     @abstractmethod
     def __len__(self) -> int:
@@ -42,7 +47,7 @@ class Memory(ABC):
 
     @abstractmethod
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
-        """Depth of what memory sees from each camera; 0 where it sees nothing.
+        """Depth of what memory sees from each camera; 0 where it sees or keeps nothing.
 
         The prior of perception: only the rest of a new frame has to be estimated.
         """

@@ -17,10 +17,10 @@ from torch import Tensor
 from anchorweave.anchors import (
     Anchors,
     ChunkReport,
-    References,
     Retrieved,
     empty_anchors,
     join_anchors,
+    references_for,
 )
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras, rotation_angle
@@ -86,7 +86,7 @@ class LocalClouds(Memory):
         report = self._select(cameras)
         rendering = slowly(report, "rendering anchors")
         chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
-        nothing = References(torch.zeros(0, 3, *cameras.size), cameras[:0])
+        nothing = references_for(cameras, (), cameras[:0])
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from anchorweave.images import IMAGE_SUFFIXES
 from anchorweave.recordings.base import Recording
-from anchorweave.recordings.images import IMAGE_SUFFIXES
 from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.nerfstudio import TRANSFORMS, open_nerfstudio, write_recording
 from anchorweave.recordings.procedural import PREFIX, open_procedural, procedural_recording

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import pixel_centres
+from anchorweave.images import read_depth, read_frame
 from anchorweave.recordings.base import Recording
-from anchorweave.recordings.images import read_depth, read_frame
 
 
 class ImageFiles(Recording):

@@ -19,14 +19,14 @@ from torch import Tensor
 from anchorweave.clip import Clip
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras, intrinsics
-from anchorweave.recordings.base import posed_cameras
-from anchorweave.recordings.image_files import ImageFiles, check_size
-from anchorweave.recordings.images import (
+from anchorweave.images import (
     IMAGE_SUFFIXES,
     image_size,
     write_depth,
     write_frame,
 )
+from anchorweave.recordings.base import posed_cameras
+from anchorweave.recordings.image_files import ImageFiles, check_size
 from anchorweave.recordings.listing import Missing, inside, natural, usable
 from anchorweave.recordings.transforms_json import finite_number, read_meta
 from anchorweave.recordings.undistort import Lens, seen_window, undistorted

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.geometry.cameras import inverse_rigid
+from anchorweave.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.base import Recording, posed_cameras
 from anchorweave.recordings.image_files import ImageFiles
-from anchorweave.recordings.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.listing import Missing, usable
 from anchorweave.video import VIDEO_SUFFIXES, VideoFile
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.geometry.cameras import intrinsics
+from anchorweave.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.image_files import ImageFiles
-from anchorweave.recordings.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.listing import Missing, inside, natural, usable
 
 # 7-Scenes' own page gives these for its 640x480 images: fx, fy, cx, cy.

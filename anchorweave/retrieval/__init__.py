@@ -1,7 +1,8 @@
 """Retrieval: which memories to show for which target frames (paper section 3.3)."""
 
+from anchorweave.retrieval.choices import CHOICES
 from anchorweave.retrieval.coarse_views import CoarseViews, coarse_views, join_coarse_views
-from anchorweave.retrieval.selection import CHOICES, RetrievalConfig, chunks, select
+from anchorweave.retrieval.selection import RetrievalConfig, chunks, select
 
 __all__ = [
     "CHOICES",

@@ -1,4 +1,4 @@
-"""Random choice from the pool: the augmentation the paper trains with (section 4.1, A.1)."""
+"""Random order; of the pool, it is the augmentation the paper trains with (section 4.1, A.1)."""
 
 from __future__ import annotations
 

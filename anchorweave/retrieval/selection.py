@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from anchorweave.anchors import ChunkReport, Pick
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.footprint import footprints, newly_covered
+from anchorweave.retrieval.choices import CHOICES, Candidates
 from anchorweave.retrieval.coarse_views import CoarseViews, coarse_size
-from anchorweave.retrieval.coverage import lazy_greedy
-from anchorweave.retrieval.random_choice import random_order
 from anchorweave.retrieval.view_overlap import farthest, frustum_depths, view_overlap
 
 
@@ -34,9 +32,13 @@ class RetrievalConfig:
             the paper).
         forced: first gives slot 0 of every chunk to the first frame's memory, as the paper's
             appendix B and the released code do.
-        choose: coverage is the paper's choice at inference, random its choice in training (section
-            4.1), both from the same pool; overlap takes the most overlapping ones, an ablation.
-        seed: of the random choice.
+        choose: coverage is the paper's choice at inference, random_in_view its choice in training
+            (section 4.1), both from the same pool. For comparison, from the pool too: overlap takes
+            the most overlapping ones; non_adjacent one of each run of consecutive memories at
+            random, then any; far the same, the farthest from each other first (both after
+            Context-as-Memory). From all memories: random takes any, recent the newest, first the
+            first frame's alone.
+        seed: of all that is random.
 
     Raises:
         ValueError: a value out of range.
@@ -48,7 +50,16 @@ class RetrievalConfig:
     min_overlap: float = 0.05
     min_gain: float = 0.001
     forced: Literal["first", "none"] = "first"
-    choose: Literal["coverage", "overlap", "random"] = "coverage"
+    choose: Literal[
+        "coverage",
+        "overlap",
+        "random",
+        "random_in_view",
+        "non_adjacent",
+        "far",
+        "recent",
+        "first",
+    ] = "coverage"
     seed: int = 0
 
     def __post_init__(self):
@@ -64,51 +75,6 @@ class RetrievalConfig:
             raise ValueError(f"forced is first or none, met {self.forced!r}")
         if self.choose not in CHOICES:
             raise ValueError(f"choose is one of {', '.join(CHOICES)}, met {self.choose!r}")
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What a choice may look at: the C memories of one chunk's pool, oldest first.
-
-    Args:
-        chunk: which chunk it is, 0, 1, 2, ...
-        overlap: share of the chunk's frusta that each of them holds [C].
-        footprints: call it for what each of them covers, as sets of bits [C, words].
-        covered: what the forced memory covers already, as a set of bits [words].
-        pixels: pixels of the chunk's views.
-        budget: slots to fill.
-    """
-
-    chunk: int
-    overlap: Float[Tensor, " C"]
-    footprints: Callable[[], Tensor]
-    covered: Int64[Tensor, " words"]
-    pixels: int
-    budget: int
-
-
-def by_coverage(pool: Candidates, config: RetrievalConfig) -> tuple[list[int], str]:
-    """Greedily the memory that shows most of what is still unseen."""
-    return lazy_greedy(pool.footprints(), pool.covered, pool.pixels, pool.budget, config.min_gain)
-
-
-def by_overlap(pool: Candidates, config: RetrievalConfig) -> tuple[list[int], str]:
-    """The memories whose frusta hold most of the chunk's; of equal ones the newer."""
-    rank = sorted(enumerate(pool.overlap.tolist()), key=lambda entry: entry[::-1], reverse=True)
-    return _cut([row for row, _ in rank], pool.budget)
-
-
-def at_random(pool: Candidates, config: RetrievalConfig) -> tuple[list[int], str]:
-    """Any memories of the pool, the same ones for the same seed and chunk."""
-    return _cut(random_order(len(pool.overlap), config.seed, pool.chunk), pool.budget)
-
-
-# A choice gives rows of the pool in the order of their slots, and why there are no more.
-CHOICES: dict[str, Callable[[Candidates, RetrievalConfig], tuple[list[int], str]]] = {
-    "coverage": by_coverage,
-    "overlap": by_overlap,
-    "random": at_random,
-}
 
 
 def chunks(frames: int, chunk: int) -> list[tuple[int, int]]:
@@ -145,47 +111,57 @@ def select(
     forced = first if config.forced == "first" else None
     views = target.to("cpu").resized(coarse_size(target.size, config.downscale))
     depths, far = frustum_depths(memories), farthest(memories)
+    others = (torch.arange(len(memories)) != (-1 if forced is None else forced)).nonzero()[:, 0]
     reports = []
     for chunk, (start, stop) in enumerate(chunks(len(target), config.chunk)):
         overlap = view_overlap(views[start:stop], memories, depths, far)
-        rest = torch.arange(len(memories)) != (-1 if forced is None else forced)
-        pool = ((overlap >= config.min_overlap) & rest).nonzero()[:, 0]
-        picks, stopped = _fill_slots(
-            views[start:stop], memories, config, chunk, forced, pool, overlap[pool]
+        pool = others[overlap[others] >= config.min_overlap]
+        look = _Look(memories, views[start:stop])
+        begun = [] if forced is None else [forced]
+        candidates = Candidates(
+            chunk=chunk,
+            pool=pool,
+            others=others,
+            forced=forced,
+            first=first,
+            centres=memories.cameras.centres,
+            overlap=overlap[pool],
+            footprints=partial(look, pool),
+            covered=look(begun).sum(dim=0),  # one footprint or none
+            pixels=look.pixels,
+            budget=config.anchors - len(begun),
+            min_gain=config.min_gain,
+            seed=config.seed,
         )
+        chosen, stopped = CHOICES[config.choose](candidates)
+        picks = _picks(look, begun + chosen, forced)
         reports.append(ChunkReport(start, stop, len(pool), picks, stopped))
     return tuple(reports)
 
 
-def _fill_slots(
-    views: Cameras,
-    memories: CoarseViews,
-    config: RetrievalConfig,
-    chunk: int,
-    forced: int | None,
-    pool: Tensor,
-    overlap: Tensor,
-) -> tuple[tuple[Pick, ...], str]:
-    """The picks of one chunk, the forced one first, and why there are no more."""
+@dataclass(frozen=True)
+class _Look:
+    """What memories cover of the views of one chunk; call it with their numbers."""
 
-    def look(members: Tensor) -> Tensor:
-        return footprints(memories.depth, memories.cameras, views, members)
+    memories: CoarseViews
+    views: Cameras
 
-    pixels = len(views) * views.size[0] * views.size[1]
-    start = torch.tensor([] if forced is None else [forced], dtype=torch.int64)
-    covered = look(start).sum(dim=0)  # one footprint or none
-    budget = config.anchors - len(start)
-    candidates = Candidates(chunk, overlap, lambda: look(pool), covered, pixels, budget)
-    rows, stopped = CHOICES[config.choose](candidates, config)
-    members = torch.cat([start, pool[rows]])
-    covered, total, picks = torch.zeros_like(covered), 0, []
-    for slot, (memory, footprint) in enumerate(zip(members.tolist(), look(members), strict=True)):
+    @property
+    def pixels(self) -> int:
+        return len(self.views) * self.views.size[0] * self.views.size[1]
+
+    def __call__(self, members: Tensor | list[int]) -> Tensor:
+        members = torch.as_tensor(members, dtype=torch.int64)
+        return footprints(self.memories.depth, self.memories.cameras, self.views, members)
+
+
+def _picks(look: _Look, chosen: list[int], forced: int | None) -> tuple[Pick, ...]:
+    """What each chosen memory covers that those before it do not."""
+    seen = look(chosen)
+    covered, total, picks = torch.zeros_like(seen.sum(dim=0)), 0, []
+    for slot, (memory, footprint) in enumerate(zip(chosen, seen, strict=True)):
         gain = int(newly_covered(footprint[None], covered))
         covered, total = covered | footprint, total + gain
-        name, is_forced = memories.names[memory], slot < len(start)
-        picks.append(Pick(slot, memory, name, gain / pixels, total / pixels, is_forced))
-    return tuple(picks), stopped
-
-
-def _cut(order: list[int], budget: int) -> tuple[list[int], str]:
-    return order[:budget], "K reached" if len(order) >= budget else "pool empty"
+        name, share = look.memories.names[memory], total / look.pixels
+        picks.append(Pick(slot, memory, name, gain / look.pixels, share, memory == forced))
+    return tuple(picks)

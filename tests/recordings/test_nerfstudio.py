@@ -7,8 +7,8 @@ import torch
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project
+from anchorweave.images import write_frame
 from anchorweave.perception.recorded import Recorded
-from anchorweave.recordings.images import write_frame
 from anchorweave.recordings.nerfstudio import open_nerfstudio, write_recording
 
 SIZE = (12, 16)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from anchorweave.images import write_frame
 from anchorweave.recordings import open_recording
-from anchorweave.recordings.images import write_frame
 from anchorweave.video import write_video
 
 TRAJECTORIES = Path(__file__).parents[3] / "shared" / "data" / "re10k_poses"

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from anchorweave.geometry.cameras import Cameras, intrinsics
+from anchorweave.images import write_frame
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.image_files import ImageFiles
-from anchorweave.recordings.images import write_frame
 from anchorweave.video import write_video
 
 ROOT = Path(__file__).parents[2]

@@ -122,7 +122,8 @@ def test_a_chunk_that_no_memory_overlaps_is_reported():
 @pytest.mark.parametrize("choose", list(CHOICES))
 def test_no_memories_at_all(choose):
     reports = select(target(17), memories([]), config(choose=choose, forced="first"), None)
-    assert [(r.pool, r.picks, r.stopped) for r in reports] == [(0, (), "pool empty")] * 2
+    stopped = "no memory of the first frame" if choose == "first" else "pool empty"
+    assert [(r.pool, r.picks, r.stopped) for r in reports] == [(0, (), stopped)] * 2
 
 
 def test_memories_without_depth_are_not_in_the_pool():
@@ -150,22 +151,88 @@ def test_overlap_takes_the_most_overlapping_ones_whatever_they_add():
     assert len(report.picks) == 5 and report.stopped == "pool empty"
 
 
-def test_random_is_a_function_of_seed_and_chunk():
-    views = memories([0] * 30 + [500])
-    first, again, other = (
-        select(target(25), views, config(choose="random", seed=seed), None) for seed in (3, 3, 4)
-    )
+def random_reports(choose, seeds, views, frames=25, **changed):
+    return [
+        select(target(frames), views, config(choose=choose, seed=seed, **changed), None)
+        for seed in seeds
+    ]
+
+
+@pytest.mark.parametrize("choose", ["random", "random_in_view", "non_adjacent"])
+def test_random_choices_are_a_function_of_seed_and_chunk(choose):
+    # Every other one sees nothing, so that each run is one memory.
+    views = memories([0] * 30)
+    views.depth[::2] = 0.0
+    first, again, other = random_reports(choose, (3, 3, 4), views)
     assert first == again
     assert [memory_indices(r) for r in first] != [memory_indices(r) for r in other]
     assert len({tuple(memory_indices(r)) for r in first}) == 3  # chunks differ
     for report in first:
         assert len(set(memory_indices(report))) == 4 and report.stopped == "K reached"
-        assert 30 not in memory_indices(report)
 
 
-def test_random_keeps_the_forced_slot():
-    (report,) = select(target(9), memories([0] * 5), config(choose="random", forced="first"), 2)
+def test_random_takes_any_memory_and_random_in_view_those_of_the_pool():
+    views = memories([0, 500, 1, 500, 2])
+    anywhere = random_reports("random", range(20), views, frames=9, anchors=2)
+    assert {i for (report,) in anywhere for i in memory_indices(report)} == {0, 1, 2, 3, 4}
+    assert {report.pool for (report,) in anywhere} == {3}
+    in_view = random_reports("random_in_view", range(20), views, frames=9, anchors=2)
+    assert {i for (report,) in in_view for i in memory_indices(report)} == {0, 2, 4}
+    (few,) = random_reports("random_in_view", [0], views, frames=9, anchors=5)[0]
+    assert len(few.picks) == 3 and few.stopped == "pool empty"
+
+
+@pytest.mark.parametrize("choose", ["random", "random_in_view", "non_adjacent", "far", "recent"])
+def test_every_choice_keeps_the_forced_slot(choose):
+    (report,) = select(target(9), memories([0] * 5), config(choose=choose, forced="first"), 2)
     assert memory_indices(report)[0] == 2 and len(set(memory_indices(report))) == 4
+    assert [pick.forced for pick in report.picks] == [True, False, False, False]
+
+
+def test_non_adjacent_takes_one_of_each_run_first_and_never_leaves_the_pool():
+    views = memories([0, 0, 0, 500, 1, 1, 500, 2])
+    runs = [{0, 1, 2}, {4, 5}, {7}]
+    reports = random_reports("non_adjacent", range(20), views, frames=9, anchors=3)
+    drawn = [set(memory_indices(report)) for (report,) in reports]
+    assert all([len(some & run) for run in runs] == [1, 1, 1] for some in drawn)
+    assert set.union(*drawn) == {0, 1, 2, 4, 5, 7}
+    ((report,),) = random_reports("non_adjacent", [0], views, frames=9, anchors=8)
+    assert {len(set(memory_indices(report)[:3]) & run) for run in runs} == {1}
+    assert set(memory_indices(report)) == {0, 1, 2, 4, 5, 7} and report.stopped == "pool empty"
+
+
+def test_far_takes_the_farthest_in_space_or_time():
+    """Memories 0, 2 and 4 see the wall; the two between them part the runs."""
+
+    def order(shifts, first):
+        views = memories(shifts)
+        views.depth[[1, 3]] = 0.0
+        changed = {"forced": "none" if first is None else "first"}
+        (report,) = select(target(9), views, config(choose="far", **changed), first)
+        return memory_indices(report)
+
+    # From the newest: 0 is 4/5 of the time away; 2 is all of the space away in the second case.
+    assert order([0, 0, 0, 0, 0], None) == [4, 0, 2]
+    assert order([0, 0, -6, 0, 0], None) == [4, 2, 0]
+    assert order([0, 0, 0, 0, 0], 0) == [0, 4, 2]
+
+
+def test_recent_takes_the_newest_whatever_they_show():
+    (report,) = select(
+        target(9), memories([0, 0, 1, 500]), config(choose="recent", anchors=3), None
+    )
+    assert memory_indices(report) == [3, 2, 1] and report.stopped == "K reached"
+    assert report.picks[0].gain == 0 and report.pool == 3
+
+
+@pytest.mark.parametrize("forced", ["first", "none"])
+def test_first_takes_the_first_frame_alone(forced):
+    views = memories([0, 5, 0])
+    (report,) = select(target(9), views, config(choose="first", forced=forced), 1)
+    assert memory_indices(report) == [1] and report.stopped == "the first frame alone"
+    assert report.picks[0].forced == (forced == "first")
+    (report,) = select(target(9), views, config(choose="first", forced=forced), None)
+    assert report.picks == () and report.stopped == "no memory of the first frame"
 
 
 def test_the_world_frame_does_not_matter():

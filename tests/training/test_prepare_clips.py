@@ -119,7 +119,7 @@ def test_a_second_run_makes_only_what_is_missing(copy, rooms, capsys):
     "change, message",
     [
         (["fps=9"], "fps: 8 there, 9 now"),
-        (["retrieval.choose=coverage"], "retrieval.choose: 'random' there, 'coverage' now"),
+        (["retrieval.choose=far"], "retrieval.choose: 'random_in_view' there, 'far' now"),
         (["caption=text", "caption.text=x"], "caption.text: 'not stated' there, 'x' now"),
         (["memory.depth_edge=0.1"], "memory.depth_edge: 0.04 there, 0.1 now"),
     ],

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anchorweave.recordings.images import (
+from anchorweave.images import (
     image_size,
     read_depth,
     read_frame,

@@ -1,0 +1,147 @@
+"""Who looks at the same part of the scene, seen from above: by cameras alone, without depth.
+
+Ground and up: a recording may be z up, y down or neither. The common up is the mean of the cameras'
+own (image up, -y), the ground is the plane perpendicular to it, and cameras are projected onto it.
+Walls are not known, so that a view from the next room overlaps as well (Context-as-Memory,
+section 4, names this failure).
+
+Two rules. `rays` is the paper's: each camera is two rays, the borders of its view; two cameras see
+the same where their rays meet at a distance from the target that is neither too near nor too far.
+Cameras at one place that look different ways meet at the distance 0 only, and of two that look
+along each other's way none meets: the rule misses both. `area` is ours and misses neither: the view
+of each camera from `near` to `far`, seen from above, is a convex polygon; what counts is how much
+of the target's polygon the other one covers.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.convex_polygons import ConvexPolygons, convex_hulls, shared_areas
+
+# Below this length the mean of unit vectors says nothing about a direction.
+COMMON = 0.1
+# Directions and distances that differ by less are the same to rounding.
+SAME = 1e-6
+
+
+def shared_view(
+    targets: Cameras, sources: Cameras, near: float, far: float
+) -> Float[Tensor, "T M"]:
+    """Share of each target's plan view that each source's covers [T, M], in [0, 1].
+
+    A camera's plan view is the hull of its view from depth `near` to `far`, seen from above. For a
+    level camera these are its two border rays, cut off at both depths; one that looks down or up
+    sees less far, and to its sides.
+
+    Args:
+        targets: T cameras.
+        sources: M cameras.
+        near: depth at which views begin, 0 or more, in the unit of the cameras.
+        far: depth at which they end.
+
+    Raises:
+        ValueError: near and far that are none, or cameras without a common up.
+    """
+    _check_limits(near, far)
+    if not len(targets) or not len(sources):
+        return torch.zeros(len(targets), len(sources))
+    targets, sources = targets.to("cpu", torch.float64), sources.to("cpu", torch.float64)
+    ground = ground_axes(targets, sources)
+    # Relative to the scene, so that areas far from the origin lose no digits.
+    origin = targets.centres[0]
+    seen = _plan_views(targets, near, far, ground, origin)
+    sees = _plan_views(sources, near, far, ground, origin)
+    return (shared_areas(seen, sees) / seen.areas()[:, None]).clamp(0, 1).float()
+
+
+def rays_meet(targets: Cameras, sources: Cameras, near: float, far: float) -> Bool[Tensor, "T M"]:
+    """Whether both border rays of each target meet a border ray of each source [T, M].
+
+    The paper asks that "both left and right ray pairs intersect", which can be read in two ways.
+    Taken as left with left and right with right, parallel cameras would never be co-visible; so
+    each border of the target may meet either border of the source. Rays on one line meet wherever
+    both are.
+
+    Args:
+        targets: T cameras.
+        sources: M cameras.
+        near: rays must meet at this distance from the target or farther, in the plane.
+        far: and at this distance or nearer.
+
+    Raises:
+        ValueError: near and far that are none, or cameras without a common up.
+
+    Source: Context-as-Memory, section 4; its limits are not given.
+    """
+    _check_limits(near, far)
+    if not len(targets) or not len(sources):
+        return torch.zeros(len(targets), len(sources), dtype=torch.bool)
+    targets, sources = targets.to("cpu", torch.float64), sources.to("cpu", torch.float64)
+    ground = ground_axes(targets, sources)
+    along, across = _border_rays(targets, ground), _border_rays(sources, ground)
+    along, across = along[:, None, :, None], across[None, :, None]  # [T, M, target's, source's, 2]
+    step = (sources.centres - targets.centres[:, None]) @ ground.mT
+    step = step[:, :, None, None]
+    turn, aside = _cross(along, across), _cross(step, along)
+    distance, along_source = _cross(step, across) / turn, aside / turn
+    meet = (distance >= near) & (distance <= far) & (along_source >= 0)
+    # Parallel rays meet if they lie on one line: from the source on, or up to it.
+    ahead = (step * along).sum(-1)
+    same_way = (along * across).sum(-1) > 0
+    reach = torch.where(same_way, ahead <= far, ahead >= near)
+    on_one_line = (aside.abs() <= SAME * far) & reach
+    return torch.where(turn.abs() > SAME, meet, on_one_line).any(dim=-1).all(dim=-1)
+
+
+def ground_axes(*cameras: Cameras) -> Float[Tensor, "2 3"]:
+    """Two unit vectors that span the ground, which is level with the cameras on average [2, 3].
+
+    Raises:
+        ValueError: cameras whose ups cancel each other.
+    """
+    up = -torch.cat([part.c2w[:, :3, 1] for part in cameras]).double().mean(dim=0)
+    if up.norm() < COMMON:
+        raise ValueError(
+            f"the cameras have no common up direction (the mean of their ups is {up.norm():.2g} "
+            "long), so that there is no plan view of them; retrieve without it (choose: random)"
+        )
+    # The right singular vectors but the first are perpendicular to the one row there is.
+    return torch.linalg.svd(up[None])[2][1:]
+
+
+def _plan_views(
+    cameras: Cameras, near: float, far: float, ground: Tensor, origin: Tensor
+) -> ConvexPolygons:
+    height, width = cameras.size
+    rays = _rays(cameras, [(0, 0), (width, 0), (width, height), (0, height)])
+    centres = (cameras.centres - origin)[:, None]
+    points = torch.cat([centres + near * rays, centres + far * rays], dim=1)
+    return convex_hulls(points @ ground.mT)
+
+
+def _border_rays(cameras: Cameras, ground: Tensor) -> Float[Tensor, "N 2 2"]:
+    """Directions in the ground of the left and the right border of each view."""
+    height, width = cameras.size
+    rays = _rays(cameras, [(0, height / 2), (width, height / 2)]) @ ground.mT
+    length = rays.norm(dim=-1, keepdim=True)
+    # A border that looks straight down has no direction, and NaN meets nothing.
+    return torch.where(length > SAME, rays / length, torch.nan)
+
+
+def _rays(cameras: Cameras, pixels: list[tuple[int, int | float]]) -> Float[Tensor, "N R 3"]:
+    """What leads in the world from a camera to depth 1 behind some positions of its image."""
+    positions = torch.tensor([(*pixel, 1) for pixel in pixels], dtype=torch.float64)
+    return positions @ torch.linalg.inv(cameras.K).mT @ cameras.c2w[:, :3, :3].mT
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def _check_limits(near: float, far: float) -> None:
+    if not 0 <= near < far < float("inf"):
+        raise ValueError(f"a view ends at far > near >= 0, met near {near} and far {far}")

@@ -1,0 +1,151 @@
+"""Selection: which points of the world are meant, by a box or by nearness to those of a PLY."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.geometry.point_cloud import PointCloud, load_ply
+
+Vector = tuple[float, float, float]
+# Of a world whose cameras stand upright: y points down.
+VERTICAL = (0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in the world; its sides count as inside.
+
+    Args:
+        centre: its middle, in the unit of the memory.
+        size: full lengths of its sides along its own x, y and z.
+        yaw: degrees it is turned about `axis` through its middle, right-handed; 0 = along the
+            world's axes.
+        axis: what it is turned about, of any length.
+
+    Raises:
+        ValueError: a side that is not positive and finite, an axis without a direction.
+    """
+
+    centre: Vector
+    size: Vector
+    yaw: float = 0.0
+    axis: Vector = VERTICAL
+
+    def __post_init__(self):
+        if not all(map(math.isfinite, (*self.centre, self.yaw))):
+            raise ValueError(f"{self}: the centre and the yaw must be finite")
+        if not all(0 < side < math.inf for side in self.size):
+            raise ValueError(f"{self}: the sides of a box must be positive and finite")
+        rotation(self.axis, self.yaw)
+
+    def contains(self, points: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch"]:
+        """True for the points [..., 3] inside."""
+        # A row vector times the rotation is the inverse rotation of the point.
+        own = (points - points.new_tensor(self.centre)) @ rotation(self.axis, self.yaw).to(points)
+        return (own.abs() <= points.new_tensor(self.size) / 2).all(dim=-1)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The points in a box, or those near the points of a PLY file.
+
+    Args:
+        box: the box.
+        ply: instead of a box, a PLY file: a part cut out of a cloud in any viewer.
+        radius: how near to a point of `ply` a selected point lies, in the unit of the memory.
+
+    Raises:
+        ValueError: neither or both of `box` and `ply`; `ply` without a radius above 0.
+    """
+
+    box: Box | None = None
+    ply: str | None = None
+    radius: float | None = None
+
+    def __post_init__(self):
+        if (self.box is None) == (self.ply is None):
+            raise ValueError(
+                f"a selection is made by a box or by a ply, met box={self.box}, ply={self.ply}"
+            )
+        if self.ply is None and self.radius is not None:
+            raise ValueError(f"radius={self.radius} goes with a ply, not with a box")
+        if self.ply is not None and not 0 < (self.radius or 0.0) < math.inf:
+            raise ValueError(
+                f"ply={self.ply} needs a radius above 0, as far as its points are apart or more; "
+                f"met {self.radius}"
+            )
+
+    @property
+    def where(self) -> str:
+        """The selection in words, for messages."""
+        return f"within {self.radius} of {self.ply}" if self.box is None else f"in {self.box}"
+
+    @property
+    def centre(self) -> Float[Tensor, "3"]:
+        """The middle [3] of the box, or of the extent of the PLY file's points."""
+        if self.box is not None:
+            return torch.tensor(self.box.centre)
+        points = self._cloud.points
+        return (points.amin(dim=0) + points.amax(dim=0)) / 2
+
+    def contains(self, points: Float[Tensor, "P 3"]) -> Bool[Tensor, " P"]:
+        """True for the selected ones of points [P, 3].
+
+        Raises:
+            FileNotFoundError: there is no such PLY file.
+            ValueError: it holds no points.
+        """
+        if self.box is not None:
+            return self.box.contains(points)
+        near, cloud = self._cloud.points, self._cloud
+        # Most points are far away: only the rest is worth a search.
+        low, high = near.amin(dim=0) - self.radius, near.amax(dim=0) + self.radius
+        found = ((points >= low) & (points <= high)).all(dim=-1)
+        found[found.clone()] = _distance(points[found], cloud) <= self.radius
+        return found
+
+    @cached_property
+    def _cloud(self) -> PointCloud:
+        return load_ply(Path(self.ply))
+
+
+def rotation(axis: Vector, degrees: float) -> Float[Tensor, "3 3"]:
+    """The right-handed turn [3, 3] about an axis through the origin.
+
+    Raises:
+        ValueError: an axis without a direction, or an angle that is not finite.
+    """
+    length = math.hypot(*axis)
+    if not (0 < length < math.inf and math.isfinite(degrees)):
+        raise ValueError(f"cannot turn by {degrees} degrees about {axis}: no axis, or no angle")
+    x, y, z = (math.radians(degrees) * value / length for value in axis)
+    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    return torch.linalg.matrix_exp(cross).float()
+
+
+def moved(
+    points: Float[Tensor, "P 3"],
+    centre: Float[Tensor, "3"],
+    turn: Float[Tensor, "3 3"],
+    translation: Vector,
+) -> Float[Tensor, "P 3"]:
+    """Points [P, 3] turned about `centre`, then shifted by `translation`."""
+    return (points - centre) @ turn.mT + centre + points.new_tensor(translation)
+
+
+def _distance(points: Float[Tensor, "P 3"], cloud: PointCloud) -> Float[Tensor, " P"]:
+    """How far each point lies from the nearest one of `cloud`."""
+    import open3d as o3d
+
+    ours, theirs = o3d.geometry.PointCloud(), o3d.geometry.PointCloud()
+    ours.points = o3d.utility.Vector3dVector(points.double().numpy())
+    theirs.points = o3d.utility.Vector3dVector(cloud.points.double().numpy())
+    return torch.from_numpy(np.asarray(ours.compute_point_cloud_distance(theirs))).float()

@@ -1,0 +1,101 @@
+"""Edits of a remembered scene: what can be done to it (Spatia's 3D-aware editing).
+
+`memory/editing.py` does it. Lengths are in the unit of the memory, directions along its world's
+axes, angles in degrees and right-handed, colours in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from anchorweave.geometry.selection import VERTICAL, Selection, Vector, rotation
+
+
+@dataclass(frozen=True)
+class Remove(Selection):
+    """Take the selected points away; where other frames saw what lies behind, that is shown."""
+
+
+@dataclass(frozen=True)
+class Recolour(Selection):
+    """Give the selected points another colour.
+
+    Args:
+        colour: the new colour (red, green, blue) of all of them; or
+        tint: what each channel is multiplied by; what passes 1 is cut off.
+
+    Raises:
+        ValueError: neither or both, a colour outside [0, 1], a negative tint.
+    """
+
+    colour: Vector | None = None
+    tint: Vector | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if (self.colour is None) == (self.tint is None):
+            raise ValueError(
+                f"recolour takes a colour or a tint, met colour={self.colour}, tint={self.tint}"
+            )
+        if self.colour is not None and not all(0 <= value <= 1 for value in self.colour):
+            raise ValueError(f"recolour: colour={self.colour} must lie in [0, 1]")
+        if self.tint is not None and not all(0 <= value < math.inf for value in self.tint):
+            raise ValueError(f"recolour: tint={self.tint} must be 0 or more, and finite")
+
+
+@dataclass(frozen=True)
+class Move(Selection):
+    """Carry the selected points elsewhere as one rigid body; its old place is as after a removal.
+
+    Args:
+        translation: by how much they are shifted, after the turn.
+        degrees: how far they are turned about `axis` through the selection's centre.
+        axis: that axis, of any length.
+
+    Raises:
+        ValueError: a shift or turn that is not finite, or neither of them.
+    """
+
+    translation: Vector = (0.0, 0.0, 0.0)
+    degrees: float = 0.0
+    axis: Vector = VERTICAL
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_motion("move", self.translation, self.axis, self.degrees)
+        if not (any(self.translation) or self.degrees):
+            raise ValueError("move: give a translation, or degrees to turn by")
+
+
+@dataclass(frozen=True)
+class Add:
+    """Put the points of a PLY file into the scene.
+
+    Args:
+        ply: the file, in the unit of the memory.
+        translation: where the origin of its coordinates comes to lie in the world.
+        degrees: how far it is turned about `axis` through its origin before that.
+        axis: that axis, of any length.
+
+    Raises:
+        ValueError: a shift or turn that is not finite.
+    """
+
+    ply: str
+    translation: Vector = (0.0, 0.0, 0.0)
+    degrees: float = 0.0
+    axis: Vector = VERTICAL
+
+    def __post_init__(self):
+        _check_motion("add", self.translation, self.axis, self.degrees)
+
+
+Edit = Remove | Recolour | Move | Add
+OPERATIONS = {"remove": Remove, "recolour": Recolour, "move": Move, "add": Add}
+
+
+def _check_motion(name: str, translation: Vector, axis: Vector, degrees: float) -> None:
+    if not all(map(math.isfinite, translation)):
+        raise ValueError(f"{name}: translation={translation} must be finite")
+    rotation(axis, degrees)

@@ -1,0 +1,92 @@
+"""OneCloud: what memories share that fuse all they saw into one cloud and give frames besides.
+
+The cloud is drawn along the target cameras as the one anchor; frames of the bank are given as they
+were seen. What is fused, how, and which frames are given is left to the system. The cloud is saved
+nowhere, because the bank's frames make it again.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.clip import Clip
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.point_cloud import PointCloud
+from anchorweave.memory.bank import Bank
+from anchorweave.memory.base import Memory
+from anchorweave.memory.config import MemoryConfig
+from anchorweave.memory.references import Chosen, references_of, report_of
+from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.rendering.point_splat import Splat
+from anchorweave.retrieval import RetrievalConfig
+
+
+class OneCloud(Memory):
+    """A memory with one fused cloud; `cloud` is what it is now.
+
+    Args:
+        bank: where frames are kept.
+        config: options of the memory system.
+        retrieval: how the report counts covered pixels (`downscale`), and what else the system
+            says that it reads.
+        rendering: how the cloud is drawn.
+    """
+
+    cloud: PointCloud
+
+    def __init__(
+        self, bank: Bank, config: MemoryConfig, retrieval: RetrievalConfig, rendering: RenderConfig
+    ):
+        self.bank = bank
+        self.config = config
+        self.retrieval = retrieval
+        self.rendering = rendering
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def update(self, clip: Clip) -> None:
+        """Remember every frame of `clip`, and fuse it with what is there."""
+        self.bank.append(clip)
+        self._fuse()
+
+    def retrieve(self, cameras: Cameras) -> Retrieved:
+        """The fused cloud rendered for T target cameras, the one anchor, and some references.
+
+        A fused cloud was seen from no single camera, so `target2source` is told from the first
+        target camera: in every run its frame is given and remembered, and it is what the released
+        AnchorWeave tells of the render of the first frame. The report has one entry for the whole
+        target: its picks are the references in their order.
+        """
+        shown = self._splat(cameras)
+        target2first = cameras.relative_to(cameras[0])
+        anchor = Anchors(shown.video[None], shown.visible[None], target2first[None].clone())
+        chosen = self._choose(cameras, shown)
+        references = references_of(self.bank, chosen.numbers, cameras)
+        report = report_of(
+            self.bank, chosen, cameras, self.config.depth_edge, self.retrieval.downscale
+        )
+        return Retrieved(anchor, references, target2first, (report,))
+
+    def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
+        """Depth of the fused cloud; 0 where no point of it lands."""
+        return self._splat(cameras).depth
+
+    def _splat(self, cameras: Cameras) -> Splat:
+        return render_anchor(self.cloud, cameras, self.rendering)
+
+    @abstractmethod
+    def _fuse(self) -> None:
+        """Adds the frames of the bank that are not in the cloud yet, oldest first.
+
+        They are read back from the bank, so that a cloud that grew and one that is made again from
+        an opened bank are the same to the last bit.
+        """
+
+    @abstractmethod
+    def _choose(self, cameras: Cameras, shown: Splat) -> Chosen:
+        """The references for T target cameras, and why; `shown` is the anchor."""

@@ -1,0 +1,88 @@
+"""References of a bank: frames as they were seen, and the report of why they were chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from anchorweave.anchors import ChunkReport, Pick, References, references_for
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.footprint import footprints, newly_covered
+from anchorweave.memory.bank import Bank
+from anchorweave.retrieval import CoarseViews, coarse_views, join_coarse_views
+from anchorweave.retrieval.coarse_views import coarse_size
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which frames of a bank are given as references, and why.
+
+    Args:
+        numbers: of the frames, in the order in which they are given.
+        pool: out of how many they were chosen; forced ones do not count.
+        stopped: why there are no more.
+        forced: those of `numbers` that take their place whatever they show.
+    """
+
+    numbers: tuple[int, ...]
+    pool: int
+    stopped: str
+    forced: frozenset[int] = frozenset()
+
+
+def references_of(bank: Bank, numbers: tuple[int, ...], cameras: Cameras) -> References:
+    """The frames `numbers` of the bank, maybe none, as references for the T target `cameras`."""
+    if not numbers:
+        return references_for(cameras, (), cameras[:0])
+    frames = [bank.frame(number) for number in numbers]
+    return references_for(cameras, frames, bank.cameras[list(numbers)])
+
+
+def report_of(
+    bank: Bank, chosen: Chosen, cameras: Cameras, depth_edge: float, downscale: int
+) -> ChunkReport:
+    """What each reference covers of the T target cameras that those before it do not.
+
+    Args:
+        bank: where the frames are.
+        chosen: which ones, and why.
+        cameras: the targets, one chunk.
+        depth_edge: relative step in depth beyond which points do not count.
+        downscale: pixels are counted in views this many times smaller.
+    """
+    return ChunkReport(
+        0,
+        len(cameras),
+        chosen.pool,
+        _picks(bank, chosen, cameras, depth_edge, downscale),
+        chosen.stopped,
+    )
+
+
+def coarse_view(bank: Bank, number: int, depth_edge: float, downscale: int) -> CoarseViews:
+    """One frame of the bank as retrieval knows it."""
+    one = slice(number, number + 1)
+    depth = bank.clean_depth(number, depth_edge)[None]
+    return coarse_views(depth, bank.cameras[one], bank.names[one], downscale)
+
+
+def _picks(
+    bank: Bank, chosen: Chosen, cameras: Cameras, depth_edge: float, downscale: int
+) -> tuple[Pick, ...]:
+    if not chosen.numbers:
+        return ()
+    known = join_coarse_views(
+        [coarse_view(bank, number, depth_edge, downscale) for number in chosen.numbers]
+    )
+    views = cameras.to("cpu").resized(coarse_size(cameras.size, downscale))
+    seen = footprints(known.depth, known.cameras, views, torch.arange(len(known)))
+    pixels = len(views) * views.size[0] * views.size[1]
+    covered, total, picks = torch.zeros_like(seen[0]), 0, []
+    for slot, (number, footprint) in enumerate(zip(chosen.numbers, seen, strict=True)):
+        gain = int(newly_covered(footprint[None], covered))
+        covered, total = covered | footprint, total + gain
+        forced = number in chosen.forced
+        name = known.names[slot]
+        picks.append(Pick(slot, number, name, gain / pixels, total / pixels, forced))
+    return tuple(picks)

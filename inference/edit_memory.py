@@ -1,0 +1,156 @@
+r"""Edit what a memory remembers: remove, recolour, move or add things, for any memory system.
+
+    python -m inference.edit_memory memory=outputs/rollout/memory points=outputs/points.ply
+    python -m inference.edit_memory memory=outputs/rollout/memory output=outputs/edited \
+        'edits=[{remove: {box: {centre: [0.4, 0, 2], size: [0.5, 1, 0.5]}}}]'
+    python -m inference.edit_memory config=configs/edits/furnished_room.yaml
+    python -m inference.rollout memory.path=outputs/edited output=outputs/further
+
+The first writes the memory's points, to find places in and to cut parts out of in any viewer. The
+others write a new memory whose frames show the edited scene, which any run goes on with; beside the
+frames lie edits.json, what was done, and edits.png, frames before and after. `memory/edits.py`
+lists the options of every edit.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anchorweave.config import load_config
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from anchorweave.files import written_aside
+from anchorweave.geometry.point_cloud import save_ply
+from anchorweave.geometry.selection import Box
+from anchorweave.memory import Bank, GlobalCloud, GlobalCloudConfig, MemoryConfig
+from anchorweave.memory.editing import edit_bank, edits_of
+from anchorweave.memory.edits import OPERATIONS, Edit
+from anchorweave.rendering.anchor_video import RenderConfig
+
+
+@dataclass(frozen=True)
+class EditMemoryConfig:
+    """What is edited, and how.
+
+    Args:
+        memory: folder of the memory bank that is edited; it stays as it is.
+        output: folder of the new one.
+        edits: done in turn, each as {operation: {option: value}}.
+        points: PLY file to write the unedited memory's points to; null = none.
+        voxel: side of the voxels that these points are averaged in, in the recording's unit.
+        depth_edge: points at a relative step in depth above this are dropped (`memory.depth_edge`).
+        rendering: how moved and added points, and those behind removed ones, become pixels.
+        rows: frames in the picture, of those that changed.
+
+    Raises:
+        ValueError: neither edits nor points, or a number out of range.
+    """
+
+    memory: str = "outputs/rollout/memory"
+    output: str = "outputs/edited"
+    edits: list[Any] = field(default_factory=list)
+    points: str | None = None
+    voxel: float = 0.01
+    depth_edge: float = 0.04
+    rendering: RenderConfig = field(default_factory=RenderConfig)
+    rows: int = 6
+
+    def __post_init__(self):
+        if not self.edits and self.points is None:
+            raise ValueError("edits=[]: give an edit or more, or points= to look at the memory")
+        if self.rows < 1:
+            raise ValueError(f"rows={self.rows} must be 1 or more")
+        if not self.depth_edge > 0:
+            raise ValueError(f"depth_edge={self.depth_edge} must be above 0")
+
+
+def main(words: list[str]) -> None:
+    """Edit with `a.b=c` overrides."""
+    config = load_config(EditMemoryConfig, words)
+    edits = [read_edit(entry, f"edits[{i}]") for i, entry in enumerate(config.edits)]
+    before = Bank(config.memory)
+    if not len(before):
+        raise ValueError(
+            f"memory={config.memory} holds no frames; name the folder of a memory bank"
+        )
+    if edits:
+        after = edit_bank(before, edits, config.output, config.rendering, config.depth_edge)
+        write_picture(before, after, config.rows)
+        for done in edits_of(after)[-1]["edits"]:
+            name, changed = next(iter(done)), done["changed"]
+            print(f"{name}: {changed['pixels']} pixels in {changed['frames']} frames changed")
+        print(f"look at {config.output}/edits.png; go on with memory.path={config.output}")
+    if config.points is not None:
+        write_points(before, config)
+        print(f"the memory's points: {config.points}")
+
+
+def read_edit(entry: Any, where: str) -> Edit:
+    """One edit from the words of a config.
+
+    Args:
+        entry: {operation: {option: value}}.
+        where: what it is called there, for messages.
+
+    Raises:
+        ValueError: an unknown operation or option, one that is missing, a value that does not fit.
+    """
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise ValueError(f"{where}: write {{operation: {{option: value}}}}, met {entry!r}")
+    ((name, options),) = entry.items()
+    if name not in OPERATIONS:
+        raise ValueError(f"{where}: unknown operation {name!r}; known are {', '.join(OPERATIONS)}")
+    _require_options(OPERATIONS[name], options, f"{where}.{name}")
+    if options.get("box") is not None:
+        _require_options(Box, options["box"], f"{where}.{name}.box")
+    # Text is taken as it stands, everything else as YAML, of which JSON is a part.
+    words = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in options.items()]
+    try:
+        return load_config(OPERATIONS[name], words)
+    except ValueError as error:
+        raise ValueError(f"{where}.{name}: {error}") from error
+
+
+def write_picture(before: Bank, after: Bank, rows: int) -> None:
+    """edits.png in the new bank: changed frames as they were and as they are, evenly spread."""
+    changed = [i for i in range(len(after)) if not _alike(before, after, i)]
+    picked = np.unique(np.linspace(0, len(changed) - 1, min(rows, len(changed))).round())
+    shown = [changed[int(place)] for place in picked]
+    videos = {
+        label: torch.stack([bank.frame(i) for i in shown])
+        for label, bank in (("before", before), ("after", after))
+    }
+    names = tuple(f"frame {i}" for i in shown)
+    with written_aside(after.path / "edits.png") as aside:
+        contact_sheet(side_by_side(videos), len(shown), names).save(aside)
+
+
+def write_points(bank: Bank, config: EditMemoryConfig) -> None:
+    """All points of a memory as one PLY file."""
+    voxels = GlobalCloudConfig(voxel=config.voxel)
+    memory = GlobalCloud(bank, MemoryConfig("global_cloud", None, config.depth_edge, voxels))
+    Path(config.points).parent.mkdir(parents=True, exist_ok=True)
+    save_ply(memory.cloud, Path(config.points))
+
+
+def _alike(before: Bank, after: Bank, i: int) -> bool:
+    return torch.equal(before.frame(i), after.frame(i))
+
+
+def _require_options(kind: type, options: Any, where: str) -> None:
+    if not isinstance(options, Mapping):
+        raise ValueError(f"{where}: write {{option: value}}, met {options!r}")
+    needed = [option.name for option in fields(kind) if option.default is MISSING]
+    if missing := [name for name in needed if options.get(name) is None]:
+        raise ValueError(f"{where}: {', '.join(missing)} missing; met {dict(options)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
