@@ -37,6 +37,10 @@ class ModelConfig:
             with the weaving controller; null = the one of `path`, or a new, untrained one.
         released_weights: which weights of a released `.pt` are used: its moving average or the live
             ones (its first stage has no moving average of its own).
+        references: a folder (such as `references/` of a training checkpoint) with what reads
+            references; null = the one of `path`, or none.
+        lora: a folder (such as `backbone_lora/` of a training checkpoint) with an adapter of the
+            backbone; null = none.
         dtype: precision of all networks.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         offload: keep on the GPU only the network at work (needs a GPU).
@@ -47,6 +51,8 @@ class ModelConfig:
     path: str = "tiny"
     controller: str | None = None
     released_weights: Literal["ema", "live"] = "ema"
+    references: str | None = None
+    lora: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     offload: bool = False

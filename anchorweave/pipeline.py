@@ -21,8 +21,14 @@ from transformers import T5EncoderModel, T5Tokenizer
 from anchorweave.anchors import Retrieved
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import encode_retrieved, latent_shape, with_odd_frames
+from anchorweave.models.latents import (
+    encode_references,
+    encode_retrieved,
+    latent_shape,
+    with_odd_frames,
+)
 from anchorweave.models.pixels import Pixels, read_images
+from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.text import encode_prompts
 from anchorweave.models.weights import load_released_checkpoint
 
@@ -42,6 +48,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
         controller: what weaves the anchors in; made for this backbone.
         scheduler: DDIM or DPM.
+        references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
 
     Raises:
         ValueError: a backbone of CogVideoX 1.5, or one that takes no image.
@@ -49,8 +56,11 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
     Source: paper section 3.4; the released code where the paper is silent.
     """
 
-    # The controller is in no offload sequence: it runs before the backbone in every step, so each
-    # would throw the other out. Outside the sequence it stays loaded until the call ends.
+    _optional_components = ["references"]
+    # Both run before the backbone in every step, so in its offload sequence each would throw the
+    # other out; and their cameras and patches are asked for without a call of the whole network,
+    # which is what offloading waits for.
+    _exclude_from_cpu_offload = ["controller", "references"]
 
     def __init__(
         self,
@@ -60,10 +70,11 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         transformer: CogVideoXTransformer3DModel,
         controller: WeavingController,
         scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
+        references: ReferenceNetwork | None = None,
     ):
         _check_backbone(transformer, vae)
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
-        self.register_modules(controller=controller)
+        self.register_modules(controller=controller, references=references)
         self._dynamic_guidance = False
 
     @classmethod
@@ -86,6 +97,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         backbone: str | Path | CogVideoXImageToVideoPipeline,
         controller: str | Path | WeavingController | None = None,
         released_weights: str = "ema",
+        references: str | Path | ReferenceNetwork | None = None,
         **loading,
     ) -> AnchorWeavePipeline:
         """An official CogVideoX image-to-video model with a controller beside it.
@@ -96,6 +108,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 or None for a new one, which changes nothing until it is trained.
             released_weights: which of a released file: `ema` or `live` (its first stage trained no
                 moving average).
+            references: a reference network, a folder that one was saved to, or None.
             **loading: for diffusers' `from_pretrained` of the backbone, `dtype` for example.
 
         The controller is moved to the device and dtype of the backbone.
@@ -109,7 +122,12 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         elif not isinstance(controller, WeavingController):
             controller = _load_controller(controller, transformer, released_weights)
         controller.to(transformer.device, transformer.dtype)
-        return cls(**{**backbone.components, "controller": controller})
+        parts = {**backbone.components, "controller": controller}
+        if references is not None:
+            if not isinstance(references, ReferenceNetwork):
+                references = load_reference_network(references)
+            parts["references"] = references.to(transformer.device, transformer.dtype)
+        return cls(**parts)
 
     @property
     def guidance_scale(self) -> float | int:
@@ -203,7 +221,10 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         if retrieved is None:
             return super().__call__(**arguments)
         _check_count("retrieved", len(retrieved), videos)
-        denoiser = Denoiser(self.transformer, self.controller)
+        denoiser = Denoiser(self.transformer, self.controller, self.references)
+        references = None
+        if self.references is not None:
+            references = encode_references(self.vae, retrieved, self._execution_device)
         anchors = encode_retrieved(
             self.vae,
             retrieved,
@@ -216,6 +237,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             control_weight=control_weight,
             camera_weight=camera_weight,
             active=lambda timestep: start <= self._completed() <= end,
+            references=references,
         ):
             return super().__call__(**arguments)
 

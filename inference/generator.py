@@ -19,6 +19,7 @@ from anchorweave.models.tiny import write_tiny
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.world import Generate
 
+LORA_FILE = "pytorch_lora_weights.safetensors"
 # (first frames B [3, H, W], prompts, what memory knows, seeds) -> videos [B, T, 3, H, W] in [0, 1]
 GenerateBatch = Callable[
     [Sequence[Tensor], Sequence[str], Sequence[Retrieved], Sequence[int]], Tensor
@@ -40,6 +41,12 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
         pipe, weights = _tiny(config, dtype)
     else:
         pipe, weights = _load(model, dtype)
+    if model.references is not None:
+        pipe = AnchorWeavePipeline.from_backbone(pipe, pipe.controller, references=model.references)
+        weights += f", references: {model.references}"
+    if model.lora is not None:
+        weights += f", adapter: {model.lora}"
+        _add_lora(pipe, model.lora)
     pipe.check_shape(config.frames, *config.size)
     if model.tile_vae:
         pipe.vae.enable_slicing()
@@ -61,9 +68,10 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
     Each video has noise of its own, so it does not matter which others share its batch. With both
-    weights 0 memory changes nothing, and the backbone runs alone.
+    weights 0 and nothing that reads references memory changes nothing: the backbone runs alone.
     """
-    alone = config.control_weight == 0 and config.camera_weight == 0
+    weightless = config.control_weight == 0 and config.camera_weight == 0
+    alone = weightless and pipe.references is None
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -89,6 +97,12 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
         return videos.float().cpu()
 
     return generate
+
+
+def _add_lora(pipe: AnchorWeavePipeline, folder: str) -> None:
+    if not Path(folder, LORA_FILE).is_file():
+        raise FileNotFoundError(f"no adapter at model.lora={folder} (no {LORA_FILE} in it)")
+    pipe.load_lora_weights(folder)
 
 
 def _device(model: ModelConfig) -> str:

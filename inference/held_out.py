@@ -21,6 +21,8 @@ from inference.source import open_source, prompt_of, seen_clip
 
 # Wide enough to close the gaps between the points of a surface seen from nearer by.
 MASK_RADIUS = 1
+# A point that lies deeper than the target sees by more than this share is hidden from it.
+HIDDEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,22 @@ class HeldOut:
         """The target pixels that the history shows and the first frame does not.
 
         Seen through the same cleaned points as anchors are, but of every frame of the history and
-        whatever the row chooses of them.
+        whatever the row chooses of them. Where the target's depth is known, what lies behind it
+        was not shown.
         """
-        shown = [
-            _shown(self.seen[i : i + 1], self.cameras, depth_edge) for i in range(len(self.seen))
-        ]
+        shown = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
         history = torch.stack(shown[:-1]).any(dim=0) if shown[:-1] else torch.zeros_like(shown[0])
         return history & ~shown[-1]
+
+    def _shown(self, frame: Clip, depth_edge: float) -> Bool[Tensor, "T H W"]:
+        depth = torch.where(depth_edges(frame.depth[0], depth_edge), 0.0, frame.depth[0])
+        cloud = cloud_from_frame(frame.frames[0], depth, frame.cameras[0])
+        drawn = render_anchor(cloud, self.cameras, RenderConfig(splat_radius=MASK_RADIUS))
+        if self.truth is None:
+            return drawn.visible
+        before = self.truth.depth
+        hidden = (before > 0) & (drawn.depth > (1 + HIDDEN) * before)
+        return drawn.visible & ~hidden
 
 
 def hold_out(config: RunConfig, name: str, source: str) -> HeldOut:
@@ -89,9 +100,3 @@ def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
     way_out = recording.clip(range(start, start + turn), config.size)
     truth = way_out[[min(i, count - 1 - i) for i in range(count)]]
     return HeldOut(name, prompt, seen, truth.cameras, truth, unit)
-
-
-def _shown(frame: Clip, cameras: Cameras, depth_edge: float) -> Tensor:
-    depth = torch.where(depth_edges(frame.depth[0], depth_edge), 0.0, frame.depth[0])
-    cloud = cloud_from_frame(frame.frames[0], depth, frame.cameras[0])
-    return render_anchor(cloud, cameras, RenderConfig(splat_radius=MASK_RADIUS)).visible

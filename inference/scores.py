@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval
-from anchorweave.evaluation.image_metrics import psnr, ssim
+from anchorweave.evaluation.image_metrics import psnr, ssim, ssim_of_parts
 from anchorweave.progress import slowly
 from inference.cached_row import CachedRow, Given
 
@@ -125,12 +125,10 @@ def score_row(row: CachedRow) -> RowScores:
 def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
     """Frame 0 is given to the model, so measuring starts at frame 1."""
     video, truth = video[1:], given.truth[1:]
-    values = {"psnr": psnr(video, truth), "ssim": ssim(video, truth)}
-    for name, mask in (("shown", given.shown[1:]), ("only_memory", given.only_memory[1:])):
-        values |= {
-            f"psnr_{name}": psnr(video, truth, mask),
-            f"ssim_{name}": ssim(video, truth, mask),
-        }
+    parts = {"": None, "_shown": given.shown[1:], "_only_memory": given.only_memory[1:]}
+    values = {f"psnr{name}": psnr(video, truth, part) for name, part in parts.items()}
+    similar = ssim_of_parts(video, truth, list(parts.values()))
+    values |= {f"ssim{name}": value for name, value in zip(parts, similar, strict=True)}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.latents import decode_video
+from anchorweave.models.reference_networks import REFERENCE_NETWORKS
+from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.tiny import tiny_components
 from anchorweave.models.weights import to_released_names
 from anchorweave.pipeline import AnchorWeavePipeline
@@ -50,7 +53,8 @@ def pipeline():
 
 @pytest.fixture(scope="module")
 def parent(pipeline):
-    parts = {name: part for name, part in pipeline.components.items() if name != "controller"}
+    ours = ("controller", "references")
+    parts = {name: part for name, part in pipeline.components.items() if name not in ours}
     parent = CogVideoXImageToVideoPipeline(**parts)
     parent.set_progress_bar_config(disable=True)
     return parent
@@ -71,7 +75,9 @@ def retrieved(slots=2, seed=0, frames=T, size=(H, W)):
             poses[1:],
         ),
         References(
-            torch.zeros(0, 3, *size), Cameras(torch.eye(4)[None][:0], torch.eye(3)[None][:0], size)
+            torch.zeros(0, 3, *size),
+            Cameras(torch.eye(4)[None][:0], torch.eye(3)[None][:0], size),
+            torch.zeros(0, 4, 4),
         ),
         poses[0],
     )
@@ -443,3 +449,50 @@ def test_the_pipeline_is_left_as_it_was_when_a_call_fails(pipeline):
         run(pipeline, retrieved=retrieved(), use_dynamic_cfg=True, callback_on_step_end=fail)
     assert not pipeline.transformer._forward_pre_hooks
     assert torch.equal(run(pipeline), before)
+
+
+def with_references(retrieved_, count=2, seed=3):
+    """The same, with frames that were seen."""
+    make = torch.Generator().manual_seed(seed)
+    c2w = torch.eye(4).repeat(count, 1, 1)
+    c2w[:, :3, 3] = torch.rand(count, 3, generator=make)
+    seen_by = Cameras(c2w, torch.eye(3).repeat(count, 1, 1), (H, W))
+    frames = torch.rand(count, 3, H, W, generator=make)
+    return replace(retrieved_, references=References(frames, seen_by, c2w))
+
+
+@pytest.mark.parametrize("kind", REFERENCE_NETWORKS)
+def test_references_are_read_by_who_can_and_saved_with_the_model(kind, tmp_path):
+    plain = make_pipeline()
+    options = {"attention": {"interval": 1, "heads": 2, "head_dim": 8}}.get(kind, {})
+    network = REFERENCE_NETWORKS[kind].from_backbone(plain.transformer, **options)
+    for name, parameter in network.named_parameters():
+        if "to_out" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    reading = AnchorWeavePipeline.from_backbone(plain, plain.controller, references=network)
+    reading.set_progress_bar_config(disable=True)
+    known = with_references(retrieved(slots=0))
+    # Guidance doubles the batch that references have to follow.
+    alone, read = (run(p, retrieved=known, guidance_scale=6.0) for p in (plain, reading))
+    assert (read - alone).abs().max() > 1e-3
+    other = run(reading, retrieved=with_references(retrieved(slots=0), seed=4), guidance_scale=6.0)
+    assert (read - other).abs().max() > 1e-3
+    without = run(reading, retrieved=retrieved(slots=0), guidance_scale=6.0)
+    torch.testing.assert_close(without, alone)
+    reading.save_pretrained(tmp_path / "model")
+    again = AnchorWeavePipeline.from_pretrained(tmp_path / "model")
+    again.set_progress_bar_config(disable=True)
+    assert torch.equal(run(again, retrieved=known, guidance_scale=6.0), read)
+
+
+def test_samples_of_a_batch_may_have_more_and_fewer_references():
+    plain = make_pipeline()
+    network = ReferenceTokens.from_backbone(plain.transformer)
+    reading = AnchorWeavePipeline.from_backbone(plain, plain.controller, references=network)
+    reading.set_progress_bar_config(disable=True)
+    known = [with_references(retrieved(), 2), retrieved(seed=1)]
+    images, prompts = [picture(0), picture(1)], [PROMPT, "a garden"]
+    together = run(reading, images, prompts, seeds=(0, 1), retrieved=known, guidance_scale=1.0)
+    for b in range(2):
+        single = run(reading, images[b], prompts[b], (b,), retrieved=known[b], guidance_scale=1.0)
+        torch.testing.assert_close(together[b : b + 1], single, atol=1e-4, rtol=1e-3)

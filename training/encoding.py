@@ -9,9 +9,20 @@ import torch
 from torch import Tensor
 
 from anchorweave.anchors import Anchors
-from anchorweave.datasets.encoded_clip import IMAGE, TARGET, anchors_key, visible_key
+from anchorweave.datasets.encoded_clip import (
+    IMAGE,
+    TARGET,
+    anchors_key,
+    references_key,
+    visible_key,
+)
 from anchorweave.datasets.layout import BadClip
-from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_target
+from anchorweave.datasets.prepared_clip import (
+    read_anchors,
+    read_cameras,
+    read_references,
+    read_target,
+)
 from anchorweave.models.encoders import TILE_STEP, set_tile
 from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
 from anchorweave.models.visible_tokens import visible_tokens
@@ -46,7 +57,7 @@ class VideoEncoder:
         self._tile, self._say = tile, say
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
-        """Latents of a clip's target, first frame and anchors, and the visible tokens.
+        """Latents of a clip's target, first frame, anchors and references; visible tokens.
 
         Every clip begins with the same tile, so that what is made of one does not depend on the
         clips before it.
@@ -99,7 +110,17 @@ class VideoEncoder:
                 spatial=target.shape[-1] // tensors[TARGET].shape[-1] * self._patch_size,
                 temporal=self._vae.config.temporal_compression_ratio,
             )
+            references = read_references(clip, memory)
+            tensors[references_key(memory)] = self._stored(
+                self._references(references, tensors[TARGET])
+            )
         return tensors
+
+    def _references(self, frames: Tensor, target: Tensor) -> Tensor:
+        # Encoded one by one (Context-as-Memory): as one video their differences would be motion.
+        if not len(frames):
+            return target.new_zeros(0, *target.shape[1:])
+        return encode_video(self._vae, frames[:, None])[:, 0]
 
     def _anchors(self, anchors: Anchors, target: Tensor) -> Tensor:
         if not len(anchors):

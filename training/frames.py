@@ -29,14 +29,15 @@ def cache_frames(
         source: recordings, as `find_recordings` takes them.
         folder: where the arrays lie; one that holds arrays of another size is refused.
         size: (height, width) that frames are cropped and resized to.
-        frames: the first so many frames of each recording; None = all.
+        frames: the first so many frames of each recording, which has to have them; None = all.
         shard: the process that works, and whose share this is.
 
     Returns:
         The arrays, by name of the recording, this process's and all others'.
 
     Raises:
-        ValueError: a recording that cannot be read, or arrays of another size.
+        ValueError: a recording that cannot be read or is too short, or arrays of another size or
+            length.
     """
     recordings = find_recordings(source)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,14 +46,20 @@ def cache_frames(
         name, path = entry
         file = folder / f"{name}.npy"
         if file.exists():
-            if (there := np.load(file, mmap_mode="r").shape[2:]) != tuple(size):
-                return Tally(
-                    failed={name: f"{file} holds frames of {there}, not {size}; remove {folder}"}
-                )
+            there = np.load(file, mmap_mode="r").shape
+            if there[2:] != tuple(size):
+                wrong = f"{file} holds frames of {there[2:]}, not {size}; remove {folder}"
+                return Tally(failed={name: wrong})
+            # All frames of a recording are not counted again: opening one may take seconds.
+            if frames is not None and there[0] != frames:
+                wrong = f"{file} holds {there[0]} frames, not {frames}; remove {folder}"
+                return Tally(failed={name: wrong})
             return Tally(there=1)
         try:
             recording = open_recording(path)
-            clip = recording.clip(range(min(frames or len(recording), len(recording))), size)
+            if frames is not None and len(recording) < frames:
+                return Tally(failed={name: f"has {len(recording)} frames, not {frames}"})
+            clip = recording.clip(range(frames or len(recording)), size)
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
         with written_aside(file) as aside, aside.open("wb") as stream:

@@ -29,6 +29,7 @@ from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
 from anchorweave.models.model_folder import KINDS, load_part, write_model
+from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
 from anchorweave.pipeline import AnchorWeavePipeline
 from training.finished import newest_weights
@@ -37,7 +38,7 @@ DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # A prompt is never as long; tokenizers that were not told a length state 10^30.
 MOST_TOKENS = 10_000
-NETWORKS = ("text_encoder", "vae", "transformer", "controller")
+NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class MakeModelConfig:
         transformer: folder of the backbone, or of a training run, which stands for the averaged
             weights of its newest checkpoint; null = the base's, and without a base a new one.
         controller: likewise the controller.
+        references: likewise what reads references; null = the base's, or none.
         unfinished: whether a run that has steps left is taken as well.
         dtype: precision that weights are stored in.
         seed: of new weights.
@@ -86,6 +88,7 @@ class MakeModelConfig:
     text: str | None = None
     transformer: str | None = None
     controller: str | None = None
+    references: str | None = None
     unfinished: bool = False
     dtype: Literal["float32", "float16"] = "float32"
     seed: int = 0
@@ -105,7 +108,7 @@ def main(words: Sequence[str]) -> None:
         check_made(output, flat(there), flat(made), "remove it, or name another output")
         return print(f"{output} is there already, made of the same parts")
     parts = read_parts(config, folders)
-    for name in NETWORKS:
+    for name in (n for n in NETWORKS if parts[n] is not None):
         print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
         # By torch's own method: those of the libraries spare some layers, or speak of them.
         nn.Module.to(parts[name], getattr(torch, config.dtype))
@@ -128,12 +131,16 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
     if config.model is not None:
         if not Path(config.model, "model_index.json").is_file():
             raise FileNotFoundError(f"model={config.model}: no model (no model_index.json in it)")
-        folders = {name: Path(config.model, name) for name in (*NETWORKS, "tokenizer", "scheduler")}
+        parts = (*NETWORKS, "tokenizer", "scheduler")
+        folders = {name: Path(config.model, name) for name in parts if name in KINDS}
+        if Path(config.model, "references").is_dir():
+            folders["references"] = Path(config.model, "references")
     if config.vae is not None:
         folders["vae"] = Path(config.vae)
     if config.text is not None:
         folders |= {name: Path(config.text, name) for name in ("tokenizer", "text_encoder")}
-    for name, named in (("transformer", config.transformer), ("controller", config.controller)):
+    for name in ("transformer", "controller", "references"):
+        named = getattr(config, name)
         if named is not None:
             run = Path(named, "checkpoints").is_dir()
             folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
@@ -154,7 +161,10 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
         ValueError: parts that do not fit one another.
         FileNotFoundError: a folder without its part.
     """
-    parts = {name: load_part(name, folder) for name, folder in folders.items()}
+    parts = {name: load_part(name, folder) for name, folder in folders.items() if name in KINDS}
+    parts["references"] = None
+    if "references" in folders:
+        parts["references"] = load_reference_network(folders["references"])
     tokenizer, text_encoder = parts["tokenizer"], parts["text_encoder"]
     if "transformer" not in parts:
         if tokenizer.model_max_length > MOST_TOKENS:
@@ -173,9 +183,9 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     if (wants := backbone.config.text_embed_dim) != (has := text_encoder.config.d_model):
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
     # They refuse parts that do not fit.
-    Denoiser(backbone, parts["controller"])
+    Denoiser(backbone, parts["controller"], parts["references"])
     pipe = AnchorWeavePipeline(**parts)
-    return {name: getattr(pipe, name) for name in KINDS}
+    return {name: getattr(pipe, name) for name in parts}
 
 
 def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingController:

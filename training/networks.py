@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.historical_attention import HistoricalAttention
 from anchorweave.models.initialisation import copy_backbone_blocks
 from anchorweave.models.loading import ModelParts
+from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
+from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.rotary import rotary_table
 from anchorweave.models.tiny import tiny_video
 from anchorweave.models.weights import load_released_checkpoint
 from training.options import NetworkConfig, TrainConfig
 
+# Of SPMem's released cross-attention.
+HEAD_DIM = 128
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
@@ -27,7 +32,8 @@ class Networks:
     """Denoiser and what goes with it.
 
     Args:
-        denoiser: backbone and controller, if any; what requires a gradient is float32.
+        denoiser: backbone, controller and reference network, as far as there are; what requires a
+            gradient is float32.
         alpha_bar: of the noise schedule.
         rotary: the backbone's table for the clips' size, or None.
         dtype: the backbone's own.
@@ -61,13 +67,16 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         controller = _controller(network, backbone)
+        references = _references(network, backbone)
         if network.backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:
         controller.requires_grad_(network.train_controller)
     if network.backbone != "lora":
         backbone.requires_grad_(network.backbone == "full")
-    denoiser = Denoiser(backbone, controller).train()
+    if references is not None:
+        references.requires_grad_(True)
+    denoiser = Denoiser(backbone, controller, references).train()
     for parameter in denoiser.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -112,6 +121,21 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
     elif start != "new":
         load_released_checkpoint(start, controller)
     return controller
+
+
+def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
+    if not network.refers:
+        return None
+    if network.references == "tokens":
+        return ReferenceTokens.from_backbone(backbone, network.reference_cameras)
+    if network.references == "attention":
+        return HistoricalAttention.from_backbone(
+            backbone,
+            network.reference_interval,
+            network.reference_heads,
+            min(HEAD_DIM, backbone.config.attention_head_dim),
+        )
+    return load_reference_network(network.references)
 
 
 def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:

@@ -33,6 +33,8 @@ class DrawConfig:
         caption_dropout: share of samples that see the empty prompt (not given in the paper; the
             released code has none, so that its controller meets the empty prompt of guidance in
             sampling for the first time).
+        recent_only: share of samples whose only reference is the newest, which stands last
+            (Context-as-Memory: 0.1); without references it changes nothing.
 
     Raises:
         ValueError: a value outside its range.
@@ -43,14 +45,16 @@ class DrawConfig:
     image_noise: float | None = -3.0
     image_noise_spread: float = 0.5
     caption_dropout: float = 0.1
+    recent_only: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.image_noise_spread < math.inf:
             raise ValueError(
                 f"image_noise_spread={self.image_noise_spread} is a standard deviation, 0 or more"
             )
-        if not 0 <= self.caption_dropout <= 1:
-            raise ValueError(f"caption_dropout={self.caption_dropout} is a share, 0 to 1")
+        for name in ("caption_dropout", "recent_only"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,13 @@ def draw(
     N, t = clip.anchor_latents.shape[:2]
     kept = draw_kept(config.anchors, N, t, generator)
     clip = hide(clip, kept.frames, config.anchors, black)
+    # A number is taken only where it is asked for: older runs keep what they drew.
+    if config.recent_only and torch.rand((), generator=generator).item() < config.recent_only:
+        clip = replace(
+            clip,
+            reference_latents=clip.reference_latents[-1:],
+            reference2first=clip.reference2first[-1:],
+        )
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
     return Draw(clip, noise, image_noise, timestep, dropped, kept.kind)

@@ -20,7 +20,7 @@ class DataConfig:
     Args:
         train: folders of data sets with their shares: `data/dl3dv:3 data/realestate10k:1` (the
             paper's and the released code's mixture); one alone needs none.
-        memory: whose anchors are woven, a memory system's name.
+        memory: whose anchors and references are woven, a memory system's name.
         visible_first_frame: as in sampling: `seen`, or `always` as the released controller was
             trained.
         validation: a data set that is measured on and never trained; null = no validation.
@@ -77,6 +77,13 @@ class NetworkConfig:
         tokens: `all` or `visible`.
         train_controller: false keeps it as it starts, to train the backbone beside it.
         backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
+        references: how references reach the backbone: `none`, `tokens` (joined to the video along
+            frames, as Context-as-Memory and Spatia do), `attention` (historical cross-attention,
+            as SPMem does), or a folder that such a network was saved to. It is always trained.
+        reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
+            no).
+        reference_interval: `attention` stands behind every so many blocks.
+        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own.
         lora_rank: rank of the adapter.
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
@@ -92,6 +99,10 @@ class NetworkConfig:
     tokens: str = "all"
     train_controller: bool = True
     backbone: Literal["frozen", "lora", "full"] = "frozen"
+    references: str = "none"
+    reference_cameras: bool = True
+    reference_interval: int = 14
+    reference_heads: int = 16
     lora_rank: int = 64
     lora_alpha: int = 64
     gradient_checkpointing: bool = False
@@ -100,6 +111,11 @@ class NetworkConfig:
     def woven(self) -> bool:
         """Whether there is a controller."""
         return self.controller != "none"
+
+    @property
+    def refers(self) -> bool:
+        """Whether there is a reference network."""
+        return self.references != "none"
 
 
 @dataclass(frozen=True)
@@ -262,8 +278,8 @@ class TrainConfig:
 
     @property
     def memory(self) -> str | None:
-        """Whose anchors are read; None where nothing is woven."""
-        return self.data.memory if self.network.woven else None
+        """Whose anchors and references are read; None where neither is woven."""
+        return self.data.memory if self.network.woven or self.network.refers else None
 
     def __post_init__(self):
         positive = {
@@ -290,17 +306,19 @@ class TrainConfig:
             "data.workers": (self.data.workers >= 0, "0 or more"),
             "data.bad_clip_share": (0 <= self.data.bad_clip_share <= 1, "a share in [0, 1]"),
             "network.lora_rank": (self.network.lora_rank >= 1, "1 or more"),
+            "network.reference_interval": (self.network.reference_interval >= 1, "1 or more"),
+            "network.reference_heads": (self.network.reference_heads >= 1, "1 or more"),
         }
         for name, (holds, wanted) in ranges.items():
             if not holds:
                 raise ValueError(f"{name} must be {wanted}")
         self.data.shares()
         learns = self.network.train_controller and self.network.woven
-        if not learns and self.network.backbone == "frozen":
+        if not (learns or self.network.refers) and self.network.backbone == "frozen":
             raise ValueError(
                 "network.train_controller=false (or network.controller=none) and "
-                "network.backbone=frozen leave nothing to train; train the controller, or "
-                "backbone=lora or full"
+                "network.backbone=frozen leave nothing to train; train the controller, "
+                "backbone=lora or full, or references=tokens or attention"
             )
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(

@@ -14,7 +14,7 @@ from anchorweave.retrieval import RetrievalConfig
 from training.captions import CaptionConfig
 
 # Counted up whenever the same recording and config give other clips than before.
-CODE_VERSION = 1
+CODE_VERSION = 2
 # Each stretch has its own start and each clip its own bank; both renderers show the same pixels.
 NO_MATTER = ("split.start", "memory.kind", "memory.path", "rendering.renderer")
 
@@ -58,7 +58,9 @@ class PrepareConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
-    retrieval: RetrievalConfig = field(default_factory=lambda: RetrievalConfig(choose="random"))
+    retrieval: RetrievalConfig = field(
+        default_factory=lambda: RetrievalConfig(choose="random_in_view")
+    )
     rendering: RenderConfig = field(default_factory=RenderConfig)
     caption: CaptionConfig = field(default_factory=CaptionConfig)
 

@@ -45,5 +45,6 @@ def batch_losses(
         timestep=timestep,
         anchors=drawn.clips.anchors.to(device, torch.float32),
         image_rotary_emb=rotary,
+        references=drawn.clips.references.to(device, torch.float32),
     )
     return clip_loss(predicted, noisy, latents, level, config)

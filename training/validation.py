@@ -153,8 +153,10 @@ class Validation:
             behind = (pipe.scheduler.timesteps == timestep[0]).nonzero()[0].item()
             return start <= behind / len(pipe.scheduler.timesteps) <= end
 
-        # Anchors come encoded, so they are woven in here and not by our pipeline, which encodes.
-        with denoiser.weaving(batch.anchors.to(pipe.device, torch.float32), active=active):
+        # All comes encoded, so it is woven in here and not by our pipeline, which encodes.
+        anchors = batch.anchors.to(pipe.device, torch.float32)
+        references = batch.references.to(pipe.device, torch.float32)
+        with denoiser.weaving(anchors, active=active, references=references):
             return pipe(
                 image=truth[:1],
                 prompt_embeds=batch.prompt_features.to(pipe.device, pipe.vae.dtype),

@@ -65,8 +65,9 @@ def save_weights(
 ) -> None:
     """Writes trained weights the way diffusers reads them.
 
-    The controller to `controller/`, a trained backbone to `transformer/`, its adapter to
-    `backbone_lora/` (for `load_lora_weights`), each with `suffix` behind its name.
+    The controller to `controller/`, a reference network to `references/`, a trained backbone to
+    `transformer/`, its adapter to `backbone_lora/` (for `load_lora_weights`), each with `suffix`
+    behind its name.
 
     Args:
         folder: of the checkpoint.
@@ -85,7 +86,7 @@ def save_weights(
         if part == "backbone_lora":
             metadata[LORA_METADATA] = _lora_metadata(denoiser.backbone)
         else:
-            network = denoiser.controller if part == "controller" else denoiser.backbone
+            network = denoiser.backbone if part == "transformer" else getattr(denoiser, part)
             network.save_config(where)
         save_file(state, where / _file(part), metadata=metadata)
 
@@ -136,8 +137,8 @@ def _as(like: Tensor, values: Tensor) -> Tensor:
 def _place(name: str) -> tuple[str, str]:
     """The folder and the name within its file of one of the denoiser's parameters."""
     network, _, rest = name.partition(".")
-    if network == "controller":
-        return "controller", rest
+    if network in ("controller", "references"):
+        return network, rest
     if ".lora_" in rest:
         # peft puts the adapter's name behind the matrix's, diffusers leaves it out.
         return "backbone_lora", "transformer." + rest.replace(".default.", ".")

@@ -32,6 +32,7 @@ from anchorweave.datasets.prepared_clip import (
     read_cameras,
     read_caption,
     read_record,
+    read_references,
     read_visible,
 )
 from anchorweave.datasets.released_layout import ReleasedClips
@@ -130,7 +131,9 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
         seen = tried(_check_anchors, clip, memory, expected)
         if seen is not None:
             coverage[memory] = seen
-            if seen < min_coverage:
+            references = tried(read_references, clip, memory)
+            # A system without anchors gives references in their place.
+            if seen < min_coverage and (len(pose) or (references is None or not len(references))):
                 problems.append(f"anchors of {memory} see {seen:.2%} of the target")
         if encoded and (loaded := tried(read_clip, clip, memory)):
             shape = tuple(loaded.latents.shape)

@@ -33,6 +33,11 @@ def visible_key(memory: str) -> str:
     return f"visible_tokens.{memory}"
 
 
+def references_key(memory: str) -> str:
+    """Name of the latents of its reference frames."""
+    return f"references.{memory}"
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
     """Write tensors and what they were made with, aside and then renamed.
 
@@ -93,6 +98,8 @@ def training_clip(
     visible_tokens: Tensor,
     target2source: Tensor,
     target2first: Tensor,
+    reference_latents: Tensor,
+    reference2first: Tensor,
 ) -> TrainingClip:
     """The TrainingClip of these parts, once they are known to fit one another; see there.
 
@@ -103,13 +110,15 @@ def training_clip(
         shapes = f"{tuple(latents.shape)} and {tuple(target2first.shape)}"
         raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
     t, C, h, w = latents.shape
-    N, T = len(anchor_latents), len(target2first)
+    N, T, R = len(anchor_latents), len(target2first), len(reference_latents)
     expected = {
         "the first frame's latents": (image_latents, (1, C, h, w)),
         "the anchors' latents": (anchor_latents, (N, t, C, h, w)),
         "the visible tokens": (visible_tokens, (N, t, h // 2, w // 2)),
         "target2source": (target2source, (N, T, 4, 4)),
         "target2first": (target2first, (T, 4, 4)),
+        "the references' latents": (reference_latents, (R, C, h, w)),
+        "reference2first": (reference2first, (R, 4, 4)),
     }
     for what, (tensor, shape) in expected.items():
         if tuple(tensor.shape) != shape:
@@ -125,4 +134,6 @@ def training_clip(
         visible_tokens,
         target2source,
         target2first,
+        reference_latents,
+        reference2first,
     )

@@ -18,6 +18,7 @@ from anchorweave.datasets.encoded_clip import (
     TARGET,
     anchors_key,
     read_tensors,
+    references_key,
     training_clip,
     visible_key,
 )
@@ -35,13 +36,14 @@ from anchorweave.datasets.training_clip import TrainingClip
 
 
 class LatentClips(Dataset):
-    """The clips of a prepared data set with the anchors of one memory system, by name.
+    """The clips of a prepared data set with what one memory system, by name, knows of them.
 
     Deterministic: the same index is always the same clip; shuffling is training's.
 
     Args:
         root: the data set's folder.
-        memory: which memory system's anchors; None = no anchors, for who weaves nothing.
+        memory: which memory system's anchors and references; None = neither, for who weaves
+            nothing.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
         quarantine: clips to leave out, with the reason; None = the data set's own list
@@ -98,14 +100,17 @@ def read_clip(
     Raises:
         BadClip: a part is missing, unreadable, not finite, or does not fit the others.
     """
-    names = () if memory is None else (anchors_key(memory), visible_key(memory))
+    keys = (anchors_key, visible_key, references_key)
+    names = () if memory is None else tuple(key(memory) for key in keys)
     encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names))
     poses = read_cameras(clip)
     if memory is None:
         anchors, seen, target2source = _no_anchors(encoded[TARGET], poses.target2first)
+        references, reference2first = encoded[TARGET][:0], poses.target2first[:0]
     elif memory in poses.target2source:
-        anchors, seen = (encoded[name] for name in names)
+        anchors, seen, references = (encoded[name] for name in names)
         target2source = poses.target2source[memory]
+        reference2first = poses.reference2first[memory]
     else:
         known = ", ".join(poses.target2source) or "none"
         raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
@@ -120,6 +125,8 @@ def read_clip(
         visible_tokens=seen,
         target2source=scale_translation(target2source.float(), 1 / poses.unit),
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
+        reference_latents=references,
+        reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
     )
 
 

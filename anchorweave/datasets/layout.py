@@ -10,7 +10,8 @@
     ROOT/CLIP/report.json                 what each memory system retrieved, and why
     ROOT/CLIP/anchors/MEMORY/anchor_0.mp4 ...  anchor videos
     ROOT/CLIP/anchors/MEMORY/visible.npz  where their pixels were really seen
-    ROOT/CLIP/latents.safetensors         all videos, encoded
+    ROOT/CLIP/references/MEMORY/000.png ...  frames that are given as they were seen
+    ROOT/CLIP/latents.safetensors         all videos and references, encoded
     ROOT/CLIP/caption.safetensors         the caption, encoded
 
 The pixel files are written by preparing (`prepared_clip.py`), the last two by precomputing
@@ -37,6 +38,7 @@ CAPTION = "captions/caption.txt"
 CAMERAS = "cameras.npz"
 REPORT = "report.json"
 ANCHORS = "anchors"
+REFERENCES = "references"
 VISIBLE = "visible.npz"
 LATENTS = "latents.safetensors"
 CAPTION_FEATURES = "caption.safetensors"
@@ -102,6 +104,11 @@ def anchor_folder(clip: Path, memory: str) -> Path:
 def anchor_video(clip: Path, memory: str, slot: int) -> Path:
     """The video of one anchor."""
     return anchor_folder(clip, memory) / f"anchor_{slot}.mp4"
+
+
+def reference_frame(clip: Path, memory: str, number: int) -> Path:
+    """The picture of one reference."""
+    return clip / REFERENCES / memory / f"{number:03d}.png"
 
 
 def prepared_clips(root: str | Path) -> list[Path]:

@@ -25,9 +25,11 @@ from anchorweave.datasets.layout import (
     anchor_video,
     read_json,
     reading,
+    reference_frame,
     write_json,
 )
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.images import read_frame, write_frame
 from anchorweave.video import read_video, write_video
 
 
@@ -67,12 +69,14 @@ class ClipCameras:
         unit: one scene unit, in the unit of the cameras.
         target2first: [T, 4, 4], each target camera seen from the first, in the cameras' unit.
         target2source: per memory system [N, T, 4, 4], likewise.
+        reference2first: per memory system [R, 4, 4], the cameras of its references, likewise.
     """
 
     cameras: Cameras
     unit: float
     target2first: Float[Tensor, "T 4 4"]
     target2source: dict[str, Float[Tensor, "N T 4 4"]]
+    reference2first: dict[str, Float[Tensor, "R 4 4"]]
 
 
 def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
@@ -87,6 +91,9 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
     poses = {
         f"target2source.{name}": known.anchors.target2source.numpy()
         for name, known in clip.retrieved.items()
+    } | {
+        f"reference2first.{name}": known.references.reference2first.numpy()
+        for name, known in clip.retrieved.items()
     }
     first = clip.cameras.relative_to(clip.cameras[0]).numpy()
     np.savez(
@@ -100,6 +107,10 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
     )
     for name, known in clip.retrieved.items():
         _write_anchors(folder, name, known.anchors, fps)
+        for number, frame in enumerate(known.references.frames):
+            path = reference_frame(folder, name, number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_frame(frame, path)
     report = {name: [asdict(part) for part in r.report] for name, r in clip.retrieved.items()}
     write_json(report, folder / REPORT)
     record = {
@@ -158,11 +169,8 @@ def read_cameras(clip: Path) -> ClipCameras:
             Cameras(arrays["c2w"], arrays["K"], (height, width)),
             arrays["unit"].item(),
             arrays["target2first"],
-            {
-                name.removeprefix("target2source."): pose
-                for name, pose in arrays.items()
-                if name.startswith("target2source.")
-            },
+            _by_memory(arrays, "target2source."),
+            _by_memory(arrays, "reference2first."),
         )
     if wrong := [name for name, array in arrays.items() if not array.isfinite().all()]:
         raise BadClip(clip, f"{CAMERAS} holds values that are not finite: {', '.join(wrong)}")
@@ -208,6 +216,33 @@ def read_anchors(clip: Path, memory: str) -> Anchors:
     if poses.shape[:2] != visible.shape[:2]:
         raise BadClip(clip, f"{CAMERAS} has {tuple(poses.shape)} poses for {len(visible)} anchors")
     return Anchors(torch.where(visible[:, :, None], video, 0.0), visible, poses)
+
+
+def read_references(clip: Path, memory: str) -> Float[Tensor, "R 3 H W"]:
+    """The reference frames of one memory system in [0, 1].
+
+    Raises:
+        BadClip: a file is missing or unreadable, or of another size than the target.
+    """
+    poses = read_cameras(clip)
+    if memory not in poses.reference2first:
+        raise BadClip(clip, f"{CAMERAS} has no poses for the references of {memory}")
+    frames = []
+    for number in range(len(poses.reference2first[memory])):
+        path = reference_frame(clip, memory, number)
+        what = str(path.relative_to(clip))
+        with reading(clip, what):
+            # An unreadable picture says its path itself.
+            frames.append(read_frame(path))
+        if (met := tuple(frames[-1].shape[1:])) != poses.cameras.size:
+            raise BadClip(clip, f"{what} is {met} (height, width), not {poses.cameras.size}")
+    return torch.stack(frames) if frames else torch.zeros(0, 3, *poses.cameras.size)
+
+
+def _by_memory(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): pose for name, pose in arrays.items() if name.startswith(prefix)
+    }
 
 
 def _write_anchors(folder: Path, memory: str, anchors: Anchors, fps: int) -> None:

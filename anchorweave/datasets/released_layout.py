@@ -95,6 +95,9 @@ class ReleasedClips(Dataset):
             visible_tokens=_stacked(clip, visible, (len(target), *grid)).bool(),
             target2source=_stacked(clip, poses, (frames, 4, 4)),
             target2first=_poses(clip, FIRST, frames),
+            # Their data set has anchors only.
+            reference_latents=target[:0],
+            reference2first=torch.zeros(0, 4, 4),
         )
 
 

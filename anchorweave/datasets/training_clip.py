@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents
+from anchorweave.anchors import AnchorLatents, ReferenceLatents
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class TrainingClip:
         visible_tokens: [N, t, h//2, w//2], True where a token shows seen pixels.
         target2source: [N, T, 4, 4], lengths in scene units.
         target2first: [T, 4, 4], likewise.
+        reference_latents: scaled latents of R references, each encoded alone [R, C, h, w].
+        reference2first: [R, 4, 4], lengths in scene units.
     """
 
     name: str
@@ -35,6 +37,8 @@ class TrainingClip:
     visible_tokens: Bool[Tensor, "N t h2 w2"]
     target2source: Float[Tensor, "N T 4 4"]
     target2first: Float[Tensor, "T 4 4"]
+    reference_latents: Float[Tensor, "R C h w"]
+    reference2first: Float[Tensor, "R 4 4"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class TrainingBatch:
     image_latents: Float[Tensor, "B 1 C h w"]
     prompt_features: Float[Tensor, "B S D"]
     anchors: AnchorLatents
+    references: ReferenceLatents
 
 
 def collate(clips: Sequence[TrainingClip]) -> TrainingBatch:
-    """A batch of clips.
+    """A batch of clips; references are padded to the clip that has most.
 
     Raises:
         ValueError: clips of different shapes, by name.
@@ -76,4 +81,18 @@ def collate(clips: Sequence[TrainingClip]) -> TrainingBatch:
             stacked("target2source"),
             stacked("target2first"),
         ),
+        references=_references(clips),
     )
+
+
+def _references(clips: Sequence[TrainingClip]) -> ReferenceLatents:
+    B, R = len(clips), max(len(clip.reference_latents) for clip in clips)
+    latents = clips[0].latents.new_zeros(B, R, *clips[0].latents.shape[1:])
+    poses = torch.eye(4).expand(B, R, 4, 4).clone()
+    present = torch.zeros(B, R, dtype=torch.bool)
+    for b, clip in enumerate(clips):
+        there = len(clip.reference_latents)
+        latents[b, :there], poses[b, :there] = clip.reference_latents, clip.reference2first
+        present[b, :there] = True
+    target2first = torch.stack([clip.target2first for clip in clips])
+    return ReferenceLatents(latents, present, poses, target2first)

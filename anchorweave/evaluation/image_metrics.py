@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -50,11 +52,20 @@ def ssim(
     Returns:
         None when no pixel counts.
     """
-    if visible is None:
-        return structural_similarity_index_measure(video, truth, data_range=1.0).item()
-    if not visible.any():
-        return None
-    _, local = structural_similarity_index_measure(
+    return ssim_of_parts(video, truth, [visible])[0]
+
+
+def ssim_of_parts(
+    video: Float[Tensor, "T 3 H W"],
+    truth: Float[Tensor, "T 3 H W"],
+    parts: Sequence[Bool[Tensor, "T H W"] | None],
+) -> list[float | None]:
+    """`ssim` for several sets of pixels, in the time of one."""
+    mean, local = structural_similarity_index_measure(
         video, truth, data_range=1.0, return_full_image=True
     )
-    return local.mean(dim=1)[visible].mean().item()
+    local = local.mean(dim=1)
+    return [
+        mean.item() if part is None else local[part].mean().item() if part.any() else None
+        for part in parts
+    ]

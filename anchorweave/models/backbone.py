@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from diffusers import CogVideoXTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ def insertions(
     backbone: CogVideoXTransformer3DModel,
     before: Sequence[Float[Tensor, "B _ D"]] = (),
     after: Sequence[Float[Tensor, "B _ D"]] = (),
+    ahead: int = 0,
 ) -> Iterator[None]:
     """Inside, features are added to the image tokens of the backbone's first blocks.
 
@@ -23,6 +25,7 @@ def insertions(
         before: for block i the features added ahead of it, [B, L, D] for each token or [B, t, D]
             for all tokens of a latent frame alike.
         after: likewise, added behind block i.
+        ahead: tokens ahead of the video's, of references, to which nothing is added.
 
     Raises:
         ValueError: more features than blocks, or features that do not fit the tokens.
@@ -44,6 +47,7 @@ def insertions(
                 block,
                 before[i] if i < len(before) else None,
                 after[i] if i < len(after) else None,
+                ahead,
             )
         yield
     finally:
@@ -81,22 +85,25 @@ def backbone_sizes(backbone: CogVideoXTransformer3DModel) -> dict[str, int | flo
 class _WovenBlock(nn.Module):
     # A stand-in for the block rather than hooks on it: gradient checkpointing calls what it was
     # given once more in the backward pass, when hooks would be gone.
-    def __init__(self, block: nn.Module, before: Tensor | None, after: Tensor | None):
+    def __init__(self, block: nn.Module, before: Tensor | None, after: Tensor | None, ahead: int):
         super().__init__()
         self.block = block
         self.before = before
         self.after = after
+        self.ahead = ahead
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         if self.before is not None:
-            hidden_states = _add(hidden_states, self.before)
+            hidden_states = _add(hidden_states, self.before, self.ahead)
         hidden_states, text = self.block(hidden_states, *args, **kwargs)
         if self.after is not None:
-            hidden_states = _add(hidden_states, self.after)
+            hidden_states = _add(hidden_states, self.after, self.ahead)
         return hidden_states, text
 
 
-def _add(tokens: Tensor, features: Tensor) -> Tensor:
+def _add(tokens: Tensor, features: Tensor, ahead: int) -> Tensor:
+    if ahead:
+        return torch.cat([tokens[:, :ahead], _add(tokens[:, ahead:], features, 0)], dim=1)
     (B, L, D), (b, groups, d) = tokens.shape, features.shape
     if (b, d) != (B, D) or L % groups:
         raise ValueError(

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, Retrieved
+from anchorweave.anchors import AnchorLatents, ReferenceLatents, Retrieved
 from anchorweave.models.pixels import checked_pixels
 from anchorweave.models.visible_tokens import visible_tokens
 from anchorweave.progress import slowly
@@ -161,6 +161,34 @@ def encode_retrieved(
         ).to(device),
         target2first=torch.stack([one.target2first for one in retrieved]).to(device),
     )
+
+
+def encode_references(
+    vae: AutoencoderKLCogVideoX,
+    retrieved: Sequence[Retrieved],
+    device: torch.device | None = None,
+) -> ReferenceLatents:
+    """The references of what was retrieved for a batch of B videos, each frame encoded alone.
+
+    Args:
+        vae: a CogVideoX autoencoder.
+        retrieved: B of them; samples with fewer references are padded.
+        device: as in `encode_video`.
+    """
+    device = device or vae.device
+    _, H, W = retrieved[0].references.frames.shape[1:]
+    _, h, w = latent_shape(vae, 1, (H, W), patch_size=1)
+    B, R = len(retrieved), max(len(one.references) for one in retrieved)
+    latents = torch.zeros(B, R, vae.config.latent_channels, h, w, device=device, dtype=vae.dtype)
+    poses = torch.eye(4).repeat(B, R, 1, 1)
+    present = torch.zeros(B, R, dtype=torch.bool)
+    for b, one in enumerate(retrieved):
+        there = len(one.references)
+        poses[b, :there], present[b, :there] = one.references.reference2first, True
+        for r, frame in enumerate(one.references.frames):
+            latents[b, r] = encode_video(vae, frame[None, None], device)[0, 0]
+    target2first = torch.stack([one.target2first for one in retrieved])
+    return ReferenceLatents(latents, present.to(device), poses.to(device), target2first.to(device))
 
 
 def _encode_anchors(

@@ -22,6 +22,8 @@ from anchorweave.models.notes import WEIGHTS_NOTE
 from anchorweave.models.quiet_loading import quiet_loading
 
 INDEX = "model_index.json"
+# Parts that a model may lack; its index says so, as diffusers' own does.
+OPTIONAL = ("references",)
 KINDS = {
     "tokenizer": T5Tokenizer,
     "text_encoder": T5EncoderModel,
@@ -67,7 +69,7 @@ def write_model(
     Args:
         path: the folder.
         parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision that
-            is stored.
+            is stored; None for an optional one that is not there.
         note: what the folder says about its weights (`weights_note`); None = nothing.
         files: further files, name -> text.
 
@@ -78,6 +80,7 @@ def write_model(
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it, or name another folder for the model")
     path.parent.mkdir(parents=True, exist_ok=True)
+    there = {name: part for name, part in parts.items() if part is not None}
     index = {
         "_class_name": "AnchorWeavePipeline",
         "_diffusers_version": importlib.metadata.version("diffusers"),
@@ -85,7 +88,7 @@ def write_model(
     }
     with written_aside(path) as aside:
         aside.mkdir()
-        for name, part in parts.items():
+        for name, part in there.items():
             with quiet_loading():
                 part.save_pretrained(aside / name)
             module = type(part).__module__
@@ -93,6 +96,7 @@ def write_model(
             library = module.split(".")[0]
             known = library in ("diffusers", "transformers")
             index[name] = [library if known else module, type(part).__name__]
+        index |= {name: [None, None] for name in OPTIONAL if name not in there}
         (aside / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         for name, text in (files or {}).items():
             (aside / name).write_text(text)

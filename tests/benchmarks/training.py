@@ -38,6 +38,7 @@ from anchorweave.datasets.encoded_clip import (
     IMAGE,
     TARGET,
     anchors_key,
+    references_key,
     visible_key,
     write_tensors,
 )
@@ -100,6 +101,7 @@ def write_clips(root: Path, clips: ClipShape, channels: int, text_dim: int, coun
             IMAGE: noise(1, channels, h, w),
             anchors_key(MEMORY): noise(N, t, channels, h, w),
             visible_key(MEMORY): torch.rand(N, t, h // 2, w // 2, generator=make) > 0.4,
+            references_key(MEMORY): noise(0, channels, h, w),
         }
         write_tensors(clip / LATENTS, tensors, {})
         write_tensors(clip / CAPTION_FEATURES, {FEATURES: noise(S, text_dim)}, {})
@@ -111,7 +113,10 @@ def write_clips(root: Path, clips: ClipShape, channels: int, text_dim: int, coun
             size=np.array((8 * h, 8 * w)),
             unit=np.array(1.0),
             target2first=poses,
-            **{f"target2source.{MEMORY}": np.broadcast_to(poses, (N, T, 4, 4))},
+            **{
+                f"target2source.{MEMORY}": np.broadcast_to(poses, (N, T, 4, 4)),
+                f"reference2first.{MEMORY}": poses[:0],
+            },
         )
         write_json({"source": "noise", "frames": [], "history": [], "made": {}}, clip / RECORD)
 

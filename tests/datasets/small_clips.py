@@ -2,12 +2,13 @@
 
 import torch
 
-from anchorweave.anchors import Anchors, ChunkReport, Pick, References, Retrieved
+from anchorweave.anchors import Anchors, ChunkReport, Pick, Retrieved, references_for
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
     IMAGE,
     TARGET,
     anchors_key,
+    references_key,
     visible_key,
     write_tensors,
 )
@@ -27,8 +28,9 @@ def pixels(seed: int = 0, made=None) -> PreparedClip:
     video = torch.where(visible[:, :, None], clip.frames[None], 0.0)
     source = clip.cameras.relative_to(clip.cameras[0]).expand(SLOTS, -1, -1, -1).clone()
     report = (ChunkReport(0, FRAMES, 3, (Pick(0, 2, "room 2", 0.5, 0.5),), "pool empty"),)
-    nothing = References(torch.zeros(0, 3, *SIZE), clip.cameras[:0])
-    known = Retrieved(Anchors(video, visible, source), nothing, source[0], report)
+    seen = walk(FRAMES + 2, SIZE)[FRAMES:]
+    references = references_for(clip.cameras, seen.frames, seen.cameras)
+    known = Retrieved(Anchors(video, visible, source), references, source[0], report)
     return PreparedClip(
         source="somewhere/room",
         frame_names=clip.names,
@@ -50,6 +52,7 @@ def latents(seed: int = 0) -> dict[str, torch.Tensor]:
         IMAGE: torch.randn(1, 4, 4, 8, generator=g),
         anchors_key("local_clouds"): torch.randn(SLOTS, 2, 4, 4, 8, generator=g),
         visible_key("local_clouds"): torch.zeros(SLOTS, 2, 2, 4, dtype=torch.bool),
+        references_key("local_clouds"): torch.randn(2, 4, 4, 8, generator=g),
     }
 
 

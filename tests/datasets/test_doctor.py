@@ -10,7 +10,7 @@ from anchorweave.datasets.doctor import empty_prompt_problem, examine
 from anchorweave.datasets.encoded_clip import write_tensors
 from anchorweave.datasets.layout import LATENTS
 from anchorweave.video import write_video
-from tests.datasets.small_clips import MADE, latents, write_clip
+from tests.datasets.small_clips import FRAMES, MADE, SIZE, latents, write_clip
 from tests.datasets.test_released_layout import write_released
 
 NAMES = ("a", "b", "c")
@@ -91,6 +91,25 @@ def test_a_clip_of_another_config_is_outvoted(made, tmp_path):
     found = problems(root)
     assert "clip.json was made otherwise than most: frames: 9 there, 5 now" in found["b"]
     assert found["a"] == found["c"] == ""
+
+
+def test_a_system_without_anchors_is_judged_by_its_references(tmp_path):
+    path = write_clip(tmp_path, "a", encoded=False)
+    shutil.copytree(path / "anchors/local_clouds", path / "anchors/frames")
+    for video in (path / "anchors/frames").glob("*.mp4"):
+        video.unlink()
+    T, (H, W) = FRAMES, SIZE
+    np.savez(path / "anchors/frames/visible.npz", bits=np.zeros(0, np.uint8), shape=(0, T, H, W))
+    with np.load(path / "cameras.npz") as stored:
+        arrays = dict(stored)
+    arrays["target2source.frames"] = arrays["target2source.local_clouds"][:0]
+    arrays["reference2first.frames"] = arrays["reference2first.local_clouds"]
+    np.savez(path / "cameras.npz", **arrays)
+    (nothing,) = examine(tmp_path)
+    assert "references/frames/000.png" in " ".join(nothing.problems)
+    shutil.copytree(path / "references/local_clouds", path / "references/frames")
+    (whole,) = examine(tmp_path)
+    assert whole.problems == () and whole.coverage["frames"] == 0
 
 
 def test_before_precomputing_pixels_are_judged_alone(tmp_path):

@@ -11,8 +11,10 @@ from anchorweave.datasets.prepared_clip import (
     read_cameras,
     read_caption,
     read_record,
+    read_references,
     read_target,
 )
+from anchorweave.images import write_frame
 from tests.datasets.small_clips import FRAMES, MADE, SIZE, SLOTS, UNIT, pixels, write_clip
 
 CLOUDS = "anchors/local_clouds"
@@ -50,6 +52,28 @@ def test_anchors_are_black_wherever_nothing_was_seen(clip):
     assert torch.equal(anchors.visible, truth.visible)
     assert not anchors.video[(~anchors.visible)[:, :, None].expand_as(anchors.video)].any()
     assert (anchors.video - truth.video).abs().mean() < 0.04
+
+
+def test_references_come_back_as_they_were(clip):
+    truth = pixels().retrieved["local_clouds"].references
+    assert (read_references(clip, "local_clouds") - truth.frames).abs().max() <= 0.5 / 255 + 1e-6
+    poses = read_cameras(clip).reference2first["local_clouds"]
+    assert torch.equal(poses, truth.reference2first) and len(poses) == 2
+
+
+def test_references_that_are_missing_cut_or_of_another_size(copy):
+    frame = copy / "references/local_clouds/001.png"
+    write_frame(torch.zeros(3, 16, 16), frame)
+    with pytest.raises(BadClip, match=r"001.png is \(16, 16\) .* not \(32, 64\)"):
+        read_references(copy, "local_clouds")
+    cut(frame)
+    with pytest.raises(BadClip, match="001.png cannot be read"):
+        read_references(copy, "local_clouds")
+    frame.unlink()
+    with pytest.raises(BadClip, match="001.png"):
+        read_references(copy, "local_clouds")
+    with pytest.raises(BadClip, match="no poses for the references of other"):
+        read_references(copy, "other")
 
 
 def cut(path, share=0.5):

@@ -167,6 +167,14 @@ def test_without_memory_the_backbone_runs_alone(words, networks, tmp_path):
     assert not torch.allclose(woven, alone, atol=1e-3)
 
 
+def test_what_stands_behind_what_the_target_sees_is_not_shown(words):
+    config = load_config(EvaluationConfig, words)
+    clip = generate.hold_out(config, "one", config.source + "/one")
+    assert clip.only_memory(config.memory.depth_edge).any()
+    nearer = replace(clip, truth=replace(clip.truth, depth=0.5 * clip.truth.depth))
+    assert not nearer.only_memory(config.memory.depth_edge).any()
+
+
 def test_only_memory_is_what_history_shows_and_the_first_frame_does_not(words):
     config = load_config(EvaluationConfig, words)
     clip = generate.hold_out(config, "one", config.source + "/one")

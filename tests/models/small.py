@@ -3,7 +3,7 @@
 import torch
 from diffusers import CogVideoXTransformer3DModel
 
-from anchorweave.anchors import AnchorLatents
+from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.rotary import rotary_table
 
@@ -80,4 +80,16 @@ def rows(anchors: AnchorLatents, batch, slots=slice(None)) -> AnchorLatents:
         anchors.visible_tokens[batch][:, slots],
         anchors.target2source[batch][:, slots],
         anchors.target2first[batch],
+    )
+
+
+def small_references(B: int = 1, R: int = 2, seed: int = 5) -> ReferenceLatents:
+    make = torch.Generator().manual_seed(seed)
+    pose = torch.eye(4).repeat(B, R, 1, 1)
+    pose[..., :3, :] += 0.5 * torch.randn(B, R, 3, 4, generator=make)
+    return ReferenceLatents(
+        latents=torch.randn(B, R, 4, h, w, generator=make),
+        present=torch.ones(B, R, dtype=torch.bool),
+        reference2first=pose,
+        target2first=small_anchors(B).target2first,
     )

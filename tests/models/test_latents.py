@@ -41,7 +41,9 @@ def retrieved(slots, seed=0, frames=T):
     return Retrieved(
         Anchors(video(slots, frames, seed=seed), visible, poses),
         References(
-            torch.zeros(0, 3, H, W), Cameras(torch.zeros(0, 4, 4), torch.zeros(0, 3, 3), (H, W))
+            torch.zeros(0, 3, H, W),
+            Cameras(torch.zeros(0, 4, 4), torch.zeros(0, 3, 3), (H, W)),
+            torch.zeros(0, 4, 4),
         ),
         torch.eye(4).repeat(frames, 1, 1),
     )

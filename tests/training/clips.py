@@ -12,6 +12,7 @@ from anchorweave.datasets.encoded_clip import (
     IMAGE,
     TARGET,
     anchors_key,
+    references_key,
     visible_key,
     write_tensors,
 )
@@ -49,6 +50,8 @@ def write_clips(root, count=6, slots=2, seed=0):
             IMAGE: target[:1].clone(),
             anchors_key(MEMORY): anchors,
             visible_key(MEMORY): visible,
+            # As many as there are clips before it, up to two: batches have to be padded.
+            references_key(MEMORY): normal(min(i, 2), 4, h, w),
         }
         write_tensors(clip / LATENTS, tensors, {})
         write_tensors(clip / CAPTION_FEATURES, {FEATURES: normal(S, TEXT)}, {})
@@ -61,7 +64,10 @@ def write_clips(root, count=6, slots=2, seed=0):
             size=np.array([8 * h, 8 * w]),
             unit=np.array(1.0),
             target2first=pose[0].numpy(),
-            **{f"target2source.{MEMORY}": pose[1:].numpy()},
+            **{
+                f"target2source.{MEMORY}": pose[1:].numpy(),
+                f"reference2first.{MEMORY}": pose[1:][:, 0].numpy()[: min(i, 2)],
+            },
         )
         record = {"source": "made up", "frames": [], "history": [], "made": {}}
         (clip / RECORD).write_text(json.dumps(record))

@@ -29,6 +29,8 @@ def a_clip(seed=0):
         visible_tokens=torch.rand(N, t, h // 2, w // 2, generator=make) > 0.3,
         target2source=torch.randn(N, T, 4, 4, generator=make),
         target2first=torch.randn(T, 4, 4, generator=make),
+        reference_latents=torch.randn(3, C, h, w, generator=make),
+        reference2first=torch.randn(3, 4, 4, generator=make),
     )
 
 

@@ -33,6 +33,16 @@ def test_frames_of_another_size_are_refused(tmp_path, capsys):
     assert "(32, 48), not (16, 32)" in capsys.readouterr().out.replace("\n", "")
 
 
+def test_another_number_of_frames_is_refused(tmp_path, capsys):
+    cache_frames(ROOM, tmp_path, (32, 48), 2, Shard(cpu=True))
+    with pytest.raises(SystemExit):
+        cache_frames(ROOM, tmp_path, (32, 48), 3, Shard(cpu=True))
+    assert "holds 2 frames, not 3" in capsys.readouterr().out.replace("\n", "")
+    with pytest.raises(SystemExit):
+        cache_frames(ROOM, tmp_path / "long", (32, 48), 4, Shard(cpu=True))
+    assert "has 3 frames, not 4" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_crops_depend_on_the_generator_alone_and_reach_every_corner():
     array = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 1, 6, 8).repeat(3, axis=1)
 

@@ -37,6 +37,8 @@ def empty_clip(t, C, h, w, S, D):
         visible_tokens=torch.zeros(1, t, h // 2, w // 2, dtype=torch.bool),
         target2source=torch.eye(4).repeat(1, T, 1, 1),
         target2first=torch.eye(4).repeat(T, 1, 1),
+        reference_latents=torch.zeros(0, C, h, w),
+        reference2first=torch.zeros(0, 4, 4),
     )
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from anchorweave.anchors import References, Retrieved
+from anchorweave.anchors import Retrieved, references_for
 from anchorweave.datasets.encoded_clip import read_made, read_tensors
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.latent_clips import LatentClips
@@ -83,7 +83,7 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
     torch.testing.assert_close(clip.image_latents, first, **close)
     anchors = read_anchors(folder, "local_clouds")
     cameras = read_cameras(folder).cameras
-    nothing = References(torch.zeros(0, 3, 32, 64), cameras[:0])
+    nothing = references_for(cameras, (), cameras[:0])
     known = Retrieved(anchors, nothing, clip.target2first)
     joint = encode_retrieved(vae, [known], patch_size=2)
     torch.testing.assert_close(clip.anchor_latents, joint.latents[0], **close)

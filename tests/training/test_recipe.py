@@ -24,7 +24,8 @@ from training.vae_options import VAETrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [
-    ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml" for name in ("recipe", "ablations")
+    ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml"
+    for name in ("recipe", "ablations", "systems/recipe")
 ]
 SCHEMAS = {
     "inference.evaluate": EvaluateConfig,

@@ -1,0 +1,115 @@
+"""Training with references: tokens beside the video's, or attention to them."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anchorweave.datasets.mixture import open_clips
+from anchorweave.models.historical_attention import HistoricalAttention
+from anchorweave.models.reference_networks import load_reference_network
+from anchorweave.models.reference_tokens import ReferenceTokens
+from tests.training.clips import write_clips, write_model
+from tests.training.runs import config_of, start, train_here
+from training.batches import DrawnClips, Place
+from training.noise import DrawConfig
+from training.options import NetworkConfig, TrainConfig
+
+# Context-as-Memory trains the whole backbone, Spatia an adapter, SPMem nothing of it.
+SYSTEMS = {
+    "tokens": {"network__references": "tokens", "network__backbone": "lora"},
+    "attention": {"network__references": "attention", "network__reference_interval": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_clips(root / "clips")
+    write_model(root / "model")
+    return root
+
+
+def tensors(folder):
+    return {
+        f"{path.relative_to(folder)}: {name}": value
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, value in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("kind", SYSTEMS)
+def test_it_trains_saves_and_goes_on_exactly(data, tmp_path, kind):
+    changes = SYSTEMS[kind] | {
+        "network__controller": "none",
+        "network__gradient_checkpointing": True,
+        "precision": "bf16",
+        "steps": 6,
+        "checkpoints__every_steps": 3,
+    }
+    before = start(config_of(data, tmp_path / "start", **changes)).parameters
+    train_here(config_of(data, tmp_path / "whole", **changes))
+    saved = tmp_path / "whole" / "checkpoints" / "step-00000006"
+    again = load_reference_network(saved / "references")
+    assert isinstance(again, {"tokens": ReferenceTokens, "attention": HistoricalAttention}[kind])
+    moved = [
+        name
+        for name, value in again.named_parameters()
+        if not torch.equal(value, before[f"references.{name}"])
+    ]
+    # What stands behind a layer that begins at zero has no gradient in the first step only.
+    assert len(moved) == len(list(again.parameters()))
+    older = tmp_path / "whole" / "checkpoints" / "step-00000003"
+    train_here(config_of(data, tmp_path / "resumed", **changes, resume=older))
+    left = tensors(saved)
+    right = tensors(tmp_path / "resumed" / "checkpoints" / "step-00000006")
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def test_beside_a_controller(data, tmp_path):
+    config = config_of(data, tmp_path, steps=2, **SYSTEMS["tokens"])
+    train_here(config)
+    saved = tmp_path / "checkpoints" / "step-00000002"
+    assert {"controller", "references", "backbone_lora"} <= {p.name for p in saved.iterdir()}
+    # A second run may start from what the first one saved.
+    second = {"network__references": saved / "references", "network__backbone": "frozen"}
+    run = start(config_of(data, tmp_path / "second", **second))
+    name = "references.patch.weight"
+    assert torch.equal(
+        run.parameters[name], load_reference_network(saved / "references").patch.weight
+    )
+
+
+def test_the_newest_reference_alone_in_a_share_of_samples(data):
+    clips = open_clips(data / "clips")
+
+    def counts(share):
+        drawn = DrawnClips(clips, DrawConfig(recent_only=share, caption_dropout=0.0), 1000, seed=0)
+        samples = [drawn[Place(step, 0, 5)][1].clip for step in range(200)]
+        return [len(sample.reference_latents) for sample in samples], samples[0]
+
+    whole, first = counts(0.0)
+    assert set(whole) == {2}
+    some, _ = counts(0.1)
+    assert set(some) == {1, 2} and 5 < some.count(1) < 45
+    always, only = counts(1.0)
+    assert set(always) == {1}
+    assert torch.equal(only.reference_latents, first.reference_latents[-1:])
+    assert torch.equal(only.reference2first, first.reference2first[-1:])
+    with pytest.raises(ValueError, match="recent_only=1.5 is a share"):
+        DrawConfig(recent_only=1.5)
+
+
+def test_options_that_leave_nothing_to_train_or_make_no_sense():
+    TrainConfig(network=NetworkConfig(controller="none", references="attention"))
+    with pytest.raises(ValueError, match="references=tokens or attention"):
+        TrainConfig(network=NetworkConfig(controller="none"))
+    for option in ("reference_interval", "reference_heads"):
+        with pytest.raises(ValueError, match=f"{option} must be 1 or more"):
+            TrainConfig(network=NetworkConfig(**{option: 0}))
+
+
+def test_a_network_that_is_not_there(data, tmp_path):
+    config = config_of(data, tmp_path, network__references=tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="no reference network at"):
+        start(config)
