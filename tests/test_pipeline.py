@@ -490,6 +490,8 @@ def test_references_are_read_by_who_can_and_saved_with_the_model(kind, tmp_path)
 def test_samples_of_a_batch_may_have_more_and_fewer_references():
     plain = make_pipeline()
     network = ReferenceTokens.from_backbone(plain.transformer)
+    for layer in network.pose:
+        torch.nn.init.normal_(layer.weight, std=0.1)
     reading = AnchorWeavePipeline.from_backbone(plain, plain.controller, references=network)
     reading.set_progress_bar_config(disable=True)
     known = [with_references(retrieved(), 2), retrieved(seed=1)]

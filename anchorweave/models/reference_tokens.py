@@ -103,7 +103,8 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             references: one set for each sample of the calls.
         """
         B, R, _, h, w = references.latents.shape
-        if R == 0:
+        # The target's cameras are told without references too, as to a row of a batch that has none.
+        if R == 0 and not self.pose:
             yield
             return
         tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
