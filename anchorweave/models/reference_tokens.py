@@ -103,7 +103,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             references: one set for each sample of the calls.
         """
         B, R, _, h, w = references.latents.shape
-        # The target's cameras are told without references too, as to a row of a batch that has none.
+        # The cameras are told without references too, as to a row of a batch that has none.
         if R == 0 and not self.pose:
             yield
             return
