@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -40,18 +40,41 @@ def insertions(
             f"{count} layers of features cannot be woven into {len(blocks)} backbone blocks; "
             "use a controller with at most as many layers"
         )
-    originals = list(blocks[:count])
+    woven = {
+        i: _WovenBlock(
+            blocks[i],
+            before[i] if i < len(before) else None,
+            after[i] if i < len(after) else None,
+            ahead,
+        )
+        for i in range(count)
+    }
+    with stand_ins(backbone, woven):
+        yield
+
+
+@contextmanager
+def stand_ins(
+    backbone: CogVideoXTransformer3DModel, modules: Mapping[int, nn.Module]
+) -> Iterator[None]:
+    """Inside, other modules are called in the place of some of the backbone's blocks.
+
+    Modules rather than hooks on the blocks: gradient checkpointing calls what it was given once
+    more in the backward pass, when hooks would be gone. So what a module gives may depend on its
+    input alone.
+
+    Args:
+        backbone: a CogVideoX transformer; on leaving, its blocks are the ones it came with.
+        modules: by the number of the block, in whose form they are called.
+    """
+    blocks = backbone.transformer_blocks
+    originals = {i: blocks[i] for i in modules}
     try:
-        for i, block in enumerate(originals):
-            blocks[i] = _WovenBlock(
-                block,
-                before[i] if i < len(before) else None,
-                after[i] if i < len(after) else None,
-                ahead,
-            )
+        for i, module in modules.items():
+            blocks[i] = module
         yield
     finally:
-        for i, block in enumerate(originals):
+        for i, block in originals.items():
             blocks[i] = block
 
 
@@ -83,8 +106,6 @@ def backbone_sizes(backbone: CogVideoXTransformer3DModel) -> dict[str, int | flo
 
 
 class _WovenBlock(nn.Module):
-    # A stand-in for the block rather than hooks on it: gradient checkpointing calls what it was
-    # given once more in the backward pass, when hooks would be gone.
     def __init__(self, block: nn.Module, before: Tensor | None, after: Tensor | None, ahead: int):
         super().__init__()
         self.block = block

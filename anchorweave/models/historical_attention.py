@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.backbone import backbone_sizes, stand_ins
 
 
 class HistoricalAttention(ModelMixin, ConfigMixin):
@@ -118,14 +118,12 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
             return
         tokens, seen = self._tokens(references)
         blocks = backbone.transformer_blocks
-        originals = list(blocks)
-        try:
-            for place, norm, layer in zip(self.places, self.norms, self.layers, strict=True):
-                blocks[place] = _LookingBlock(originals[place], norm, layer, tokens, seen)
+        looking = {
+            place: _LookingBlock(blocks[place], norm, layer, tokens, seen)
+            for place, norm, layer in zip(self.places, self.norms, self.layers, strict=True)
+        }
+        with stand_ins(backbone, looking):
             yield
-        finally:
-            for place in self.places:
-                blocks[place] = originals[place]
 
     def _tokens(
         self, references: ReferenceLatents
@@ -143,7 +141,6 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
 
 
 class _LookingBlock(nn.Module):
-    # A stand-in for the block, as in backbone.py.
     def __init__(
         self, block: nn.Module, norm: nn.Module, layer: Attention, tokens: Tensor, seen: Tensor
     ):

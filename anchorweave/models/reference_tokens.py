@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.backbone import backbone_sizes, stand_ins
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -112,25 +112,23 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
         positions = _first_frame_positions(backbone, h, w)
         if positions is not None:
             tokens = tokens + positions.to(tokens)
-        blocks = backbone.transformer_blocks
-        originals = list(blocks)
         poses = self._poses(references)
-        last = len(originals) - 1
-        try:
-            for i, block in enumerate(originals):
-                blocks[i] = _JoinedBlock(
-                    block,
-                    references=R,
-                    per_frame=tokens.shape[2],
-                    present=None if bool(references.present.all()) else references.present,
-                    join=tokens.flatten(1, 2) if i == 0 else None,
-                    pose=poses[i] if poses else None,
-                    split=i == last,
-                )
+        present = None if bool(references.present.all()) else references.present
+        last = len(backbone.transformer_blocks) - 1
+        joined = {
+            i: _JoinedBlock(
+                block,
+                references=R,
+                per_frame=tokens.shape[2],
+                present=present,
+                join=tokens.flatten(1, 2) if i == 0 else None,
+                pose=poses[i] if poses else None,
+                split=i == last,
+            )
+            for i, block in enumerate(backbone.transformer_blocks)
+        }
+        with stand_ins(backbone, joined):
             yield
-        finally:
-            for i, block in enumerate(originals):
-                blocks[i] = block
 
     def _poses(self, references: ReferenceLatents) -> list[Tensor]:
         """For each block the features [B, R + t, D] of all frames' cameras."""
@@ -141,8 +139,6 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
 
 
 class _JoinedBlock(nn.Module):
-    # A stand-in for the block, as in backbone.py: its output is a function of its input alone, so
-    # that gradient checkpointing may call it again.
     def __init__(
         self,
         block: nn.Module,
