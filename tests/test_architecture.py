@@ -28,6 +28,9 @@ FLOORS = {
     "anchorweave.world": 5,
     "training": 6,
     "inference": 6,
+    # The tables of the papers train, generate and measure.
+    "training.ablations": 7,
+    "training.ablate": 8,
 }
 # The one arrow on a floor: retrieval writes the report that anchors.py defines.
 ON_ONE_FLOOR = {("anchorweave.retrieval", "anchorweave.anchors")}
@@ -42,6 +45,10 @@ DOORS = {
     "open3d": ("anchorweave/geometry/", "anchorweave/recordings/procedural"),
     "numba": ("anchorweave/rendering/", "anchorweave/geometry/"),
     "wandb": ("training/",),
+    "scipy": ("anchorweave/retrieval/",),
+    "pycolmap": ("anchorweave/evaluation/colmap_worker.py",),
+    "romatch": ("anchorweave/evaluation/perceptual/match_accuracy.py",),
+    "vbench": ("anchorweave/evaluation/perceptual/vbench_worker.py",),
 }
 # What the two halves may not see of each other.
 GEOMETRY_HALF = {"geometry", "retrieval", "rendering", "recordings", "perception", "memory"}

@@ -57,6 +57,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         _black(networks, clips, accelerator.device)
         if config.draw.anchors.hidden == "black" and config.network.woven
         else None,
+        networks.alpha_bar,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
     drawn.drawn(clips[0], Place(step=0, place=0, clip=0))

@@ -105,6 +105,7 @@ class DrawnClips(Dataset):
         seed: of the run.
         empty_prompt: text features of the empty prompt, where captions are dropped.
         black: the latent of a black video, where hidden anchors show it.
+        alpha_bar: of the noise schedule, where references are noised.
     """
 
     def __init__(
@@ -115,9 +116,10 @@ class DrawnClips(Dataset):
         seed: int,
         empty_prompt: Float[Tensor, "S D"] | None = None,
         black: Float[Tensor, "t C h w"] | None = None,
+        alpha_bar: Float[Tensor, " total"] | None = None,
     ):
         self.clips, self.config, self.total, self.seed = clips, config, total, seed
-        self.empty_prompt, self.black = empty_prompt, black
+        self.empty_prompt, self.black, self.alpha_bar = empty_prompt, black, alpha_bar
 
     def __getitem__(self, at: Place) -> tuple[Place, Draw | None, tuple[BadClip, ...]]:
         """A sample, after the bad clips that were met on the way to it; no sample if all are."""
@@ -135,7 +137,8 @@ class DrawnClips(Dataset):
     def drawn(self, clip: TrainingClip, at: Place) -> Draw:
         """A clip as the sample at a place."""
         generator = sample_generator(self.seed, at.step, at.place)
-        return draw(clip, self.config, self.total, generator, self.empty_prompt, self.black)
+        given = self.empty_prompt, self.black, self.alpha_bar
+        return draw(clip, self.config, self.total, generator, *given)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from anchorweave.config import load_config
 # By way of the room that has the door to diffusers.
 from anchorweave.models.backbone import CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.missing import first_clip, missing_files
-from training.networks import add_lora
+from training.networks import add_lora, reference_network
 from training.options import NetworkConfig, TrainConfig
 
 # transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
@@ -123,15 +124,19 @@ def estimate(
     with torch.device("meta"):
         transformer = CogVideoXTransformer3DModel(**backbone).requires_grad_(False)
         controller = _controller(network, transformer)
+        references = _references(network, transformer)
         if network.backbone == "lora":
             add_lora(transformer, network.lora_rank, network.lora_alpha)
     if network.backbone == "full":
         transformer.requires_grad_(True)
-    counts = {"backbone": _count(transformer), "controller": 0}
+    counts = {"backbone": _count(transformer), "controller": 0, "references": 0}
     trained = _count(transformer, trained=True)
     if controller is not None:
         counts["controller"] = _count(controller)
         trained += network.train_controller * counts["controller"]
+    if references is not None:
+        counts["references"] = _count(references)
+        trained += network.train_references * counts["references"]
     weights = Weights(sum(counts.values()) - trained, trained)
     step = training_step(
         transformer.config,
@@ -210,6 +215,18 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
     )
 
 
+def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
+    if network.references in REFERENCE_NETWORKS:
+        return reference_network(network, backbone)
+    saved = Path(network.references) / "config.json"
+    # Where there is none, `missing_files` says so.
+    if not (network.refers and saved.is_file()):
+        return None
+    notes = json.loads(saved.read_text())
+    kinds = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
+    return kinds[notes["_class_name"]](**_own(notes))
+
+
 def _count(module: nn.Module, trained: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
@@ -249,6 +266,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     for what, value in {
         "backbone": f"{parameters['backbone'] / 1e6:,.2f} M parameters; {report['backbone_from']}",
         "controller": f"{parameters['controller'] / 1e6:,.2f} M parameters",
+        "references": f"{parameters['references'] / 1e6:,.2f} M parameters",
         "trained": f"{parameters['trained'] / 1e6:,.2f} M parameters",
         "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
         "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "

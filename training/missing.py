@@ -15,6 +15,7 @@ from anchorweave.datasets.layout import (
 )
 from anchorweave.datasets.mixture import open_clips, open_mixture
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.models.reference_networks import REFERENCE_NETWORKS
 from training.options import TrainConfig
 
 
@@ -25,6 +26,9 @@ def missing_files(config: TrainConfig) -> list[str]:
     made = ("none", "new", "from_backbone")
     if network.controller not in made and not Path(network.controller).exists():
         found.append(f"{network.controller}: no such controller (network.controller)")
+    made = ("none", *REFERENCE_NETWORKS)
+    if network.references not in made and not Path(network.references).exists():
+        found.append(f"{network.references}: no such reference network (network.references)")
     roots = [*config.data.shares(), *filter(None, [config.data.validation])]
     for root in roots:
         found += _missing_clips(root, config)

@@ -67,7 +67,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         controller = _controller(network, backbone)
-        references = _references(network, backbone)
+        references = reference_network(network, backbone)
         if network.backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:
@@ -75,7 +75,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     if network.backbone != "lora":
         backbone.requires_grad_(network.backbone == "full")
     if references is not None:
-        references.requires_grad_(True)
+        references.requires_grad_(network.train_references)
     denoiser = Denoiser(backbone, controller, references).train()
     for parameter in denoiser.parameters():
         if parameter.requires_grad:
@@ -102,11 +102,37 @@ def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
 
 
+def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
+    """What `network.references` describes: a new one for this backbone, or one from a folder.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+    if not network.refers:
+        return None
+    if network.references == "tokens":
+        return ReferenceTokens.from_backbone(backbone, network.reference_cameras)
+    if network.references == "attention":
+        return HistoricalAttention.from_backbone(
+            backbone,
+            network.reference_interval,
+            network.reference_heads,
+            min(HEAD_DIM, backbone.config.attention_head_dim),
+        )
+    return load_reference_network(network.references)
+
+
 def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
     if not network.woven:
         return None
     start = network.controller
     if start not in ("new", "from_backbone") and Path(start).suffix != ".pt":
+        # Else the name would be looked for on the net.
+        if not (Path(start) / "config.json").is_file():
+            raise FileNotFoundError(
+                f"no controller at network.controller={start}: it has no config.json; name a "
+                "folder that one was saved to, such as CHECKPOINT/controller"
+            )
         return WeavingController.from_pretrained(start)
     controller = WeavingController.from_backbone(
         backbone,
@@ -121,21 +147,6 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
     elif start != "new":
         load_released_checkpoint(start, controller)
     return controller
-
-
-def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    if not network.refers:
-        return None
-    if network.references == "tokens":
-        return ReferenceTokens.from_backbone(backbone, network.reference_cameras)
-    if network.references == "attention":
-        return HistoricalAttention.from_backbone(
-            backbone,
-            network.reference_interval,
-            network.reference_heads,
-            min(HEAD_DIM, backbone.config.attention_head_dim),
-        )
-    return load_reference_network(network.references)
 
 
 def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:

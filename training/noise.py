@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.diffusion.objective import add_noise
 from anchorweave.diffusion.timesteps import TimestepConfig, sample_timestep
 from training.anchor_dropout import AnchorDropoutConfig, draw_kept, hide
 
@@ -35,6 +36,10 @@ class DrawConfig:
             sampling for the first time).
         recent_only: share of samples whose only reference is the newest, which stands last
             (Context-as-Memory: 0.1); without references it changes nothing.
+        reference_noise: from and to, steps of the noise schedule that references are noised by. Of
+            each sample one number of them is drawn, all as likely, for all of its references; 0 is
+            none. (Spatia: 0 to 50 of 1000, of the preceding frames. Those are steps of flow
+            matching: in noise over signal its 50 is CogVideoX's 3.)
 
     Raises:
         ValueError: a value outside its range.
@@ -46,6 +51,7 @@ class DrawConfig:
     image_noise_spread: float = 0.5
     caption_dropout: float = 0.1
     recent_only: float = 0.0
+    reference_noise: tuple[int, int] = (0, 0)
 
     def __post_init__(self):
         if not 0 <= self.image_noise_spread < math.inf:
@@ -55,6 +61,12 @@ class DrawConfig:
         for name in ("caption_dropout", "recent_only"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
+        low, high = self.reference_noise
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"reference_noise={[low, high]} are steps of the noise schedule, from and to, with "
+                "0 <= from <= to"
+            )
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ class Draw:
     """One sample as it is trained.
 
     Args:
-        clip: the clip with what was drawn hidden from it: anchors, and maybe its prompt.
+        clip: the clip with what was drawn hidden from it, anchors and maybe its prompt, and with
+            noised references.
         noise: standard normal [t, C, h, w], float32.
         image_noise: what is added to the image latents [1, C, h, w], float32.
         timestep: in [0, total).
@@ -101,6 +114,7 @@ def draw(
     generator: torch.Generator,
     empty_prompt: Float[Tensor, "S D"] | None = None,
     black: Float[Tensor, "frames C height width"] | None = None,
+    alpha_bar: Float[Tensor, " total"] | None = None,
 ) -> Draw:
     """One sample with its noise, its timestep and what is hidden from it.
 
@@ -114,10 +128,11 @@ def draw(
         generator: `sample_generator`.
         empty_prompt: text features of the empty prompt, where captions are dropped.
         black: the scaled latent of a black video, where hidden anchors show black.
+        alpha_bar: of the noise schedule, where references are noised.
 
     Raises:
         ValueError: the empty prompt or the black latent is called for and missing, or of another
-            shape than the clip's.
+            shape than the clip's; references are to be noised by more steps than there are.
     """
     if config.caption_dropout:
         _check_empty_prompt(clip, empty_prompt)
@@ -141,9 +156,33 @@ def draw(
             reference_latents=clip.reference_latents[-1:],
             reference2first=clip.reference2first[-1:],
         )
+    if config.reference_noise[1]:
+        clip = _with_noised_references(clip, config.reference_noise, alpha_bar, generator)
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
     return Draw(clip, noise, image_noise, timestep, dropped, kept.kind)
+
+
+def _with_noised_references(
+    clip: TrainingClip,
+    between: tuple[int, int],
+    alpha_bar: Tensor | None,
+    generator: torch.Generator,
+) -> TrainingClip:
+    low, high = between
+    total = 0 if alpha_bar is None else len(alpha_bar)
+    if high > total:
+        raise ValueError(
+            f"references are to be noised by up to {high} steps (reference_noise), but the noise "
+            f"schedule that was given has {total}"
+        )
+    steps = int(torch.randint(low, high + 1, (), generator=generator))
+    clean = clip.reference_latents
+    noise = torch.randn(clean.shape, generator=generator)
+    if not steps:
+        return clip
+    noised = add_noise(clean[None].float(), noise[None], alpha_bar[steps - 1 : steps].cpu())[0]
+    return replace(clip, reference_latents=noised.to(clean))
 
 
 def _check_empty_prompt(clip: TrainingClip, empty_prompt: Tensor | None) -> None:

@@ -75,11 +75,13 @@ class NetworkConfig:
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        train_controller: false keeps it as it starts, to train the backbone beside it.
+        train_controller: false keeps it as it starts, which has to be a trained one, to train the
+            backbone beside it.
         backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
         references: how references reach the backbone: `none`, `tokens` (joined to the video along
             frames, as Context-as-Memory and Spatia do), `attention` (historical cross-attention,
-            as SPMem does), or a folder that such a network was saved to. It is always trained.
+            as SPMem does), or a folder that such a network was saved to.
+        train_references: false keeps that network as it starts.
         reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
             no).
         reference_interval: `attention` stands behind every so many blocks.
@@ -100,6 +102,7 @@ class NetworkConfig:
     train_controller: bool = True
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     references: str = "none"
+    train_references: bool = True
     reference_cameras: bool = True
     reference_interval: int = 14
     reference_heads: int = 16
@@ -313,16 +316,40 @@ class TrainConfig:
             if not holds:
                 raise ValueError(f"{name} must be {wanted}")
         self.data.shares()
-        learns = self.network.train_controller and self.network.woven
-        if not (learns or self.network.refers) and self.network.backbone == "frozen":
-            raise ValueError(
-                "network.train_controller=false (or network.controller=none) and "
-                "network.backbone=frozen leave nothing to train; train the controller, "
-                "backbone=lora or full, or references=tokens or attention"
-            )
+        _check_stage(self.network)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
                 f"validation.videos={self.validation.videos} samples on every rank by itself, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
             )
+
+
+def _check_stage(network: NetworkConfig) -> None:
+    """What is trained, and what it is trained beside.
+
+    Raises:
+        ValueError: nothing is trained, or something is kept that was not trained before.
+    """
+    learns = network.woven and network.train_controller
+    learns = learns or (network.refers and network.train_references)
+    if not learns and network.backbone == "frozen":
+        raise ValueError(
+            "network.train_controller=false (or network.controller=none), "
+            "network.train_references=false (or network.references=none) and "
+            "network.backbone=frozen leave nothing to train; train the controller, "
+            "backbone=lora or full, or references=tokens or attention"
+        )
+    # These say nothing to the backbone before they are trained.
+    if not network.train_controller and network.controller in ("new", "from_backbone"):
+        raise ValueError(
+            f"network.train_controller=false keeps network.controller={network.controller}, which "
+            "says nothing to the backbone before it is trained; start from a trained one, such as "
+            "network.controller=CHECKPOINT/controller, or leave it out with network.controller=none"
+        )
+    if not network.train_references and network.references == "attention":
+        raise ValueError(
+            "network.train_references=false keeps network.references=attention, which says nothing "
+            "to the backbone before it is trained; start from a trained one, such as "
+            "network.references=CHECKPOINT/references"
+        )

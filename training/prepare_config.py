@@ -8,6 +8,7 @@ from typing import Any, Literal
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import MEMORIES, MemoryConfig
+from anchorweave.memory.config import ADDED_LATER
 from anchorweave.perception import PerceptionConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
@@ -84,7 +85,11 @@ class PrepareConfig:
             made.pop(name)
         # Options of memory systems that are not prepared: a new system makes no old clip stale.
         unused = tuple(f"memory.{kind}." for kind in MEMORIES if kind not in self.memories)
-        made = {name: value for name, value in made.items() if not name.startswith(unused)}
+        made = {
+            name: value
+            for name, value in made.items()
+            if not name.startswith(unused) and (name, value) not in ADDED_LATER.items()
+        }
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
         return {**made, "perception.kind": kind, **options, **self.caption.made()}

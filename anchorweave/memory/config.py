@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from anchorweave.retrieval.context_frames import CONTEXT_CHOICES
+from anchorweave.retrieval.scene_overlap import REFERENCE_CHOICES
+
+# Options that came later than the first clips and videos, and what was done before there were any:
+# at that they go unmentioned in what a file was made with, so that older files are not stale.
+ADDED_LATER = {"memory.global_cloud.choose": "overlap", "memory.global_cloud.preceding": 0}
 
 
 @dataclass(frozen=True)
@@ -17,11 +22,19 @@ class GlobalCloudConfig:
             table 7 and its released code: 0.01 m).
         references: K, at most so many frames are given as they were seen, and every K-th target
             frame asks for one (Spatia: 7); 0 = none.
+        choose: how references are found. overlap gives one target frame after another the frame
+            that shares most with it (Spatia's Algorithm 1); hungarian assigns frames to target
+            frames one to one, by the points of the cloud that both show, as its released code
+            does, and draws the cloud once for every remembered frame.
         min_overlap: a reference must share more than this with the target frame that asks for it,
-            as intersection over union (epsilon in Spatia's Algorithm 1; no value given).
+            as intersection over union (epsilon in Spatia's Algorithm 1; no value given); of
+            `choose: overlap` only.
         overlap_voxel: side of the voxels that the overlap is counted in, in the recording's unit
             (not given in the paper). Larger than what neighbouring pixels are apart, or one
-            surface seen from two distances would not meet itself.
+            surface seen from two distances would not meet itself. Of `choose: overlap` only.
+        preceding: so many of the last frames are given besides (Spatia: the last 9 of the clip
+            before); 0 = none. For clips that begin where memory ends, as those of a rollout and of
+            `split: later` do, and those of a partial revisit do not.
 
     Raises:
         ValueError: a value out of range.
@@ -29,8 +42,10 @@ class GlobalCloudConfig:
 
     voxel: float = 0.01
     references: int = 7
+    choose: Literal["overlap", "hungarian"] = "overlap"
     min_overlap: float = 0.05
     overlap_voxel: float = 0.1
+    preceding: int = 0
 
     def __post_init__(self):
         for name in ("voxel", "overlap_voxel"):
@@ -38,10 +53,14 @@ class GlobalCloudConfig:
                 raise ValueError(
                     f"memory.global_cloud.{name} is a length above 0, met {getattr(self, name)}"
                 )
-        if self.references < 0:
-            raise ValueError(
-                f"memory.global_cloud.references must be 0 or more, met {self.references}"
-            )
+        for name in ("references", "preceding"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"memory.global_cloud.{name} must be 0 or more, met {getattr(self, name)}"
+                )
+        if self.choose not in REFERENCE_CHOICES:
+            known = ", ".join(REFERENCE_CHOICES)
+            raise ValueError(f"memory.global_cloud.choose is one of {known}, met {self.choose!r}")
         if not 0 <= self.min_overlap <= 1:
             raise ValueError(
                 f"memory.global_cloud.min_overlap is a share in [0, 1], met {self.min_overlap}"

@@ -23,7 +23,7 @@ from anchorweave.geometry.tsdf import TsdfMap
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
-from anchorweave.memory.references import Chosen, coarse_view
+from anchorweave.memory.references import Chosen, coarse_view, last_frames
 from anchorweave.progress import slowly
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.point_splat import Splat
@@ -84,7 +84,7 @@ class MapAndKeyframes(OneCloud):
 
     def _choose(self, cameras: Cameras, shown: Splat) -> Chosen:
         options, key = self.config.map_and_keyframes, self.key_frames
-        last = range(max(len(self.bank) - options.working, 0), len(self.bank))
+        last = last_frames(self.bank, options.working)
         pool = sum(number < last.start for number in key.numbers)
         if not pool:
             chosen, stopped = [], "no key frame before the last frames"
@@ -93,5 +93,5 @@ class MapAndKeyframes(OneCloud):
         else:
             overlap = overlap_with(cameras, key.views)[:, :pool]
             chosen, stopped = by_marginal_overlap(overlap, options.episodic, options.min_overlap)
-        episodic = [key.numbers[i] for i in chosen]
-        return Chosen((*episodic, *last), pool, stopped, frozenset(last))
+        episodic = tuple(key.numbers[i] for i in chosen)
+        return Chosen(episodic, pool, stopped).and_last(last)

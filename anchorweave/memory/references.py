@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,6 +29,15 @@ class Chosen:
     pool: int
     stopped: str
     forced: frozenset[int] = frozenset()
+
+    def and_last(self, last: range) -> Chosen:
+        """These and behind them, forced, the `last` frames, of which none was chosen."""
+        return replace(self, numbers=(*self.numbers, *last), forced=self.forced | set(last))
+
+
+def last_frames(bank: Bank, count: int) -> range:
+    """The numbers of the last `count` frames of the bank; of all where there are fewer."""
+    return range(max(len(bank) - count, 0), len(bank))
 
 
 def references_of(bank: Bank, numbers: tuple[int, ...], cameras: Cameras) -> References:

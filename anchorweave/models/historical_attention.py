@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from diffusers import CogVideoXTransformer3DModel, ConfigMixin, ModelMixin
@@ -114,8 +115,11 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
             references: one set for each sample of the calls; a sample without any is left as it is.
         """
         if not references.present.any():
-            yield
-            return
+            # What is trained gets a gradient in every call, be it of zeros, as DDP expects.
+            if not (torch.is_grad_enabled() and self.patch.weight.requires_grad):
+                yield
+                return
+            references = _one_absent(references)
         tokens, seen = self._tokens(references)
         blocks = backbone.transformer_blocks
         looking = {
@@ -138,6 +142,17 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         tokens = rearrange(tokens, "(B R) D h w -> B R (h w) D", B=B) + places.to(tokens)
         seen = references.present.repeat_interleave(height * width, dim=1)
         return self.norm_references(tokens.flatten(1, 2)), seen
+
+
+def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
+    """In the place of none at all one that is not there: attention takes no empty sequence."""
+    B, _, *shape = references.latents.shape
+    return replace(
+        references,
+        latents=references.latents.new_zeros(B, 1, *shape),
+        present=references.present.new_zeros(B, 1),
+        reference2first=references.target2first[:, :1],
+    )
 
 
 class _LookingBlock(nn.Module):

@@ -103,8 +103,10 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             references: one set for each sample of the calls.
         """
         B, R, _, h, w = references.latents.shape
-        # The cameras are told without references too, as to a row of a batch that has none.
-        if R == 0 and not self.pose:
+        # The cameras are told without references too, as to a row of a batch that has none; and
+        # what is trained gets a gradient in every call, be it of zeros, as DDP expects.
+        learns = torch.is_grad_enabled() and self.patch.weight.requires_grad
+        if R == 0 and not (self.pose or learns):
             yield
             return
         tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from anchorweave.retrieval.random_choice import random_order
 
+# Share of a coordinate that rounding may move it by.
+ROUNDING = 1e-6
+
 
 def shuffled(frames: Sequence[int], seed: int, chunk: int) -> list[int]:
     """The frames in an order that is random but the same for the same (frames, seed, chunk)."""
@@ -64,8 +67,11 @@ def farthest_first(
     """
     if not len(frames):
         return []
-    diagonal = (centres.amax(dim=0) - centres.amin(dim=0)).norm()
-    places = centres / diagonal.clamp(min=torch.finfo(centres.dtype).tiny)
+    places = centres - centres.amin(dim=0)
+    diagonal = places.amax(dim=0).norm()
+    # A camera that turns on the spot moves by what rounding leaves, which is no distance.
+    still = diagonal <= ROUNDING * centres.abs().max()
+    places = torch.zeros_like(places) if still else places / diagonal
     numbers = torch.as_tensor(list(frames))
     nearest = torch.full((len(frames),), float("inf"), dtype=centres.dtype)
 

@@ -1,14 +1,22 @@
-"""Which remembered frames show the same part of the scene as the target (Spatia, Algorithm 1)."""
+"""Which remembered frames show the same part of the scene as the target (Spatia).
+
+Two rules. The paper's Algorithm 1: one target frame after another takes the frame with which it has
+the largest share of the scene in common. The released code's: frames are assigned to target frames
+one to one, so that all pairs together have the most points in common.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from anchorweave.geometry.voxels import Voxels
+
+# By Algorithm 1, or by the released code's assignment (the Hungarian method).
+REFERENCE_CHOICES = ("overlap", "hungarian")
 
 
 class SceneParts:
@@ -93,3 +101,47 @@ def choose_references(
     if len(chosen) == count:
         return chosen, "K reached"
     return chosen, f"no other frame overlaps by more than {100 * min_overlap:g}%"
+
+
+def shared_points(
+    targets: Sequence[Int64[Tensor, " _"]], frames: Iterator[Int64[Tensor, " _"]], points: int
+) -> Int64[Tensor, "A M"]:
+    """How many points of a cloud A target frames and M remembered frames both show [A, M].
+
+    Args:
+        targets: of each target frame the numbers of the points that it shows, each once.
+        frames: likewise of each remembered frame; one at a time is looked at.
+        points: how many there are.
+    """
+    shown = torch.zeros(len(targets), points, dtype=torch.bool)
+    for row, numbers in zip(shown, targets, strict=True):
+        row[numbers] = True
+    shared = [shown[:, numbers].sum(dim=1) for numbers in frames]
+    return torch.stack(shared, dim=1) if shared else torch.zeros(len(targets), 0, dtype=torch.int64)
+
+
+def assign_references(shared: Int64[Tensor, "A M"], count: int) -> tuple[list[int], str]:
+    """Frames assigned to target frames one to one, with the largest sum of shared points.
+
+    Unlike Algorithm 1, a frame that is best for an early target frame may be left to a later one
+    that has no other, and nothing is too little to be a reference. The released code fails where
+    there are fewer frames than target frames; here some target frames then go without.
+
+    Args:
+        shared: points that A target frames and M remembered frames both show.
+        count: at most so many references, K: those of the first target frames that got one.
+
+    Returns:
+        Which of the M frames, in the order of the target frames, and why there are no more.
+
+    Source: Spatia's released code.
+    """
+    # Only who asks for an assignment waits for scipy's imports.
+    from scipy.optimize import linear_sum_assignment
+
+    _, assigned = linear_sum_assignment(shared.numpy(), maximize=True)
+    chosen = assigned[:count].tolist()
+    if len(chosen) == count:
+        return chosen, "K reached"
+    few = "target frame that asks" if len(chosen) == len(shared) else "frame"
+    return chosen, f"every {few} has its one"

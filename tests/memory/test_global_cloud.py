@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from anchorweave.clip import Clip, join_clips
+from anchorweave.config import RunConfig, load_config
 from anchorweave.memory import Bank, GlobalCloud, GlobalCloudConfig, MemoryConfig
 from anchorweave.retrieval import RetrievalConfig
 from tests.rooms import look, view_room, walk
@@ -105,6 +106,73 @@ def test_no_more_references_than_k_and_each_frame_once(tmp_path):
         assert got.anchors.visible.any()
 
 
+# To both target frames that ask, the first of these frames is the nearest; the second of them has
+# little in common with the other one. Voxels that both frames' points fuse in.
+BEST_FOR_BOTH, ASKING = [0.3, 0.0], [0.2, 0.0, 0.85]
+COARSE = {"references": 2, "voxel": 0.3, "overlap_voxel": 0.3}
+
+
+def chosen(memory, yaws) -> list[int]:
+    return [pick.memory for pick in memory.retrieve(views(yaws).cameras).report[0].picks]
+
+
+def test_an_assignment_leaves_a_frame_to_the_target_that_has_no_other(tmp_path):
+    for choose, expected in {"overlap": [0, 1], "hungarian": [1, 0]}.items():
+        memory = memory_at(tmp_path / choose, choose=choose, min_overlap=0.0, **COARSE)
+        memory.update(views(BEST_FOR_BOTH))
+        assert chosen(memory, ASKING) == expected
+    report = memory.retrieve(views(ASKING).cameras).report[0]
+    assert (report.pool, report.stopped) == (2, "K reached")
+
+
+def test_an_assignment_takes_what_the_threshold_refuses(tmp_path):
+    memory_at(tmp_path).update(views(BEST_FOR_BOTH))
+    for choose, expected in {"overlap": [0], "hungarian": [1, 0]}.items():
+        memory = memory_at(tmp_path, choose=choose, min_overlap=0.2, **COARSE)
+        assert chosen(memory, ASKING) == expected
+
+
+def test_fewer_frames_than_target_frames_ask_are_all_assigned(tmp_path):
+    memory = memory_at(tmp_path, references=3, choose="hungarian")
+    memory.update(views([1.6]))
+    # The seventh looks where the frame did.
+    report = memory.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report[0]
+    assert [pick.memory for pick in report.picks] == [0]
+    assert report.stopped == "every frame has its one"
+    again = memory_at(tmp_path, references=3, choose="hungarian")
+    assert again.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report == (report,)
+
+
+@pytest.mark.parametrize("choose", ["overlap", "hungarian"])
+def test_preceding_frames_come_last_in_time_order_and_once(tmp_path, choose):
+    memory = memory_at(tmp_path, references=2, preceding=2, choose=choose, min_overlap=0.0)
+    seen = views([0.0, 0.8, 1.6, 1.6])
+    memory.update(seen)
+    got = memory.retrieve(views([1.6, 0.0, 0.8]).cameras)
+    (report,) = got.report
+    # Frames 2 and 3 are the best for the first target frame, and given anyway.
+    assert [pick.memory for pick in report.picks][-2:] == [2, 3]
+    assert [pick.memory for pick in report.picks][:-2] == {"overlap": [1, 0]}.get(choose, [0, 1])
+    assert [pick.forced for pick in report.picks] == [False, False, True, True]
+    assert report.pool == 2
+    numbers = [pick.memory for pick in report.picks]
+    torch.testing.assert_close(got.references.frames, seen.frames[numbers], atol=3e-3, rtol=0)
+
+
+@pytest.mark.parametrize("choose", ["overlap", "hungarian"])
+@pytest.mark.parametrize(
+    "references, preceding, expected", [(0, 0, 0), (0, 3, 3), (0, 9, 4), (7, 9, 4), (1, 1, 2)]
+)
+def test_each_kind_of_reference_can_be_switched_off(
+    tmp_path, choose, references, preceding, expected
+):
+    memory = memory_at(tmp_path, references=references, preceding=preceding, choose=choose)
+    assert len(memory.retrieve(views([0.0]).cameras).references) == 0
+    memory.update(views([0.0, 0.1, 0.2, 0.3]))
+    got = memory.retrieve(views([0.0] * 4).cameras)
+    assert len(got.references) == expected and got.anchors.visible.any()
+
+
 def test_what_overlaps_too_little_is_no_reference(tmp_path):
     memory = memory_at(tmp_path, min_overlap=0.9)
     memory.update(views(YAWS))
@@ -133,9 +201,19 @@ def test_a_frame_that_shows_nothing_is_remembered_all_the_same(tmp_path):
         ({"voxel": float("nan")}, "global_cloud.voxel"),
         ({"overlap_voxel": -0.1}, "global_cloud.overlap_voxel"),
         ({"references": -1}, "global_cloud.references must be 0 or more, met -1"),
+        ({"preceding": -1}, "global_cloud.preceding must be 0 or more, met -1"),
         ({"min_overlap": 1.1}, r"global_cloud.min_overlap is a share in \[0, 1\], met 1.1"),
     ],
 )
 def test_bad_options_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         GlobalCloudConfig(**option)
+
+
+def test_a_choice_that_is_none_is_refused_with_the_known_ones():
+    config = GlobalCloudConfig()
+    object.__setattr__(config, "choose", "best")  # past the type checks that only tests have
+    with pytest.raises(ValueError, match="choose is one of overlap, hungarian, met 'best'"):
+        config.__post_init__()
+    with pytest.raises(ValueError, match="'best'.*overlap.*hungarian"):
+        load_config(RunConfig, ["memory.global_cloud.choose=best"])

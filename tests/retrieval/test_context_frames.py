@@ -45,8 +45,12 @@ def test_farthest_first_equals_its_slow_twin():
     assert farthest_first([], [3], centres, 5) == []
 
 
-def test_cameras_at_one_place_are_far_in_time_only():
-    assert farthest_first([0, 1, 2, 3, 9], [9], torch.ones(10, 3), 9) == [0, 3, 2, 1, 9]
+@pytest.mark.parametrize("rounding", [0.0, 1e-7])
+@pytest.mark.parametrize("place", [0.0, 1.0, 50.0])
+def test_cameras_at_one_place_are_far_in_time_only(place, rounding):
+    centres = torch.full((10, 3), place)
+    centres[1::3] *= 1 + rounding
+    assert farthest_first([0, 1, 2, 3, 9], [9], centres, 9) == [0, 3, 2, 1, 9]
 
 
 def test_one_frame_of_each_run():

@@ -1,7 +1,15 @@
+from itertools import permutations
+
 import pytest
 import torch
 
-from anchorweave.retrieval.scene_overlap import SceneParts, choose_references, views_asked
+from anchorweave.retrieval.scene_overlap import (
+    SceneParts,
+    assign_references,
+    choose_references,
+    shared_points,
+    views_asked,
+)
 
 
 def cells(*numbers):
@@ -51,3 +59,60 @@ def test_each_target_frame_takes_the_best_frame_that_is_left(count, min_overlap,
 
 def test_what_just_reaches_the_threshold_is_not_taken():
     assert choose_references([torch.tensor([0.5])], 1, 0.5)[0] == []
+
+
+def test_shared_points_are_those_of_both():
+    make = torch.Generator().manual_seed(0)
+
+    def some():
+        return (torch.rand(40, generator=make) < 0.4).nonzero().flatten()
+
+    targets, frames = [some() for _ in range(3)], [some() for _ in range(5)]
+    frames.append(torch.zeros(0, dtype=torch.int64))
+    shared = shared_points(targets, iter(frames), 40)
+    for a, target in enumerate(targets):
+        for m, frame in enumerate(frames):
+            assert shared[a, m] == len(set(target.tolist()) & set(frame.tolist()))
+    assert shared_points(targets, iter([]), 40).shape == (3, 0)
+
+
+def best_sum(shared):
+    """The largest sum of one-to-one pairs, by trying all."""
+    if len(shared) > shared.shape[1]:
+        shared = shared.mT
+    rows = range(len(shared))
+    return max(
+        int(shared[rows, list(frames)].sum())
+        for frames in permutations(range(shared.shape[1]), len(shared))
+    )
+
+
+@pytest.mark.parametrize("asked, frames", [(1, 6), (3, 6), (6, 6), (5, 4), (6, 1), (2, 2)])
+def test_the_assignment_is_the_best_of_all(asked, frames):
+    make = torch.Generator().manual_seed(10 * asked + frames)
+    for _ in range(10):
+        # Few different numbers, so that there are ties.
+        shared = torch.randint(0, 12, (asked, frames), generator=make)
+        chosen, stopped = assign_references(shared, 9)
+        assert len(set(chosen)) == len(chosen) == min(asked, frames)
+        # The order is that of the target frames, of which some may go without.
+        of_those = permutations(range(asked), len(chosen))
+        sums = [int(shared[list(t), chosen].sum()) for t in of_those if list(t) == sorted(t)]
+        assert max(sums) == best_sum(shared)
+        wanted = "every frame has its one" if asked > frames else "every target frame that asks"
+        assert stopped.startswith(wanted)
+        fewer, why = assign_references(shared, 1)
+        assert (fewer, why) == (chosen[:1], "K reached")
+
+
+def test_one_frame_that_is_best_for_two_is_left_to_the_one_that_has_no_other():
+    shared = torch.tensor([[90, 80, 0], [85, 0, 10]])
+    assert assign_references(shared, 2) == ([1, 0], "K reached")
+    assert choose_references(list(shared / 100), 2, 0.05)[0] == [0, 2]
+
+
+def test_there_is_no_threshold_and_nothing_to_assign_is_nothing():
+    assert assign_references(torch.zeros(1, 1, dtype=torch.int64), 1) == ([0], "K reached")
+    assert assign_references(torch.zeros(3, 0, dtype=torch.int64), 2)[0] == []
+    assert assign_references(torch.zeros(0, 3, dtype=torch.int64), 2)[0] == []
+    assert assign_references(torch.ones(2, 3, dtype=torch.int64), 0) == ([], "K reached")

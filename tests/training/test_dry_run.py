@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
 from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, ClipShape, dry_run, estimate
 from training.options import DataConfig, NetworkConfig, TrainConfig
@@ -33,6 +34,25 @@ def test_a_trained_backbone_counts_as_trained(backbone):
     # four projections of 64 x 64 in each of three layers, rank 4 on both sides
     more = 3 * 4 * 4 * (64 + 64) if backbone == "lora" else parameters["backbone"]
     assert parameters["trained"] == parameters["controller"] + more
+
+
+def test_a_reference_network_counts_as_trained_where_it_is(tmp_path):
+    clips, small = ClipShape((3, 4, 6), 2, 5, 10, "a test"), _small_config()
+    ReferenceTokens.from_backbone(small_backbone()).save_pretrained(tmp_path / "references")
+
+    def counted(**network):
+        network = {"path": "nowhere", "layers": 2, "heads": 2, "backbone": "lora", **network}
+        config = TrainConfig(network=NetworkConfig(**network))
+        found = estimate(config, small, clips, world=1)["parameters"]
+        return found["references"], found["trained"]
+
+    none, base = counted()
+    # A patch of 2 x 2 x 4 to 64, and 12 numbers of a pose to 64 in each of three blocks.
+    size = 16 * 64 + 64 + 3 * (12 * 64 + 64)
+    assert none == 0 and counted(references="tokens") == (size, base + size)
+    kept = {"references": str(tmp_path / "references"), "train_references": False}
+    assert counted(**kept) == (size, base)
+    assert counted(references=str(tmp_path / "gone"), train_references=False) == (0, base)
 
 
 def test_epochs_and_accumulation():

@@ -35,6 +35,12 @@ def test_a_missing_controller_is_named(tmp_path):
     assert any("step-8500.pt" in line for line in lines)
 
 
+def test_a_missing_reference_network_is_named(tmp_path):
+    for references, missing in {"tokens": False, str(tmp_path / "references_ema"): True}.items():
+        lines = missing_files(TrainConfig(network=NetworkConfig(references=references)))
+        assert any("references_ema: no such reference network" in line for line in lines) == missing
+
+
 def test_clips_are_counted_and_one_is_named(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "clips" / name).mkdir(parents=True)

@@ -6,6 +6,7 @@ import torch
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.latents import decode_video
+from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.small_vae import VAEConfig, small_vae
 from tests.models.small import small_backbone, small_controller
 from tests.training.clips import write_clips, write_model
@@ -58,8 +59,13 @@ def test_what_is_trained_is_float32_and_what_is_frozen_is_short(folder, clip, pr
     assert networks.dtype == short
 
 
-def test_an_adapter_alone_may_be_trained(folder, clip):
-    networks = built(folder, clip, backbone="lora", train_controller=False, lora_rank=2)
+def test_an_adapter_alone_may_be_trained(folder, clip, tmp_path):
+    backbone = small_backbone()
+    small_controller(backbone).save_pretrained(tmp_path / "controller")
+    ReferenceTokens.from_backbone(backbone).save_pretrained(tmp_path / "references")
+    kept = {"controller": str(tmp_path / "controller"), "train_controller": False}
+    kept |= {"references": str(tmp_path / "references"), "train_references": False}
+    networks = built(folder, clip, backbone="lora", lora_rank=2, **kept)
     parameters = trained(networks.denoiser)
     assert parameters and all(".lora_" in name for name in parameters)
     assert {p.dtype for p in parameters.values()} == {torch.float32}
@@ -96,6 +102,10 @@ def test_a_controller_goes_on_from_a_folder_or_from_the_backbone(folder, clip, t
         built(folder, clip, controller="from_backbone", heads=1)
     with pytest.raises(FileNotFoundError, match="no controller checkpoint"):
         built(folder, clip, controller=str(tmp_path / "released.pt"))
+    with pytest.raises(
+        FileNotFoundError, match="network.controller=.*/none: it has no config.json"
+    ):
+        built(folder, clip, controller=str(tmp_path / "none"))
 
 
 def test_clips_of_another_model_are_refused_before_any_step(folder):

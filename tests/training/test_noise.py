@@ -12,6 +12,12 @@ from training.noise import DrawConfig, draw, sample_generator
 TOTAL = 1000
 CLIP = a_clip()
 EMPTY = torch.zeros_like(CLIP.prompt_features) - 3
+# As many references as statistics take.
+REFERRING = replace(
+    CLIP,
+    reference_latents=CLIP.reference_latents.repeat(20, 1, 1, 1),
+    reference2first=CLIP.reference2first.repeat(20, 1, 1),
+)
 WITHOUT = DrawConfig(anchors=AnchorDropoutConfig(0.0, 0.0, 0.0), caption_dropout=0.0)
 
 
@@ -154,6 +160,73 @@ def test_a_missing_or_unfitting_empty_prompt_is_refused():
         draw(CLIP, DrawConfig(), TOTAL, make)
     with pytest.raises(ValueError, match="clip a"):
         draw(CLIP, DrawConfig(), TOTAL, make, EMPTY[:2])
+
+
+ALPHA_BAR = torch.linspace(0.999, 0.0, TOTAL)
+
+
+def noised(between, place=0, config=WITHOUT, clip=REFERRING):
+    config = replace(config, reference_noise=between)
+    return draw(clip, config, TOTAL, sample_generator(0, 0, place), EMPTY, None, ALPHA_BAR)
+
+
+def test_references_are_noised_by_the_schedule():
+    clean = REFERRING.reference_latents
+    for steps in (1, 30, TOTAL):
+        a = ALPHA_BAR[steps - 1]
+        drawn = noised((steps, steps)).clip
+        noise = (drawn.reference_latents - a.sqrt() * clean) / (1 - a).sqrt()
+        count = noise.numel()
+        assert abs(noise.mean()) < 5 / math.sqrt(count)
+        assert abs(noise.var() - 1) < 5 * math.sqrt(2 / count)
+        for name in ("reference2first", "anchor_latents", "latents", "image_latents"):
+            assert torch.equal(getattr(drawn, name), getattr(REFERRING, name))
+
+
+def test_all_references_of_a_sample_have_one_level_and_all_levels_are_drawn():
+    white = replace(REFERRING, reference_latents=torch.zeros_like(REFERRING.reference_latents))
+    config, count = replace(WITHOUT, reference_noise=(0, 3)), 300
+    alpha_bar = 1 - torch.tensor([1e-4, 1e-2, 1.0])
+    met = torch.zeros(4)
+    for place in range(count):
+        generator = sample_generator(0, 0, place)
+        drawn = draw(white, config, TOTAL, generator, None, None, alpha_bar).clip
+        variances = drawn.reference_latents.var(dim=(1, 2, 3))  # [R]
+        steps = 3 + (variances.log10() / 2).round().clamp(min=-3).long()
+        assert torch.equal(steps, steps[:1].expand_as(steps))
+        met[steps[0]] += 1
+    assert (met / count - 0.25).abs().max() < 5 * math.sqrt(0.25 * 0.75 / count)
+
+
+def test_noised_references_leave_everything_else_as_it_was_drawn():
+    full = DrawConfig(caption_dropout=0.5, recent_only=0.5)
+    for place in range(20):
+        without, with_noise = noised((0, 0), place, full), noised((5, 50), place, full)
+        assert same(without, with_noise)
+        again = noised((5, 50), place, full)
+        latents = with_noise.clip.reference_latents
+        assert torch.equal(latents, again.clip.reference_latents)
+        assert latents.shape == without.clip.reference_latents.shape
+        assert not torch.equal(latents, without.clip.reference_latents)
+
+
+def test_without_references_there_is_nothing_to_noise():
+    none = replace(
+        CLIP, reference_latents=CLIP.reference_latents[:0], reference2first=CLIP.reference2first[:0]
+    )
+    assert noised((5, 50), clip=none).clip.reference_latents.shape == (0, *CLIP.latents.shape[1:])
+    assert noised((0, 0)).clip is REFERRING
+
+
+def test_more_steps_of_noise_than_there_are_and_none_at_all_are_refused():
+    with pytest.raises(ValueError, match="up to 1001 steps .*schedule that was given has 1000"):
+        noised((0, TOTAL + 1))
+    config = replace(WITHOUT, reference_noise=(0, 50))
+    with pytest.raises(ValueError, match="schedule that was given has 0"):
+        draw(REFERRING, config, TOTAL, sample_generator(0, 0, 0), EMPTY)
+    for between in ((-1, 5), (6, 5)):
+        with pytest.raises(ValueError, match="reference_noise=.*0 <= from <= to"):
+            DrawConfig(reference_noise=between)
 
 
 def test_negative_numbers_are_refused():

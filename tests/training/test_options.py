@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from omegaconf import OmegaConf
 
 from anchorweave.config import load_config
+from anchorweave.datasets.fingerprint import flat
 from training.options import DataConfig, TrainConfig
 
 FILES = sorted(Path("configs/train").glob("*.yaml"))
@@ -35,6 +37,42 @@ def test_the_faithful_preset_keeps_the_released_values_that_are_right():
     assert config.data.shares() == {"data/dl3dv": 3, "data/realestate10k": 1}
 
 
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_config_differs_from_its_base_in_what_it_names(path):
+    named = OmegaConf.to_container(OmegaConf.load(path))
+    if "base" not in named:
+        return
+    base = flat(load_config(TrainConfig, (), str(path.parent / named.pop("base"))))
+    config = flat(load_config(TrainConfig, (), str(path)))
+    assert {key for key in base if config[key] != base[key]} <= flat(named).keys()
+
+
+def test_the_full_size_systems_keep_their_papers_values():
+    one, two, spmem, context = (
+        load_config(TrainConfig, (), f"configs/train/{name}.yaml")
+        for name in ("spatia_stage1", "spatia_stage2", "spmem", "context_as_memory")
+    )
+    settings = {
+        name: (c.data.memory, c.steps, c.batch, c.optimizer.learning_rate, c.network.backbone)
+        for name, c in {"one": one, "two": two, "spmem": spmem, "context": context}.items()
+    }
+    assert settings == {
+        "one": ("global_cloud", 8000, 64, 1e-5, "frozen"),
+        "two": ("global_cloud", 5000, 64, 1e-4, "lora"),
+        "spmem": ("map_and_keyframes", 6000, 8, 2e-5, "frozen"),
+        "context": ("posed_frames", 10000, 64, 1e-5, "full"),
+    }
+    assert two.network.lora_rank == 64
+    assert not (two.network.train_controller or two.network.train_references)
+    # The second stage begins where the first one ends.
+    last = f"{one.output}/checkpoints/step-{one.steps:08d}"
+    assert two.network.controller == f"{last}/controller_ema"
+    assert two.network.references == f"{last}/references_ema"
+    assert one.draw == two.draw and one.draw.reference_noise == (0, 50)
+    assert (spmem.network.layers, spmem.network.references) == (18, "attention")
+    assert (context.network.woven, context.draw.recent_only) == (False, 0.1)
+
+
 @pytest.mark.parametrize("path", LAUNCHERS, ids=str)
 def test_every_launcher_file_is_one_that_accelerate_reads(path):
     config = load_config_from_file(str(path))
@@ -64,6 +102,17 @@ def test_shares_are_read_from_one_line():
         (["steps=0"], "steps=0 must be at least 1"),
         (["checkpoints.keep=0"], "checkpoints.keep=0"),
         (["network.train_controller=false"], "nothing to train"),
+        (["network.train_controller=false", "network.backbone=lora"], "CHECKPOINT/controller"),
+        (
+            ["network.controller=none", "network.references=tokens"]
+            + ["network.train_references=false"],
+            "nothing to train",
+        ),
+        (
+            ["network.references=attention", "network.train_references=false"],
+            "CHECKPOINT/references",
+        ),
+        (["draw.reference_noise=[50,0]"], "reference_noise"),
         (["strategy=fsdp2", "validation.videos=1"], "samples on every rank by itself"),
         (["stesp=3"], "stesp"),
         (["precision=fp16"], "precision"),

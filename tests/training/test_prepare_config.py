@@ -2,8 +2,9 @@
 
 import json
 
-from anchorweave.datasets.fingerprint import differences
+from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.memory import GlobalCloudConfig, MemoryConfig
+from anchorweave.memory.config import ADDED_LATER
 from tests.training.small_data import PREPARE, write_room
 from training.prepare_clips import main
 from training.prepare_config import PrepareConfig
@@ -22,6 +23,18 @@ def test_options_of_memory_systems_that_are_prepared_count():
     second = PrepareConfig(memories=both, memory=OTHER).made()
     assert differences(first, second) == ["memory.global_cloud.voxel: 0.01 there, 0.05 now"]
     assert first["memory.depth_edge"] == PrepareConfig().made()["memory.depth_edge"]
+
+
+def test_options_that_came_later_count_where_they_change_something():
+    older = PrepareConfig(memories=("global_cloud",)).made()
+    assert not older.keys() & ADDED_LATER.keys()
+    for option, value in {"choose": "hungarian", "preceding": 9}.items():
+        memory = MemoryConfig(global_cloud=GlobalCloudConfig(**{option: value}))
+        newer = PrepareConfig(memories=("global_cloud",), memory=memory).made()
+        key = f"memory.global_cloud.{option}"
+        assert newer == older | {key: value}
+        assert getattr(GlobalCloudConfig(), option) == ADDED_LATER[key]
+    assert ADDED_LATER.keys() <= flat({"memory": MemoryConfig()}).keys()
 
 
 def test_a_clip_holds_the_anchors_of_every_memory_system(tmp_path):

@@ -13,6 +13,7 @@ from tests.training.runs import config_of, start, train_here
 from training.batches import DrawnClips, Place
 from training.noise import DrawConfig
 from training.options import NetworkConfig, TrainConfig
+from training.step import batch_losses
 
 # Context-as-Memory trains the whole backbone, Spatia an adapter, SPMem nothing of it.
 SYSTEMS = {
@@ -98,6 +99,23 @@ def test_the_newest_reference_alone_in_a_share_of_samples(data):
     assert torch.equal(only.reference2first, first.reference2first[-1:])
     with pytest.raises(ValueError, match="recent_only=1.5 is a share"):
         DrawConfig(recent_only=1.5)
+
+
+@pytest.mark.parametrize("kind", SYSTEMS)
+def test_clips_without_references_train_and_every_weight_gets_a_gradient(data, tmp_path, kind):
+    """What DDP without a search for unused weights relies on."""
+    write_clips(tmp_path / "clips", count=1)
+    assert not len(open_clips(tmp_path / "clips")[0].reference_latents)
+    changes = SYSTEMS[kind] | {"network__reference_cameras": False, "steps": 1}
+    changes |= {"batch": 1, "batch_per_process": 1, "data__train": tmp_path / "clips"}
+    run = start(config_of(data, tmp_path / "run", **changes))
+    drawn = next(iter(run.loader()))
+    given = (run.networks.alpha_bar, run.networks.rotary, run.config.objective, torch.float32)
+    batch_losses(run.model, drawn, *given).total.mean().backward()
+    assert [name for name, p in run.parameters.items() if p.grad is None] == []
+    assert not run.parameters["references.patch.weight"].grad.any()
+    run.optimizer.zero_grad()
+    assert train_here(run.config, run=run).step == 1
 
 
 def test_options_that_leave_nothing_to_train_or_make_no_sense():

@@ -42,10 +42,10 @@ def clips(tmp_path_factory):
     return folder
 
 
-def of_yaml(name, clips, output):
+def of_yaml(name, clips, output, *more):
     words = [f"config={TRAINED / name}.yaml", f"data.train={clips}", f"network.path={MODEL}"]
     small = ["batch=1", "batch_per_process=1", "steps=1", "precision=fp32", f"output={output}"]
-    return load_config(TrainConfig, [*words, *small])
+    return load_config(TrainConfig, [*words, *small, *more])
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -70,6 +70,51 @@ def test_a_system_trains_and_samples(name, clips, tmp_path):
     (clip,) = row.record()["clips"]
     video, _ = row.read_sample(clip, config_seed())
     assert video.shape == (17, 3, 64, 96) and torch.isfinite(video).all()
+
+
+def test_spatia_trains_in_two_stages_and_samples(clips, tmp_path):
+    noised = "draw.reference_noise=[0,50]"
+    first = of_yaml("spatia_two_stages/stage1", clips, tmp_path / "1", noised)
+    run = start(first)
+    assert {n.split(".")[0] for n in run.parameters} == {"controller", "references"}
+    train_here(first, run=run)
+    one = tmp_path / "1" / "checkpoints" / "step-00000001"
+    kept = [f"network.{part}={one / part}_ema" for part in ("controller", "references")]
+    second = of_yaml("spatia_two_stages/stage2", clips, tmp_path / "2", noised, *kept)
+    run = start(second)
+    assert {n.split(".")[0] for n in run.parameters} == {"backbone"}
+    networks = (run.networks.denoiser.controller, run.networks.denoiser.references)
+    before = [p.clone() for network in networks for p in network.parameters()]
+    train_here(second, run=run)
+    after = [p for network in networks for p in network.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    two = tmp_path / "2" / "checkpoints" / "step-00000001"
+    saved = {p.name for p in two.iterdir() if p.is_dir()}
+    assert saved == {"backbone_lora", "backbone_lora_ema"}
+    inference.generate.main(
+        [f"config={SAMPLED / 'spatia.yaml'}", f"source={ROOM},errors=1", f"output={tmp_path}"]
+        + ["samples=1", "batch=1", "sampling.steps=1", f"model.path={MODEL}"]
+        + [f"model.{part}={one / part}_ema" for part in ("controller", "references")]
+        + [f"model.lora={two}/backbone_lora_ema"]
+    )
+    row = CachedRow(tmp_path / "partial_revisit" / "spatia")
+    video, _ = row.read_sample(row.record()["clips"][0], config_seed())
+    assert video.shape == (17, 3, 64, 96) and torch.isfinite(video).all()
+
+
+def test_the_second_stage_begins_where_the_first_one_ends():
+    whole = load_config(TrainConfig, (), str(TRAINED / "spatia.yaml"))
+    one, two = (
+        load_config(TrainConfig, (), str(TRAINED / "spatia_two_stages" / f"stage{i}.yaml"))
+        for i in (1, 2)
+    )
+    last = f"{one.output}/checkpoints/step-{one.steps:08d}"
+    assert two.network.controller == f"{last}/controller_ema"
+    assert two.network.references == f"{last}/references_ema"
+    assert one.steps + two.steps == whole.steps
+    for stage in (one, two):
+        differ = {key for key, value in flat(stage).items() if value != flat(whole)[key]}
+        assert all(key.startswith(("output", "steps", "network.")) for key in differ)
 
 
 def config_seed():
