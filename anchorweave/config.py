@@ -1,8 +1,9 @@
 """RunConfig: the owners' dataclasses put together, from YAML files and `a.b=c` words.
 
-A YAML file may name one other as its `base:`; the words of the command line come last. A key that
-no dataclass knows is an error that names the nearest one. A section that offers several kinds may
-be given by the kind alone: `split=later` is `split.kind=later`.
+Of several YAML files each comes over those before it, as a protocol over a row. A file may name one
+other as its `base:`, which comes right before it; the words of the command line come last. A key
+that no dataclass knows is an error that names the nearest one. A section that offers several kinds
+may be given by the kind alone: `split=later` is `split.kind=later`.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def load_config(
 
     Args:
         schema: the dataclass to fill.
-        words: `a.b=c` overrides; `config=FILE` picks a YAML file.
+        words: `a.b=c` overrides; each `config=FILE` is a YAML file that comes over those before it.
+            Overrides come over all files, wherever they stand.
         default: the YAML file used where `words` name none; None = the dataclass as it is.
 
     Raises:
@@ -163,19 +165,21 @@ def load_config(
         ValueError: a word without "=", an unknown key (with the nearest known one), or a value
             of another type.
     """
-    path, overrides = default, []
+    paths, overrides = [], []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
         if key == "config":
-            path = value
+            paths.append(value)
         else:
             overrides.append(word)
     # Word by word: `split=later split.history=0.5` are two steps into the same section.
     typed = [(word, _parse(schema, word)) for word in overrides]
+    paths = paths or ([] if default is None else [default])
+    files = [layer for path in paths for layer in _yaml_layers(path)]
     merged = _unlocked(OmegaConf.structured(schema))
-    for origin, values in [*_yaml_layers(path), *typed]:
+    for origin, values in [*files, *typed]:
         try:
             merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
         except OmegaConfBaseException as error:
@@ -209,10 +213,8 @@ def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
         raise ValueError(f"{key}={met}: must be {wanted}")
 
 
-def _yaml_layers(path: str | None) -> list[tuple[str, dict]]:
+def _yaml_layers(path: str) -> list[tuple[str, dict]]:
     """The file at `path`, after the file that it names as its base."""
-    if path is None:
-        return []
     values = _read_yaml(Path(path))
     base = values.pop("base", None)
     if base is None:

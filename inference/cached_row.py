@@ -1,10 +1,12 @@
 """The videos of one row on disk, and beside each clip what it is measured by.
 
     ROW/row.json                 what it was made with, its clips and seeds, the command
-    ROW/CLIP/given.npz           truth, anchors, and masks of pixels; `report` as JSON text
+    ROW/config.yaml              the config of the command, all values of it
+    ROW/CLIP/given.npz           truth, anchors, cameras, masks of pixels; `report` as JSON text
     ROW/CLIP/sample_SEED.npz     the video of one seed; `report` of a closed loop as JSON text
 
-Colours are 8 bits, without loss. A file is there when it is complete.
+Colours are 8 bits, without loss. A file is there when it is complete. A video says by a fingerprint
+what the row was made with when it was made.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.datasets.fingerprint import FingerprintError, differences
+from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
 from anchorweave.files import written_aside
+from anchorweave.geometry.cameras import Cameras
 from inference.report import write_json
 
-ROW, GIVEN = "row.json", "given.npz"
+ROW, CONFIG, GIVEN = "row.json", "config.yaml", "given.npz"
+WAY_OUT = (
+    "put the file back that belongs to the videos, or remove the row's folder and make it anew"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Given:
         only_memory: the pixels that some frame of the history shows and the first frame does not,
             the same for all rows.
         seconds: that retrieval took.
+        cameras: that the video was asked to be seen by [T]; None in rows made before this was kept.
+        unit: length of one scene unit in the unit of `cameras`.
     """
 
     truth: Float[Tensor, "T 3 H W"] | None
@@ -46,6 +55,8 @@ class Given:
     shown: Bool[Tensor, "T H W"] | None
     only_memory: Bool[Tensor, "T H W"] | None
     seconds: float
+    cameras: Cameras | None = None
+    unit: float = 1.0
 
 
 class CachedRow:
@@ -91,6 +102,24 @@ class CachedRow:
             )
         return json.loads(record.read_text())
 
+    def check_config(self) -> None:
+        """Check that config.yaml, where there is one, is of what row.json says was made.
+
+        Raises:
+            FingerprintError: it is of something else, and of what.
+        """
+        config = self.path / CONFIG
+        if not config.is_file():
+            return
+        made, now = self.record()["made"], flat(yaml.safe_load(config.read_text()))
+        # Either knows keys that the other does not: weights here, places there.
+        shared = made.keys() & now.keys()
+        if differ := differences({k: made[k] for k in shared}, {k: now[k] for k in shared}):
+            raise FingerprintError(
+                f"{config} ('now') is not what {ROW} beside it ('there') says its videos were made "
+                f"with; {WAY_OUT}:\n  " + "\n  ".join(differ)
+            )
+
     def has_given(self, clip: str) -> bool:
         """Whether what the clip is measured by is there."""
         return (self.path / clip / GIVEN).is_file()
@@ -106,6 +135,9 @@ class CachedRow:
             for name in ("truth", "anchors", "shown", "only_memory")
             if getattr(given, name) is not None
         }
+        if given.cameras is not None:
+            c2w, K = given.cameras.c2w.numpy(), given.cameras.K.numpy()
+            arrays |= {"c2w": c2w, "K": K, "size": given.cameras.size, "unit": given.unit}
         report_text = np.array(json.dumps(report))
         _write(self.path / clip / GIVEN, **arrays, seconds=given.seconds, report=report_text)
 
@@ -116,20 +148,41 @@ class CachedRow:
                 _to_unit(file[name]) if name in file else None
                 for name in ("truth", "anchors", "shown", "only_memory")
             ]
-            return Given(*arrays, seconds=float(file["seconds"]))
+            cameras, unit = None, 1.0
+            if "c2w" in file:
+                c2w, K = (torch.from_numpy(file[name]) for name in ("c2w", "K"))
+                height, width = file["size"].tolist()
+                cameras, unit = Cameras(c2w, K, (height, width)), float(file["unit"])
+            return Given(*arrays, float(file["seconds"]), cameras, unit)
 
     def write_sample(
         self, clip: str, seed: int, video: Tensor, seconds: float, report: Sequence = ()
     ) -> None:
         """Keep a video [T, 3, H, W] in [0, 1] and how long it took to make."""
-        report_text = np.array(json.dumps(list(report)))
-        path = self._sample(clip, seed)
-        _write(path, video=_to_bytes(video), seconds=seconds, report=report_text)
+        values = {
+            "seconds": seconds,
+            "report": np.array(json.dumps(list(report))),
+            "made": np.array(self._fingerprint()),
+        }
+        _write(self._sample(clip, seed), video=_to_bytes(video), **values)
 
     def read_sample(self, clip: str, seed: int) -> tuple[Float[Tensor, "T 3 H W"], float]:
-        """The video in [0, 1], and the seconds it took."""
-        with np.load(self._sample(clip, seed)) as file:
+        """The video in [0, 1], and the seconds it took.
+
+        Raises:
+            FingerprintError: it was made when the row said something else.
+        """
+        path = self._sample(clip, seed)
+        with np.load(path) as file:
+            # Videos made before this was kept do not say.
+            if "made" in file and str(file["made"]) != self._fingerprint():
+                raise FingerprintError(
+                    f"{path} was made with something else than {self.path / ROW} says; {WAY_OUT}"
+                )
             return _to_unit(file["video"]), float(file["seconds"])
+
+    def _fingerprint(self) -> str:
+        return digest(self.record()["made"])
 
     def _sample(self, clip: str, seed: int) -> Path:
         return self.path / clip / f"sample_{seed:04d}.npz"

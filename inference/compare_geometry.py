@@ -1,145 +1,159 @@
-"""Local memories against one fused cloud, without any network: the paper's central claim.
+r"""What each memory system shows of frames to come, without any network: the field's question.
 
     python -m inference.compare_geometry source=my_recording output=outputs/geometry
+    python -m inference.compare_geometry source=KITCHEN colour_focal=0.8974   # 7-Scenes: 525 / 585
 
-The first part of an RGB-D recording is the history, the rest the target. The same cleaned history
-frames are kept as local clouds, of which the best K are rendered per chunk of target frames, and
-are fused into one cloud, one averaged point per voxel of side `memory.global_cloud.voxel`. Both are
-drawn by the same renderer and compared with the true target frames on the pixels that they see.
-Prints a table and writes geometry.json to `output`.
+The first part of an RGB-D recording is the history, the rest the target. Every system remembers the
+same history: local clouds, of which the best K are drawn per chunk of target frames; one fused
+cloud at several sides of its voxels; a TSDF map; plain frames. What they show is compared with the
+true target frames: how much, how true on the pixels that each shows and on those that all show, how
+far from one view to the next it disagrees with itself (`evaluation/cross_view.py`), and what it
+costs. Plain frames show nothing by themselves; of them, as of all, it is told what share of the
+target the chosen frames saw. Prints two tables and writes to `output`: geometry.json, geometry.csv,
+shown.png (some target frames and what each system shows of them), coverage_against_psnr.png and
+psnr_by_frame.png.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from anchorweave.anchors import composite
-from anchorweave.clip import Clip
+from anchorweave.clip import Clip, join_clips
 from anchorweave.config import load_config
-from anchorweave.datasets.splits import SplitConfig, split_frames
+from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.image_metrics import psnr
-from anchorweave.memory import Bank, GlobalCloud, LocalClouds, MemoryConfig
-from anchorweave.perception import PerceptionConfig, make_perception
-from anchorweave.recordings import open_recording
-from anchorweave.rendering.anchor_video import RenderConfig
-from anchorweave.retrieval import RetrievalConfig
+from anchorweave.memory import Bank
+from anchorweave.perception import make_perception
+from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
+from inference.geometry_config import CompareConfig, fused_name, local_name, rows_of
+from inference.geometry_report import print_tables, write_csv, write_pictures
+from inference.geometry_rows import Shown, chosen_frames, cost, measure, seen_share, show
 from inference.report import write_json
 
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """What is compared.
-
-    Args:
-        source: a recording; see `recordings.open_recording`.
-        missing: what to do with frames that it lists but does not hold.
-        output: the folder for geometry.json.
-        height: image height in pixels; the width keeps the aspect.
-        anchors: the numbers K of local memories.
-        split: what is history and what is target; `split.kind=later` uses every target frame.
-    """
-
-    source: str = "data/example_dataset"
-    missing: str = "error"
-    output: str = "outputs/geometry"
-    height: int = 240
-    anchors: tuple[int, ...] = (1, 2, 4)
-    split: SplitConfig = field(default_factory=lambda: SplitConfig(kind="later"))
-    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    retrieval: RetrievalConfig = field(default_factory=lambda: RetrievalConfig(forced="none"))
-    rendering: RenderConfig = field(default_factory=RenderConfig)
-
-    def __post_init__(self):
-        if self.height < 16:
-            raise ValueError(f"height={self.height} pixels is too small to compare; 16 or more")
-        if not self.anchors or min(self.anchors) < 1:
-            raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
+# So many frames have everything compiled and loaded before time is taken.
+WARM_UP = 2
 
 
 def main(words: list[str]) -> None:
     """Compare with `a.b=c` overrides."""
     config = load_config(CompareConfig, words)
     recording = open_recording(config.source, config.missing)
-    native = recording.cameras.size
-    size = (config.height, round(config.height * native[1] / native[0]))
-    first = config.split.start + round((len(recording) - config.split.start) * config.split.history)
-    split = split_frames(len(recording), len(recording) - first, config.split)
-    history = recording.clip(split.history, size)
-    history = make_perception(config.perception.kind, config.perception)(history)
+    history, target = history_and_target(config, recording)
     with tempfile.TemporaryDirectory() as folder:
-        results = compare(config, history, recording.clip(split.target, size), Path(folder))
+        results, shown = compare(config, history, target, Path(folder))
+    memory = {key: value for key, value in asdict(config.memory).items() if key != "path"}
+    named = ("split", "retrieval", "rendering")
+    settings = {"memory": memory, **{name: asdict(getattr(config, name)) for name in named}}
+    counts = {"history_frames": len(history), "target_frames": len(target)}
+    # Where the recording lies is nobody's business.
+    about = {"recording": recording.path.name, "colour_focal": config.colour_focal}
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
-    settings = {"source": config.source, "size": size, "voxel": config.memory.global_cloud.voxel}
-    counts = {"history_frames": len(split.history), "target_frames": len(split.target)}
-    write_json({**settings, **counts, **results}, output / "geometry.json")
-    print_table(results)
+    size = target.cameras.size
+    write_json(
+        {**about, "size": size, **counts, **results, "settings": settings}, output / "geometry.json"
+    )
+    write_csv(results["systems"], output / "geometry.csv")
+    write_pictures(results["systems"], shown, target, output)
+    print_tables(results)
 
 
-def compare(config: CompareConfig, history: Clip, target: Clip, folder: Path) -> dict:
-    """Coverage and PSNR of each way to remember `history`, seen from the cameras of `target`.
+def history_and_target(config: CompareConfig, recording: Recording) -> tuple[Clip, Clip]:
+    """What is remembered, with its depth, and what is compared with.
+
+    Raises:
+        ValueError: a recording without depth that is not to be estimated, or with too few frames.
+    """
+    if not recording.has_depth and config.perception.kind == "recorded":
+        raise ValueError(
+            f"{recording.path}: holds no depth, of which memories are made; estimate it with "
+            "perception=plane_sweep"
+        )
+    native, count = recording.cameras.size, len(recording)
+    size = (config.height, round(config.height * native[1] / native[0]))
+    first = config.split.start + round((count - config.split.start) * config.split.history)
+    split = split_frames(count, count - first, config.split)
+    if not split.history or len(split.target) <= min(config.gaps):
+        raise ValueError(
+            f"{recording.path}: {count} frames give {len(split.history)} of history and "
+            f"{len(split.target)} of target; comparing takes 1 and {min(config.gaps) + 1} at "
+            "least: record more, or set split.start, split.history or gaps"
+        )
+    history, target = (_read(config, recording, i, size) for i in (split.history, split.target))
+    return make_perception(config.perception.kind, config.perception)(history), target
+
+
+def _read(config: CompareConfig, recording: Recording, indices, size: tuple[int, int]) -> Clip:
+    if config.colour_focal == 1:
+        return recording.clip(indices, size)
+    own = (colours_as_seen_by_depth(recording.clip([i]), config.colour_focal) for i in indices)
+    return join_clips([reframed(one, size) for one in own])
+
+
+def compare(
+    config: CompareConfig, history: Clip, target: Clip, folder: Path
+) -> tuple[dict, dict[str, Shown]]:
+    """Every system remembers `history` and shows what it knows from the cameras of `target`.
+
+    Args:
+        config: which systems, and how.
+        history: with depth.
+        target: the true frames; depth 0 = unknown, on which disagreement is not told.
+        folder: where the history is kept meanwhile, which does not exist or is empty.
 
     Returns:
-        `local` by K and `fused`, each with coverage in [0, 1] and psnr_visible in dB, and
-        `local_minus_fused_db`: K = 1 against fused on the pixels that both see.
+        Numbers of every row under `systems`; of the fused cloud with `memory.global_cloud.voxel`
+        against K = min(`anchors`) local memories on the pixels that both show, where both are
+        compared; and what each row shows.
     """
-    memory = LocalClouds(Bank(folder), config.memory, config.retrieval, config.rendering)
-    memory.update(history)
-    fused_memory = GlobalCloud(memory.bank, config.memory, config.retrieval, config.rendering)
-    fused_video, fused_seen = composite(fused_memory.retrieve(target.cameras).anchors)
+    rows = rows_of(config, history)
+    warm = Bank(folder / "warm")
+    warm.append(history[:WARM_UP])
+    for row in rows.values():
+        show(row, warm, target.cameras[:WARM_UP])
+    bank = Bank(folder / "bank")
+    begun = time.process_time()
+    bank.append(history)
+    store_seconds = time.process_time() - begun
+    shown = {name: show(row, bank, target.cameras) for name, row in rows.items()}
+    drawn = [one.visible for one in shown.values() if one.visible is not None]
+    all_show = torch.stack(drawn).all(dim=0) if drawn else torch.zeros_like(target.depth).bool()
+    fill = history.frames.mean(dim=(0, 2, 3))
     results = {
-        "fused": _row(fused_video, fused_seen, target),
-        "fused_points": len(fused_memory.cloud),
+        name: {
+            **rows[name].told,
+            **measure(one, target, all_show, fill, config.gaps),
+            "seen_by_chosen": seen_share(chosen_frames(one.report, len(target)), bank, target),
+            **cost(one, len(history), store_seconds),
+        }
+        for name, one in shown.items()
     }
-    results["local"] = {}
-    for count in config.anchors:
-        memory.retrieval = replace(config.retrieval, anchors=count)
-        video, seen = composite(memory.retrieve(target.cameras).anchors)
-        results["local"][str(count)] = _row(video, seen, target)
-        if count == min(config.anchors):
-            both = seen & fused_seen
-            local_db = psnr(video, target.frames, both)
-            fused_db = psnr(fused_video, target.frames, both)
-            results["local_db_where_both"], results["fused_db_where_both"] = local_db, fused_db
-            results["local_minus_fused_db"] = (
-                None if local_db is None or fused_db is None else local_db - fused_db
-            )
-    return results
-
-
-def _row(video: torch.Tensor, seen: torch.Tensor, target: Clip) -> dict:
     return {
-        "coverage": seen.float().mean().item(),
-        "psnr_visible": psnr(video, target.frames, seen),
-    }
+        "all_show": all_show.float().mean().item(),
+        "seen_by_any": seen_share([range(len(bank))] * len(target), bank, target),
+        "store_seconds_per_frame": store_seconds / len(history),
+        "systems": results,
+        **local_against_fused(config, shown, target),
+    }, shown
 
 
-def print_table(results: dict) -> None:
-    """The comparison as a table."""
-    table = Table(title="what history shows of the target frames")
-    for heading in ("memory", "coverage", "PSNR on visible pixels (dB)"):
-        table.add_column(heading)
-    rows = {f"local, K={count}": row for count, row in results["local"].items()}
-    rows["one fused cloud"] = results["fused"]
-    for name, row in rows.items():
-        quality = "-" if row["psnr_visible"] is None else f"{row['psnr_visible']:.2f}"
-        table.add_row(name, f"{row['coverage']:.1%}", quality)
-    console = Console()
-    console.print(table)
-    if results["local_minus_fused_db"] is not None:
-        console.print(
-            f"on the pixels that both see: local K=1 {results['local_db_where_both']:.2f} dB, "
-            f"fused {results['fused_db_where_both']:.2f} dB, "
-            f"difference {results['local_minus_fused_db']:+.2f} dB"
-        )
+def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: Clip) -> dict:
+    """The paper's central claim: the fewest local memories against the fused cloud, in dB."""
+    local = shown.get(local_name(min(config.anchors)))
+    fused = shown.get(fused_name(config.memory.global_cloud.voxel))
+    names = ("local_db_where_both", "fused_db_where_both", "local_minus_fused_db")
+    if local is None or fused is None:
+        return dict.fromkeys(names)
+    both = local.visible & fused.visible
+    dbs = [psnr(one.video, target.frames, both) for one in (local, fused)]
+    return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 
 
 if __name__ == "__main__":

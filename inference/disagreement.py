@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from torch.nn.functional import interpolate
 
 from anchorweave.clip import Clip
 from anchorweave.config import load_config
 from anchorweave.evaluation.disagreement import CommonView, common_view
 from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, open_recording
-from anchorweave.recordings.framing import reframed
+from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural import PREFIX, one_room_each
 from inference.report import write_json
 
@@ -157,18 +156,8 @@ def print_tables(results: dict) -> None:
 def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:
     one = recording.clip([i])
     if config.colour_focal != 1:
-        one = _colours_as_seen_by_depth(one, config.colour_focal)
+        one = colours_as_seen_by_depth(one, config.colour_focal)
     return reframed(one, config.size)
-
-
-def _colours_as_seen_by_depth(one: Clip, focal: float) -> Clip:
-    """The colours' middle, as wide as the depth camera's narrower view, at the full size."""
-    H, W = one.cameras.size
-    height, width = round(H * focal), round(W * focal)
-    top, left = (H - height) // 2, (W - width) // 2
-    middle = one.frames[..., top : top + height, left : left + width]
-    frames = interpolate(middle, (H, W), mode="bilinear", align_corners=False)
-    return Clip(frames, one.depth, one.cameras, one.names)
 
 
 if __name__ == "__main__":

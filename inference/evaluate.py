@@ -3,20 +3,22 @@
     python -m inference.evaluate rows=outputs/evaluation/partial_revisit
     python -m inference.evaluate 'rows=[outputs/a/closed_loop/k4,outputs/b/closed_loop/k4]'
     python -m inference.evaluate rows=outputs/evaluation/partial_revisit against=no_memory
+    python -m inference.evaluate rows=outputs/evaluation/closed_loop cameras=true truth=true
 
 `python -m inference.generate` makes rows. Means are over clips, after the mean over each clip's
 seeds; intervals are 95 % bootstrap intervals over clips. Writes to `output`: results.json (per row
 and metric mean, interval and clips; drift; what each row was made with), videos.csv (every video),
-table.md and drift.png. Ends with an error when a row lacks videos.
+table.md and drift.png. Ends with an error when a row lacks videos. Estimated cameras, which take
+some seconds a video, are kept beside the videos; a video of whom none can be estimated counts as
+failed in a column of its own, and the errors beside it are of the others.
 """
 
 from __future__ import annotations
 
-import csv
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ from rich.console import Console
 
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
-from anchorweave.evaluation.bootstrap import paired_difference
-from anchorweave.evaluation.plots import interval_lines
+from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.files import written_aside
 from inference.cached_row import ROW, CachedRow
+from inference.camera_scores import estimate_missing, kept_cameras
+from inference.protocols import rolls_out
 from inference.report import write_json
-from inference.scores import METRICS, RowScores, score_row
+from inference.score_table import compare, table, write_drift, write_videos
+from inference.scores import TRUTH, RowScores, score_row, score_truth
 
 # Rows that are set side by side have these in common; the rest is what they differ in.
 SHARED = ("protocol", "frames", "size", "split", "rollout")
@@ -44,32 +48,45 @@ class EvaluateConfig:
         rows: a folder of rows, or a list of rows' own folders.
         output: the folder for the results.
         against: a row; every other row's difference from it is given clip by clip; null = none.
+        truth: whether the true frames are measured as a further row, `truth`: what the metrics say
+            of a video without fault, and the error of the estimated cameras themselves.
+        cameras: whether cameras are estimated from the frames and compared with the true ones.
+        estimate: how they are.
+        processes: that estimate cameras at once.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: no draws.
+        ValueError: no draws, or no process.
     """
 
     rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
     output: str = "outputs/anchorweave_tiny/evaluation/results"
     against: str | None = None
+    truth: bool = False
+    cameras: bool = False
+    estimate: EstimationConfig = field(default_factory=EstimationConfig)
+    processes: int = 1
     resamples: int = 2000
     seed: int = 0
 
     def __post_init__(self):
-        if self.resamples < 1:
-            raise ValueError(f"resamples={self.resamples}: must be at least 1")
+        for name in ("resamples", "processes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
 def main(words: list[str]) -> None:
     """Measure with `a.b=c` overrides."""
     config = load_config(EvaluateConfig, words)
     rows = find_rows(config.rows)
-    if config.against is not None and config.against not in rows:
-        raise ValueError(f"against={config.against} is none of the rows: {', '.join(rows)}")
+    if config.truth and TRUTH in rows:
+        raise ValueError(f"truth=true adds a row {TRUTH!r}, and one of the rows is called so")
+    names = [*rows, TRUTH] if config.truth else list(rows)
+    if config.against is not None and config.against not in names:
+        raise ValueError(f"against={config.against} is none of the rows: {', '.join(names)}")
     refuse_other_clips(rows)
-    measured = {name: score_row(row) for name, row in rows.items()}
+    measured = measure(rows, config)
     results = {
         "command": shlex.join(["python", "-m", "inference.evaluate", *words]),
         "resamples": config.resamples,
@@ -78,9 +95,11 @@ def main(words: list[str]) -> None:
             name: scores.summary(config.resamples, config.seed) for name, scores in measured.items()
         },
     }
+    if config.cameras:
+        results["estimate"] = asdict(config.estimate)
     if config.against is not None:
         results["against"] = config.against
-        results["differences"] = compare(measured, config)
+        results["differences"] = compare(measured, config.against, config.resamples, config.seed)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     write_json(results, output / "results.json")
@@ -88,10 +107,31 @@ def main(words: list[str]) -> None:
     text = table(results)
     with written_aside(output / "table.md") as aside:
         aside.write_text(text)
-    write_drift(measured, config, output / "drift.png")
+    write_drift(measured, config.resamples, config.seed, output / "drift.png")
     console = Console()
     console.print(text, markup=False)
+    for name in filter(lambda name: keeps_no_cameras(rows[name]), rows):
+        console.print(
+            f"{name} does not keep its cameras (it was made by an earlier version): frames of one "
+            "pose are not compared",
+            markup=False,
+        )
     end(measured, console, output)
+
+
+def measure(rows: Mapping[str, CachedRow], config: EvaluateConfig) -> dict[str, RowScores]:
+    """Every row, and the truth of the clips where that is asked for."""
+    # Any row keeps the truth of the clips that it has; they are the same in all.
+    fullest = max(rows.values(), key=lambda row: sum(map(row.has_given, row.record()["clips"])))
+    cameras = config.estimate if config.cameras else None
+    if cameras is not None:
+        videos = [video for row in rows.values() for video in kept_cameras(row)]
+        videos += kept_cameras(fullest, truth=True) if config.truth else []
+        estimate_missing(videos, cameras, config.processes)
+    measured = {name: score_row(row, cameras) for name, row in rows.items()}
+    if config.truth:
+        measured[TRUTH] = score_truth(fullest, SHARED, cameras)
+    return measured
 
 
 def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
@@ -99,7 +139,7 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
 
     Raises:
         FileNotFoundError: no row there.
-        ValueError: two rows of one name.
+        ValueError: none, or two rows of one name.
     """
     if isinstance(places, str):
         folders = [p.parent for p in sorted(Path(places).glob(f"*/{ROW}"))]
@@ -110,6 +150,8 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
             )
     else:
         folders = [Path(place) for place in places]
+        if not folders:
+            raise ValueError("rows=[] names none; give a folder of rows, or [FOLDER,...]")
     rows: dict[str, CachedRow] = {}
     for folder in folders:
         if folder.name in rows:
@@ -143,65 +185,12 @@ def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
             )
 
 
-def compare(measured: Mapping[str, RowScores], config: EvaluateConfig) -> dict[str, dict]:
-    """Every other row minus the row `against`, per metric, over the clips that both have."""
-    base = measured[config.against]
-    found: dict[str, dict] = {}
-    for name, scores in measured.items():
-        if name == config.against:
-            continue
-        found[name] = {}
-        # What anchors show is another set of pixels in every row.
-        for metric in (m for m in METRICS if not m.endswith("_shown")):
-            one, other = scores.per_clip(metric), base.per_clip(metric)
-            if one.keys() & other.keys():
-                difference = paired_difference(one, other, config.resamples, config.seed)
-                found[name][metric] = vars(difference)
-    return found
-
-
-def table(results: dict) -> str:
-    """The results as a Markdown table: mean [low, high], a row per row."""
-    rows = results["rows"]
-    metrics = [m for m in METRICS if any(m in row["metrics"] for row in rows.values())]
-    against = results.get("against")
-    headings = ["row", *(METRICS[m] for m in metrics)]
-    if against is not None:
-        headings += [f"PSNR minus {against}'s (dB)"]
-    lines = [[*headings, "clips x seeds", "s per video"]]
-    lines.append(["---"] * len(lines[0]))
-    for name, row in rows.items():
-        cells = [name, *(_cell(row["metrics"].get(m)) for m in metrics)]
-        if against is not None:
-            paired = results["differences"].get(name, {})
-            cells.append(_cell(paired.get("psnr", paired.get("psnr_loop")), "+"))
-        seconds = row["seconds_per_video"]
-        took = "-" if seconds is None else f"{seconds:.2f}"
-        lines.append([*cells, f"{row['clips']} x {len(row['seeds'])}", took])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def write_videos(measured: Mapping[str, RowScores], path: Path) -> None:
-    """Every number of every video, a line each."""
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", "clip", "seed", *METRICS, "seconds"])
-        for name, scores in measured.items():
-            for score in scores.scores:
-                values = [score.values.get(metric, "") for metric in METRICS]
-                writer.writerow([name, score.clip, score.seed, *values, score.seconds])
-
-
-def write_drift(measured: Mapping[str, RowScores], config: EvaluateConfig, path: Path) -> None:
-    """PSNR over the frames of a clip, or over the segments of a loop, where the truth is known."""
-    lines = {name: s.drift(config.resamples, config.seed) for name, s in measured.items()}
-    lines = {name: line for name, line in lines.items() if line}
-    if not lines:
-        return
-    protocol = next(iter(measured.values())).record["made"]["protocol"]
-    part = "segment" if protocol == "closed_loop" else "frame"
-    with written_aside(path) as aside:
-        interval_lines(f"PSNR against the truth (dB), by {part}", part, lines).save(aside)
+def keeps_no_cameras(row: CachedRow) -> bool:
+    """Whether a rollout cannot say which of its frames see from one place."""
+    record = row.record()
+    there = [clip for clip in record["clips"] if row.has_given(clip)]
+    loop = rolls_out(record["made"]["protocol"])
+    return loop and any(row.read_given(clip).cameras is None for clip in there[:1])
 
 
 def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> None:
@@ -217,15 +206,13 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
             console.print(f"{name} lacks {len(missing)} videos: {shown}{more}", markup=False)
     console.print(f"look at {output}/table.md, {output}/drift.png, {output}/results.json")
     if short := [name for name, scores in measured.items() if scores.missing]:
-        names = ", ".join(short)
-        sys.exit(f"not all videos are there of: {names}; python -m inference.generate makes them")
-
-
-def _cell(interval: dict | None, sign: str = "") -> str:
-    if interval is None:
-        return "-"
-    mean, low, high = (f"{interval[key]:{sign}.3f}" for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+        # A row that was begun and never made is another matter than one that lacks a video.
+        empty = [name for name in short if not measured[name].scores]
+        none = f" (no video at all of: {', '.join(empty)})" if empty else ""
+        sys.exit(
+            f"not all videos are there of: {', '.join(short)}{none}; python -m inference.generate "
+            "makes them"
+        )
 
 
 if __name__ == "__main__":

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
+from anchorweave.memory.config import ADDED_LATER
 from anchorweave.models.digest import module_digest
 from anchorweave.pipeline import AnchorWeavePipeline
+from inference.protocols import Protocol, check_protocol, rolls_out
 
 # What changes neither a video nor what it is measured by.
 NOT_MADE_WITH = ("source", "missing", "output", "seed", "fps", "model", "row", "samples", "batch")
 # One change of the files' content, one more.
 VERSION = 1
 NETWORKS = ("text_encoder", "vae", "transformer", "controller")
-# The recording's own cameras, there and back.
-RECORDED_PATH = "there_and_back(recorded)"
 
 
 @dataclass(frozen=True)
 class EvaluationConfig(RunConfig):
     """One row: a way to generate, on a fixed list of held-out clips.
 
-    `source` may stand for many recordings here ("procedural:seed=910000..910099,..."); videos go to
-    `output`/`protocol`/`row`. The noise of a video depends on its seed and its clip alone, so that
-    rows can be compared clip by clip.
+    `source` may stand for many recordings here ("procedural:seed=910000..910099,..."). The noise of
+    a video depends on its seed and its clip alone, so that rows can be compared clip by clip.
 
     Args:
         row: what the row is called.
         method: `generate` with the networks; or without them: `copy_anchors`, the composite of the
             anchors with black holes; `first_frame`, repeated; `vae`, the true frames through the
             autoencoder and back, which is as good as any generated frame can be.
-        protocol: `partial_revisit` holds back frames as `split` says. `closed_loop` generates
-            `rollout.segments` segments from the start of the recording, along
-            `rollout.trajectory`: there_and_back(recorded) takes the recording's own cameras, so
-            that the truth is known all the way; along any other path it is not.
+        protocol: what is asked, see `inference/protocols.py`. partial_revisit and long_gap hold
+            back frames as `split` says. The others generate `rollout.segments` segments from the
+            start of the recording, along `rollout.trajectory`: there_and_back(recorded) takes the
+            recording's own cameras, so that the truth is known all the way; along any other path
+            it is known in rooms that can be filmed anew ("procedural:...").
         samples: videos per clip, sampled with `seed`, `seed` + 1, ...
-        batch: clips that are generated at once (partial revisit).
+        batch: clips that are generated at once (where clips are held back).
         slots: anchors are filled up with black ones to this many, which is what a controller that
             was trained with so many slots knows fewer anchors by; null = as many as retrieved.
 
@@ -48,7 +49,7 @@ class EvaluationConfig(RunConfig):
 
     row: str = "row"
     method: Literal["generate", "copy_anchors", "first_frame", "vae"] = "generate"
-    protocol: Literal["partial_revisit", "closed_loop"] = "partial_revisit"
+    protocol: Protocol = "partial_revisit"
     samples: int = 1
     batch: int = 1
     slots: int | None = None
@@ -60,8 +61,11 @@ class EvaluationConfig(RunConfig):
         for name in ("samples", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if self.slots is not None and self.protocol == "closed_loop":
-            raise ValueError(f"slots={self.slots}: a closed loop shows what is retrieved as it is")
+        check_protocol(self.protocol, self.split.kind, self.rollout.trajectory)
+        if self.slots is not None and self.rolls_out:
+            raise ValueError(
+                f"slots={self.slots}: protocol={self.protocol} shows what is retrieved as it is"
+            )
         if self.slots is not None and self.slots < self.retrieval.anchors:
             raise ValueError(
                 f"slots={self.slots} do not hold retrieval.anchors={self.retrieval.anchors}"
@@ -71,8 +75,10 @@ class EvaluationConfig(RunConfig):
                 f"memory.path={self.memory.path}: every clip is evaluated with a memory of its "
                 "own; leave memory.path out"
             )
-        if self.method != "generate" and self.protocol == "closed_loop":
-            raise ValueError(f"method={self.method} goes no closed loop; only generate does")
+        if self.method != "generate" and self.rolls_out:
+            raise ValueError(
+                f"method={self.method} goes no path of protocol={self.protocol}; only generate does"
+            )
         if self.method != "generate" and self.samples != 1:
             raise ValueError(f"method={self.method} draws no noise; set samples=1")
 
@@ -80,6 +86,17 @@ class EvaluationConfig(RunConfig):
     def needs_networks(self) -> bool:
         """Whether the row runs any network."""
         return self.method in ("generate", "vae")
+
+    @property
+    def rolls_out(self) -> bool:
+        """Whether a path is rolled out in segments; else a clip of the recording is held back."""
+        return rolls_out(self.protocol)
+
+    @property
+    def folder(self) -> Path:
+        """The row's: `output`/`protocol`/`row`; horizons of different lengths lie apart."""
+        length = f"_{self.rollout.segments}" if self.protocol == "long_horizon" else ""
+        return Path(self.output) / f"{self.protocol}{length}" / self.row
 
     def seeds(self) -> tuple[int, ...]:
         """Of the videos of each clip."""
@@ -89,13 +106,13 @@ class EvaluationConfig(RunConfig):
         """What decides the row's videos, as dotted keys; `pipe` where networks take part."""
         values = {k: v for k, v in asdict(self).items() if k not in NOT_MADE_WITH}
         values |= {"dtype": self.model.dtype, "version": VERSION}
-        values.pop("split" if self.protocol == "closed_loop" else "rollout")
+        values.pop("split" if self.rolls_out else "rollout")
         if self.method != "generate":
             values.pop("sampling")
         if pipe is not None:
             used = ("vae",) if self.method == "vae" else NETWORKS
             values["weights"] = {name: module_digest(getattr(pipe, name)) for name in used}
-        return flat(values)
+        return dict(item for item in flat(values).items() if item not in ADDED_LATER.items())
 
 
 def noise_seed(seed: int, clip: str) -> int:

@@ -1,14 +1,16 @@
-"""Generate one row of a table on held-out clips, and keep its videos for `inference.evaluate`.
+r"""Generate one row of a table on held-out clips, and keep its videos for `inference.evaluate`.
 
     python -m inference.generate                                            # the base row
     python -m inference.generate config=configs/evaluation/rows/no_memory.yaml
-    python -m inference.generate config=configs/evaluation/rows/k1.yaml protocol=closed_loop
+    python -m inference.generate config=configs/evaluation/rows/k4.yaml \
+        config=configs/evaluation/protocols/rotate_away.yaml
     python -m inference.generate model.path=tiny source=data/example_dataset output=outputs/look
 
-A second run makes only the videos that are not there yet; videos that were made with another
-config or other weights are an error. Writes to `output`/`protocol`/`row`: row.json, config.yaml, a
-folder per clip (`inference/cached_row.py` says what is in it), and montage.mp4 and montage.png of
-the first clip to look at.
+A row says what generates, a protocol (`inference/protocols.py`) what is asked for: without one, a
+partial revisit. A second run makes only the videos that are not there yet; videos that were made
+with another config or other weights are an error. Writes to `output`/`protocol`/`row`: row.json,
+config.yaml, a folder per clip (`inference/cached_row.py` says what is in it), and montage.mp4 and
+montage.png of the first clip to look at.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from anchorweave.world import World
 from inference.cached_row import CachedRow, Given
 from inference.evaluation_config import EvaluationConfig, noise_seed
 from inference.generator import load_pipeline, make_batch_generator, make_generator
-from inference.held_out import HeldOut, closed_loop, hold_out
+from inference.held_out import HeldOut, check_path, closed_loop, hold_out
 from inference.report import selection
 
 DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
@@ -51,11 +53,13 @@ def main(words: list[str]) -> None:
     config = load_config(EvaluationConfig, words, DEFAULT)
     console = Console()
     recordings = find_recordings(config.source)
+    if config.rolls_out:
+        check_path(config)
     pipe, weights = load_pipeline(config) if config.needs_networks else (None, "no network")
     if pipe is not None:
         # One bar over all clips says more than one per clip.
         pipe.set_progress_bar_config(disable=True)
-    row = CachedRow(Path(config.output) / config.protocol / config.row)
+    row = CachedRow(config.folder)
     command = shlex.join(["python", "-m", "inference.generate", *words])
     row.begin(config.made_with(pipe), list(recordings), config.seeds(), command)
     save_config(config, row.path / "config.yaml")
@@ -63,7 +67,7 @@ def main(words: list[str]) -> None:
     console.print(
         f"{row.path}: {len(missing)} of {len(recordings)} clips to do; {weights}", markup=False
     )
-    work = _partial_revisits if config.protocol == "partial_revisit" else _closed_loops
+    work = _rollouts if config.rolls_out else _held_back_clips
     for _ in slowly(work(config, row, pipe, recordings, missing), config.row, len(missing)):
         pass
     _write_montage(row, next(iter(recordings)), config)
@@ -74,7 +78,7 @@ def _lacks(row: CachedRow, name: str, seeds: Sequence[int]) -> bool:
     return not (row.has_given(name) and all(row.has_sample(name, seed) for seed in seeds))
 
 
-def _partial_revisits(
+def _held_back_clips(
     config: EvaluationConfig,
     row: CachedRow,
     pipe: AnchorWeavePipeline | None,
@@ -114,7 +118,9 @@ def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrie
     if not row.has_given(clip.name):
         anchors, shown = composite(retrieved.anchors)
         only_memory = clip.only_memory(config.memory.depth_edge)
-        given = Given(clip.truth.frames, anchors, shown, only_memory, seconds)
+        given = Given(
+            clip.truth.frames, anchors, shown, only_memory, seconds, clip.cameras, clip.unit
+        )
         row.write_given(clip.name, given, selection(retrieved.report, clip.truth.names))
     return retrieved
 
@@ -152,7 +158,7 @@ def _through_vae(pipe: AnchorWeavePipeline, video: Tensor) -> Tensor:
     return decode_video(pipe.vae, latents, device)[0].float().cpu()
 
 
-def _closed_loops(
+def _rollouts(
     config: EvaluationConfig,
     row: CachedRow,
     pipe: AnchorWeavePipeline,
@@ -164,19 +170,20 @@ def _closed_loops(
         clip = closed_loop(config, name, recordings[name])
         if not row.has_given(name):
             truth = None if clip.truth is None else clip.truth.frames
-            row.write_given(name, Given(truth, None, None, None, 0.0), [])
+            given = Given(truth, None, None, None, 0.0, clip.cameras, clip.unit)
+            row.write_given(name, given, [])
         for seed in config.seeds():
             if not row.has_sample(name, seed):
                 began = time.perf_counter()
-                video, report = _loop(config, pipe, clip, noise_seed(seed, name))
+                video, report = _roll_out(config, pipe, clip, noise_seed(seed, name))
                 row.write_sample(name, seed, video, time.perf_counter() - began, report)
         yield name
 
 
-def _loop(
+def _roll_out(
     config: EvaluationConfig, pipe: AnchorWeavePipeline, clip: HeldOut, seed: int
 ) -> tuple[Tensor, list]:
-    """The whole video of a closed loop, its first frame included, and what was retrieved."""
+    """The whole video of a rollout, its first frame included, and what was retrieved."""
     perceive = make_perception(config.perception.generated, config.perception)
     generate = make_generator(pipe, config.sampling, clip.prompt)
     frames, names, report = [clip.seen.frames[-1:]], clip.seen.names[-1], []

@@ -13,10 +13,11 @@ from anchorweave.config import RunConfig
 from anchorweave.datasets.splits import split_frames
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import cloud_from_frame, depth_edges
+from anchorweave.recordings import Recording
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.world import scene_unit
-from inference.evaluation_config import RECORDED_PATH
 from inference.path import camera_count, planned_cameras
+from inference.protocols import RECORDED_PATH
 from inference.source import open_source, prompt_of, seen_clip
 
 # Wide enough to close the gaps between the points of a surface seen from nearer by.
@@ -90,7 +91,7 @@ def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
     unit, count = scene_unit(seen.depth[-1]), camera_count(config)
     if config.rollout.trajectory != RECORDED_PATH:
         cameras = planned_cameras(config, seen.cameras[-1], unit)
-        return HeldOut(name, prompt, seen, cameras, None, unit)
+        return HeldOut(name, prompt, seen, cameras, _filmed(config, recording, cameras), unit)
     start, turn = config.rollout.seen - 1, (count + 1) // 2
     if start + turn > len(recording):
         raise ValueError(
@@ -100,3 +101,23 @@ def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
     way_out = recording.clip(range(start, start + turn), config.size)
     truth = way_out[[min(i, count - 1 - i) for i in range(count)]]
     return HeldOut(name, prompt, seen, truth.cameras, truth, unit)
+
+
+def check_path(config: RunConfig) -> None:
+    """Plan the path of a rollout from anywhere, before anything is made.
+
+    Raises:
+        ValueError: a path that cannot be planned, and why.
+        FileNotFoundError: a camera file's frames that are not there.
+    """
+    if config.rollout.trajectory != RECORDED_PATH:
+        planned_cameras(config, Cameras(torch.eye(4), torch.eye(3), config.size), 1.0)
+
+
+def _filmed(config: RunConfig, recording: Recording, cameras: Cameras) -> Clip | None:
+    """What the planned `cameras` see, where the recording's place can be filmed anew."""
+    place = recording.along(config.rollout.seen - 1, cameras.relative_to(cameras[0]))
+    if place is None:
+        return None
+    # Where the recording is wrong about its cameras, the path is wrong by the same.
+    return replace(place.clip(range(len(cameras)), config.size), cameras=cameras)

@@ -1,4 +1,9 @@
-"""What one cached video is worth: numbers per video, per clip and per row."""
+"""What one cached video is worth: numbers per video, per clip and per row.
+
+PSNR and SSIM are high where a video is good, and also where it is frozen and the truth hardly
+moves; motion and cameras tell these apart. What the metrics say of the truth itself (row `truth`)
+is the best that they can say of any video.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval
-from anchorweave.evaluation.image_metrics import psnr, ssim, ssim_of_parts
+from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.progress import slowly
-from inference.cached_row import CachedRow, Given
+from inference.cached_row import CachedRow
+from inference.camera_scores import KeptCameras
+from inference.video_scores import check_shape, video_values
 
 # Column -> what it is, in the order of the table.
 METRICS = {
@@ -26,7 +30,20 @@ METRICS = {
     "ssim_only_memory": "SSIM where only memory can know",
     "psnr_loop": "PSNR, last frame against first (dB)",
     "ssim_loop": "SSIM, last frame against first",
+    "psnr_paired": "PSNR, way back against way out at the same poses (dB)",
+    "ssim_paired": "SSIM, way back against way out at the same poses",
+    "motion_energy": "motion over the truth's (near 1 is good, 0 = frozen)",
+    "motion_agreement": "motion, cosine with the truth's (0 = frozen)",
+    "camera_rotation": "camera rotation error (degrees)",
+    "camera_translation": "camera translation error (scene units)",
+    "camera_translation_share": "camera translation error (share of the path)",
+    "camera_frames": "share of frames with an estimated camera",
+    "camera_failed": "share of videos whose cameras could not be estimated",
+    "rotation_kept": "rotation over the true one (near 1 is good, 0 = frozen)",
+    "rotation_failed": "share of videos whose rotation could not be estimated",
 }
+# What the row of the true frames is called.
+TRUTH = "truth"
 
 
 @dataclass(frozen=True)
@@ -100,12 +117,20 @@ class RowScores:
         }
 
 
-def score_row(row: CachedRow) -> RowScores:
+def score_row(row: CachedRow, cameras: EstimationConfig | None = None) -> RowScores:
     """Measure every video of a row that is there.
 
+    Args:
+        row: the row.
+        cameras: how those were estimated that `inference.camera_scores` keeps; None = camera
+            errors are not measured.
+
     Raises:
-        FileNotFoundError: no row.
+        FileNotFoundError: no row, or cameras that are not estimated.
+        FingerprintError: a video or a config that is not of what the row says.
+        ValueError: a video of another length or size than the row says.
     """
+    row.check_config()
     record = row.record()
     scores, missing = [], []
     for clip in slowly(record["clips"], f"measuring {row.path.name}"):
@@ -115,37 +140,48 @@ def score_row(row: CachedRow) -> RowScores:
                 missing.append(f"{clip}, seed {seed}")
                 continue
             video, seconds = row.read_sample(clip, seed)
-            closed = record["made"]["protocol"] == "closed_loop"
-            values = _loop_values(video, given) if closed else _revisit_values(video, given)
-            parts = _parts(video, given, record["made"]["frames"] - 1 if closed else 1)
+            check_shape(video, record["made"], f"{row.path}/{clip}, seed {seed}")
+            kept = None if cameras is None else KeptCameras(row, clip, seed)
+            values, parts = video_values(video, given, record["made"], kept, cameras)
             scores.append(Score(clip, seed, values, parts, given.seconds + seconds))
     return RowScores(record, tuple(scores), tuple(missing))
 
 
-def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
-    """Frame 0 is given to the model, so measuring starts at frame 1."""
-    video, truth = video[1:], given.truth[1:]
-    parts = {"": None, "_shown": given.shown[1:], "_only_memory": given.only_memory[1:]}
-    values = {f"psnr{name}": psnr(video, truth, part) for name, part in parts.items()}
-    similar = ssim_of_parts(video, truth, list(parts.values()))
-    values |= {f"ssim{name}": value for name, value in zip(parts, similar, strict=True)}
-    return {name: value for name, value in values.items() if value is not None}
+def score_truth(
+    row: CachedRow, asked: Sequence[str], cameras: EstimationConfig | None = None
+) -> RowScores:
+    """Measure the true frames of a row's clips as if they were its videos: the metrics' ceiling.
 
+    Args:
+        row: any row of the table.
+        asked: keys of `made` (or their first parts) that are of the clips, and not of the row.
+        cameras: as for `score_row`.
 
-def _loop_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
-    values = {
-        "psnr_loop": psnr(video[-1], video[0]),
-        "ssim_loop": ssim(video[-1:], video[:1]),
+    Raises:
+        FileNotFoundError: no row, or cameras that are not estimated.
+        ValueError: no clip whose truth is known.
+    """
+    record = row.record()
+    scores, missing = [], []
+    for clip in slowly(record["clips"], "measuring the truth"):
+        if not row.has_given(clip):
+            missing.append(f"{clip}, seed 0")
+            continue
+        given = row.read_given(clip)
+        if given.truth is None:
+            continue
+        kept = None if cameras is None else KeptCameras(row, clip, None)
+        values, parts = video_values(given.truth, given, record["made"], kept, cameras)
+        # What this row's anchors show is no matter of the truth.
+        values = {name: value for name, value in values.items() if not name.endswith("_shown")}
+        scores.append(Score(clip, 0, values, parts, 0.0))
+    if not scores:
+        raise ValueError(f"truth=true: row {row.path.name} knows the truth of none of its clips")
+    made = {k: v for k, v in record["made"].items() if k.split(".")[0] in asked}
+    record = {
+        **record,
+        "command": f"none: the true frames that row {row.path.name} keeps",
+        "seeds": [0],
+        "made": made | {"method": TRUTH},
     }
-    if given.truth is not None:
-        values |= {"psnr": psnr(video[1:], given.truth[1:])}
-        values |= {"ssim": ssim(video[1:], given.truth[1:])}
-    return values
-
-
-def _parts(video: Tensor, given: Given, length: int) -> tuple[float, ...]:
-    """PSNR of every `length` frames after the first one."""
-    if given.truth is None:
-        return ()
-    starts: Sequence[int] = range(1, len(video), length)
-    return tuple(psnr(video[s : s + length], given.truth[s : s + length]) for s in starts)
+    return RowScores(record, tuple(scores), tuple(missing))

@@ -38,6 +38,31 @@ def test_words_come_last_and_a_file_comes_after_its_base(tmp_path):
     assert load_config(Schema, [], str(tmp_path / "base.yaml")).section.number == 2
 
 
+def test_several_files_come_one_over_the_other_and_words_over_all(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\nsize: [8, 9]\nsection: {number: 2}\n")
+    (tmp_path / "row.yaml").write_text("base: base.yaml\nname: row\nsection: {kind: b}\n")
+    (tmp_path / "asked.yaml").write_text("path: asked\nsection: {number: 7}\n")
+    row, asked = (f"config={tmp_path / name}.yaml" for name in ("row", "asked"))
+    got = load_config(Schema, [row, asked], "not_read.yaml")
+    assert got == Schema(Section("b", 7), "row", "asked", (8, 9))
+    # A word comes over the files wherever it stands.
+    assert load_config(Schema, ["section.number=1", row, asked]).section.number == 1
+    # The other way round: the row's base comes right before it, over what was asked.
+    assert load_config(Schema, [asked, row]) == Schema(Section("b", 2), "row", "asked", (8, 9))
+    save_config(got, tmp_path / "saved.yaml")
+    assert load_config(Schema, [f"config={tmp_path / 'saved.yaml'}"]) == got
+
+
+def test_of_several_files_the_wrong_one_is_named(tmp_path):
+    (tmp_path / "one.yaml").write_text("name: one\n")
+    (tmp_path / "two.yaml").write_text("section: {nummer: 3}\n")
+    one, two = (f"config={tmp_path / name}.yaml" for name in ("one", "two"))
+    with pytest.raises(ValueError, match=r"two.yaml: section.nummer.*Did you mean.*number"):
+        load_config(Schema, [two, one])
+    with pytest.raises(FileNotFoundError, match="three.yaml"):
+        load_config(Schema, [one, f"config={tmp_path / 'three.yaml'}"])
+
+
 def test_a_section_may_be_given_by_its_kind_alone(tmp_path):
     assert load_config(Schema, ["section=b"]).section == Section("b")
     (tmp_path / "one.yaml").write_text("section: b\n")

@@ -17,13 +17,14 @@ class SplitConfig:
         kind: `partial_revisit`, the paper's protocol (section 4.1): the target frames are spread
             evenly over a window of consecutive frames, the rest of the window is the history, so
             the two interleave in time. `later`: the history comes first, the target is spread
-            evenly over what follows.
+            evenly over what follows. `long_gap`: the history comes first, the target is the end of
+            the recording, and what lies between, at least as long as the target, is neither.
         start: first frame of the recording that is used.
         window: frames of the window (partial_revisit); none = 70 for every 49 target frames.
-        history: share of the recording that is history, in (0, 1) (later).
+        history: share of the recording that is history, in (0, 1) (later, long_gap).
     """
 
-    kind: Literal["partial_revisit", "later"] = "partial_revisit"
+    kind: Literal["partial_revisit", "later", "long_gap"] = "partial_revisit"
     start: int = 0
     window: int | None = None
     history: float = 2 / 3
@@ -45,11 +46,13 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
     """
     if not 0 <= config.start < count:
         raise ValueError(f"split.start={config.start}, but the recording has {count} frames")
-    if config.kind == "later":
+    if config.kind in ("later", "long_gap"):
         if not 0 < config.history < 1:
             raise ValueError(f"split.history={config.history} is not between 0 and 1")
         first = config.start + round((count - config.start) * config.history)
         history = tuple(range(config.start, first))
+        if config.kind == "long_gap":
+            return Split(_after_gap(first, count, target), history)
         return Split(_spread(first, count, target), history)
     window = config.window or round(target * PAPER_WINDOW / PAPER_TARGET)
     end = config.start + window
@@ -61,6 +64,18 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
         )
     chosen = _spread(config.start, end, target)
     return Split(chosen, tuple(sorted(set(range(config.start, end)) - set(chosen))))
+
+
+def _after_gap(start: int, end: int, target: int) -> tuple[int, ...]:
+    """The last `target` frames of [start, end), which has as many before them."""
+    gap = end - start - target
+    if gap < target:
+        raise ValueError(
+            f"a gap of {max(gap, 0)} frames between the history, up to frame {start}, and the last "
+            f"{target} of {end} frames is shorter than these; lower `frames` or split.history, or "
+            "record more"
+        )
+    return tuple(range(end - target, end))
 
 
 def _spread(start: int, end: int, target: int) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ from anchorweave.progress import slowly
 TRUNCATION = 5.0  # voxels before and behind a surface (released code)
 STEPS_PER_DOUBLING = 4
 BLOCK = 8  # voxels a side
+VOXEL_BYTES = 20  # a distance, a weight and a colour of three channels, each of 4 bytes
 FIRST_ROOM = 1024  # blocks
 # open3d finds no surface where a distance is exactly 0, which happens where walls lie at round
 # numbers; the grid therefore begins at none, in voxels.
@@ -68,6 +69,11 @@ class TsdfMap:
     def __len__(self) -> int:
         """How many frames are fused."""
         return self._fused
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Main memory that the blocks of voxels take, with those that there is room for."""
+        return self._grid.hashmap().capacity() * BLOCK**3 * VOXEL_BYTES
 
     def grow(
         self,

@@ -73,6 +73,15 @@ class Recording(ABC):
                 raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
         return None
 
+    def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
+        """The same place filmed along another path; None where there is no more than was filmed.
+
+        Args:
+            start: the frame that the path leaves from; the intrinsics stay that frame's.
+            path2start: the path's cameras [T, 4, 4] in that frame's camera coordinates.
+        """
+        return None
+
     def clip(self, indices: Sequence[int], size: tuple[int, int] | None = None) -> Clip:
         """The frames at `indices` with their depth (all 0 where there is none) and cameras.
 

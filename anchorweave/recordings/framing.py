@@ -32,6 +32,24 @@ def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
     )
 
 
+def colours_as_seen_by_depth(clip: Clip, focal: float) -> Clip:
+    """Colours of a camera beside the depth camera, brought to the depth camera's narrower view.
+
+    Their middle, as wide as depth sees, at the full size. For recordings whose images were not
+    registered; the cameras of `clip` are the depth camera's.
+
+    Args:
+        clip: colours and depth of one size, of cameras at the same place.
+        focal: focal length of the colour camera as a share of the depth camera's, in (0, 1].
+    """
+    H, W = clip.cameras.size
+    height, width = round(H * focal), round(W * focal)
+    top, left = (H - height) // 2, (W - width) // 2
+    middle = clip.frames[..., top : top + height, left : left + width]
+    frames = interpolate(middle, (H, W), mode="bilinear", align_corners=False)
+    return replace(clip, frames=frames)
+
+
 def _nearest(values, size):
     # "nearest-exact" compares pixel centres; "nearest" is half a pixel off.
     return interpolate(values[:, None], size, mode="nearest-exact")[:, 0]

@@ -7,6 +7,7 @@ those are asked for.
 from __future__ import annotations
 
 import re
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,19 @@ class ProceduralRoom(Recording):
         if cameras is None:
             cameras = self._walk(seed, size, frames, lap)
         self.path = Path(f"{PREFIX}:seed={seed}")
-        self.cameras = cameras.to(torch.float32).validated(str(self.path))
-        self.names = tuple(f"{i:06d}" for i in range(len(cameras)))
+        self._follow(cameras)
 
     def caption(self) -> str:
         """What is in the room."""
         return room_caption(self.room)
+
+    def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> ProceduralRoom:
+        """The same room filmed along another path, which may lead through anything."""
+        origin = self.cameras[start]
+        K = origin.K.expand(len(path2start), 3, 3)
+        other = copy(self)
+        other._follow(Cameras(origin.c2w @ path2start, K, origin.size))
+        return other
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1], averaged over four rays a pixel."""
@@ -95,6 +103,10 @@ class ProceduralRoom(Recording):
     def distances(self, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
         """Distance from points [P, 3] to the nearest surface, in metres."""
         return self._scene.compute_distance(self._tensor(points.astype(np.float32))).numpy()
+
+    def _follow(self, cameras: Cameras) -> None:
+        self.cameras = cameras.to(torch.float32).validated(str(self.path))
+        self.names = tuple(f"{i:06d}" for i in range(len(cameras)))
 
     def _walk(self, seed: int, size: tuple[int, int], frames: int, lap: int) -> Cameras:
         def views(points, directions):

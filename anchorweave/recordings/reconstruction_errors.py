@@ -120,6 +120,10 @@ class ErroneousRecording(Recording):
         """That of the recording without errors."""
         return self.exact.caption()
 
+    def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
+        """Without errors: the path leaves from where the true camera of frame `start` stood."""
+        return self.exact.along(start, path2start)
+
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours [3, H, W] as the true camera saw them."""
         return self.exact.frame(i)

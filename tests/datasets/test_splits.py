@@ -24,6 +24,13 @@ def test_later_keeps_history_before_target():
     assert split.target[0] == 100 and split.target[-1] == 149 and len(set(split.target)) == 25
 
 
+def test_a_long_gap_is_neither_remembered_nor_generated():
+    split = split_frames(60, 10, SplitConfig(kind="long_gap", start=10, history=0.4))
+    assert split.history == tuple(range(10, 30)) and split.target == tuple(range(50, 60))
+    shortest = split_frames(40, 10, SplitConfig(kind="long_gap", history=0.5))
+    assert shortest.history == tuple(range(20)) and shortest.target[0] == 30
+
+
 def test_one_target_frame():
     assert split_frames(3, 1, SplitConfig(kind="later")).target == (2,)
 
@@ -36,6 +43,14 @@ def test_one_target_frame():
         (30, 25, SplitConfig(kind="later"), "25 target frames do not fit the 10 frames"),
         (30, 5, SplitConfig(start=30), "split.start=30"),
         (30, 5, SplitConfig(kind="later", history=1.0), "split.history=1.0"),
+        (30, 5, SplitConfig(kind="long_gap", history=0.0), "split.history=0.0"),
+        (
+            39,
+            10,
+            SplitConfig(kind="long_gap", history=0.5),
+            "a gap of 9 frames .* up to frame 20, and the last 10 of 39 .* record more",
+        ),
+        (12, 10, SplitConfig(kind="long_gap"), "a gap of 0 frames"),
     ],
 )
 def test_a_recording_too_short_is_refused(count, target, config, message):

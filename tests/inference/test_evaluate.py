@@ -3,10 +3,13 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from anchorweave.datasets.fingerprint import FingerprintError
+from anchorweave.geometry.cameras import Cameras, intrinsics
 from inference.cached_row import CachedRow, Given
 from inference.evaluate import main
 
@@ -174,9 +177,130 @@ def test_rows_may_be_listed(rows):
         (["rows=[a/x,b/x]"], "two rows are called 'x'"),
         (["against=other"], "against=other is none of the rows: bad, good"),
         (["resamples=0"], "resamples=0"),
+        (["processes=0"], "processes=0"),
+        (["rows=[]"], "names none"),
+        (["truth=true", "against=other"], "none of the rows: bad, good, truth"),
+        (["estimate.overlap=0"], "estimate.overlap=0"),
     ],
 )
 def test_bad_input_is_refused(rows, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         measure(rows, *words)
     assert not (rows / "out").exists()
+
+
+LOOP = {"protocol": "closed_loop", "frames": 5, "size": [16, 24]}
+
+
+def write_loop(folder, c2w, video, truth=None):
+    row = CachedRow(folder / "rows" / "loop")
+    row.begin(LOOP, ["a"], [0], "python")
+    K = intrinsics(24.0, 24.0, 12.0, 8.0).expand(len(c2w), 3, 3)
+    row.write_given("a", Given(truth, None, None, None, 0.0, Cameras(c2w, K, (16, 24)), 1.0), [])
+    row.write_sample("a", 0, video, 1.0)
+    return row
+
+
+def there_and_back():
+    out = torch.eye(4).repeat(9, 1, 1)
+    out[:, 0, 3] = torch.tensor([0.0, 1, 2, 3, 4, 3, 2, 1, 0])
+    return out
+
+
+def test_frames_of_one_pose_are_compared_on_the_way_back(tmp_path):
+    video = torch.full((9, 3, 16, 24), 100 / 255)
+    video[5:] += 4 / 255
+    write_loop(tmp_path, there_and_back(), video)
+    metrics = measure(tmp_path)["rows"]["loop"]["metrics"]
+    assert metrics["psnr_paired"]["mean"] == pytest.approx(decibel(4), abs=0.01)
+    assert 0.9 < metrics["ssim_paired"]["mean"] < 1
+
+
+def test_a_path_that_does_not_come_back_has_no_pairs_and_no_loop(tmp_path, capsys):
+    c2w = there_and_back()
+    c2w[5:, 0, 3] += 0.5
+    write_loop(tmp_path, c2w, torch.rand(9, 3, 16, 24), torch.rand(9, 3, 16, 24))
+    metrics = measure(tmp_path)["rows"]["loop"]["metrics"]
+    assert "psnr" in metrics and not {"psnr_paired", "psnr_loop"} & metrics.keys()
+    assert "does not keep its cameras" not in capsys.readouterr().out
+
+
+def test_a_loop_that_keeps_no_cameras_says_so(tmp_path, capsys):
+    row = CachedRow(tmp_path / "rows" / "loop")
+    row.begin(LOOP, ["a"], [0], "python")
+    row.write_given("a", Given(None, None, None, None, 0.0), [])
+    row.write_sample("a", 0, torch.zeros(9, 3, 16, 24), 1.0)
+    metrics = measure(tmp_path)["rows"]["loop"]["metrics"]
+    assert "psnr_loop" in metrics and "psnr_paired" not in metrics
+    assert "loop does not keep its cameras" in capsys.readouterr().out
+
+
+def test_the_truth_is_the_ceiling_of_every_metric(rows):
+    results = measure(rows, "truth=true", "against=truth")
+    truth = results["rows"]["truth"]
+    means = {metric: value["mean"] for metric, value in truth["metrics"].items()}
+    assert means["psnr"] == means["psnr_only_memory"] == 100
+    assert means["ssim"] == means["motion_energy"] == pytest.approx(1)
+    assert means["motion_agreement"] == pytest.approx(1) and "psnr_shown" not in means
+    assert (truth["clips"], truth["seeds"], truth["missing"]) == (3, [0], [])
+    assert "memory.kind" not in truth["made"] and truth["made"]["method"] == "truth"
+    good = results["rows"]["good"]["metrics"]["psnr"]["mean"]
+    assert results["differences"]["good"]["psnr"]["mean"] == pytest.approx(good - 100)
+    assert "| truth |" in (rows / "out" / "table.md").read_text()
+
+
+def test_a_truth_that_nobody_knows_is_refused(tmp_path):
+    write_loop(tmp_path, there_and_back(), torch.rand(9, 3, 16, 24))
+    with pytest.raises(ValueError, match="row loop knows the truth of none of its clips"):
+        measure(tmp_path, "truth=true")
+
+
+def test_a_row_may_not_be_called_as_the_truth(rows):
+    write_row(rows / "rows", "truth", 2)
+    with pytest.raises(ValueError, match="one of the rows is called so"):
+        measure(rows, "truth=true")
+
+
+def test_an_evaluation_of_which_all_clips_are_missing_ends_with_an_error(rows):
+    for file in (rows / "rows").rglob("*.npz"):
+        file.unlink()
+    message = r"not all videos are there of: bad, good \(no video at all of: bad, good\)"
+    with pytest.raises(SystemExit, match=message):
+        measure(rows)
+
+
+def test_a_record_that_is_not_of_the_videos_is_refused(rows):
+    record = rows / "rows" / "bad" / "row.json"
+    there = json.loads(record.read_text())
+    there["made"]["memory.kind"] = "another"
+    record.write_text(json.dumps(there))
+    with pytest.raises(FingerprintError, match=r"bad/a/sample_0000.npz was made with something"):
+        measure(rows)
+
+
+def test_a_config_that_is_not_of_the_record_is_refused(rows):
+    config = rows / "rows" / "bad" / "config.yaml"
+    config.write_text("frames: 5\nmemory: {kind: x}\nsize: [16, 24]\nbatch: 7\n")
+    measure(rows)
+    config.write_text("frames: 5\nmemory: {kind: y}\n")
+    with pytest.raises(FingerprintError, match="(?s)config.yaml.*memory.kind: 'x' there, 'y' now"):
+        measure(rows)
+
+
+def test_videos_that_say_nothing_are_told_by_their_shape(rows):
+    sample = rows / "rows" / "bad" / "b" / "sample_0001.npz"
+    with np.load(sample) as file:
+        arrays = {name: file[name] for name in file if name != "made"}
+    np.savez_compressed(sample, **arrays)
+    measure(rows)
+    arrays["video"] = arrays["video"][:4]
+    np.savez_compressed(sample, **arrays)
+    with pytest.raises(ValueError, match="bad/b, seed 1 has 4 frames .* the row says frames=5"):
+        measure(rows)
+
+
+def test_cameras_come_back_as_they_were_kept(tmp_path):
+    row = write_loop(tmp_path, there_and_back(), torch.rand(9, 3, 16, 24))
+    given = row.read_given("a")
+    assert torch.equal(given.cameras.c2w, there_and_back()) and given.cameras.size == (16, 24)
+    assert torch.equal(given.cameras.K[0], intrinsics(24.0, 24.0, 12.0, 8.0)) and given.unit == 1

@@ -12,7 +12,7 @@ def rows(tmp_path):
     folders = []
     for name, grey in (("dark", 0.2), ("bright", 0.8)):
         row = CachedRow(tmp_path / name)
-        row.path.mkdir()
+        row.begin({"name": name}, ["room"], [0], "python")
         still = torch.full((3, 3, 16, 16), grey)
         shown = torch.ones(3, 16, 16, dtype=torch.bool)
         row.write_given("room", Given(still, still, shown, shown, 0.0), [])

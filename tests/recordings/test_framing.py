@@ -4,14 +4,14 @@ import torch
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import pixel_centres
-from anchorweave.recordings.framing import reframed
+from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 
 SIZES = [(24, 24), (12, 32), (36, 24), (24, 40), (48, 80), (15, 21)]
 
 
-def ray_picture(size=(48, 80)):
+def ray_picture(size=(48, 80), K=(60.0, 50.0, 37.0, 25.0)):
     """A clip whose colours and depth say where their own ray points: x/z, y/z."""
-    K = intrinsics(60.0, 50.0, 37.0, 25.0, dtype=torch.float64)
+    K = intrinsics(*K, dtype=torch.float64)
     camera = Cameras(torch.eye(4).double()[None], K[None], size)
     rays = (pixel_centres(size, K) - K[:2, 2]) / K.diagonal()[:2]  # [H, W, 2]
     colours = torch.stack([rays[..., 0] / 2 + 0.5, rays[..., 1] / 2 + 0.5, 0 * rays[..., 0]])
@@ -63,3 +63,15 @@ def test_colours_are_averaged_not_picked():
     small = reframed(Clip(noise, clip.depth, clip.cameras, clip.names), (12, 20))
     # A tent over 8x8 pixels leaves a sixth of the noise; the four nearest pixels leave half.
     assert small.frames.std() < 0.25 * noise.std()
+
+
+def test_colours_of_a_wider_camera_come_to_the_view_of_depth():
+    depth = ray_picture(K=(60.0, 50.0, 40.0, 24.0))
+    wide = ray_picture(K=(45.0, 37.5, 40.0, 24.0))
+    both = Clip(wide.frames, depth.depth, depth.cameras, ("a",), depth.static)
+    assert residual(both)[0] > 0.1
+    seen = colours_as_seen_by_depth(both, 0.75)
+    assert residual(seen)[0] < 1e-3
+    assert torch.equal(seen.depth, depth.depth) and torch.equal(seen.static, depth.static)
+    same = colours_as_seen_by_depth(depth, 1.0)
+    torch.testing.assert_close(same.frames, depth.frames)

@@ -93,6 +93,16 @@ def test_any_trajectory(room):
     assert (half.frame(0) - coarse).abs().mean() < 0.06
 
 
+def test_the_room_is_filmed_anew_from_any_of_its_frames(room):
+    path2start = room.cameras[20:23].relative_to(room.cameras[20])
+    other = room.along(20, path2start)
+    assert len(other) == 3 and len(room) == FRAMES_A_LAP and other.caption() == room.caption()
+    assert (other.frame(0) - room.frame(20)).abs().mean() < 1e-3
+    torch.testing.assert_close(other.cameras.c2w[2], room.cameras.c2w[22])
+    assert (other.depth(2) - room.depth(22)).abs().median() < 1e-4
+    assert other.clip([1], (24, 32)).cameras.size == (24, 32)
+
+
 def test_words(room):
     said = open_recording("procedural:seed=3,frames=72,size=48x64")
     assert torch.equal(said.cameras.c2w, room.cameras.c2w) and said.cameras.size == SIZE

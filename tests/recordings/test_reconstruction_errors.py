@@ -41,6 +41,14 @@ def test_frames_stay_and_poses_and_depth_do_not(exact, wrong):
     assert ratio.std() > 0 and (ratio - 1).abs().max() < 0.03
 
 
+def test_another_path_leaves_from_where_the_true_camera_stood(exact, wrong):
+    path2start = exact.cameras[3:6].relative_to(exact.cameras[3])
+    along = wrong.along(3, path2start)
+    for i in range(3):
+        assert (along.frame(i) - exact.frame(3 + i)).abs().mean() < 1e-3
+        torch.testing.assert_close(along.depth(i), exact.depth(3 + i), atol=1e-3, rtol=1e-3)
+
+
 def test_the_path_tells_errors(exact, wrong):
     half = open_recording(f"{WORDS},errors=0.5")
     assert str(wrong.path) == f"{exact.path},errors=1"

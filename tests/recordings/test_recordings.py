@@ -37,6 +37,10 @@ def test_a_clip_holds_what_was_asked_for_in_that_order():
     assert clip.depth.unique().tolist() == [1.0, 2.0]
 
 
+def test_what_was_filmed_cannot_be_filmed_anew():
+    assert Greys().along(0, torch.eye(4)[None]) is None
+
+
 @pytest.mark.parametrize("indices", [[3], [-1], [0, 5]])
 def test_positions_outside_are_refused(indices):
     with pytest.raises(IndexError, match="frames 0..2"):

@@ -1,0 +1,127 @@
+"""What runs in a process of its own: COLMAP on a folder of images, nothing else of ours.
+
+    python colmap_worker.py FOLDER
+
+Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
+and loses images, or the process. So only pycolmap and numpy are imported here.
+
+Reads FOLDER/options.json and FOLDER/images, named by the number of their frame. Writes
+FOLDER/found.json, lists with null where nothing could be estimated: `c2w` [3, 4] of each frame, and
+`turns` [3, 3], the rotation next2this, of each pair of neighbouring frames; and `read`, how many of
+the images could be read.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+
+
+def main(folder: str) -> None:
+    """Find features, match them, and reconstruct what the images show."""
+    # COLMAP tells every step of every video; what goes wrong raises or is counted.
+    pycolmap.logging.minloglevel = 3
+    place = Path(folder)
+    options = json.loads((place / "options.json").read_text())
+    images, database, models = place / "images", place / "database.db", place / "models"
+    models.mkdir()
+    found: dict[str, Any] = {"read": extract(images, database, options["pinholes"])}
+    match(database, options)
+    found["turns"] = neighbours(database, options["frames"])
+    found["c2w"] = register(images, database, models, options)
+    (place / "found.json").write_text(json.dumps(found))
+
+
+def extract(images: Path, database: Path, pinholes: dict[str, list[str]]) -> int:
+    """Find features; `pinholes` has the images of each pinhole. Returns how many were read."""
+    options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
+    for pinhole, names in pinholes.items():
+        pycolmap.extract_features(
+            database,
+            images,
+            names,
+            camera_mode=pycolmap.CameraMode.SINGLE,
+            reader_options=pycolmap.ImageReaderOptions(
+                camera_model="PINHOLE", camera_params=pinhole
+            ),
+            extraction_options=options,
+            device=pycolmap.Device.cpu,
+        )
+    with pycolmap.Database.open(database) as opened:
+        return opened.num_images()
+
+
+def match(database: Path, options: dict[str, Any]) -> None:
+    """Match each frame with the `overlap` next ones."""
+    pycolmap.set_random_seed(options["seed"])
+    verification = pycolmap.TwoViewGeometryOptions(
+        compute_relative_pose=True, detect_watermark=False
+    )
+    verification.ransac.random_seed = options["seed"]
+    pycolmap.match_sequential(
+        database,
+        pycolmap.FeatureMatchingOptions(num_threads=1, use_gpu=False),
+        pairing_options=pycolmap.SequentialPairingOptions(
+            overlap=options["overlap"], num_threads=1
+        ),
+        verification_options=verification,
+        device=pycolmap.Device.cpu,
+    )
+
+
+def neighbours(path: Path, count: int) -> list:
+    """The rotations between neighbouring frames."""
+    turns: list = [None] * (count - 1)
+    with pycolmap.Database.open(path) as database:
+        frames = {image.image_id: frame_of(image.name) for image in database.read_all_images()}
+        pairs, geometries = database.read_two_view_geometries()
+        for pair, geometry in zip(pairs, geometries, strict=True):
+            one, other = (frames[image] for image in pycolmap.pair_id_to_image_pair(pair))
+            if abs(one - other) == 1 and geometry.cam2_from_cam1 is not None:
+                # one2other; next2this is its inverse where the first of the two comes first.
+                rotation = np.array(geometry.cam2_from_cam1.rotation.matrix())
+                turns[min(one, other)] = (rotation.T if one < other else rotation).tolist()
+    return turns
+
+
+def register(images: Path, database: Path, models: Path, options: dict[str, Any]) -> list:
+    """Cameras of the frames; of several models that do not hang together, the largest."""
+    found = pycolmap.incremental_mapping(database, images, models, mapping(options))
+    largest = max(found.values(), key=lambda model: model.num_reg_images(), default=None)
+    c2w: list = [None] * options["frames"]
+    for image in largest.images.values() if largest is not None else ():
+        if image.has_pose:
+            c2w[frame_of(image.name)] = image.cam_from_world().inverse().matrix().tolist()
+    return c2w
+
+
+def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
+    """One thread, one seed, known intrinsics, and how much is asked of a registration."""
+    chosen = pycolmap.IncrementalPipelineOptions(
+        num_threads=1,
+        random_seed=options["seed"],
+        min_model_size=3,
+        extract_colors=False,
+        ba_refine_focal_length=False,
+        ba_refine_extra_params=False,
+    )
+    chosen.mapper.num_threads = 1
+    chosen.mapper.random_seed = chosen.triangulation.random_seed = options["seed"]
+    chosen.mapper.init_min_tri_angle = options["min_triangulation_degrees"]
+    chosen.mapper.init_min_num_inliers = options["min_init_inliers"]
+    chosen.mapper.abs_pose_min_num_inliers = options["min_pose_inliers"]
+    chosen.mapper.abs_pose_refine_focal_length = False
+    chosen.mapper.abs_pose_refine_extra_params = False
+    return chosen
+
+
+def frame_of(name: str) -> int:
+    """The number of the frame that an image shows."""
+    return int(Path(name).stem)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

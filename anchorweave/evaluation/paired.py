@@ -1,0 +1,50 @@
+"""Two runs clip by clip: how often and where one is higher than the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anchorweave.evaluation.bootstrap import Interval, paired_difference
+
+
+@dataclass(frozen=True)
+class PairedClips:
+    """One minus other on the clips that both have.
+
+    Args:
+        interval: of the mean difference.
+        differences: clip -> difference, the largest first whichever its sign.
+    """
+
+    interval: Interval
+    differences: dict[str, float]
+
+    @property
+    def higher(self) -> int:
+        """On how many clips one is higher."""
+        return sum(value > 0 for value in self.differences.values())
+
+    @property
+    def lower(self) -> int:
+        """On how many clips one is lower."""
+        return sum(value < 0 for value in self.differences.values())
+
+    @property
+    def equal(self) -> int:
+        """On how many clips both are the same."""
+        return len(self.differences) - self.higher - self.lower
+
+
+def compare_clips(
+    one: Mapping[str, float], other: Mapping[str, float], resamples: int = 2000, seed: int = 0
+) -> PairedClips:
+    """One value per clip of either run.
+
+    Raises:
+        ValueError: no clip in both, or values that are not finite.
+    """
+    interval = paired_difference(one, other, resamples, seed)
+    found = {clip: one[clip] - other[clip] for clip in one if clip in other}
+    order = sorted(found.items(), key=lambda pair: -abs(pair[1]))
+    return PairedClips(interval, dict(order))

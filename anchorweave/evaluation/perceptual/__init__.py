@@ -1,0 +1,1 @@
+"""Optional metrics that rest on large networks: they are measured where their weights lie."""

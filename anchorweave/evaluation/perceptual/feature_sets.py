@@ -1,0 +1,84 @@
+"""How far all generated videos of a row are, as a set, from the true ones, by a network's features.
+
+Every true clip counts once, however many seeds were sampled of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.evaluation.perceptual.frechet import frechet_distance
+from anchorweave.evaluation.perceptual.samples import NotMeasuredError, Sample
+
+
+@dataclass(frozen=True)
+class SetDistance:
+    """A Fréchet distance, and what it rests on.
+
+    Args:
+        distance: lower is better.
+        generated: how many generated samples.
+        true: how many true ones.
+        features: length of a sample's feature vector.
+        of: what a sample is.
+    """
+
+    distance: float
+    generated: int
+    true: int
+    features: int
+    of: Literal["frames", "videos"]
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be said where the sets are too small to mean much.
+
+        Not given in any paper; ours: a covariance of D features has full rank from D + 1 samples
+        on. With fewer, the distance says more about how many there were than about how good.
+        """
+        fewest = min(self.generated, self.true)
+        if fewest > self.features:
+            return None
+        return (
+            f"rests on {self.generated} generated and {self.true} true {self.of}; below "
+            f"{self.features + 1} it depends on their number and can be compared with no other set"
+        )
+
+
+def distance_of_sets(
+    samples: Iterable[Sample],
+    features: Callable[[Tensor], Tensor],
+    of: Literal["frames", "videos"],
+) -> SetDistance:
+    """The distance of the generated from the true ones.
+
+    Args:
+        samples: those whose truth is not known are left out, on both sides.
+        features: of a video [T, 3, H, W] in [0, 1] the vectors [n, D] of its samples.
+        of: what one such sample is.
+
+    Raises:
+        NotMeasuredError: no truth is known, or there are fewer than two samples.
+    """
+    generated: list[Float[Tensor, "n D"]] = []
+    true: dict[str, Float[Tensor, "n D"]] = {}
+    with torch.inference_mode():
+        for sample in samples:
+            if sample.truth is None:
+                continue
+            generated.append(features(sample.video))
+            if sample.clip not in true:
+                true[sample.clip] = features(sample.truth)
+    if not true:
+        raise NotMeasuredError("no true frames are known along these paths")
+    one, other = torch.cat(generated), torch.cat(list(true.values()))
+    if min(len(one), len(other)) < 2:
+        raise NotMeasuredError(f"{len(other)} true {of} are no set; at least 2 are needed")
+    distance = frechet_distance(one, other)
+    return SetDistance(distance, len(one), len(other), one.shape[1], of)

@@ -1,0 +1,138 @@
+"""Which optional metrics there are, what each needs, and what loads it.
+
+A metric per video gives a number, or several, for every video; one per set a single distance for a
+whole row. What is not there is said, never replaced by something of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from anchorweave.evaluation.perceptual.feature_sets import SetDistance
+from anchorweave.evaluation.perceptual.fid import load_fid
+from anchorweave.evaluation.perceptual.fvd import load_fvd
+from anchorweave.evaluation.perceptual.lpips_distance import load_lpips
+from anchorweave.evaluation.perceptual.match_accuracy import load_match_accuracy
+from anchorweave.evaluation.perceptual.samples import PerVideo, Sample
+from anchorweave.evaluation.perceptual.vbench_axes import AXES, load_vbench
+
+Measure = Callable[[Iterable[Sample]], PerVideo | SetDistance]
+
+
+@dataclass(frozen=True)
+class PerceptualConfig:
+    """What optional metrics are measured with.
+
+    Args:
+        weights: the folder that their weights lie in, see pretrained/README.md.
+        device: where their networks run: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        lpips_network: whose features LPIPS compares. Not given in the papers; `alex` is what the
+            authors of LPIPS measure with.
+        match_confidence: above which a match of RoMa's is high. Not given in the paper (Spatia).
+        vbench_python: the Python that has VBench; null = this one.
+
+    Raises:
+        ValueError: a device that is none, or a confidence outside [0, 1).
+    """
+
+    weights: str = "pretrained/metrics"
+    device: str = "auto"
+    lpips_network: Literal["alex", "vgg"] = "alex"
+    match_confidence: float = 0.5
+    vbench_python: str | None = None
+
+    def __post_init__(self):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device={self.device} is none of auto, cpu, cuda, cuda:N")
+        if not 0 <= self.match_confidence < 1:
+            raise ValueError(f"match_confidence={self.match_confidence}: must be in [0, 1)")
+
+    def on(self) -> str:
+        """The device that is meant.
+
+        Raises:
+            ValueError: a GPU that is not there.
+        """
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device={self.device}, but this machine has no CUDA GPU; use cpu")
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+
+@dataclass(frozen=True)
+class OptionalMetric:
+    """One metric.
+
+    Args:
+        what: it says.
+        needs: in the folder of weights, or installed.
+        kind: whether every video has a value, or only all together.
+        columns: name of a value -> heading, with an arrow to the better side.
+        load: makes what measures it; raises NotMeasuredError where something is not there.
+    """
+
+    what: str
+    needs: str
+    kind: Literal["per video", "per set"]
+    columns: dict[str, str]
+    load: Callable[[PerceptualConfig], Measure]
+
+
+METRICS = {
+    "lpips": OptionalMetric(
+        "distance from the true frames, and of the last from the first frame, by features",
+        "torchvision's AlexNet (or VGG-16)",
+        "per video",
+        {"lpips": "LPIPS ↓", "lpips_loop": "LPIPS, last frame against first ↓"},
+        lambda c: load_lpips(Path(c.weights), c.lpips_network, c.on()),
+    ),
+    "fid": OptionalMetric(
+        "distance of all frames from all true ones",
+        "Inception of 2015 as TorchScript",
+        "per set",
+        {"fid": "FID ↓"},
+        lambda c: load_fid(Path(c.weights), c.on()),
+    ),
+    "fvd": OptionalMetric(
+        "distance of all videos from all true ones",
+        "I3D as TorchScript",
+        "per set",
+        {"fvd": "FVD ↓"},
+        lambda c: load_fvd(Path(c.weights), c.on()),
+    ),
+    "vbench": OptionalMetric(
+        "six axes of VBench, without a truth, and their mean",
+        "vbench in a Python of its own, and its networks",
+        "per video",
+        {axis: f"{axis.replace('_', ' ')} ↑" for axis in AXES} | {"total": "VBench total ↑"},
+        lambda c: load_vbench(Path(c.weights), c.vbench_python, c.on()),
+    ),
+    "match_accuracy": OptionalMetric(
+        "share of the first frame that RoMa finds again in the last",
+        "romatch, and weights of RoMa and DINOv2",
+        "per video",
+        {"match_accuracy": "match accuracy ↑"},
+        lambda c: load_match_accuracy(Path(c.weights), c.match_confidence, c.on()),
+    ),
+}
+
+
+def chosen_metrics(names: Sequence[Any]) -> dict[str, OptionalMetric]:
+    """The metrics of those names.
+
+    Raises:
+        ValueError: no names, or an unknown one, with the known ones.
+    """
+    known = ", ".join(METRICS)
+    if not names:
+        raise ValueError(f"metrics=[]: name one or more of {known}")
+    if unknown := [str(name) for name in names if name not in METRICS]:
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {known}")
+    return {name: METRICS[name] for name in names}

@@ -1,0 +1,86 @@
+"""What an optional metric is given, and how it says that it cannot be measured.
+
+Nothing here downloads anything: weights are files that the user put there (pretrained/README.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# (clip, seed) -> column -> value.
+PerVideo = dict[tuple[str, int], dict[str, float]]
+
+
+class NotMeasuredError(Exception):
+    """A metric that cannot be measured; the message is one line: why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated video.
+
+    Args:
+        clip: of which clip.
+        seed: sampled with which seed.
+        video: what was generated [T, 3, H, W] in [0, 1]; frame 0 was given.
+        truth: the true frames [T, 3, H, W] in [0, 1]; None where they are not known.
+        returns: whether the camera ends where it began.
+    """
+
+    clip: str
+    seed: int
+    video: Float[Tensor, "T 3 H W"]
+    truth: Float[Tensor, "T 3 H W"] | None
+    returns: bool
+
+
+def weights_file(folder: Path, name: str, source: str) -> Path:
+    """The file `name` in `folder`.
+
+    Raises:
+        NotMeasuredError: it is not there; says where to get it.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise NotMeasuredError(f"{path} is not there; get it from {source}")
+    return path
+
+
+def load_torchscript(path: Path, device: str) -> torch.jit.ScriptModule:
+    """The network in a TorchScript file, ready to give features.
+
+    Raises:
+        NotMeasuredError: a file that is none.
+    """
+    try:
+        return torch.jit.load(path, map_location=device).eval()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotMeasuredError(f"{path} cannot be read as TorchScript ({reason})") from error
+
+
+def load_tensors(path: Path, device: str) -> dict[str, Tensor]:
+    """The tensors of a file that `torch.save` wrote.
+
+    Raises:
+        NotMeasuredError: a file that is none, or holds something else.
+    """
+    try:
+        tensors = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NotMeasuredError(f"{path} cannot be read as weights ({reason})") from error
+    if not isinstance(tensors, dict):
+        raise NotMeasuredError(f"{path} holds no weights but {type(tensors).__name__}")
+    return tensors
+
+
+def levels(video: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
+    """The 8-bit levels 0..255 of a video in [0, 1], as floats: what feature networks were fed."""
+    return (video.clamp(0, 1) * 255).round()

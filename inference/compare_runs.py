@@ -1,0 +1,224 @@
+"""Compare any two runs clip by clip. Never generates anything.
+
+    python -m inference.compare_runs one=outputs/e/closed_loop/k4 other=outputs/e/closed_loop/k1
+    python -m inference.compare_runs one=results/k4 other=results/k1
+    python -m inference.compare_runs one=results_before other=results_after
+
+A run is a folder of `python -m inference.generate` (a row, measured now), a folder of
+`python -m inference.evaluate` (of two such, rows of one name are compared), or one row in it,
+RESULTS/ROW. Says per metric the mean of one minus other with its 95 % bootstrap interval over
+clips, on how many clips one is higher, and where they differ most; whether higher is better is the
+metric's matter. Writes to `output`: comparison.json and clips.csv (every clip). Runs that were not
+asked the same are an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from anchorweave.config import load_config
+from anchorweave.datasets.fingerprint import digest
+from anchorweave.evaluation.paired import PairedClips, compare_clips
+from anchorweave.evaluation.vector_plots import number
+from anchorweave.files import written_aside
+from inference.evaluate import SHOWN_MISSING, refuse_other_clips
+from inference.report import write_json
+from inference.results_folder import MeasuredRow, comparable, find_run, label
+
+
+@dataclass(frozen=True)
+class CompareRunsConfig:
+    """What is compared.
+
+    Args:
+        one: a run.
+        other: the run that is taken from it.
+        output: the folder for the comparison.
+        most: how many clips are listed, of those where the two differ most.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: a run is not named, or a number out of range.
+    """
+
+    one: str = ""
+    other: str = ""
+    output: str = "outputs/anchorweave_tiny/evaluation/comparison"
+    most: int = 5
+    resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.one or not self.other:
+            raise ValueError("name two runs: one=FOLDER other=FOLDER")
+        if self.most < 0:
+            raise ValueError(f"most={self.most}: must be at least 0")
+        if self.resamples < 1:
+            raise ValueError(f"resamples={self.resamples}: must be at least 1")
+
+
+def main(words: list[str]) -> None:
+    """Compare with `a.b=c` overrides."""
+    config = load_config(CompareRunsConfig, words)
+    one, other = find_run(config.one), find_run(config.other)
+    pairs = {name: compare(*pair, config) for name, pair in pair_up(one, other).items()}
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    results = {
+        "command": shlex.join(["python", "-m", "inference.compare_runs", *words]),
+        "resamples": config.resamples,
+        "seed": config.seed,
+        "pairs": {name: _as_json(pair, config.most) for name, pair in pairs.items()},
+    }
+    write_json(results, output / "comparison.json")
+    write_clips(pairs, output / "clips.csv")
+    console = Console()
+    for name, pair in pairs.items():
+        print_pair(console, name, pair, config.most)
+    # Only where whole folders were compared can rows be without a partner.
+    if alone := sorted(one.keys() ^ other.keys()) if len(one) > 1 or len(other) > 1 else []:
+        console.print(f"in one of the two only, not compared: {', '.join(alone)}", markup=False)
+    console.print(f"look at {output}/comparison.json, {output}/clips.csv", markup=False)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows and what their comparison found, by metric."""
+
+    one: MeasuredRow
+    other: MeasuredRow
+    metrics: dict[str, PairedClips]
+
+    @property
+    def unpaired(self) -> list[str]:
+        """Metrics of one of the two only."""
+        return sorted(set(self.one.metrics()) ^ set(self.other.metrics()))
+
+    def sides(self) -> dict[str, MeasuredRow]:
+        """The two rows by what they are called on the command line."""
+        return {"one": self.one, "other": self.other}
+
+
+def pair_up(
+    one: dict[str, MeasuredRow], other: dict[str, MeasuredRow]
+) -> dict[str, tuple[MeasuredRow, MeasuredRow]]:
+    """What is compared with what, by a name for it.
+
+    Raises:
+        ValueError: it is not clear which rows, or no two of one name.
+    """
+    if len(one) == len(other) == 1:
+        (first, a), (second, b) = next(iter(one.items())), next(iter(other.items()))
+        if first == second:
+            first, second = str(a.path), str(b.path)
+        return {f"{first} minus {second}": (a, b)}
+    shared = [name for name in one if name in other]
+    if 1 in (len(one), len(other)) or not shared:
+        raise ValueError(
+            f"one has {', '.join(one)}; other has {', '.join(other)}: write RESULTS/ROW for either "
+            "to say which two are compared"
+        )
+    return {name: (one[name], other[name]) for name in shared}
+
+
+def compare(one: MeasuredRow, other: MeasuredRow, config: CompareRunsConfig) -> Pair:
+    """One minus other by every metric that both have on some clip.
+
+    Raises:
+        ValueError: they were not asked the same, or have no metric of any clip in common.
+    """
+    refuse_other_clips({"one": one, "other": other})
+    found = {}
+    for metric in filter(comparable, one.metrics()):
+        values = one.per_clip(metric), other.per_clip(metric)
+        if values[0].keys() & values[1].keys():
+            found[metric] = compare_clips(*values, config.resamples, config.seed)
+    if not found:
+        raise ValueError(f"{one.path} and {other.path} have no metric of any clip in common")
+    return Pair(one, other, found)
+
+
+def write_clips(pairs: dict[str, Pair], path: Path) -> None:
+    """A line per pair, metric and clip, where they differ most first."""
+    with written_aside(path) as aside, aside.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["pair", "metric", "clip", "one", "other", "difference"])
+        for name, pair in pairs.items():
+            for metric, found in pair.metrics.items():
+                values = pair.one.per_clip(metric), pair.other.per_clip(metric)
+                for clip, difference in found.differences.items():
+                    writer.writerow([name, metric, clip, *(v[clip] for v in values), difference])
+
+
+def print_pair(console: Console, name: str, pair: Pair, most: int) -> None:
+    """Tables of one pair."""
+    table = Table(title=escape(name), title_justify="left")
+    for heading in ("metric", "difference [95 %]", "higher", "lower", "equal", "clips"):
+        table.add_column(heading)
+    for metric, found in pair.metrics.items():
+        i = found.interval
+        mean = f"{number(i.mean, '+')} [{number(i.low, '+')}, {number(i.high, '+')}]"
+        counts = (found.higher, found.lower, found.equal, i.clips)
+        table.add_row(label(metric), mean, *map(str, counts))
+    console.print(table)
+    for metric, found in pair.metrics.items() if most else ():
+        console.print(f"{label(metric)}, where they differ most:", markup=False)
+        for clip, value in list(found.differences.items())[:most]:
+            console.print(f"  {number(value, '+')} {clip}", markup=False, soft_wrap=True)
+    if pair.unpaired:
+        names = ", ".join(pair.unpaired)
+        console.print(f"metrics of one only, not compared: {names}", markup=False)
+    for side, row in pair.sides().items():
+        if missing := row.missing:
+            shown = "; ".join([*missing[:SHOWN_MISSING], *["..."][: len(missing) > SHOWN_MISSING]])
+            console.print(f"{side} lacks {len(missing)} videos: {shown}", markup=False)
+
+
+def _as_json(pair: Pair, most: int) -> dict[str, Any]:
+    one, other = pair.one.record(), pair.other.record()
+    sides = {
+        side: {
+            "folder": str(row.path),
+            "command": row.record()["command"],
+            "seeds": row.record()["seeds"],
+            "fingerprint": digest(row.record()["made"]),
+            "missing": list(row.missing),
+        }
+        for side, row in pair.sides().items()
+    }
+    metrics = {
+        metric: {
+            **vars(found.interval),
+            "higher": found.higher,
+            "lower": found.lower,
+            "equal": found.equal,
+            "most": dict(list(found.differences.items())[:most]),
+        }
+        for metric, found in pair.metrics.items()
+    }
+    made = one["made"], other["made"]
+    differ = {
+        key: [side.get(key, "not stated") for side in made]
+        for key in sorted(made[0].keys() | made[1].keys())
+        if key not in made[0] or key not in made[1] or made[0][key] != made[1][key]
+    }
+    return {
+        **sides,
+        "made_differently": differ,
+        "metrics_of_one_only": pair.unpaired,
+        "metrics": metrics,
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

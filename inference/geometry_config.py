@@ -1,0 +1,134 @@
+"""CompareConfig: what `inference.compare_geometry` compares, and the rows of its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anchorweave.clip import Clip
+from anchorweave.datasets.splits import SplitConfig
+from anchorweave.memory import MEMORIES, MemoryConfig
+from anchorweave.perception import PerceptionConfig
+from anchorweave.rendering.anchor_video import RenderConfig
+from anchorweave.retrieval import RetrievalConfig
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What is compared.
+
+    Args:
+        source: a recording; see `recordings.open_recording`.
+        missing: what to do with frames that it lists but does not hold.
+        output: the folder for the results.
+        height: image height in pixels; the width keeps the aspect.
+        systems: which memory systems; `anchorweave.memory.MEMORIES` lists them.
+        anchors: the numbers K of local memories.
+        voxels: further sides of `global_cloud`'s voxels, besides `memory.global_cloud.voxel`, in
+            the recording's unit (with 0.01: Spatia, table 7).
+        voxels_fill: draw `global_cloud`'s points as wide as their voxels are at the history's
+            median depth, where that is more than `rendering.splat_radius`; false = all by
+            `rendering.splat_radius` (not given in the paper).
+        gaps: how many target frames apart a system is compared with itself. At `retrieval.chunk`
+            or more, local memories change in between.
+        colour_focal: focal length of the camera that took the colours, as a share of the depth
+            camera's; other than 1 only where images were not registered (7-Scenes: 525 / 585).
+        split: what is history and what is target; `split.kind=later` uses every target frame.
+
+    Raises:
+        ValueError: a value out of range, or an unknown system.
+    """
+
+    source: str = "data/example_dataset"
+    missing: str = "error"
+    output: str = "outputs/geometry"
+    height: int = 240
+    systems: tuple[str, ...] = tuple(MEMORIES)
+    anchors: tuple[int, ...] = (1, 2, 4)
+    voxels: tuple[float, ...] = (0.03, 0.05, 0.07)
+    voxels_fill: bool = True
+    gaps: tuple[int, ...] = (1, 8)
+    colour_focal: float = 1.0
+    split: SplitConfig = field(default_factory=lambda: SplitConfig(kind="later"))
+    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    retrieval: RetrievalConfig = field(default_factory=lambda: RetrievalConfig(forced="none"))
+    rendering: RenderConfig = field(default_factory=RenderConfig)
+
+    def __post_init__(self):
+        if self.height < 16:
+            raise ValueError(f"height={self.height} pixels is too small to compare; 16 or more")
+        unknown = [name for name in self.systems if name not in MEMORIES]
+        if unknown or not self.systems:
+            met = ", ".join(unknown) or "none"
+            raise ValueError(f"systems={met}: known are {', '.join(MEMORIES)}")
+        if not self.anchors or min(self.anchors) < 1:
+            raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
+        if not all(0 < voxel < float("inf") for voxel in self.voxels):
+            raise ValueError(f"voxels={list(self.voxels)}: give lengths above 0, as [0.03,0.05]")
+        if not self.gaps or min(self.gaps) < 1:
+            raise ValueError(f"gaps={list(self.gaps)}: give distances in frames, as [1,8]")
+        if not 0.5 <= self.colour_focal <= 1:
+            raise ValueError(f"colour_focal={self.colour_focal} must be in [0.5, 1]")
+        if self.memory.path is not None:
+            raise ValueError(
+                f"memory.path={self.memory.path}: the history is remembered anew each time; leave "
+                "it out"
+            )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system with its settings; `told` are those that rows differ in."""
+
+    memory: MemoryConfig
+    retrieval: RetrievalConfig
+    rendering: RenderConfig
+    told: dict[str, Any]
+
+
+def rows_of(config: CompareConfig, history: Clip) -> dict[str, Row]:
+    """The rows of the table by their names."""
+    rows: dict[str, Row] = {}
+
+    def add(name: str, told: dict, memory: MemoryConfig, **other) -> None:
+        given = {"retrieval": config.retrieval, "rendering": config.rendering, **other}
+        rows[name] = Row(memory, **given, told={"system": memory.kind, **told})
+
+    for kind in dict.fromkeys(config.systems):
+        memory = replace(config.memory, kind=kind)
+        if kind == "local_clouds":
+            for count in sorted(set(config.anchors)):
+                retrieval = replace(config.retrieval, anchors=count)
+                add(local_name(count), {"anchors": count}, memory, retrieval=retrieval)
+        elif kind == "global_cloud":
+            for voxel in sorted({config.memory.global_cloud.voxel, *config.voxels}):
+                cloud = replace(memory, global_cloud=replace(memory.global_cloud, voxel=voxel))
+                radius = drawn_radius(voxel, history) if config.voxels_fill else 0
+                radius = max(radius, config.rendering.splat_radius)
+                rendering = replace(config.rendering, splat_radius=radius)
+                told = {"voxel": voxel, "splat_radius": radius}
+                add(fused_name(voxel), told, cloud, rendering=rendering)
+        elif kind == "map_and_keyframes":
+            options = memory.map_and_keyframes
+            told = {"voxel": options.voxel, "splat_radius": options.splat_radius}
+            add(f"map_and_keyframes {options.voxel:g}", told, memory)
+        else:
+            add(kind, {}, memory)
+    return rows
+
+
+def local_name(count: int) -> str:
+    """What the row of K local memories is called."""
+    return f"local_clouds K={count}"
+
+
+def fused_name(voxel: float) -> str:
+    """What the row of the fused cloud of this voxel side is called."""
+    return f"global_cloud {voxel:g}"
+
+
+def drawn_radius(voxel: float, history: Clip) -> int:
+    """The splat radius whose square is as wide as a voxel at the history's median depth."""
+    pixels = voxel * history.cameras.K[0, 0, 0] / history.depth[history.depth > 0].median()
+    return max(round((pixels.item() - 1) / 2), 0)

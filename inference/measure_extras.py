@@ -1,0 +1,218 @@
+"""Measure cached rows by optional metrics: LPIPS, FID, FVD, VBench, match accuracy.
+
+    python -m inference.measure_extras rows=outputs/evaluation/partial_revisit metrics=[lpips,fid]
+    python -m inference.measure_extras rows=outputs/evaluation/closed_loop
+    python -m inference.measure_extras rows=[outputs/a/closed_loop/k4] metrics=[match_accuracy]
+
+Never generates and never downloads: each metric needs packages (requirements-eval.txt) or files
+(pretrained/README.md), and where they are not there, one line says what to do and the others are
+measured all the same. Means of metrics per video are over clips, after the mean over each clip's
+seeds, with 95 % bootstrap intervals over clips. Writes `output`/extras.json, where a metric that
+was not measured says "not measured: ..."; ends with an error when none was.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from anchorweave.config import load_config
+from anchorweave.datasets.fingerprint import digest
+from anchorweave.evaluation.bootstrap import bootstrap_interval
+from anchorweave.evaluation.perceptual.feature_sets import SetDistance
+from anchorweave.evaluation.perceptual.optional_metrics import (
+    METRICS,
+    Measure,
+    OptionalMetric,
+    PerceptualConfig,
+    chosen_metrics,
+)
+from anchorweave.evaluation.perceptual.samples import NotMeasuredError, PerVideo, Sample
+from anchorweave.progress import slowly
+from inference.cached_row import CachedRow
+from inference.evaluate import find_rows, refuse_other_clips
+from inference.protocols import rolls_out
+from inference.report import write_json
+
+NOT_MEASURED = "not measured: "
+# Of a metric, beside its numbers.
+TOLD = ("what", "needs", "kind")
+
+
+@dataclass(frozen=True)
+class ExtrasConfig:
+    """What is measured.
+
+    Args:
+        rows: a folder of rows, or a list of rows' own folders.
+        metrics: which ones; default: all.
+        output: the folder for extras.json.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        perceptual: what they are measured with.
+
+    Raises:
+        ValueError: no metrics, an unknown one, or no draws.
+    """
+
+    rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
+    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    output: str = "outputs/anchorweave_tiny/evaluation/extras"
+    resamples: int = 2000
+    seed: int = 0
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+
+    def __post_init__(self):
+        chosen_metrics(self.metrics)
+        if self.resamples < 1:
+            raise ValueError(f"resamples={self.resamples}: must be at least 1")
+
+
+def main(words: list[str]) -> None:
+    """Measure with `a.b=c` overrides."""
+    config = load_config(ExtrasConfig, words)
+    metrics = chosen_metrics(config.metrics)
+    rows = find_rows(config.rows)
+    refuse_other_clips(rows)
+    console = Console()
+    results = {
+        "command": shlex.join(["python", "-m", "inference.measure_extras", *words]),
+        "resamples": config.resamples,
+        "seed": config.seed,
+        "perceptual": asdict(config.perceptual),
+        "metrics": {n: {k: getattr(m, k) for k in TOLD} for n, m in metrics.items()},
+        "rows": {name: describe(row) for name, row in rows.items()},
+    }
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, metric in metrics.items():
+        measured = measure(name, metric, rows, config, console)
+        for row, values in measured.items():
+            results["rows"][row]["metrics"][name] = values
+        # After each metric: some take hours, and the next may fail.
+        write_json(results, output / "extras.json")
+    console.print(table(results["rows"], metrics))
+    for name, row in results["rows"].items():
+        if row["missing"]:
+            console.print(f"{name} lacks {len(row['missing'])} videos", markup=False)
+    console.print(f"look at {output}/extras.json", markup=False)
+    found = [v for row in results["rows"].values() for v in row["metrics"].values()]
+    if all(isinstance(value, str) for value in found):
+        sys.exit(f"none of {', '.join(metrics)} could be measured; the lines above say why")
+
+
+def describe(row: CachedRow) -> dict[str, Any]:
+    """What a row's results begin with; `metrics` is filled in."""
+    record = row.record()
+    asked = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
+    return {
+        "metrics": {},
+        "clips": len(record["clips"]),
+        "seeds": record["seeds"],
+        "missing": [f"{clip}, seed {seed}" for clip, seed in asked if not _there(row, clip, seed)],
+        "command": record["command"],
+        "fingerprint": digest(record["made"]),
+    }
+
+
+def samples(row: CachedRow, what: str) -> Iterator[Sample]:
+    """A row's videos, one after the other; those that are missing are passed over."""
+    record = row.record()
+    returns = rolls_out(record["made"]["protocol"])
+    for clip in slowly(record["clips"], what):
+        there = [seed for seed in record["seeds"] if _there(row, clip, seed)]
+        truth = row.read_given(clip).truth if there else None
+        for seed in there:
+            yield Sample(clip, seed, row.read_sample(clip, seed)[0], truth, returns)
+
+
+def measure(
+    name: str,
+    metric: OptionalMetric,
+    rows: Mapping[str, CachedRow],
+    config: ExtrasConfig,
+    console: Console,
+) -> dict[str, Any]:
+    """Row -> what the metric says of it, as JSON; text where it could not be measured."""
+    try:
+        loaded = metric.load(config.perceptual)
+    except NotMeasuredError as error:
+        console.print(f"{name}: {NOT_MEASURED}{error}", markup=False, soft_wrap=True)
+        return dict.fromkeys(rows, f"{NOT_MEASURED}{error}")
+    found: dict[str, Any] = {}
+    for row, cached in rows.items():
+        try:
+            found[row] = _measure_row(name, loaded, cached, config)
+        except NotMeasuredError as error:
+            found[row] = f"{NOT_MEASURED}{error}"
+            console.print(f"{name} of {row}: {found[row]}", markup=False, soft_wrap=True)
+            continue
+        if warning := found[row].get("warning"):
+            console.print(f"{name} of {row}: {warning}", markup=False, soft_wrap=True)
+    return found
+
+
+def _measure_row(
+    name: str, loaded: Measure, cached: CachedRow, config: ExtrasConfig
+) -> dict[str, Any]:
+    record = cached.record()
+    if not any(_there(cached, clip, s) for clip in record["clips"] for s in record["seeds"]):
+        raise NotMeasuredError("the row holds no video; python -m inference.generate makes them")
+    values = loaded(samples(cached, f"{name} of {cached.path.name}"))
+    if isinstance(values, SetDistance):
+        return {**vars(values), "warning": values.warning}
+    columns = dict.fromkeys(column for video in values.values() for column in video)
+    if not columns:
+        raise NotMeasuredError("none of its videos has what this is measured against")
+    means = {
+        column: vars(bootstrap_interval(_per_clip(values, column), config.resamples, config.seed))
+        for column in columns
+    }
+    videos = [{"clip": clip, "seed": seed, **v} for (clip, seed), v in values.items()]
+    return {"means": means, "videos": videos}
+
+
+def _there(row: CachedRow, clip: str, seed: int) -> bool:
+    return row.has_given(clip) and row.has_sample(clip, seed)
+
+
+def _per_clip(values: PerVideo, column: str) -> list[float]:
+    """The mean over its seeds of every clip that has the column."""
+    clips: dict[str, list[float]] = {}
+    for (clip, _), video in values.items():
+        if column in video:
+            clips.setdefault(clip, []).append(video[column])
+    return [fmean(seeds) for seeds in clips.values()]
+
+
+def table(rows: Mapping[str, dict], metrics: Mapping[str, OptionalMetric]) -> Table:
+    """A line per value, a column per row: mean [low, high], or a distance."""
+    shown = Table("metric", *rows)
+    for name, metric in metrics.items():
+        for column, heading in metric.columns.items():
+            cells = [_cell(row["metrics"][name], column) for row in rows.values()]
+            shown.add_row(heading, *cells)
+    return shown
+
+
+def _cell(values: dict | str, column: str) -> str:
+    if isinstance(values, str):
+        return "not measured"
+    if "distance" in values:
+        return f"{values['distance']:.2f}{' (few)' if values['warning'] else ''}"
+    if column not in values["means"]:
+        return "-"
+    mean, low, high = (f"{values['means'][column][key]:.3f}" for key in ("mean", "low", "high"))
+    return rf"{mean} \[{low}, {high}]"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,162 @@
+"""One HTML file that shows an evaluation: tables, plots, and the videos of all rows side by side.
+
+    python -m inference.write_report results=outputs/anchorweave_tiny/evaluation/results
+    python -m inference.write_report results=RESULTS against=k4 metric=psnr_only_memory clips=7
+    python -m inference.write_report results=pretrained/anchorweave-tiny/results/closed_loop clips=0
+
+`python -m inference.evaluate` makes results. Writes `output`, which needs no network and no other
+file: videos lie in it. They are read from the rows that the results were measured of; `clips=0`
+leaves them out, and then the rows need not be there. Videos that a row lacks are named in the page.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from anchorweave.config import load_config
+from anchorweave.evaluation.markup import Markup, joined
+from anchorweave.evaluation.report_page import clip, page, paragraph
+from anchorweave.files import written_aside
+from anchorweave.progress import slowly
+from inference.evaluate import EvaluateConfig, find_rows
+from inference.report_sections import (
+    about,
+    differences_section,
+    drift_section,
+    makes_section,
+    results_section,
+)
+from inference.report_videos import chosen_clips, clip_tiles, open_measured
+from inference.results_folder import MeasuredRow, label, read_results
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What is shown.
+
+    Args:
+        results: a folder that `inference.evaluate` wrote.
+        output: the HTML file; null = report.html in `results`.
+        rows: a folder of rows, or a list of rows' own folders; null = those that the results'
+            command names.
+        against: the row that the others are compared with; null = the results' own, or else the
+            first.
+        metric: by which clips are chosen and differences are drawn clip by clip; null = the first
+            that the row `against` has.
+        by: the row whose metric it is that clips are chosen by; null = `against`.
+        clips: of how many clips videos are shown, spread evenly from the row's lowest to its
+            highest; or a list of their names.
+        seeds: how many videos of each row and clip, the first ones.
+        fps: of the videos.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    results: str = "outputs/anchorweave_tiny/evaluation/results"
+    output: str | None = None
+    rows: Any = None
+    against: str | None = None
+    metric: str | None = None
+    by: str | None = None
+    clips: Any = 3
+    seeds: int = 1
+    fps: int = 8
+
+    def __post_init__(self):
+        named = isinstance(self.clips, list) and all(isinstance(c, str) for c in self.clips)
+        if not named and (type(self.clips) is not int or self.clips < 0):
+            raise ValueError(f"clips={self.clips}: give a number, at least 0, or a list of names")
+        for name in ("seeds", "fps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+
+
+def main(words: list[str]) -> None:
+    """Write the report with `a.b=c` overrides."""
+    config = load_config(ReportConfig, words)
+    results, measured = read_results(config.results)
+    against = _one_of(measured, "against", config.against or results.get("against"))
+    by = _one_of(measured, "by", config.by or against)
+    known = measured[by].metrics()
+    if not known:
+        raise ValueError(f"{config.results}: no video of row {by} was measured")
+    metric = _one_of(known, "metric", config.metric)
+    command = shlex.join(["python", "-m", "inference.write_report", *words])
+    sections = {"Results": results_section(results)}
+    if len(measured) > 1:
+        heading = f"Differences from {against}, clip by clip"
+        sections[heading] = differences_section(results, measured, against, metric)
+    sections |= drift_section(results)
+    if config.clips:
+        sections["Videos"] = videos_section(config, results, measured, by, metric)
+    sections["How the rows were made"] = makes_section(results, measured)
+    protocols = sorted({str(row.record()["made"]["protocol"]) for row in measured.values()})
+    title = f"Evaluation: {', '.join(protocols).replace('_', ' ')}"
+    written = page(title, about(results, measured, command), sections)
+    output = Path(config.output or Path(config.results) / "report.html")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(output) as aside:
+        aside.write_text(written, encoding="utf-8")
+    console = Console()
+    for name, row in measured.items():
+        if row.missing:
+            console.print(f"{name} lacks {len(row.missing)} videos; the page names them")
+    size = output.stat().st_size / 2**20
+    console.print(f"look at {output} ({size:.1f} MiB)", markup=False)
+
+
+def videos_section(
+    config: ReportConfig,
+    results: dict[str, Any],
+    measured: Mapping[str, MeasuredRow],
+    by: str,
+    metric: str,
+) -> Markup:
+    """The videos of the chosen clips."""
+    places = config.rows
+    if places is None:
+        # python -m inference.evaluate a.b=c ...
+        words = shlex.split(results["command"])[3:]
+        places = load_config(EvaluateConfig, words).rows
+    rows = open_measured(find_rows(places), results, f"rows={places}")
+    chosen = chosen_clips(config.clips, measured, by, metric)
+    how = "the clips asked for"
+    if isinstance(config.clips, int):
+        of = len(measured[by].per_clip(metric))
+        how = (
+            f"{len(chosen)} of {of} clips, spread evenly from {by}'s lowest to its highest "
+            f"{label(metric)}"
+        )
+    shown = [
+        paragraph(
+            f"Shown are {how}; {config.seeds} of each row's seeds, the first. The first frame is "
+            "given to the model. Anchors are what was retrieved for a row, those of several "
+            "memories laid over each other, whether or not its model looks at them. Numbers "
+            "beneath a video are that video's own. Small videos are enlarged by whole numbers."
+        )
+    ]
+    for name, why in slowly(chosen.items(), "clips"):
+        tiles, frames = clip_tiles(name, rows, measured, config.seeds, config.fps)
+        shown.append(clip(name, why, tiles, max(frames, 1), config.fps))
+    return joined(*shown)
+
+
+def _one_of(known: Any, key: str, value: str | None) -> str:
+    """`value`, or the first of what is known."""
+    if value is None:
+        return next(iter(known))
+    if value not in known:
+        raise ValueError(f"{key}={value} is none of: {', '.join(known)}")
+    return value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

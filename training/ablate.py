@@ -1,0 +1,171 @@
+r"""Run one table of a paper: train what its rows lack, generate, measure, set ours beside theirs.
+
+    python -m training.ablate table=anchorweave_table3
+    python -m training.ablate table=spatia_table4 dry_run=true        # lists the commands
+    python -m training.ablate table=spatia_table7 'rows=[voxel_1_cm,voxel_7_cm]'
+    python -m training.ablate table=anchorweave_table3 model.path=pretrained/anchorweave-tiny \
+        source=procedural:seed=910000..910003,frames=24,size=64x96 samples=1 output=outputs/look
+
+Tables are folders of configs/ablations/. Words that are no option of this command are those of
+inference.generate, for every row; they ask for other videos than the table's, so an `output` of
+their own goes with them. Run again, it does what is missing: training goes on by the recipe that
+the table names, in whose folder it is noted, and rows are cached. Writes to TABLE/ in `results`:
+beside_paper.md, beside_paper.json, and measured/, what inference.evaluate says of the rows.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from anchorweave.config import load_config
+from inference import evaluate, generate
+from inference.results_folder import read_results
+from training.ablations.beside_paper import as_markdown, write_beside_paper
+from training.ablations.order import compare_column
+from training.ablations.table import AblationTable, PlannedRow, load_table, planned_rows
+from training.ablations.weights import lacking_stages, refuse_without_weights, run_stages
+from training.recipe import Stage
+
+# Words that leave the videos of a row as they are.
+SAME_VIDEOS = ("output", "batch", "fps", "model.device", "model.offload", "model.tile_vae")
+RESULTS = "outputs/anchorweave_tiny/ablations"
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """Which table.
+
+    Args:
+        table: a folder of configs/ablations/.
+        rows: of its rows; none = all.
+        dry_run: list the commands and do nothing.
+        results: the folder that the table's own folder of results lies in; null = the `output`
+            among the words for rows, or else outputs/anchorweave_tiny/ablations.
+        resamples: of the bootstrap.
+    """
+
+    table: str = ""
+    rows: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    results: str | None = None
+    resamples: int = 2000
+
+
+def main(words: list[str]) -> None:
+    """Run a table; words that are no option of AblateConfig go to inference.generate."""
+    options = {option.name for option in fields(AblateConfig)}
+    own = [word for word in words if word.partition("=")[0] in options]
+    overrides = [word for word in words if word not in own]
+    config = load_config(AblateConfig, own)
+    table = load_table(config.table)
+    output = own_output(overrides)
+    rows = planned_rows(config.table, table, config.rows, overrides)
+    work = lacking_stages(table, rows)
+    folder = Path(config.results or output or RESULTS) / config.table
+    if config.dry_run:
+        print("\n".join(commands(table, rows, work, folder, config)))
+        return
+    refuse_without_weights(rows, table, work)
+    for recipe, stages in work.items():
+        run_stages(recipe, stages)
+    refuse_without_weights(rows, table, {})
+    for row in rows:
+        generate.main(list(row.words))
+    measured = measure(table, rows, folder, config)
+    columns = [
+        compare_column(
+            name,
+            metric,
+            {row.name: measured[row.name].get(metric, {}) for row in rows},
+            {row.name: row.row.paper[name] for row in rows if name in row.row.paper},
+            [pair for pair in table.claims if set(pair) <= measured.keys()],
+            config.resamples,
+        )
+        for name, metric in table.columns.items()
+        if metric is not None
+    ]
+    command = shlex.join(["python", "-m", "training.ablate", *words])
+    write_beside_paper(folder, command, table, rows, columns)
+    print(as_markdown(table, rows, columns))
+    print(f"look at {folder}/beside_paper.md, {folder}/beside_paper.json, {folder}/measured")
+
+
+def own_output(overrides: Sequence[str]) -> str | None:
+    """The `output` among the words for rows.
+
+    Raises:
+        ValueError: words that change the videos of rows, and no output of their own for them.
+    """
+    outputs = [word.partition("=")[2] for word in overrides if word.startswith("output=")]
+    asked = [word for word in overrides if "=" in word]
+    others = [word for word in asked if word.partition("=")[0] not in SAME_VIDEOS]
+    if others and not outputs:
+        raise ValueError(
+            f"{' '.join(others)}: asks for other videos than the table's; give them a folder of "
+            "their own, output=outputs/mine"
+        )
+    return outputs[-1] if outputs else None
+
+
+def groups(rows: Sequence[PlannedRow], folder: Path) -> dict[Path, list[PlannedRow]]:
+    """Folder of results -> the rows that are measured together: those that were asked the same."""
+    found: dict[Path, list[PlannedRow]] = {}
+    for row in rows:
+        found.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(row)
+    return found
+
+
+def evaluate_words(
+    table: AblationTable, rows: Sequence[PlannedRow], output: Path, config: AblateConfig
+) -> list[str]:
+    """Words of inference.evaluate for rows that were asked the same."""
+    places = ",".join(str(row.config.folder) for row in rows)
+    words = [f"rows=[{places}]", f"output={output}", f"resamples={config.resamples}"]
+    against = []
+    if len(rows) > 1:
+        against = [row.config.folder.name for row in rows if row.name == table.against]
+    return [*words, *(f"against={name}" for name in against)]
+
+
+def measure(
+    table: AblationTable, rows: Sequence[PlannedRow], folder: Path, config: AblateConfig
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Row -> metric -> clip -> value."""
+    measured = {}
+    for output, together in groups(rows, folder).items():
+        evaluate.main(evaluate_words(table, together, output, config))
+        found = read_results(output)[1]
+        for row in together:
+            one = found[row.config.folder.name]
+            measured[row.name] = {metric: one.per_clip(metric) for metric in one.metrics()}
+    return measured
+
+
+def commands(
+    table: AblationTable,
+    rows: Sequence[PlannedRow],
+    work: dict[str, list[Stage]],
+    folder: Path,
+    config: AblateConfig,
+) -> list[str]:
+    """All that would be run, a line each."""
+    lines = []
+    try:
+        refuse_without_weights(rows, table, work)
+    except FileNotFoundError as error:
+        lines.append(f"# first: {error}")
+    stages = [stage for stages in work.values() for stage in stages]
+    lines += [shlex.join(["python", *stage.command()]) for stage in stages]
+    lines += [shlex.join(["python", "-m", "inference.generate", *row.words]) for row in rows]
+    for output, together in groups(rows, folder).items():
+        words = evaluate_words(table, together, output, config)
+        lines.append(shlex.join(["python", "-m", "inference.evaluate", *words]))
+    return lines
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

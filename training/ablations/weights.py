@@ -1,0 +1,104 @@
+"""What rows of a table read and is not there: which stages of which recipe make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from anchorweave.config import load_config
+from inference.write_recordings import WriteConfig
+from training.ablations.table import AblationTable, PlannedRow
+from training.options import TrainConfig
+from training.recipe import Recipe, RecipeConfig, Stage
+
+TRAINING = "training.train"
+# What makes something that a row reads; other stages prepare what trainings read.
+MAKERS = {TRAINING: TrainConfig, "inference.write_recordings": WriteConfig}
+
+
+def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str, list[Stage]]:
+    """Recipe -> those of its stages that make what rows read and is not there.
+
+    Raises:
+        ValueError: the table names a stage that its recipe does not have.
+    """
+    lacking = {path for row in rows for path in row.reads().values() if not Path(path).exists()}
+    work: dict[str, list[Stage]] = {}
+    if not lacking:
+        return work
+    for recipe in table.made_by:
+        stages = stages_of(table, recipe)
+        needed = [stage for stage in stages if lies_in(lacking, output_of(stage))]
+        if any(stage.module == TRAINING for stage in needed):
+            needed = [stage for stage in stages if stage in needed or stage.module not in MAKERS]
+        if needed:
+            work[recipe] = needed
+    return work
+
+
+def stages_of(table: AblationTable, recipe: str) -> list[Stage]:
+    """The stages of a recipe that a table names, in the table's order.
+
+    Raises:
+        ValueError: the recipe has no such stage.
+    """
+    stages = {stage.name: stage for stage in load_config(RecipeConfig, [f"config={recipe}"]).stages}
+    if unknown := [name for name in table.made_by[recipe] if name not in stages]:
+        raise ValueError(f"{recipe} has no stage {unknown}; it has {', '.join(stages)}")
+    return [stages[name] for name in table.made_by[recipe]]
+
+
+def output_of(stage: Stage) -> str | None:
+    """The folder that rows can read what the stage makes in; None where they read none of it."""
+    if stage.module not in MAKERS:
+        return None
+    return load_config(MAKERS[stage.module], stage.words).output
+
+
+def lies_in(paths: set[str], folder: str | None) -> bool:
+    """Whether any of the paths is the folder or lies in it."""
+    return folder is not None and any(Path(path).is_relative_to(folder) for path in paths)
+
+
+def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
+    """Run stages of a recipe, or go on with them; those that it notes as done are passed over."""
+    config = replace(load_config(RecipeConfig, [f"config={recipe}"]), stages=list(stages))
+    state = Recipe(config)
+    state.lock()
+    state.refuse_changed()
+    for stage in stages:
+        if state.is_done(stage):
+            print(f"{stage.name}: done, {state.seconds(stage):.0f} s", flush=True)
+        else:
+            state.run(stage)
+
+
+def refuse_without_weights(
+    rows: Sequence[PlannedRow], table: AblationTable, work: dict[str, list[Stage]]
+) -> None:
+    """Rows need their weights, but for those that the stages of `work` will make.
+
+    Raises:
+        FileNotFoundError: weights that are not there, and what makes them.
+    """
+    coming = [output_of(stage) for stages in work.values() for stage in stages]
+    for row in rows:
+        for key, path in row.weights().items():
+            if Path(path).exists() or any(lies_in({path}, output) for output in coming):
+                continue
+            raise FileNotFoundError(
+                f"row {row.name}: {key}={path} is not there; {_maker(table, path)}"
+            )
+
+
+def _maker(table: AblationTable, path: str) -> str:
+    for recipe in table.made_by:
+        for stage in stages_of(table, recipe):
+            if lies_in({path}, output_of(stage)):
+                return (
+                    f"{stage.name} makes it, which {recipe} notes as done: python -m "
+                    f"training.recipe config={recipe} from={stage.name} does it again, unless the "
+                    "row names another step than the training's last"
+                )
+    return f"{table.stands_on} makes it"
