@@ -30,8 +30,9 @@ from anchorweave.models.reference_networks import REFERENCE_NETWORKS, ReferenceN
 from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.missing import first_clip, missing_files
+from training.network_options import NetworkConfig
 from training.networks import add_lora, reference_network
-from training.options import NetworkConfig, TrainConfig
+from training.options import TrainConfig
 
 # transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
 PUBLISHED_5B = {

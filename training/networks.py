@@ -20,7 +20,8 @@ from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.rotary import rotary_table
 from anchorweave.models.tiny import tiny_video
 from anchorweave.models.weights import load_released_checkpoint
-from training.options import NetworkConfig, TrainConfig
+from training.network_options import NetworkConfig
+from training.options import TrainConfig
 
 # Of SPMem's released cross-attention.
 HEAD_DIM = 128

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from anchorweave.diffusion.objective import ObjectiveConfig
+from training.network_options import NetworkConfig
 from training.noise import DrawConfig
 
 
@@ -57,68 +58,6 @@ class DataConfig:
                 "data.train names no data set; give FOLDER, or FOLDER:SHARE of several"
             )
         return shares
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """What is trained, and what it starts from.
-
-    Args:
-        path: a folder in diffusers' layout with the backbone, or `tiny`: a small one with random
-            weights, of the clips' own size.
-        controller: where its weights start: `new`, `from_backbone` (blocks copied from the
-            backbone's first ones; needs `heads` equal to the backbone's), a folder that a
-            controller was saved to, or a released `.pt`. The next four describe a new one. `none`:
-            the backbone is trained without memory, and no anchor is read.
-        layers: layers of the backbone that are woven.
-        heads: attention heads.
-        fusion: `pose_guided` or `average`.
-        attention: `joint` or `separate`.
-        tokens: `all` or `visible`.
-        train_controller: false keeps it as it starts, which has to be a trained one, to train the
-            backbone beside it.
-        backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
-        references: how references reach the backbone: `none`, `tokens` (joined to the video along
-            frames, as Context-as-Memory and Spatia do), `attention` (historical cross-attention,
-            as SPMem does), or a folder that such a network was saved to.
-        train_references: false keeps that network as it starts.
-        reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
-            no).
-        reference_interval: `attention` stands behind every so many blocks.
-        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own.
-        lora_rank: rank of the adapter.
-        lora_alpha: its scale is lora_alpha / lora_rank.
-        gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
-            third more time.
-    """
-
-    path: str = "tiny"
-    controller: str = "new"
-    layers: int = 16
-    heads: int = 16
-    fusion: str = "pose_guided"
-    attention: str = "joint"
-    tokens: str = "all"
-    train_controller: bool = True
-    backbone: Literal["frozen", "lora", "full"] = "frozen"
-    references: str = "none"
-    train_references: bool = True
-    reference_cameras: bool = True
-    reference_interval: int = 14
-    reference_heads: int = 16
-    lora_rank: int = 64
-    lora_alpha: int = 64
-    gradient_checkpointing: bool = False
-
-    @property
-    def woven(self) -> bool:
-        """Whether there is a controller."""
-        return self.controller != "none"
-
-    @property
-    def refers(self) -> bool:
-        """Whether there is a reference network."""
-        return self.references != "none"
 
 
 @dataclass(frozen=True)
@@ -308,48 +247,14 @@ class TrainConfig:
             "guard.window": (self.guard.window >= 1, "1 or more"),
             "data.workers": (self.data.workers >= 0, "0 or more"),
             "data.bad_clip_share": (0 <= self.data.bad_clip_share <= 1, "a share in [0, 1]"),
-            "network.lora_rank": (self.network.lora_rank >= 1, "1 or more"),
-            "network.reference_interval": (self.network.reference_interval >= 1, "1 or more"),
-            "network.reference_heads": (self.network.reference_heads >= 1, "1 or more"),
         }
         for name, (holds, wanted) in ranges.items():
             if not holds:
                 raise ValueError(f"{name} must be {wanted}")
         self.data.shares()
-        _check_stage(self.network)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
                 f"validation.videos={self.validation.videos} samples on every rank by itself, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
             )
-
-
-def _check_stage(network: NetworkConfig) -> None:
-    """What is trained, and what it is trained beside.
-
-    Raises:
-        ValueError: nothing is trained, or something is kept that was not trained before.
-    """
-    learns = network.woven and network.train_controller
-    learns = learns or (network.refers and network.train_references)
-    if not learns and network.backbone == "frozen":
-        raise ValueError(
-            "network.train_controller=false (or network.controller=none), "
-            "network.train_references=false (or network.references=none) and "
-            "network.backbone=frozen leave nothing to train; train the controller, "
-            "backbone=lora or full, or references=tokens or attention"
-        )
-    # These say nothing to the backbone before they are trained.
-    if not network.train_controller and network.controller in ("new", "from_backbone"):
-        raise ValueError(
-            f"network.train_controller=false keeps network.controller={network.controller}, which "
-            "says nothing to the backbone before it is trained; start from a trained one, such as "
-            "network.controller=CHECKPOINT/controller, or leave it out with network.controller=none"
-        )
-    if not network.train_references and network.references == "attention":
-        raise ValueError(
-            "network.train_references=false keeps network.references=attention, which says nothing "
-            "to the backbone before it is trained; start from a trained one, such as "
-            "network.references=CHECKPOINT/references"
-        )

@@ -18,7 +18,8 @@ from tests.training.clips import write_clips, write_model
 from tests.training.runs import config_of, losses, start, train_here
 from training.dry_run import ClipShape, describe, estimate
 from training.missing import missing_files
-from training.options import NetworkConfig, TrainConfig
+from training.network_options import NetworkConfig
+from training.options import TrainConfig
 from training.validation import Validation
 
 ALONE = {"network__controller": "none", "network__backbone": "full"}

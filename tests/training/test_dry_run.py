@@ -5,7 +5,8 @@ import pytest
 from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
 from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, ClipShape, dry_run, estimate
-from training.options import DataConfig, NetworkConfig, TrainConfig
+from training.network_options import NetworkConfig
+from training.options import DataConfig, TrainConfig
 
 FULL = TrainConfig(network=NetworkConfig(path="nowhere"), precision="bf16")
 

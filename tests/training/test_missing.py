@@ -4,8 +4,9 @@ from anchorweave.datasets.layout import CAMERAS, EMPTY_CAPTION, LATENTS, RECORD
 from tests.benchmarks.training import write_clips
 from training.dry_run import TINY_CLIPS
 from training.missing import first_clip, missing_files
+from training.network_options import NetworkConfig
 from training.noise import DrawConfig
-from training.options import DataConfig, NetworkConfig, TrainConfig, ValidationConfig
+from training.options import DataConfig, TrainConfig, ValidationConfig
 
 
 def test_what_a_model_folder_lacks_is_named(tmp_path):

@@ -10,8 +10,9 @@ from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.small_vae import VAEConfig, small_vae
 from tests.models.small import small_backbone, small_controller
 from tests.training.clips import write_clips, write_model
+from training.network_options import NetworkConfig
 from training.networks import build_networks, trained
-from training.options import NetworkConfig, TrainConfig
+from training.options import TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.training.clips import write_clips, write_model
 from tests.training.runs import config_of, start, train_here
 from training.batches import DrawnClips, Place
+from training.network_options import NetworkConfig
 from training.noise import DrawConfig
-from training.options import NetworkConfig, TrainConfig
+from training.options import TrainConfig
 from training.step import batch_losses
 
 # Context-as-Memory trains the whole backbone, Spatia an adapter, SPMem nothing of it.
@@ -122,8 +123,8 @@ def test_options_that_leave_nothing_to_train_or_make_no_sense():
     TrainConfig(network=NetworkConfig(controller="none", references="attention"))
     with pytest.raises(ValueError, match="references=tokens or attention"):
         TrainConfig(network=NetworkConfig(controller="none"))
-    for option in ("reference_interval", "reference_heads"):
-        with pytest.raises(ValueError, match=f"{option} must be 1 or more"):
+    for option in ("reference_interval", "reference_heads", "lora_rank"):
+        with pytest.raises(ValueError, match=f"{option}=0 must be 1 or more"):
             TrainConfig(network=NetworkConfig(**{option: 0}))
 
 

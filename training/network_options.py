@@ -1,0 +1,100 @@
+"""NetworkConfig: the networks of a training, where they start, and which of them are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What is trained, and what it starts from.
+
+    Args:
+        path: a folder in diffusers' layout with the backbone, or `tiny`: a small one with random
+            weights, of the clips' own size.
+        controller: where its weights start: `new`, `from_backbone` (blocks copied from the
+            backbone's first ones; needs `heads` equal to the backbone's), a folder that a
+            controller was saved to, or a released `.pt`. The next four describe a new one. `none`:
+            the backbone is trained without memory, and no anchor is read.
+        layers: layers of the backbone that are woven.
+        heads: attention heads.
+        fusion: `pose_guided` or `average`.
+        attention: `joint` or `separate`.
+        tokens: `all` or `visible`.
+        train_controller: false keeps it as it starts, which has to be a trained one, to train the
+            backbone beside it.
+        backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
+        references: how references reach the backbone: `none`, `tokens` (joined to the video along
+            frames, as Context-as-Memory and Spatia do), `attention` (historical cross-attention,
+            as SPMem does), or a folder that such a network was saved to.
+        train_references: false keeps that network as it starts.
+        reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
+            no).
+        reference_interval: `attention` stands behind every so many blocks.
+        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own.
+        lora_rank: rank of the adapter.
+        lora_alpha: its scale is lora_alpha / lora_rank.
+        gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
+            third more time.
+
+    Raises:
+        ValueError: a value out of range, nothing that is trained, or something that is kept as it
+            starts and was not trained before.
+    """
+
+    path: str = "tiny"
+    controller: str = "new"
+    layers: int = 16
+    heads: int = 16
+    fusion: str = "pose_guided"
+    attention: str = "joint"
+    tokens: str = "all"
+    train_controller: bool = True
+    backbone: Literal["frozen", "lora", "full"] = "frozen"
+    references: str = "none"
+    train_references: bool = True
+    reference_cameras: bool = True
+    reference_interval: int = 14
+    reference_heads: int = 16
+    lora_rank: int = 64
+    lora_alpha: int = 64
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self):
+        for name in ("lora_rank", "reference_interval", "reference_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"network.{name}={getattr(self, name)} must be 1 or more")
+        learns = self.woven and self.train_controller
+        learns = learns or (self.refers and self.train_references)
+        if not learns and self.backbone == "frozen":
+            raise ValueError(
+                "network.train_controller=false (or network.controller=none), "
+                "network.train_references=false (or network.references=none) and "
+                "network.backbone=frozen leave nothing to train; train the controller, "
+                "backbone=lora or full, or references=tokens or attention"
+            )
+        # These say nothing to the backbone before they are trained.
+        if not self.train_controller and self.controller in ("new", "from_backbone"):
+            raise ValueError(
+                f"network.train_controller=false keeps network.controller={self.controller}, "
+                "which says nothing to the backbone before it is trained; start from a trained "
+                "one, such as network.controller=CHECKPOINT/controller, or leave it out with "
+                "network.controller=none"
+            )
+        if not self.train_references and self.references == "attention":
+            raise ValueError(
+                "network.train_references=false keeps network.references=attention, which says "
+                "nothing to the backbone before it is trained; start from a trained one, such as "
+                "network.references=CHECKPOINT/references"
+            )
+
+    @property
+    def woven(self) -> bool:
+        """Whether there is a controller."""
+        return self.controller != "none"
+
+    @property
+    def refers(self) -> bool:
+        """Whether there is a reference network."""
+        return self.references != "none"
