@@ -43,3 +43,14 @@ def test_counts_and_sizes_must_agree():
         Clip(whole.frames, whole.depth, whole.cameras[:3], whole.names[:2])
     with pytest.raises(ValueError, match="resize images, depth and cameras together"):
         Clip(whole.frames, whole.depth, whole.cameras.resized((3, 4)), whole.names)
+
+
+def test_a_mask_of_moving_things_of_another_size_is_refused():
+    whole = clip()
+    mask = torch.ones(4, 3, 8, dtype=torch.bool)
+    # Made without its own __init__, which in tests checks shapes before the class does.
+    made = object.__new__(Clip)
+    for name, value in {**vars(whole), "static": mask}.items():
+        object.__setattr__(made, name, value)
+    with pytest.raises(ValueError, match=r"frames are 6x8 .* {'static': \(3, 8\)}; resize"):
+        made.__post_init__()

@@ -1,6 +1,7 @@
 """Bank: remembered frames on disk, append-only, in a layout that other tools open as well.
 
-    BANK/transforms.json        nerfstudio's keys; `source` is what the frame is called elsewhere
+    BANK/transforms.json        nerfstudio's keys; `bank_version` is this layout's, `source` what
+                                a frame is called elsewhere
     BANK/images/NNNNNN.png      colours, 8 bits
     BANK/depth/NNNNNN.png       uint16 steps of `depth_unit_scale_factor`, 0 = unknown
 
@@ -34,6 +35,8 @@ from anchorweave.recordings.nerfstudio import (
 
 # 65535 marks an invalid depth in many recordings, so it is not used.
 DEPTH_STEPS = 65534
+# One change of what the files mean, one more. Banks that do not tell theirs are of version 1.
+VERSION, VERSION_KEY = 1, "bank_version"
 # How much farther than in the first clip a later depth may lie and still be kept.
 DEPTH_HEADROOM = 8.0
 
@@ -46,7 +49,8 @@ class Bank:
 
     Raises:
         FileNotFoundError: files that the bank lists are gone.
-        ValueError: the folder's list is damaged, or a frame has a bad pose.
+        ValueError: the folder's list is damaged, a frame has a bad pose, or another version of
+            this code wrote it in another layout.
     """
 
     def __init__(self, path: str | Path):
@@ -114,7 +118,7 @@ class Bank:
             write_frame(clip.frames[i], self.path / image)
             write_depth(known, unit, self.path / depth)
             added.append({**frame_entry(clip.cameras[i], image, depth), "source": name})
-        write_transforms(self._entries + added, self.path, unit)
+        write_transforms(self._entries + added, self.path, unit, {VERSION_KEY: VERSION})
         self._reopen()
 
     def _reopen(self) -> None:
@@ -130,7 +134,13 @@ class Bank:
                 f"{self.path}: is a recording without depth, which is no memory bank; give it as "
                 "source= and let perception estimate the depth"
             )
-        self._entries = json.loads((self.path / TRANSFORMS).read_text())["frames"]
+        meta = json.loads((self.path / TRANSFORMS).read_text())
+        if (version := meta.get(VERSION_KEY, 1)) != VERSION:
+            raise ValueError(
+                f"the memory bank {self.path} has layout {version}, this code reads and writes "
+                f"layout {VERSION}; use the code that made it, or begin another with memory.path="
+            )
+        self._entries = meta["frames"]
         self.depth_unit = self._files.depth_unit
 
 

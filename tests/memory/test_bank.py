@@ -92,6 +92,19 @@ def test_a_damaged_bank_is_named(tmp_path):
         Bank(tmp_path / "b")
 
 
+def test_a_bank_of_another_version_is_named(tmp_path):
+    Bank(tmp_path).append(walk(2))
+    file = tmp_path / "transforms.json"
+    meta = json.loads(file.read_text())
+    assert meta["bank_version"] == 1
+    file.write_text(json.dumps({**meta, "bank_version": 2}))
+    with pytest.raises(ValueError, match="has layout 2, this code reads and writes layout 1"):
+        Bank(tmp_path)
+    del meta["bank_version"]
+    file.write_text(json.dumps(meta))
+    assert len(Bank(tmp_path)) == 2
+
+
 def test_a_recording_without_depth_is_no_bank(tmp_path):
     Bank(tmp_path).append(walk(2))
     file = tmp_path / "transforms.json"
