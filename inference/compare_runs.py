@@ -32,7 +32,8 @@ from anchorweave.evaluation.vector_plots import number
 from anchorweave.files import written_aside
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.report import write_json
-from inference.results_folder import MeasuredRow, comparable, find_run, label
+from inference.results_folder import MeasuredRow, find_run, label
+from inference.scores import comparable
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from inference.cached_row import CachedRow
 from inference.evaluate import find_rows, refuse_other_clips
 from inference.protocols import rolls_out
 from inference.report import write_json
+from inference.video_scores import comes_back
 
 NOT_MEASURED = "not measured: "
 # Of a metric, beside its numbers.
@@ -126,12 +127,15 @@ def describe(row: CachedRow) -> dict[str, Any]:
 def samples(row: CachedRow, what: str) -> Iterator[Sample]:
     """A row's videos, one after the other; those that are missing are passed over."""
     record = row.record()
-    returns = rolls_out(record["made"]["protocol"])
+    loop = rolls_out(record["made"]["protocol"])
     for clip in slowly(record["clips"], what):
         there = [seed for seed in record["seeds"] if _there(row, clip, seed)]
-        truth = row.read_given(clip).truth if there else None
+        if not there:
+            continue
+        given = row.read_given(clip)
+        returns = loop and comes_back(given)
         for seed in there:
-            yield Sample(clip, seed, row.read_sample(clip, seed)[0], truth, returns)
+            yield Sample(clip, seed, row.read_sample(clip, seed)[0], given.truth, returns)
 
 
 def measure(

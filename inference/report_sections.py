@@ -17,7 +17,8 @@ from anchorweave.evaluation.vector_plots import (
     sorted_differences,
 )
 from inference.protocols import rolls_out
-from inference.results_folder import MeasuredRow, comparable, in_order, label
+from inference.results_folder import MeasuredRow, in_order, label
+from inference.scores import comparable
 
 DRIFT = "drift_"
 FIELDS = ("mean", "low", "high", "clips")

@@ -12,32 +12,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from inference.cached_row import ROW, CachedRow
-from inference.scores import METRICS, score_row
+from inference.scores import METRICS, Score, score_row
 
 RESULTS, VIDEOS = "results.json", "videos.csv"
-
-
-@dataclass(frozen=True)
-class VideoNumbers:
-    """One line of videos.csv.
-
-    Args:
-        clip: of which clip.
-        seed: sampled with which seed.
-        values: metric -> value; metrics that the video has no value for are left out.
-        seconds: to make it.
-    """
-
-    clip: str
-    seed: int
-    values: dict[str, float]
-    seconds: float
 
 
 class MeasuredRow(CachedRow):
@@ -54,7 +37,7 @@ class MeasuredRow(CachedRow):
         self,
         path: str | Path,
         record: dict[str, Any],
-        videos: Iterable[VideoNumbers],
+        videos: Iterable[Score],
         missing: Iterable[str] = (),
     ):
         super().__init__(path)
@@ -88,11 +71,6 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 def label(metric: str) -> str:
     """What a metric is called in tables."""
     return METRICS.get(metric, metric)
-
-
-def comparable(metric: str) -> bool:
-    """Whether two rows are measured on the same pixels: what anchors show differs by row."""
-    return not metric.endswith("_shown")
 
 
 def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, MeasuredRow]]:
@@ -139,7 +117,8 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
     if (folder / ROW).is_file():
         row = CachedRow(folder)
         scored, record = score_row(row), row.record()
-        videos = (VideoNumbers(s.clip, s.seed, s.values, s.seconds) for s in scored.scores)
+        # What results do not keep of a video is left out here too.
+        videos = (replace(score, parts=()) for score in scored.scores)
         # In one order with those that come from results.
         record = {**record, "clips": sorted(record["clips"])}
         return {folder.name: MeasuredRow(folder, record, videos, scored.missing)}
@@ -158,10 +137,10 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
     )
 
 
-def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[VideoNumbers]]:
+def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[Score]]:
     """Columns that are no metric of any row (remarks, say) are passed over."""
     metrics = list(dict.fromkeys(m for row in rows.values() for m in row["metrics"]))
-    found: dict[str, list[VideoNumbers]] = {name: [] for name in rows}
+    found: dict[str, list[Score]] = {name: [] for name in rows}
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
         # A quantity of a whole row has no column.
@@ -174,16 +153,15 @@ def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[VideoNumbe
                 )
             try:
                 values = {m: float(line[m]) for m in metrics if line[m] != ""}
-                numbers = VideoNumbers(
-                    line["clip"], int(line["seed"]), values, float(line["seconds"])
-                )
+                seed, seconds = int(line["seed"]), float(line["seconds"])
             except ValueError as error:
                 raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
-            found[line["row"]].append(numbers)
+            # Its parts stand in results.json, as means over the row.
+            found[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
     return found
 
 
-def _row(path: Path, row: dict, videos: list[VideoNumbers]) -> MeasuredRow:
+def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:
     lacking = [video.rsplit(", seed ", 1)[0] for video in row["missing"]]
     # The order of the list of clips is not kept by the results.
     clips = sorted({*lacking, *(video.clip for video in videos)})

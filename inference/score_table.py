@@ -10,7 +10,7 @@ from anchorweave.evaluation.bootstrap import paired_difference
 from anchorweave.evaluation.plots import interval_lines
 from anchorweave.files import written_aside
 from inference.protocols import rolls_out
-from inference.scores import METRICS, TRUTH, RowScores
+from inference.scores import METRICS, TRUTH, RowScores, comparable
 
 
 def compare(
@@ -23,8 +23,7 @@ def compare(
         if name == against:
             continue
         found[name] = {}
-        # What anchors show is another set of pixels in every row.
-        for metric in (m for m in METRICS if not m.endswith("_shown")):
+        for metric in filter(comparable, METRICS):
             one, other = scores.per_clip(metric), base.per_clip(metric)
             if one.keys() & other.keys():
                 difference = paired_difference(one, other, resamples, seed)

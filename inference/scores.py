@@ -46,6 +46,11 @@ METRICS = {
 TRUTH = "truth"
 
 
+def comparable(metric: str) -> bool:
+    """Whether two rows are measured on the same pixels: what anchors show differs by row."""
+    return not metric.endswith("_shown")
+
+
 @dataclass(frozen=True)
 class Score:
     """One video.
@@ -173,7 +178,7 @@ def score_truth(
         kept = None if cameras is None else KeptCameras(row, clip, None)
         values, parts = video_values(given.truth, given, record["made"], kept, cameras)
         # What this row's anchors show is no matter of the truth.
-        values = {name: value for name, value in values.items() if not name.endswith("_shown")}
+        values = {name: value for name, value in values.items() if comparable(name)}
         scores.append(Score(clip, 0, values, parts, 0.0))
     if not scores:
         raise ValueError(f"truth=true: row {row.path.name} knows the truth of none of its clips")

@@ -52,6 +52,12 @@ def video_values(
     return values, _parts(video, given, made["frames"] - 1 if loop else 1)
 
 
+def comes_back(given: Given) -> bool:
+    """Whether the path of a rollout ends where it began, so that its ends can be compared."""
+    # Rows that keep no cameras were made when every path came back.
+    return given.cameras is None or same_pose(given.cameras.c2w, 0, -1)
+
+
 def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
     """Frame 0 is given to the model, so measuring starts at frame 1."""
     video, truth = video[1:], given.truth[1:]
@@ -64,8 +70,7 @@ def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, 
 
 def _loop_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
     values = {}
-    # Rows that keep no cameras were made when every path came back.
-    if given.cameras is None or same_pose(given.cameras.c2w, 0, -1):
+    if comes_back(given):
         values |= {"psnr_loop": psnr(video[-1], video[0])}
         values |= {"ssim_loop": ssim(video[-1:], video[:1])}
     pairs = [] if given.cameras is None else paired_frames(given.cameras.c2w)

@@ -1,12 +1,11 @@
 """How far the cameras of a generated video are from those that it was asked for.
 
 Estimated cameras live in a world of their own, so a similarity of seven numbers (Sim(3)) lays them
-over the true ones first. The errors are CameraCtrl's (arXiv 2404.02101, section 4.1: RotErr, the
-angle of R_true^T R_estimated, and TransErr, the distance of the translations), which EPiC and
-others took over, with these differences: the mean over frames and not their sum, so that videos of
-different lengths can be compared; camera centres and not world-to-camera translations, which do not
-depend on where the world's origin lies; and the similarity fitted to all frames, where CameraCtrl
-hangs both paths on their first frame, whose own error would be in all others.
+over the true ones first. The errors are of the kind that CameraCtrl (arXiv 2404.02101) brought into
+use as RotErr and TransErr, an angle and a distance a frame. Ours are means over frames, so that
+videos of different lengths can be compared; of camera centres, which do not depend on where the
+world's origin lies; and after a similarity that is fitted to all frames and not to the first, whose
+own error would be in all others. Other code sums, or aligns otherwise: its numbers are not ours.
 
 The similarity takes its rotation from the cameras' orientations, then scale and translation from
 their centres. Umeyama's (IEEE PAMI 13.4, 1991), `by="centres"`, takes all of it from the centres;

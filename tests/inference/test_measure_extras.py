@@ -7,8 +7,9 @@ import torch
 
 from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance
 from anchorweave.evaluation.perceptual.optional_metrics import METRICS
+from anchorweave.geometry.cameras import Cameras
 from inference.cached_row import CachedRow, Given
-from inference.measure_extras import main
+from inference.measure_extras import main, samples
 from tests.evaluation.perceptual.small import SmallI3D, SmallInception, noise, save
 
 SHAPE = (9, 3, 32, 40)
@@ -57,9 +58,9 @@ def test_what_is_there_is_measured_and_what_is_not_is_said(rows, capsys):
     assert len(good["lpips"]["videos"]) == 6 and good["lpips"]["videos"][1]["seed"] == 1
     per_clip = [video["lpips"] for video in good["lpips"]["videos"]]
     assert lpips["mean"] == pytest.approx(sum(per_clip) / 6, rel=1e-6)
-    for name, samples in (("fid", (48, 24)), ("fvd", (6, 3))):
+    for name, counts in (("fid", (48, 24)), ("fvd", (6, 3))):
         assert good[name]["distance"] < bad[name]["distance"]
-        assert (good[name]["generated"], good[name]["true"]) == samples
+        assert (good[name]["generated"], good[name]["true"]) == counts
     for name in ("vbench", "match_accuracy"):
         assert good[name] == bad[name] and good[name].startswith("not measured: ")
     said = capsys.readouterr().out
@@ -124,3 +125,15 @@ def test_bad_input_is_refused(rows, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         measure(rows, *words)
     assert not (rows / "out").exists()
+
+
+@pytest.mark.parametrize(("end", "returns"), [(0.0, True), (1.0, False)])
+def test_only_a_path_that_ends_where_it_began_returns(tmp_path, end, returns):
+    c2w = torch.eye(4).repeat(9, 1, 1)
+    c2w[:, 0, 3] = torch.cat([torch.linspace(0, 2, 8), torch.tensor([end])])
+    cameras = Cameras(c2w, torch.eye(3).repeat(9, 1, 1), SHAPE[2:])
+    row = CachedRow(tmp_path / "row")
+    row.begin({**MADE, "protocol": "closed_loop"}, ["a"], [0], "python -m generate")
+    row.write_given("a", Given(noise(SHAPE, 0), None, None, None, 1.0, cameras), [])
+    row.write_sample("a", 0, noise(SHAPE, 1), 1.0)
+    assert [sample.returns for sample in samples(row, "looking")] == [returns]

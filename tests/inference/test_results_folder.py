@@ -4,8 +4,8 @@ import json
 import pytest
 
 from inference.cached_row import CachedRow
-from inference.results_folder import comparable, find_run, label, read_results
-from inference.scores import METRICS, score_row
+from inference.results_folder import find_run, label, read_results
+from inference.scores import METRICS, comparable, score_row
 from tests.inference.measured_rows import CLIPS, write_results, write_row
 
 
