@@ -109,7 +109,7 @@ class Preparer:
             with written_aside(path) as aside:
                 aside.mkdir()
                 clip = self._clip(name, recording, split, made, aside / "memories")
-                write_prepared(aside, clip, self.config.fps)
+                write_prepared(aside, clip, self.config.fps, self.config.pixels)
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
         return Tally(made=1)

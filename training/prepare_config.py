@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anchorweave.datasets.clip_videos import Storage
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import MEMORIES, MemoryConfig
@@ -32,6 +33,7 @@ class PrepareConfig:
         size: (height, width) that frames are cropped and resized to; multiples of 16.
         frames: length T of a clip; 4k + 1.
         fps: frames per second of the videos that are written.
+        pixels: `video` writes H.264 files, `raw` exact bytes, see `datasets/clip_videos.py`.
         clips_per_recording: at most so many stretches of each recording; null = all that fit.
         stride: frames from one stretch's start to the next; null = they do not overlap.
         memories: which memory systems' anchors to prepare.
@@ -53,6 +55,7 @@ class PrepareConfig:
     size: tuple[int, int] = (480, 720)
     frames: int = 49
     fps: int = 8
+    pixels: Storage = "video"
     clips_per_recording: int | None = 1
     stride: int | None = None
     memories: tuple[str, ...] = ("local_clouds",)
@@ -79,7 +82,10 @@ class PrepareConfig:
 
     def made(self) -> dict[str, Any]:
         """What every clip depends on beside its recording and its start, for fingerprints."""
-        names = ("size", "frames", "fps", "memories", "split", "memory", "retrieval", "rendering")
+        names = (
+            *("size", "frames", "fps", "pixels", "memories"),
+            *("split", "memory", "retrieval", "rendering"),
+        )
         made = {"code": CODE_VERSION, **flat({name: getattr(self, name) for name in names})}
         for name in NO_MATTER:
             made.pop(name)

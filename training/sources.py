@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anchorweave.datasets.splits import PAPER_TARGET, PAPER_WINDOW, Split, SplitConfig, split_frames
+from anchorweave.datasets.splits import Split, SplitConfig, split_frames, window_length
 from anchorweave.recordings.search import find_recordings
 
 __all__ = ["find_recordings", "windows"]
@@ -28,11 +28,10 @@ def windows(
     """
     if (clips is not None and clips < 1) or (stride is not None and stride < 1):
         raise ValueError(f"clips_per_recording={clips} and stride={stride} must be 1 or more")
-    length = split.window
-    if length is None and split.kind == "partial_revisit":
-        length = round(frames * PAPER_WINDOW / PAPER_TARGET)
-    if length is None:
-        length = max(count - split.start, 1)
+    if split.kind == "partial_revisit":
+        length = window_length(frames, split)
+    else:
+        length = split.window or max(count - split.start, 1)
     starts = list(range(split.start, count - length + 1, stride or length))[:clips]
     if not starts:
         raise ValueError(

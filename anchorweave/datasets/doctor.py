@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anchorweave.datasets.clip_videos import video_shape
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
     read_made,
@@ -26,7 +27,6 @@ from anchorweave.datasets.layout import (
     BadClip,
     anchor_video,
     prepared_clips,
-    reading,
 )
 from anchorweave.datasets.prepared_clip import (
     read_cameras,
@@ -36,7 +36,6 @@ from anchorweave.datasets.prepared_clip import (
     read_visible,
 )
 from anchorweave.datasets.released_layout import ReleasedClips
-from anchorweave.video import VideoFile
 
 # These tell clips of one data set apart; everything else they share.
 OWN_KEYS = ("recording", "start", "caption", "prepared", "tile")
@@ -144,11 +143,7 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
 
 
 def _check_video(clip: Path, path: Path, expected: tuple[int, int, int]) -> None:
-    """Reads a video's first and last frame: one that is cut off has no index to find them by."""
-    with reading(clip, str(path.relative_to(clip))):
-        video = VideoFile(path)
-        video.frames([len(video) - 1])
-    if (met := (len(video), *video.size)) != expected:
+    if (met := video_shape(clip, path)) != expected:
         what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
         raise BadClip(clip, f"{what}, expected {expected}")
 

@@ -5,6 +5,7 @@
     ROOT/quarantine.json                  clips that are left out, and why (written by the doctor)
     ROOT/CLIP/clip.json                   what the clip is, and what it was made with
     ROOT/CLIP/video.mp4                   the target frames
+    ROOT/CLIP/pixels.safetensors          in the place of all .mp4 files, where pixels are raw
     ROOT/CLIP/captions/caption.txt        what they show
     ROOT/CLIP/cameras.npz                 target cameras, relative poses, the scene's unit
     ROOT/CLIP/report.json                 what each memory system retrieved, and why
@@ -34,6 +35,7 @@ from anchorweave.files import written_aside
 
 RECORD = "clip.json"
 VIDEO = "video.mp4"
+PIXELS = "pixels.safetensors"
 CAPTION = "captions/caption.txt"
 CAMERAS = "cameras.npz"
 REPORT = "report.json"

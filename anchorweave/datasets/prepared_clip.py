@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.datasets.clip_videos import Storage, read_clip_video, write_videos
 from anchorweave.datasets.layout import (
     CAMERAS,
     CAPTION,
@@ -30,7 +31,6 @@ from anchorweave.datasets.layout import (
 )
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import read_frame, write_frame
-from anchorweave.video import read_video, write_video
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,24 @@ class ClipCameras:
     reference2first: dict[str, Float[Tensor, "R 4 4"]]
 
 
-def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
+def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage = "video") -> None:
     """Write all files of a clip into an empty `folder`, which the caller renames when it is whole.
+
+    Args:
+        folder: the clip's.
+        clip: what is written.
+        fps: of H.264 files.
+        storage: how videos are stored, see `clip_videos.py`.
 
     Raises:
         OSError: not everything could be written.
     """
-    write_video(folder / VIDEO, clip.video, fps)
+    videos = {folder / VIDEO: clip.video} | {
+        anchor_video(folder, name, slot): video
+        for name, known in clip.retrieved.items()
+        for slot, video in enumerate(known.anchors.video)
+    }
+    write_videos(folder, videos, fps, storage)
     (folder / CAPTION).parent.mkdir()
     (folder / CAPTION).write_text(clip.caption + "\n")
     poses = {
@@ -106,7 +117,7 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int) -> None:
         **poses,
     )
     for name, known in clip.retrieved.items():
-        _write_anchors(folder, name, known.anchors, fps)
+        _write_visible(folder, name, known.anchors.visible.numpy())
         for number, frame in enumerate(known.references.frames):
             path = reference_frame(folder, name, number)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,8 +163,7 @@ def read_target(clip: Path) -> Float[Tensor, "T 3 H W"]:
     Raises:
         BadClip: the video is missing or unreadable.
     """
-    with reading(clip, VIDEO):
-        return read_video(clip / VIDEO).float() / 255
+    return read_clip_video(clip, clip / VIDEO).float() / 255
 
 
 def read_cameras(clip: Path) -> ClipCameras:
@@ -205,8 +215,7 @@ def read_anchors(clip: Path, memory: str) -> Anchors:
     videos = []
     for slot in range(len(visible)):
         path = anchor_video(clip, memory, slot)
-        with reading(clip, str(path.relative_to(clip))):
-            videos.append(read_video(path).float() / 255)
+        videos.append(read_clip_video(clip, path).float() / 255)
         met, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
         if met != expected:
             what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
@@ -245,11 +254,8 @@ def _by_memory(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _write_anchors(folder: Path, memory: str, anchors: Anchors, fps: int) -> None:
-    anchor_folder(folder, memory).mkdir(parents=True)
-    for slot, video in enumerate(anchors.video):
-        write_video(anchor_video(folder, memory, slot), video, fps)
-    visible = anchors.visible.numpy()
+def _write_visible(folder: Path, memory: str, visible: np.ndarray) -> None:
+    anchor_folder(folder, memory).mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         anchor_folder(folder, memory) / VISIBLE,
         bits=np.packbits(visible),

@@ -20,14 +20,35 @@ class SplitConfig:
             evenly over what follows. `long_gap`: the history comes first, the target is the end of
             the recording, and what lies between, at least as long as the target, is neither.
         start: first frame of the recording that is used.
-        window: frames of the window (partial_revisit); none = 70 for every 49 target frames.
+        step: partial_revisit: frames of the recording from each target frame to the next, 2 or
+            more, so that the target moves evenly. Of the frames between, as many as the paper
+            has (21 for every 49 target frames), spread evenly, are the history. None = the paper's
+            own way, in which some steps are twice as long as others.
+        window: frames of the window (partial_revisit without `step`); none = 70 for every 49
+            target frames.
         history: share of the recording that is history, in (0, 1) (later, long_gap).
     """
 
     kind: Literal["partial_revisit", "later", "long_gap"] = "partial_revisit"
     start: int = 0
+    step: int | None = None
     window: int | None = None
     history: float = 2 / 3
+
+    def __post_init__(self):
+        if self.step is None:
+            return
+        if self.kind != "partial_revisit":
+            raise ValueError(f"split.step={self.step} belongs to partial_revisit, not {self.kind}")
+        if self.step < 2:
+            raise ValueError(
+                f"split.step={self.step}: 2 or more, so that there is history between target frames"
+            )
+        if self.window is not None:
+            raise ValueError(
+                f"split.step={self.step} and split.window={self.window} both say how long a window "
+                "is; give one of them"
+            )
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
         if config.kind == "long_gap":
             return Split(_after_gap(first, count, target), history)
         return Split(_spread(first, count, target), history)
-    window = config.window or round(target * PAPER_WINDOW / PAPER_TARGET)
+    window = window_length(target, config)
     end = config.start + window
     if window < target or end > count:
         raise ValueError(
@@ -62,8 +83,21 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
             f"frames, does not fit a recording of {count} frames; lower `frames`, set "
             "split.window, or record more"
         )
-    chosen = _spread(config.start, end, target)
-    return Split(chosen, tuple(sorted(set(range(config.start, end)) - set(chosen))))
+    if config.step is None:
+        chosen = _spread(config.start, end, target)
+        return Split(chosen, tuple(sorted(set(range(config.start, end)) - set(chosen))))
+    chosen = tuple(range(config.start, end, config.step))
+    between = sorted(set(range(config.start, end)) - set(chosen))
+    remembered = round(target * (PAPER_WINDOW - PAPER_TARGET) / PAPER_TARGET)
+    kept = _spread(0, len(between), min(remembered, len(between))) if between else ()
+    return Split(chosen, tuple(between[i] for i in kept))
+
+
+def window_length(target: int, config: SplitConfig) -> int:
+    """Frames of the window that `target` frames of a partial revisit are spread over."""
+    if config.step is not None:
+        return config.step * (target - 1) + 1
+    return config.window or round(target * PAPER_WINDOW / PAPER_TARGET)
 
 
 def _after_gap(start: int, end: int, target: int) -> tuple[int, ...]:

@@ -10,7 +10,12 @@ from anchorweave.retrieval.scene_overlap import REFERENCE_CHOICES
 
 # Options that came later than the first clips and videos, and what was done before there were any:
 # at that they go unmentioned in what a file was made with, so that older files are not stale.
-ADDED_LATER = {"memory.global_cloud.choose": "overlap", "memory.global_cloud.preceding": 0}
+ADDED_LATER = {
+    "memory.global_cloud.choose": "overlap",
+    "memory.global_cloud.preceding": 0,
+    "pixels": "video",
+    "split.step": None,
+}
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,13 @@ def latents(seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-def write_clip(root, name: str, seed: int = 0, made=None, encoded: bool = True):
+def write_clip(
+    root, name: str, seed: int = 0, made=None, encoded: bool = True, storage: str = "video"
+):
     """A clip folder; returns its path."""
     path = root / name
     path.mkdir(parents=True)
-    write_prepared(path, pixels(seed, made), fps=8)
+    write_prepared(path, pixels(seed, made), fps=8, storage=storage)
     if encoded:
         write_tensors(path / LATENTS, latents(seed), {"vae": "v"})
         features = {FEATURES: torch.randn(3, 6, generator=torch.Generator().manual_seed(seed))}

@@ -1,6 +1,6 @@
 import pytest
 
-from anchorweave.datasets.splits import SplitConfig, split_frames
+from anchorweave.datasets.splits import Split, SplitConfig, split_frames
 
 
 def test_the_papers_partial_revisit():
@@ -16,6 +16,29 @@ def test_the_papers_partial_revisit():
 def test_a_window_of_choice():
     split = split_frames(30, 5, SplitConfig(window=9))
     assert split.target == (0, 2, 4, 6, 8) and split.history == (1, 3, 5, 7)
+
+
+def test_even_steps_keep_the_papers_share_of_history():
+    split = split_frames(120, 49, SplitConfig(start=3, step=2))
+    assert split.target == tuple(range(3, 100, 2))
+    assert len(split.history) == 21 and not set(split.target) & set(split.history)
+    assert all(3 < frame < 99 for frame in split.history)
+    gaps = {b - a for a, b in zip(split.history, split.history[1:], strict=False)}
+    assert gaps == {4, 6}
+    assert split_frames(9, 2, SplitConfig(step=4)) == Split((0, 4), (1,))
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"step": 1}, "split.step=1: 2 or more"),
+        ({"step": 2, "window": 9}, "split.step=2 and split.window=9 both"),
+        ({"step": 2, "kind": "later"}, "belongs to partial_revisit, not later"),
+    ],
+)
+def test_a_step_that_means_nothing_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        SplitConfig(**values)
 
 
 def test_later_keeps_history_before_target():

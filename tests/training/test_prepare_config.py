@@ -3,6 +3,7 @@
 import json
 
 from anchorweave.datasets.fingerprint import differences, flat
+from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import GlobalCloudConfig, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
 from tests.training.small_data import PREPARE, write_room
@@ -34,7 +35,13 @@ def test_options_that_came_later_count_where_they_change_something():
         key = f"memory.global_cloud.{option}"
         assert newer == older | {key: value}
         assert getattr(GlobalCloudConfig(), option) == ADDED_LATER[key]
-    assert ADDED_LATER.keys() <= flat({"memory": MemoryConfig()}).keys()
+    defaults = flat(PrepareConfig())
+    assert {key: defaults[key] for key in ADDED_LATER} == ADDED_LATER
+    even = PrepareConfig(split=SplitConfig(step=2), pixels="raw").made()
+    assert {key: even[key] for key in ("split.step", "pixels")} == {
+        "split.step": 2,
+        "pixels": "raw",
+    }
 
 
 def test_a_clip_holds_the_anchors_of_every_memory_system(tmp_path):

@@ -1,0 +1,93 @@
+"""The videos of a prepared clip at rest: H.264 files to look at, or exact bytes in one file.
+
+H.264 is small and any player shows it; it loses a little. Raw pixels are exact, need no ffmpeg and
+are read and written several times faster, at about twenty times the size: for small videos, and
+where the pixels are removed once latents are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from anchorweave.datasets.layout import PIXELS, reading
+from anchorweave.video import VideoFile, read_video, write_video
+
+Storage = Literal["video", "raw"]
+
+
+def write_videos(
+    folder: Path, videos: Mapping[Path, Float[Tensor, "T 3 H W"]], fps: int, storage: Storage
+) -> None:
+    """Write all videos of a clip.
+
+    Args:
+        folder: the clip's.
+        videos: colours in [0, 1], by the path of the H.264 file that each would be.
+        fps: of H.264 files.
+        storage: `video` or `raw`.
+
+    Raises:
+        OSError: not everything could be written.
+    """
+    if storage == "video":
+        for path, video in videos.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, video, fps)
+        return
+    tensors = {_key(folder, path): _to_bytes(video) for path, video in videos.items()}
+    # Saved to a file by safetensors, nobody but its owner could read it.
+    (folder / PIXELS).write_bytes(save(tensors))
+
+
+def read_clip_video(clip: Path, path: Path) -> UInt8[Tensor, "T 3 H W"]:
+    """One video of a clip, 0..255, however it is stored.
+
+    Args:
+        clip: the clip's folder.
+        path: of the H.264 file, which need not be there where pixels are raw.
+
+    Raises:
+        BadClip: the video is missing or unreadable.
+    """
+    if _is_raw(clip):
+        with reading(clip, f"{PIXELS} ({_key(clip, path)})"):
+            with safe_open(clip / PIXELS, "pt") as stored:
+                return stored.get_tensor(_key(clip, path))
+    with reading(clip, str(path.relative_to(clip))):
+        return read_video(path)
+
+
+def video_shape(clip: Path, path: Path) -> tuple[int, int, int]:
+    """Frames, height and width of one video of a clip, whose last frame can be read.
+
+    Raises:
+        BadClip: the video is missing or unreadable.
+    """
+    if _is_raw(clip):
+        T, _, H, W = read_clip_video(clip, path).shape
+        return T, H, W
+    with reading(clip, str(path.relative_to(clip))):
+        video = VideoFile(path)
+        # A file that was cut off often still opens.
+        video.frames([len(video) - 1])
+        return len(video), *video.size
+
+
+def _is_raw(clip: Path) -> bool:
+    return (clip / PIXELS).is_file()
+
+
+def _key(clip: Path, path: Path) -> str:
+    return path.relative_to(clip).with_suffix("").as_posix()
+
+
+def _to_bytes(video: Tensor) -> Tensor:
+    return (video.clamp(0, 1) * 255).round().to(torch.uint8).contiguous()
