@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -151,6 +151,7 @@ class DrawnBatch:
         noise: standard normal.
         image_noise: what is added to the image latents.
         timestep: in the scheduler's training steps.
+        alone: samples in which the controller says nothing.
         bad: clips that broke on the way, and for which others were taken.
     """
 
@@ -159,6 +160,7 @@ class DrawnBatch:
     noise: Float[Tensor, "B t C h w"]
     image_noise: Float[Tensor, "B 1 C h w"]
     timestep: Int[Tensor, " B"]
+    alone: Bool[Tensor, " B"]
     bad: tuple[BadClip, ...] = ()
 
 
@@ -176,6 +178,7 @@ def stacked(
         noise=torch.stack([drawn.noise for drawn in draws]),
         image_noise=torch.stack([drawn.image_noise for drawn in draws]),
         timestep=torch.tensor([drawn.timestep for drawn in draws]),
+        alone=torch.tensor([drawn.alone for drawn in draws]),
         bad=bad,
     )
 

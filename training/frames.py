@@ -72,13 +72,16 @@ def cache_frames(
 
 
 def random_crops(
-    arrays: Sequence[UInt8[np.ndarray, "T 3 H W"]],
+    arrays: Sequence[UInt8[Tensor, "T 3 H W"]],
     count: int,
     frames: int,
     crop: tuple[int, int],
     generator: torch.Generator,
 ) -> UInt8[Tensor, "count 3 frames h w"]:
-    """Crops in space and time, each of a random recording; where they lie is `generator`'s."""
+    """Crops in space and time, each of a random recording; where they lie is `generator`'s.
+
+    They are cut where the recordings lie, on any device.
+    """
 
     def below(end: int) -> int:
         return int(torch.randint(end, (), generator=generator))
@@ -89,4 +92,4 @@ def random_crops(
         T, _, H, W = array.shape
         t, y, x = below(T - frames + 1), below(H - crop[0] + 1), below(W - crop[1] + 1)
         crops.append(array[t : t + frames, :, y : y + crop[0], x : x + crop[1]])
-    return torch.from_numpy(np.stack(crops)).transpose(1, 2)
+    return torch.stack(crops).transpose(1, 2)

@@ -40,6 +40,9 @@ class DrawConfig:
             each sample one number of them is drawn, all as likely, for all of its references; 0 is
             none. (Spatia: 0 to 50 of 1000, of the preceding frames. Those are steps of flow
             matching: in noise over signal its 50 is CogVideoX's 3.)
+        alone: share of samples in which the controller says nothing, neither of anchors nor of
+            cameras, so that a backbone that is trained with it also learns to do without (not
+            given in the paper, whose backbone is frozen).
 
     Raises:
         ValueError: a value outside its range.
@@ -52,13 +55,14 @@ class DrawConfig:
     caption_dropout: float = 0.1
     recent_only: float = 0.0
     reference_noise: tuple[int, int] = (0, 0)
+    alone: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.image_noise_spread < math.inf:
             raise ValueError(
                 f"image_noise_spread={self.image_noise_spread} is a standard deviation, 0 or more"
             )
-        for name in ("caption_dropout", "recent_only"):
+        for name in ("caption_dropout", "recent_only", "alone"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
         low, high = self.reference_noise
@@ -81,6 +85,7 @@ class Draw:
         timestep: in [0, total).
         dropped_caption: whether the prompt is the empty one.
         anchor_dropout: `frames`, `subset`, `only_first` or `none`.
+        alone: whether the controller says nothing.
     """
 
     clip: TrainingClip
@@ -89,6 +94,7 @@ class Draw:
     timestep: int
     dropped_caption: bool
     anchor_dropout: str
+    alone: bool = False
 
 
 def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
@@ -160,7 +166,8 @@ def draw(
         clip = _with_noised_references(clip, config.reference_noise, alpha_bar, generator)
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
-    return Draw(clip, noise, image_noise, timestep, dropped, kept.kind)
+    alone = bool(config.alone) and torch.rand((), generator=generator).item() < config.alone
+    return Draw(clip, noise, image_noise, timestep, dropped, kept.kind, alone)
 
 
 def _with_noised_references(

@@ -46,5 +46,6 @@ def batch_losses(
         anchors=drawn.clips.anchors.to(device, torch.float32),
         image_rotary_emb=rotary,
         references=drawn.clips.references.to(device, torch.float32),
+        alone=drawn.alone.to(device) if drawn.alone.any() else None,
     )
     return clip_loss(predicted, noisy, latents, level, config)

@@ -16,6 +16,8 @@ class VAETrainConfig:
         source: recordings to train on: a folder, "procedural:..." words, or a list.
         validation: recordings to measure on, of other places.
         output: the folder for what is written.
+        start: folder of an autoencoder of this architecture that training begins with; null = new
+            weights.
         seed: of the first weights and of everything drawn.
         size: (height, width) that frames are brought to.
         frames_per_recording: the first so many; null = all.
@@ -31,7 +33,8 @@ class VAETrainConfig:
         average: decay of the running average.
         precision: `bf16` = autocast.
         compile: whether the networks are compiled first (a minute or two, and a C++ compiler on a
-            CPU), after which a step takes about a quarter less time.
+            CPU), after which a step takes about a quarter less time. On a GPU a step is one CUDA
+            graph in any case.
         validate_every: in steps; also at the end.
         save_every: likewise.
         vae: its architecture.
@@ -43,6 +46,7 @@ class VAETrainConfig:
     source: Any = "procedural:seed=0..2,frames=24,size=64x96"
     validation: Any = "procedural:seed=900000,frames=24,size=64x96"
     output: str = "outputs/vae"
+    start: str | None = None
     seed: int = 0
     size: tuple[int, int] = (64, 96)
     frames_per_recording: int | None = None

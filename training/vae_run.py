@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,8 +21,10 @@ from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import written_aside
 from anchorweave.models.ema import running_average
 from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.models.model_folder import load_part
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small_vae import fast_convolutions, small_vae
+from training.captured_step import CapturedStep
 from training.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.frames import random_crops
 from training.muon import MuonAndAdamW
@@ -33,6 +37,9 @@ from training.weights import fill
 
 WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
 RESULTS = "results.json"
+# What of an autoencoder's configuration its weights depend on.
+ARCHITECTURE = ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups")
+LOGGED = ("loss", "reconstruction", "divergence", "gradient_norm")
 
 
 class VAETraining:
@@ -45,17 +52,23 @@ class VAETraining:
     """
 
     def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
-        self.config, self.arrays, self.output = config, arrays, Path(config.output)
+        self.config, self.output = config, Path(config.output)
         self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         device = self.accelerator.device
-        self.vae = fast_convolutions(small_vae(config.vae, config.size, config.seed)).to(device)
+        # All of them fit a GPU, and cropped there they need not travel.
+        self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
+        self.vae = fast_convolutions(_first_weights(config)).to(device)
         self.parameters = dict(self.vae.named_parameters())
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
-        # Shapes never change in training; measuring, whose shapes do, is not compiled.
+        # Shapes never change in training, so kernels may be searched for; measuring, whose shapes
+        # do, is not compiled.
+        torch.backends.cudnn.benchmark = True
         self._autoencoded = (
             torch.compile(self._through, dynamic=False) if config.compile else self._through
         )
+        self._losses = CapturedStep(self._loss, self.parameters.values())
+        self._unread: list[tuple[int, Tensor, float]] = []
         self.average = running_average(self.parameters.values(), config.average)
         self.factor = learning_rate_factor("cosine", config.warmup, config.steps)
         self.checkpoints = Checkpoints(self.output / "checkpoints", 2, self.accelerator)
@@ -75,16 +88,15 @@ class VAETraining:
         config = self.config
         while self.step < config.steps and not stop.asked_by:
             began = time.perf_counter()
-            values = self._one_step() | {"seconds_per_step": time.perf_counter() - began}
+            values = self._one_step()
+            self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
-            if last or self.step % config.validate_every == 0:
-                values["validation/psnr"] = self.measure()
-            self.log.log(values, self.step - 1)
-            if last or self.step % 50 == 0:
-                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-                print(f"step {self.step}/{config.steps}: {shown}", flush=True)
-            if last or stop.asked_by or self.step % config.save_every == 0:
+            validates = last or self.step % config.validate_every == 0
+            saves = last or stop.asked_by or self.step % config.save_every == 0
+            # Reading waits for the GPU, so a step is read when the next one is under way.
+            self._read(keep=0 if validates or saves else 1, measures=validates)
+            if saves:
                 self.checkpoints.save(self.step, self._write)
         if self.step == config.steps and not self._finished():
             self._finish()
@@ -101,34 +113,54 @@ class VAETraining:
         self.average.restore(self.parameters.values())
         return psnr(again, video)
 
-    def _one_step(self) -> dict[str, float]:
+    def _one_step(self) -> Tensor:
+        """The values of `LOGGED`, on the device."""
         config, device = self.config, self.accelerator.device
         generator = sample_generator(config.seed, self.step, 0)
-        crops = random_crops(self.arrays, config.batch, config.clip, config.crop, generator)
-        signed = crops.to(device).float() / 127.5 - 1
+        crops = random_crops(self.recordings, config.batch, config.clip, config.crop, generator)
+        signed = crops.float() / 127.5 - 1
         drawn = torch.randn(self._latent_shape(), generator=generator).to(device)
+        losses = self._losses(signed, drawn)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step(config.learning_rate * self.factor(self.step))
+        self.average.step(self.parameters.values())
+        return torch.stack([*losses, norm])
+
+    def _loss(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, reconstruction and divergence of one batch."""
         with self._autocast():
             mean, logvar, again = self._autoencoded(signed, drawn)
         error = again.float() - signed
-        reconstruction = error.abs().mean() if config.loss == "l1" else error.square().mean()
+        reconstruction = error.abs().mean() if self.config.loss == "l1" else error.square().mean()
         mean, logvar = mean.float(), logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = reconstruction + config.kl * divergence
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        if not norm.isfinite():
-            raise RuntimeError(
-                f"step {self.step}: the gradient is {norm.item()}; lower learning_rate, or use "
-                "precision=fp32; the last checkpoint is in " + str(self.checkpoints.folder)
-            )
-        self.optimizer.step(config.learning_rate * self.factor(self.step))
-        self.average.step(self.parameters.values())
-        return {
-            "loss": loss.item(),
-            "reconstruction": reconstruction.item(),
-            "divergence": divergence.item(),
-            "gradient_norm": norm.item(),
-        }
+        return reconstruction + self.config.kl * divergence, reconstruction, divergence
+
+    def _read(self, keep: int, measures: bool = False) -> None:
+        """Log all steps but the last `keep`, and print some of them.
+
+        Args:
+            keep: how many are left for later.
+            measures: whether the weights are measured, for the newest step.
+
+        Raises:
+            RuntimeError: a step whose gradient was not finite; nothing was saved since.
+        """
+        while len(self._unread) > keep:
+            step, tensor, seconds = self._unread.pop(0)
+            values = dict(zip(LOGGED, tensor.tolist(), strict=True))
+            if not math.isfinite(values["gradient_norm"]):
+                raise RuntimeError(
+                    f"step {step}: the gradient is {values['gradient_norm']}; lower learning_rate, "
+                    f"or use precision=fp32; the last checkpoint is in {self.checkpoints.folder}"
+                )
+            values["seconds_per_step"] = seconds
+            if measures and not self._unread:
+                values["validation/psnr"] = self.measure()
+            self.log.log(values, step)
+            if "validation/psnr" in values or (step + 1) % 50 == 0:
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {step + 1}/{self.config.steps}: {shown}", flush=True)
 
     def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log variance of the latents, and what is decoded from a draw of them."""
@@ -148,7 +180,13 @@ class VAETraining:
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bf16")
+        # Short copies of weights that outlive a call would have no place in a CUDA graph.
+        return torch.autocast(
+            device,
+            torch.bfloat16,
+            enabled=self.config.precision == "bf16",
+            cache_enabled=device != "cuda",
+        )
 
     def _write(self, folder: Path) -> None:
         whole = {name: p.detach().cpu().contiguous() for name, p in self.parameters.items()}
@@ -194,8 +232,8 @@ class VAETraining:
         self.vae.eval()
         with self._autocast():
             latents = [
-                encode_video(self.vae, torch.from_numpy(array[None, : self.config.clip]) / 255.0)
-                for array in self.arrays[:64]
+                encode_video(self.vae, recording[None, : self.config.clip] / 255.0)
+                for recording in self.recordings[:64]
             ]
         spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
         self.vae.register_to_config(scaling_factor=1 / spread)
@@ -213,3 +251,28 @@ class VAETraining:
         with written_aside(self.output / RESULTS) as aside:
             aside.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
+
+
+def _first_weights(config: VAETrainConfig) -> AutoencoderKLCogVideoX:
+    """New weights, or those of `config.start`.
+
+    Raises:
+        FileNotFoundError: no autoencoder there.
+        ValueError: one of another architecture.
+    """
+    vae = small_vae(config.vae, config.size, config.seed)
+    if config.start is None:
+        return vae
+    there = load_part("vae", config.start)
+    differ = []
+    for key in ARCHITECTURE:
+        # What is read from JSON is a list where the config has a tuple.
+        met, wanted = (np.asarray(one.config[key]).tolist() for one in (there, vae))
+        if met != wanted:
+            differ.append(f"{key}={met} and not {wanted}")
+    if differ:
+        raise ValueError(
+            f"start={config.start} has {', '.join(differ)}; give vae the same architecture"
+        )
+    vae.load_state_dict(there.state_dict())
+    return vae

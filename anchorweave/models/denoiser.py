@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from diffusers import CogVideoXTransformer3DModel
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
@@ -54,6 +54,7 @@ class Denoiser(nn.Module):
         camera_weight: float = 1.0,
         active: Callable[[Tensor], bool] | None = None,
         references: ReferenceLatents | None = None,
+        alone: Bool[Tensor, " B"] | None = None,
     ) -> Iterator[None]:
         """Inside, every call of the backbone is woven with what is known, whoever makes it.
 
@@ -66,6 +67,7 @@ class Denoiser(nn.Module):
                 there in every step, as their papers have it.
             references: as many sets as there are of anchors; read by the reference network, if
                 there is one.
+            alone: samples to which neither control nor camera features are added; None = none.
 
         Raises:
             ValueError: from the call, where its batch is no multiple of the anchors'.
@@ -79,7 +81,7 @@ class Denoiser(nn.Module):
         camera = []
         if woven and camera_weight:
             camera = self.controller.camera_features(anchors.target2first)
-            camera = [camera_weight * feature for feature in camera]
+            camera = _spared([camera_weight * feature for feature in camera], alone)
         signature = inspect.signature(self.backbone.forward)
         call = ExitStack()
 
@@ -104,7 +106,7 @@ class Denoiser(nn.Module):
                     insertions(
                         backbone,
                         before=[feature.repeat(times, 1, 1) for feature in camera],
-                        after=[control_weight * feature for feature in control],
+                        after=_spared([control_weight * feature for feature in control], alone),
                         ahead=ahead,
                     )
                 )
@@ -135,6 +137,7 @@ class Denoiser(nn.Module):
         control_weight: float = 1.0,
         camera_weight: float = 1.0,
         references: ReferenceLatents | None = None,
+        alone: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B t C h w"]:
         """The backbone's prediction (v for CogVideoX) [B, t, C, h, w].
 
@@ -148,8 +151,11 @@ class Denoiser(nn.Module):
             control_weight: see `weaving`.
             camera_weight: see `weaving`.
             references: one set a sample.
+            alone: see `weaving`.
         """
-        with self.weaving(anchors, control_weight, camera_weight, references=references):
+        with self.weaving(
+            anchors, control_weight, camera_weight, references=references, alone=alone
+        ):
             return self.backbone(
                 hidden_states=torch.cat([noisy_latents, image_latents], dim=2),
                 encoder_hidden_states=prompt_features,
@@ -167,6 +173,15 @@ class Denoiser(nn.Module):
                 "samples; give one set of anchors a sample"
             )
         return calls // given
+
+
+def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
+    """Features [B, ., D], zero for the samples that are `alone`."""
+    if alone is None:
+        return features
+    times = len(features[0]) // len(alone) if features else 1
+    kept = alone.logical_not().repeat(times)[:, None, None]
+    return [feature * kept.to(feature.dtype) for feature in features]
 
 
 def _check_fits(backbone: CogVideoXTransformer3DModel, controller: WeavingController) -> None:

@@ -44,7 +44,7 @@ def test_another_number_of_frames_is_refused(tmp_path, capsys):
 
 
 def test_crops_depend_on_the_generator_alone_and_reach_every_corner():
-    array = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 1, 6, 8).repeat(3, axis=1)
+    array = torch.arange(2 * 6 * 8, dtype=torch.uint8).view(2, 1, 6, 8).repeat(1, 3, 1, 1)
 
     def draw(seed):
         return random_crops([array], 64, 1, (2, 2), torch.Generator().manual_seed(seed))

@@ -238,3 +238,13 @@ def test_negative_numbers_are_refused():
 def test_values_outside_their_range_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         DrawConfig(**values)
+
+
+def test_the_share_of_samples_that_are_alone_changes_nothing_else():
+    config = replace(DrawConfig(), alone=0.25)
+    drawn = [one(place, config=config) for place in range(400)]
+    assert sum(sample.alone for sample in drawn) == pytest.approx(100, abs=35)
+    for place, sample in enumerate(drawn[:20]):
+        assert same(sample, one(place)) and not one(place).alone
+    with pytest.raises(ValueError, match="alone=1.5 is a share"):
+        DrawConfig(alone=1.5)

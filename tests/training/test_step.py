@@ -55,6 +55,21 @@ def test_the_samples_of_a_batch_do_not_know_of_each_other(samples):
             torch.testing.assert_close(getattr(together, name)[row], getattr(alone, name)[0])
 
 
+def test_samples_that_are_alone_are_told_to_the_networks(samples):
+    batch, shown = stacked(samples), {}
+
+    class Looks(nn.Module):
+        def forward(self, **given):
+            shown.update(given)
+            return torch.zeros_like(given["noisy_latents"])
+
+    losses_of(Looks(), batch)
+    assert shown["alone"] is None
+    apart = torch.tensor([False, True, False, True])
+    losses_of(Looks(), replace(batch, alone=apart))
+    assert torch.equal(shown["alone"], apart)
+
+
 def test_a_perfect_prediction_has_no_loss(samples):
     batch = stacked(samples)
 

@@ -12,7 +12,7 @@ from anchorweave.config import load_config
 from anchorweave.models.latents import encode_video
 from training.signals import Stop
 from training.vae_options import VAETrainConfig
-from training.vae_run import VAETraining
+from training.vae_run import LOGGED, VAETraining
 
 FINAL = "checkpoints/step-{:08d}"
 
@@ -129,11 +129,16 @@ def test_compiled_steps_are_the_same_steps(frames, tmp_path):
     assert compiled._autoencoded._torchdynamo_orig_callable == compiled._through
 
 
+def values_of(training):
+    """What one step logs."""
+    return dict(zip(LOGGED, training._one_step().tolist(), strict=True))
+
+
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_the_divergence_is_weighed(frames, tmp_path, loss):
     def step(kl):
         training = VAETraining(config_of(tmp_path / str(kl), kl=kl, loss=loss), frames, frames)
-        return training._one_step()
+        return values_of(training)
 
     without, with_ = step(0.0), step(2.0)
     assert without["loss"] == pytest.approx(without["reconstruction"])
@@ -142,7 +147,7 @@ def test_the_divergence_is_weighed(frames, tmp_path, loss):
 
 def test_precision_is_what_was_asked_for(frames, tmp_path):
     long, short = (
-        VAETraining(config_of(tmp_path / name, precision=name), frames, frames)._one_step()
+        values_of(VAETraining(config_of(tmp_path / name, precision=name), frames, frames))
         for name in ("fp32", "bf16")
     )
     assert long["reconstruction"] != short["reconstruction"]
@@ -160,3 +165,18 @@ def test_a_step_that_explodes_ends_the_run(frames, tmp_path):
     next(iter(training.parameters.values())).data.fill_(float("nan"))
     with pytest.raises(RuntimeError, match="lower learning_rate"):
         training.train(Stop())
+
+
+def test_training_may_begin_with_an_autoencoder_of_the_same_architecture(frames, whole, tmp_path):
+    start = whole / "vae"
+    begun = VAETraining(config_of(tmp_path / "a", start=start), frames, frames)
+    stored = AutoencoderKLCogVideoX.from_pretrained(start).state_dict()
+    assert all(torch.equal(stored[name], p) for name, p in begun.parameters.items())
+    assert begun.measure() == pytest.approx(
+        json.loads((whole / "results.json").read_text())["psnr_held_out_db"]
+    )
+    changes = {"start": start, "vae.latent_channels": 8}
+    with pytest.raises(ValueError, match="has latent_channels=4 and not 8; give vae the same"):
+        VAETraining(config_of(tmp_path / "b", **changes), frames, frames)
+    with pytest.raises(FileNotFoundError, match="holds none"):
+        VAETraining(config_of(tmp_path / "c", start=tmp_path), frames, frames)
