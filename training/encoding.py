@@ -23,6 +23,7 @@ from anchorweave.datasets.prepared_clip import (
     read_references,
     read_target,
 )
+from anchorweave.holes import fill_holes
 from anchorweave.models.encoders import TILE_STEP, set_tile
 from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
 from anchorweave.models.visible_tokens import visible_tokens
@@ -37,7 +38,10 @@ class VideoEncoder:
     Args:
         vae: on the device that it computes on.
         patch_size: of the backbone, in latent pixels.
+        holes: what the VAE is shown where anchors saw nothing, see `fill_holes`.
         tile: side of the tiles to begin with; None = videos whole.
+        one_by_one: whether the VAE takes one video at a time, which spares memory; together, the
+            videos of a clip are twice as fast where they are small.
         storage: dtype of what is stored.
         say: where giving way is told.
     """
@@ -46,14 +50,16 @@ class VideoEncoder:
         self,
         vae,
         patch_size: int,
+        holes: str,
         tile: int | None,
+        one_by_one: bool,
         storage: torch.dtype,
         say: Callable[[str], None],
     ):
-        # One video at a time spares memory; together they are twice as fast on a CPU.
-        if vae.device.type != "cpu":
+        if one_by_one:
             vae.enable_slicing()
         self._vae, self._patch_size, self._storage = vae, patch_size, storage
+        self._holes = holes
         self._tile, self._say = tile, say
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -127,7 +133,8 @@ class VideoEncoder:
             return target.new_zeros(0, *target.shape)
         # Slots that show nothing are all the same video, so one of them is encoded for all.
         shown = anchors.visible.flatten(1).any(dim=1)
-        videos = torch.cat([anchors.video[shown], anchors.video[~shown][:1]])
+        filled = fill_holes(anchors.video[shown], anchors.visible[shown], self._holes)
+        videos = torch.cat([filled, anchors.video[~shown][:1]])
         slots = torch.where(shown, shown.cumsum(0) - 1, shown.sum())
         return encode_video(self._vae, videos).cpu()[slots]
 

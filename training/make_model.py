@@ -51,6 +51,7 @@ class WeavingConfig:
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
+        holes: what anchors show where they saw nothing: `black`, `cracks` or `filled`.
     """
 
     layers: int = 3
@@ -58,6 +59,7 @@ class WeavingConfig:
     fusion: str = "pose_guided"
     attention: str = "joint"
     tokens: str = "all"
+    holes: str = "black"
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingCont
             weaving.fusion,
             weaving.attention,
             weaving.tokens,
+            weaving.holes,
         )
 
 

@@ -142,6 +142,7 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
         fusion=network.fusion,
         attention=network.attention,
         tokens=network.tokens,
+        holes=network.holes,
     )
     if start == "from_backbone":
         copy_backbone_blocks(controller, backbone)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from anchorweave.config import load_config
-from anchorweave.datasets.encoded_clip import FEATURES, read_made, write_tensors
+from anchorweave.datasets.encoded_clip import BEFORE_HOLES, FEATURES, read_made, write_tensors
 from anchorweave.datasets.fingerprint import check_made, digest
 from anchorweave.datasets.layout import (
     CAPTION_FEATURES,
@@ -32,6 +32,7 @@ from anchorweave.datasets.layout import (
     remove_unfinished,
 )
 from anchorweave.datasets.prepared_clip import read_cameras, read_caption, read_record
+from anchorweave.holes import Holes
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.text import encode_prompts
 from training.encoding import VideoEncoder
@@ -65,6 +66,11 @@ class PrecomputeConfig:
         data: a prepared data set.
         storage: precision that is stored; float16 keeps three bits more than bfloat16 in the same
             space, and values beyond its range are refused.
+        holes: what the VAE is shown where anchors saw nothing: `black` (the released code),
+            `cracks` or `filled` (our addition, see `anchorweave/holes.py`). It belongs to the
+            controller that is trained on these latents.
+        one_by_one: whether the VAE takes one video at a time; null = on a GPU, whose memory large
+            videos fill. Small ones are faster together.
         vae_tile: side of the tiles, in pixels, that videos are encoded in; null = whole, which
             needs most memory. Where memory runs out, the next smaller one is tried.
         model: which networks encode.
@@ -72,6 +78,8 @@ class PrecomputeConfig:
 
     data: str = "outputs/prepared"
     storage: Literal["float32", "bfloat16", "float16"] = "float16"
+    holes: Holes = "black"
+    one_by_one: bool | None = None
     vae_tile: int | None = None
     model: EncoderConfig = field(default_factory=EncoderConfig)
 
@@ -149,6 +157,9 @@ class VideoPass:
         self._config, self._encoders, self._shard = config, encoders, shard
         self._encoder: VideoEncoder | None = None
         self._made = _made(config) | {"vae": encoders.vae_weights}
+        # Unmentioned where they are as they were before there was a choice.
+        if config.holes != BEFORE_HOLES:
+            self._made["holes"] = config.holes
 
     def encode(self, clip: Path) -> Tally:
         """Encode the videos of one clip, unless that was done already."""
@@ -160,11 +171,15 @@ class VideoPass:
 
     def _latents(self, clip: Path) -> tuple[dict[str, Tensor], dict]:
         if self._encoder is None:
+            config, device = self._config, self._shard.device
+            on_gpu = device.type != "cpu"
             self._encoder = VideoEncoder(
-                self._encoders.vae(getattr(torch, self._config.model.dtype)).to(self._shard.device),
+                self._encoders.vae(getattr(torch, config.model.dtype)).to(device),
                 self._encoders.patch_size,
-                self._config.vae_tile,
-                getattr(torch, self._config.storage),
+                config.holes,
+                config.vae_tile,
+                on_gpu if config.one_by_one is None else config.one_by_one,
+                getattr(torch, config.storage),
                 self._shard.say,
             )
         tensors, tile = self._encoder(clip)

@@ -3,6 +3,7 @@
     python -m training.recipe                                   # anchorweave-tiny, from nothing
     python -m training.recipe config=configs/anchorweave_tiny/ablations.yaml
     python -m training.recipe from=controller                   # run this stage and those after it
+    python -m training.recipe until=vae                         # no stage behind this one
 
 Writes recipe.json to `output`: when each stage began, the seconds it took (summed over all goes),
 and how it ended. A stage that is done is skipped. Ctrl-C or SIGTERM asks the stage at work to stop,
@@ -13,27 +14,22 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals, signal
 
 import yaml
 
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.files import written_aside
+from training.running_stages import RunningStages
 
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"
-# So much of a stage's time is lost from the sum at most when the recipe itself is killed.
-NOTE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,17 @@ class Stage:
         module: what `python -m` runs, such as training.train.
         words: its words, `a.b=c`.
         processes: how many of it work together (torch.distributed.run); 1 = it runs alone.
+        beside: whether the stages behind it start while it is at work.
+        after: earlier stages that have to be done before this one starts; those that are not
+            `beside` are done in any case.
     """
 
     name: str = ""
     module: str = ""
     words: list[str] = field(default_factory=list)
     processes: int = 1
+    beside: bool = False
+    after: list[str] = field(default_factory=list)
 
     def command(self) -> list[str]:
         """The words after `python`."""
@@ -67,7 +68,8 @@ class RecipeConfig:
         stages: in the order they are run.
 
     Raises:
-        ValueError: no stages, two of one name, or one without a name or module.
+        ValueError: no stages, two of one name, one without a name or module, or one after a stage
+            that does not come before it.
     """
 
     output: str = "outputs/recipe"
@@ -79,29 +81,37 @@ class RecipeConfig:
             raise ValueError("stages=[]: a recipe has at least one stage")
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two stages are called {', '.join(sorted(twice))}; rename one")
-        for stage in self.stages:
+        for i, stage in enumerate(self.stages):
             if not stage.name or not stage.module or stage.processes < 1:
                 raise ValueError(f"{stage}: a stage has a name, a module and 1 or more processes")
+            if later := set(stage.after) - set(names[:i]):
+                raise ValueError(
+                    f"stage {stage.name} is to come after {', '.join(sorted(later))}, which is no "
+                    "stage before it"
+                )
 
 
 def main(words: Sequence[str]) -> None:
-    """Run or go on with a recipe, with `a.b=c` overrides and `from=STAGE`."""
-    redo = [word.partition("=")[2] for word in words if word.startswith("from=")]
-    config = load_config(
-        RecipeConfig, [word for word in words if not word.startswith("from=")], DEFAULT
-    )
+    """Run or go on with a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
+    own = {"from": None, "until": None}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            rest.append(word)
+    config = load_config(RecipeConfig, rest, DEFAULT)
     recipe = Recipe(config)
     recipe.lock()
-    if redo:
-        recipe.forget_from(redo[-1])
+    if own["from"] is not None:
+        recipe.forget_from(own["from"])
     recipe.refuse_changed()
-    for stage in config.stages:
-        if recipe.is_done(stage):
-            print(f"{stage.name}: done, {recipe.seconds(stage):.0f} s", flush=True)
-            continue
-        recipe.run(stage)
-    total = sum(recipe.seconds(stage) for stage in config.stages)
-    print(f"all {len(config.stages)} stages are done: {total:.0f} s in all", flush=True)
+    asked = recipe.stages_until(own["until"])
+    recipe.run(asked)
+    total = sum(recipe.seconds(stage) for stage in asked)
+    which = "all" if len(asked) == len(config.stages) else "the first"
+    print(f"{which} {len(asked)} stages are done: {total:.0f} s, summed over stages", flush=True)
 
 
 class Recipe:
@@ -149,11 +159,18 @@ class Recipe:
         Raises:
             ValueError: no such stage.
         """
-        names = [stage.name for stage in self.config.stages]
-        if name not in names:
-            raise ValueError(f"from={name} is none of the stages: {', '.join(names)}")
-        for later in names[names.index(name) :]:
-            self._records.pop(later, None)
+        for stage in self.config.stages[self._place("from", name) :]:
+            self._records.pop(stage.name, None)
+
+    def stages_until(self, name: str | None) -> list[Stage]:
+        """The stages up to that of a name; None = all.
+
+        Raises:
+            ValueError: no such stage.
+        """
+        if name is None:
+            return self.config.stages
+        return self.config.stages[: self._place("until", name) + 1]
 
     def refuse_changed(self) -> None:
         """Stages that were begun stay as they are.
@@ -181,50 +198,45 @@ class Recipe:
                     "or give the stage another output=)"
                 )
 
-    def run(self, stage: Stage) -> None:
-        """Run one stage to its end.
+    def run(self, stages: Sequence[Stage]) -> None:
+        """Run those that are not done, to their end.
 
         Raises:
-            SystemExit: the stage failed, or was told to stop.
+            SystemExit: a stage failed, or the recipe was told to stop.
         """
-        record = self._records.setdefault(
-            stage.name,
-            {
-                "stage": asdict(stage),
-                "config": config_digest(stage),
-                "began": datetime.now().isoformat("T", "seconds"),
-            },
-        )
-        record |= {"seconds": record.get("seconds", 0.0), "exit": None}
-        print(f"{stage.name}: python {shlex.join(stage.command())}", flush=True)
-        before, began = record["seconds"], time.monotonic()
-        # A group of its own: Ctrl-C in a terminal reaches the recipe alone, which passes it on.
-        process = subprocess.Popen(
-            [sys.executable, *stage.command()],
-            start_new_session=True,
-            pass_fds=[self._lock.fileno()],
-        )
-        with _passed_on(process) as told:
-            while process.poll() is None:
-                record["seconds"] = before + time.monotonic() - began
-                self._write()
-                try:
-                    process.wait(NOTE_SECONDS)
-                except subprocess.TimeoutExpired:
+        running = RunningStages(self._note, self._lock.fileno())
+        with running.passing_signals_on():
+            for stage in stages:
+                if self.is_done(stage):
+                    print(f"{stage.name}: done, {self.seconds(stage):.0f} s", flush=True)
                     continue
-        record["seconds"] = before + time.monotonic() - began
-        # A training that was told to stop saves and ends well, but it is not done.
-        record["exit"] = f"stopped by {told[0]}" if told else process.returncode
-        self._write()
-        if told:
-            sys.exit(f"{stage.name}: stopped by {told[0]}; run the recipe again to go on with it")
-        if process.returncode:
-            sys.exit(
-                f"{stage.name}: failed with exit code {process.returncode}, see above; run the "
-                "recipe again to go on with it"
-            )
+                running.wait_for(stage.after)
+                self._begin(stage)
+                print(f"{stage.name}: python {shlex.join(stage.command())}", flush=True)
+                running.start(stage.name, stage.command())
+                if not stage.beside:
+                    running.wait_for([stage.name])
+            running.wait_for([stage.name for stage in stages])
 
-    def _write(self) -> None:
+    def _place(self, word: str, name: str) -> int:
+        names = [stage.name for stage in self.config.stages]
+        if name not in names:
+            raise ValueError(f"{word}={name} is none of the stages: {', '.join(names)}")
+        return names.index(name)
+
+    def _begin(self, stage: Stage) -> None:
+        first = {
+            "stage": asdict(stage),
+            "config": config_digest(stage),
+            "began": datetime.now().isoformat("T", "seconds"),
+            "seconds": 0.0,
+        }
+        self._records[stage.name] = first | self._records.get(stage.name, {}) | {"exit": None}
+
+    def _note(self, name: str, seconds: float, ended: int | str | None) -> None:
+        record = self._records[name]
+        record["seconds"] += seconds
+        record["exit"] = ended
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(self.path) as aside:
             aside.write_text(json.dumps(self._records, indent=1) + "\n")
@@ -240,23 +252,6 @@ def config_digest(stage: Stage) -> str:
             said.append(values)
             path = path.parent / values["base"] if "base" in values else None
     return digest(said)
-
-
-@contextmanager
-def _passed_on(process: subprocess.Popen) -> Iterator[list[str]]:
-    """Inside, a signal to stop goes to the stage as SIGTERM, which trainings save at."""
-    told: list[str] = []
-
-    def tell(number: int, frame: object) -> None:
-        told.append(Signals(number).name)
-        process.terminate()
-
-    before = {each: signal(each, tell) for each in (SIGINT, SIGTERM, SIGUSR1, SIGHUP)}
-    try:
-        yield told
-    finally:
-        for each, handler in before.items():
-            signal(each, handler)
 
 
 if __name__ == "__main__":

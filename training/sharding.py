@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,16 +50,24 @@ class Shard:
     What is made of an item may depend on that item only, so that it does not matter how many
     processes there are.
 
+    More processes than GPUs share them: small networks do not fill one.
+
     Args:
         cpu: compute on the CPU even where there is a GPU.
     """
 
     def __init__(self, cpu: bool):
-        # On a machine without GPUs accelerate sees several processes only when told cpu=True.
-        cpu = cpu or not torch.cuda.is_available()
-        self._state = PartialState(cpu=cpu, timeout=PATIENCE)
+        gpus = 0 if cpu else torch.cuda.device_count()
+        on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        # On a machine without GPUs accelerate sees several processes only when told cpu=True; nor
+        # do its GPU groups take processes that share a GPU, which do not talk but at the end.
+        meets_on_cpu = gpus < on_this_machine
+        self._state = PartialState(cpu=meets_on_cpu, timeout=PATIENCE)
         self.rank, self.count = self._state.process_index, self._state.num_processes
         self.device: torch.device = self._state.device
+        if gpus and meets_on_cpu:
+            self.device = torch.device("cuda", self._state.local_process_index % gpus)
+            torch.cuda.set_device(self.device)
         self.is_main = self._state.is_main_process
         if self.count > 1:
             atexit.register(self._state.destroy_process_group)

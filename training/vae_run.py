@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,9 +20,8 @@ from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import written_aside
 from anchorweave.models.ema import running_average
 from anchorweave.models.latents import decode_video, encode_video
-from anchorweave.models.model_folder import load_part
 from anchorweave.models.schedules import learning_rate_factor
-from anchorweave.models.small_vae import fast_convolutions, small_vae
+from anchorweave.models.small_vae import fast_convolutions, small_vae, start_vae
 from training.captured_step import CapturedStep
 from training.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.frames import random_crops
@@ -37,8 +35,6 @@ from training.weights import fill
 
 WEIGHTS, AVERAGE = "vae.safetensors", "vae_ema.safetensors"
 RESULTS = "results.json"
-# What of an autoencoder's configuration its weights depend on.
-ARCHITECTURE = ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups")
 LOGGED = ("loss", "reconstruction", "divergence", "gradient_norm")
 
 
@@ -253,26 +249,7 @@ class VAETraining:
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
 
-def _first_weights(config: VAETrainConfig) -> AutoencoderKLCogVideoX:
-    """New weights, or those of `config.start`.
-
-    Raises:
-        FileNotFoundError: no autoencoder there.
-        ValueError: one of another architecture.
-    """
-    vae = small_vae(config.vae, config.size, config.seed)
+def _first_weights(config: VAETrainConfig):
     if config.start is None:
-        return vae
-    there = load_part("vae", config.start)
-    differ = []
-    for key in ARCHITECTURE:
-        # What is read from JSON is a list where the config has a tuple.
-        met, wanted = (np.asarray(one.config[key]).tolist() for one in (there, vae))
-        if met != wanted:
-            differ.append(f"{key}={met} and not {wanted}")
-    if differ:
-        raise ValueError(
-            f"start={config.start} has {', '.join(differ)}; give vae the same architecture"
-        )
-    vae.load_state_dict(there.state_dict())
-    return vae
+        return small_vae(config.vae, config.size, config.seed)
+    return start_vae(config.start, config.vae, config.size)

@@ -21,6 +21,8 @@ TARGET, IMAGE = "target", "image"
 FEATURES = "features"
 # One entry only: the order of several is not the same from one write to the next.
 MADE = "made"
+# What anchors' holes were before there was a choice, and are where nothing else is said.
+BEFORE_HOLES = "black"
 
 
 def anchors_key(memory: str) -> str:

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 
 from anchorweave.anchors import scale_translation
 from anchorweave.datasets.encoded_clip import (
+    BEFORE_HOLES,
     FEATURES,
     IMAGE,
     TARGET,
     anchors_key,
+    read_made,
     read_tensors,
     references_key,
     training_clip,
@@ -82,6 +84,14 @@ class LatentClips(Dataset):
             BadClip: a part is missing, unreadable, not finite, or does not fit the others.
         """
         return read_clip(self.clips[index], self.memory, self.first_frame)
+
+    def holes(self) -> str:
+        """What the anchors' holes showed when they were encoded, by the first clip.
+
+        Raises:
+            BadClip: it was not precomputed, or cannot be read.
+        """
+        return read_made(self.clips[0] / LATENTS).get("holes", BEFORE_HOLES)
 
     def empty_prompt(self) -> Float[Tensor, "S D"]:
         """Features of the empty prompt, for caption dropout and guidance.

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
+
+from anchorweave.models.model_folder import load_part
+
+# What of an autoencoder's configuration its weights depend on.
+ARCHITECTURE = ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups")
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,33 @@ def small_vae(config: VAEConfig, size: tuple[int, int], seed: int) -> Autoencode
             sample_height=size[0],
             sample_width=size[1],
         )
+
+
+def start_vae(
+    folder: str | Path, config: VAEConfig, size: tuple[int, int]
+) -> AutoencoderKLCogVideoX:
+    """An autoencoder with the weights in `folder`, in float32.
+
+    Args:
+        folder: that one was saved to.
+        config: its architecture.
+        size: as in `small_vae`.
+
+    Raises:
+        FileNotFoundError: no autoencoder there.
+        ValueError: one of another architecture.
+    """
+    vae, stored = small_vae(config, size, seed=0), load_part("vae", folder)
+    differ = []
+    for key in ARCHITECTURE:
+        # What is read from JSON is a list where the config has a tuple.
+        met, wanted = (np.asarray(one.config[key]).tolist() for one in (stored, vae))
+        if met != wanted:
+            differ.append(f"{key}={met} and not {wanted}")
+    if differ:
+        raise ValueError(f"{folder} has {', '.join(differ)}; give vae the same architecture")
+    vae.load_state_dict(stored.state_dict())
+    return vae
 
 
 def fast_convolutions(vae: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:

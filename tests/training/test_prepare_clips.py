@@ -16,15 +16,15 @@ from training.prepare_clips import main
 
 KILLED = """
 import os, signal, sys
-from anchorweave.datasets import prepared_clip
+from anchorweave.datasets import clip_videos
 from training.prepare_clips import main
-write, calls = prepared_clip.write_video, []
+write, calls = clip_videos.write_video, []
 def killing(*args):
     calls.append(args)
     if len(calls) == 8:
         os.kill(os.getpid(), signal.SIGKILL)
     write(*args)
-prepared_clip.write_video = killing
+clip_videos.write_video = killing
 main(sys.argv[1:])
 """
 

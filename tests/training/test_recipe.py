@@ -184,6 +184,60 @@ def test_a_signal_reaches_the_stage_which_saves(recipe, number):
     assert ran(folder) == ["a", "b", "b", "c"]
 
 
+def test_a_stage_beside_runs_while_the_next_ones_do_and_is_waited_for(recipe):
+    words, folder = recipe
+
+    def edit(config):
+        a, b, c = config["stages"]
+        a["beside"] = True
+        c["after"] = ["a"]
+
+    change(folder, edit)
+    (folder / "wait_a").touch()
+    process = subprocess.Popen([sys.executable, "-m", "training.recipe", *words], cwd=ROOT)
+    try:
+        until = time.monotonic() + 60
+        while "b" not in ran_so_far(folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        # b began while a was at work; c waits for a.
+        assert sorted(ran(folder)) == ["a", "b"] and state(folder)["a"]["exit"] is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert state(folder)["a"]["exit"] == "stopped by SIGTERM" and state(folder)["b"]["exit"] == 0
+    (folder / "wait_a").unlink()
+    main(words)
+    assert ran(folder)[2:] == ["a", "c"]
+
+
+def ran_so_far(folder):
+    return ran(folder) if (folder / "ran").exists() else []
+
+
+def test_a_stage_that_fails_stops_those_beside_it(recipe):
+    words, folder = recipe
+    change(folder, lambda config: config["stages"][0].update(beside=True))
+    (folder / "wait_a").touch()
+    (folder / "fail_b").touch()
+    with pytest.raises(SystemExit, match="b: failed with exit code 3"):
+        main(words)
+    assert state(folder)["a"]["exit"] == "stopped because b failed"
+    (folder / "wait_a").unlink()
+    (folder / "fail_b").unlink()
+    main(words)
+    assert sorted(ran(folder)[2:]) == ["a", "b", "c"]
+
+
+def test_until_a_stage_runs_no_later_one(recipe, capfd):
+    words, folder = recipe
+    main([*words, "until=b"])
+    assert ran(folder) == ["a", "b"]
+    assert "the first 2 stages are done" in capfd.readouterr().out
+    with pytest.raises(ValueError, match="until=x is none of the stages: a, b, c"):
+        main([*words, "until=x"])
+
+
 def test_several_processes_work_on_one_stage(recipe):
     words, folder = recipe
     change(folder, lambda config: config["stages"].__delitem__(slice(1, None)))
@@ -203,6 +257,10 @@ def test_several_processes_work_on_one_stage(recipe):
         (lambda config: config["stages"][1].pop("module"), "has a name, a module"),
         (lambda config: config["stages"][1].update(processes=0), "1 or more processes"),
         (lambda config: config["stages"][1].update(modul="x"), "modul"),
+        (
+            lambda config: config["stages"][1].update(after=["c"]),
+            "b is to come after c, which is no",
+        ),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(recipe, edit, message):
