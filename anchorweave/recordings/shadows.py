@@ -17,7 +17,6 @@ from anchorweave.recordings.rasterizing import (
     NOTHING,
     View,
     in_blocks,
-    inverse_corners,
     seen_triangles,
 )
 
@@ -26,9 +25,11 @@ SIDE = 512
 # In metres; nothing nearer to the lamp casts a shadow.
 NEAR_LAMP = 0.05
 # A triangle blocks what lies this share of the way behind it; a point is not blocked by its own.
-BEHIND = 1.002
+BEHIND = np.float32(1.002)
 # In metres; a triangle's plane beyond its edges blocks only what lies well behind it.
-WELL_BEHIND = 0.02
+WELL_BEHIND = np.float32(0.02)
+# How a triangle stands to the way from the lamp to a point: only its plane may be before the point.
+BLOCKS, BEFORE, BESIDE = 2, 1, 0
 
 
 def lamp_maps(
@@ -59,43 +60,72 @@ def _face_view(eye: Float[np.ndarray, "3"], face: int) -> View:
 
 @njit(**COMPILED)
 @no_type_check
-def is_blocked(corners, faces, lamp, own, x, y, z):
-    """Whether anything stands between a point of the lamp and a point on the triangle `own`."""
-    dx, dy, dz = x - lamp[0], y - lamp[1], z - lamp[2]
-    if abs(dx) >= abs(dy) and abs(dx) >= abs(dz):
-        face, ahead, u, v = 0, dx, dy, dz
-    elif abs(dy) >= abs(dz):
-        face, ahead, u, v = 2, dy, dz, dx
+def is_blocked(corners, maps, which, lamp, own, x, y, z):
+    """Whether anything stands between point `which` of the lamp and a point on the triangle `own`.
+
+    Args:
+        corners: of the triangles.
+        maps: of all points of the lamp, flattened.
+        which: 0..3.
+        lamp: its points.
+        own: a triangle.
+        x: of the point that may be in shadow, like y and z.
+        y: see x.
+        z: see x.
+    """
+    dx, dy, dz = x - lamp[which, 0], y - lamp[which, 1], z - lamp[which, 2]
+    wide, high, deep = abs(dx), abs(dy), abs(dz)
+    if wide >= high and wide >= deep:
+        face, ahead, length, u, v = 0, dx, wide, dy, dz
+    elif high >= deep:
+        face, ahead, length, u, v = 2, dy, high, dz, dx
     else:
-        face, ahead, u, v = 4, dz, dx, dy
+        face, ahead, length, u, v = 4, dz, deep, dx, dy
     if ahead < 0:
-        face, ahead = face + 1, -ahead
-    half = 0.5 * SIDE
-    column, row = half * (u / ahead + 1) - 0.5, half * (v / ahead + 1) - 0.5
-    column, row = min(max(column, 0), SIDE - 1.001), min(max(row, 0), SIDE - 1.001)
-    c, r = np.int64(column), np.int64(row)
-    upper, lower = faces[face, r], faces[face, r + 1]
-    around = (upper[c], upper[c + 1], lower[c], lower[c + 1])
-    if around[0] == own and around[1] == own and around[2] == own and around[3] == own:
+        face += 1
+    half, last, zero = np.float32(0.5 * SIDE), np.float32(SIDE - 1.001), np.float32(0)
+    scale, middle = half / length, half - np.float32(0.5)
+    column = np.int64(min(max(u * scale + middle, zero), last))
+    row = np.int64(min(max(v * scale + middle, zero), last))
+    at = np.uint64(((which * 6 + face) * SIDE + row) * SIDE + column)
+    right, below = np.uint64(1), np.uint64(SIDE)
+    a, b, c, d = maps[at], maps[at + right], maps[at + below], maps[at + below + right]
+    if a == own and b == own and c == own and d == own:
         return False
-    distance = np.sqrt(dx * dx + dy * dy + dz * dz)
-    well_behind = 1 + WELL_BEHIND / distance
-    lit, known = False, np.int64(NOTHING)
-    for f in around:
-        if f == NOTHING or f == own:
-            lit = True
-            continue
-        if f == known:
-            continue
-        known = f
-        m = inverse_corners(corners, f, lamp)
-        b0 = m[0] * dx + m[1] * dy + m[2] * dz
-        b1 = m[3] * dx + m[4] * dy + m[5] * dz
-        b2 = m[6] * dx + m[7] * dy + m[8] * dz
-        # How many times as far as the triangle's plane the point is.
-        times = b0 + b1 + b2
-        if times > BEHIND and b0 >= 0 and b1 >= 0 and b2 >= 0:
-            return True
-        lit |= not times > well_behind
+    first = _stands_between(corners, a, lamp, which, own, dx, dy, dz)
+    if first == BLOCKS:
+        return True
+    second = first if b == a else _stands_between(corners, b, lamp, which, own, dx, dy, dz)
+    if second == BLOCKS:
+        return True
+    third = first if c == a else _stands_between(corners, c, lamp, which, own, dx, dy, dz)
+    if third == BLOCKS:
+        return True
+    fourth = second if d == b else _stands_between(corners, d, lamp, which, own, dx, dy, dz)
     # Directions all around that meet something else first: a gap finer than the map.
-    return not lit
+    return fourth == BLOCKS or first + second + third + fourth == 4 * BEFORE
+
+
+@njit(**COMPILED)
+@no_type_check
+def _stands_between(corners, triangle, lamp, which, own, dx, dy, dz):
+    if triangle == own or triangle == NOTHING:
+        return BESIDE
+    f = np.uint64(triangle)
+    lx, ly, lz = lamp[which, 0], lamp[which, 1], lamp[which, 2]
+    ax, ay, az = corners[f, 0, 0] - lx, corners[f, 0, 1] - ly, corners[f, 0, 2] - lz
+    bx, by, bz = corners[f, 1, 0] - lx, corners[f, 1, 1] - ly, corners[f, 1, 2] - lz
+    cx, cy, cz = corners[f, 2, 0] - lx, corners[f, 2, 1] - ly, corners[f, 2, 2] - lz
+    ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    # How many times as far as the triangle's plane the point is.
+    times = (nx * dx + ny * dy + nz * dz) / (nx * ax + ny * ay + nz * az)
+    if not times > BEHIND:
+        return BESIDE
+    p = dx * (by * cz - bz * cy) + dy * (bz * cx - bx * cz) + dz * (bx * cy - by * cx)
+    q = dx * (cy * az - cz * ay) + dy * (cz * ax - cx * az) + dz * (cx * ay - cy * ax)
+    r = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + dz * (ax * by - ay * bx)
+    if (p >= 0 and q >= 0 and r >= 0) or (p <= 0 and q <= 0 and r <= 0):
+        return BLOCKS
+    distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+    return BEFORE if (times - np.float32(1)) * distance > times * WELL_BEHIND else BESIDE
