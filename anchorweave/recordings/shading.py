@@ -15,7 +15,7 @@ from numpy.polynomial import Polynomial
 
 from anchorweave.recordings.rasterizing import COMPILED, NOTHING, View, inverse_corners
 from anchorweave.recordings.rooms import Room
-from anchorweave.recordings.shadows import is_blocked, lamp_maps
+from anchorweave.recordings.shadows import find_directions, is_blocked, lamp_maps
 from anchorweave.recordings.texture_pyramid import Pyramid, pyramid_of, textured
 
 # Shares of light; the lamp's falls off with distance and is cut by shadows.
@@ -60,7 +60,7 @@ class Shader:
 
     @cached_property
     def _maps(self) -> np.ndarray:
-        return lamp_maps(self._corners, self._lamp).ravel()
+        return lamp_maps(self._corners, self._lamp)
 
     def colours(
         self, view: View, triangles: Int32[np.ndarray, "H2 W2"], pixel: float
@@ -115,6 +115,9 @@ def _shade(
     rows = np.zeros((14, width), np.float32)
     lamps = np.empty((3, width), np.float32)
     directions = np.empty((3, width), np.float32)
+    lifted = np.empty((3, width), np.float32)
+    at = np.empty(width, np.int32)
+    nearest, right, below = maps.ravel(), np.uint64(1), np.uint64(maps.shape[3])
     share, lift = np.float32(1 / SAMPLES**2), np.float32(LIFT)
     for row in range(height):
         seen = triangles[row]
@@ -127,7 +130,11 @@ def _shade(
         _interpolate(seen, row + 0.5, eye, rays, corners, normals, uv, density, rows)
         _illuminate(eye.astype(np.float32), directions, lamps, pixel, len(starts) - 2, rows)
         x, y, z, direct, ambient = rows[5], rows[6], rows[7], rows[10], rows[11]
-        nx, ny, nz = rows[2], rows[3], rows[4]
+        for axis in range(3):
+            for column in range(width):
+                lifted[axis, column] = rows[5 + axis, column] + lift * rows[2 + axis, column]
+        first = (row % SAMPLES) * SAMPLES
+        find_directions(lifted, lamps, first, SAMPLES, maps.shape[3], at)
         for column in range(width):
             f = seen[column]
             if f == NOTHING:
@@ -135,11 +142,13 @@ def _shade(
             if glowing[material[f]]:
                 ambient[column], direct[column] = 1, 0
             elif direct[column] > 0:
-                corner = (row % SAMPLES) * SAMPLES + column % SAMPLES
-                if is_blocked(
-                    corners, maps, corner, lamp, f, x[column] + lift * nx[column],
-                    y[column] + lift * ny[column], z[column] + lift * nz[column],
-                ):  # fmt: skip
+                start = np.uint64(at[column])
+                a, b = nearest[start], nearest[start + right]
+                c, d = nearest[start + below], nearest[start + below + right]
+                # Where they all meet the point's own triangle, nothing is in the way.
+                if (a != f or b != f or c != f or d != f) and is_blocked(
+                    corners, a, b, c, d, f, lamps[:, column], lifted[:, column]
+                ):
                     direct[column] = 0
         _tone(x, y, z, direct, ambient, rows[12])
         for column in range(width):

@@ -60,59 +60,69 @@ def _face_view(eye: Float[np.ndarray, "3"], face: int) -> View:
 
 @njit(**COMPILED)
 @no_type_check
-def is_blocked(corners, maps, which, lamp, own, x, y, z):
-    """Whether anything stands between point `which` of the lamp and a point on the triangle `own`.
+def find_directions(points, lamps, first, step, side, at):
+    """Where in the flattened maps the four directions around each of a row of points start.
 
     Args:
-        corners: of the triangles.
-        maps: of all points of the lamp, flattened.
-        which: 0..3.
-        lamp: its points.
-        own: a triangle.
-        x: of the point that may be in shadow, like y and z.
-        y: see x.
-        z: see x.
+        points: [3, W], coordinate by coordinate.
+        lamps: the points of the lamp that they are seen from, likewise.
+        first: which point of the lamp the first column is seen from; the others take turns.
+        step: how many take turns.
+        side: directions along an edge of each face.
+        at: what is found [W], int32.
     """
-    dx, dy, dz = x - lamp[which, 0], y - lamp[which, 1], z - lamp[which, 2]
-    wide, high, deep = abs(dx), abs(dy), abs(dz)
-    if wide >= high and wide >= deep:
-        face, ahead, length, u, v = 0, dx, wide, dy, dz
-    elif high >= deep:
-        face, ahead, length, u, v = 2, dy, high, dz, dx
-    else:
-        face, ahead, length, u, v = 4, dz, deep, dx, dy
-    if ahead < 0:
-        face += 1
-    half, last, zero = np.float32(0.5 * SIDE), np.float32(SIDE - 1.001), np.float32(0)
-    scale, middle = half / length, half - np.float32(0.5)
-    column = np.int64(min(max(u * scale + middle, zero), last))
-    row = np.int64(min(max(v * scale + middle, zero), last))
-    at = np.uint64(((which * 6 + face) * SIDE + row) * SIDE + column)
-    right, below = np.uint64(1), np.uint64(SIDE)
-    a, b, c, d = maps[at], maps[at + right], maps[at + below], maps[at + below + right]
-    if a == own and b == own and c == own and d == own:
-        return False
-    first = _stands_between(corners, a, lamp, which, own, dx, dy, dz)
+    # Nothing but arithmetic and choices in the loop, so that the compiler makes SIMD code of it.
+    xs, ys, zs, lx, ly, lz = points[0], points[1], points[2], lamps[0], lamps[1], lamps[2]
+    half, last, zero = np.float32(0.5 * side), np.float32(side - 1.001), np.float32(0)
+    middle, edge = half - np.float32(0.5), np.int32(side)
+    for j in range(xs.size):
+        dx, dy, dz = xs[j] - lx[j], ys[j] - ly[j], zs[j] - lz[j]
+        wide, high, deep = abs(dx), abs(dy), abs(dz)
+        along_x = (wide >= high) & (wide >= deep)
+        along_y = high >= deep
+        ahead = dx if along_x else (dy if along_y else dz)
+        u = dy if along_x else (dz if along_y else dx)
+        v = dz if along_x else (dx if along_y else dy)
+        face = np.int32(0) if along_x else (np.int32(2) if along_y else np.int32(4))
+        face += np.int32(1) if ahead < zero else np.int32(0)
+        scale = half / abs(ahead)
+        column, row = u * scale + middle, v * scale + middle
+        column, row = column if column > zero else zero, row if row > zero else zero
+        column, row = column if column < last else last, row if row < last else last
+        which = np.int32(first + j % step)
+        face = which * np.int32(6) + face
+        at[j] = (face * edge + np.int32(row)) * edge + np.int32(column)
+
+
+@njit(**COMPILED)
+@no_type_check
+def is_blocked(corners, a, b, c, d, own, lamp, point):
+    """Whether one of the triangles a, b, c, d stands between the lamp and a point of `own`.
+
+    They are what the four directions around the point's meet first.
+    """
+    dx, dy, dz = point[0] - lamp[0], point[1] - lamp[1], point[2] - lamp[2]
+    first = _stands_between(corners, a, own, lamp, dx, dy, dz)
     if first == BLOCKS:
         return True
-    second = first if b == a else _stands_between(corners, b, lamp, which, own, dx, dy, dz)
+    second = first if b == a else _stands_between(corners, b, own, lamp, dx, dy, dz)
     if second == BLOCKS:
         return True
-    third = first if c == a else _stands_between(corners, c, lamp, which, own, dx, dy, dz)
+    third = first if c == a else _stands_between(corners, c, own, lamp, dx, dy, dz)
     if third == BLOCKS:
         return True
-    fourth = second if d == b else _stands_between(corners, d, lamp, which, own, dx, dy, dz)
+    fourth = second if d == b else _stands_between(corners, d, own, lamp, dx, dy, dz)
     # Directions all around that meet something else first: a gap finer than the map.
     return fourth == BLOCKS or first + second + third + fourth == 4 * BEFORE
 
 
 @njit(**COMPILED)
 @no_type_check
-def _stands_between(corners, triangle, lamp, which, own, dx, dy, dz):
+def _stands_between(corners, triangle, own, lamp, dx, dy, dz):
     if triangle == own or triangle == NOTHING:
         return BESIDE
     f = np.uint64(triangle)
-    lx, ly, lz = lamp[which, 0], lamp[which, 1], lamp[which, 2]
+    lx, ly, lz = lamp[0], lamp[1], lamp[2]
     ax, ay, az = corners[f, 0, 0] - lx, corners[f, 0, 1] - ly, corners[f, 0, 2] - lz
     bx, by, bz = corners[f, 1, 0] - lx, corners[f, 1, 1] - ly, corners[f, 1, 2] - lz
     cx, cy, cz = corners[f, 2, 0] - lx, corners[f, 2, 1] - ly, corners[f, 2, 2] - lz
