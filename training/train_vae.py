@@ -2,6 +2,7 @@
 
     python -m training.train_vae                                    # procedural rooms, on a CPU
     python -m training.train_vae source=my_recordings steps=2000 output=outputs/my_vae
+    torchrun --nproc_per_node 16 -m training.train_vae frames_only=true     # on many cores, first
 
 For who wants a model smaller than the released ones; the 5B's own autoencoder needs no training.
 Writes to `output`: frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the running
@@ -31,20 +32,26 @@ def main(words: list[str]) -> None:
     """Train with `a.b=c` overrides."""
     config = load_config(VAETrainConfig, words, DEFAULT)
     output = Path(config.output)
-    shard = Shard(cpu=False)
+    shard = Shard(cpu=config.frames_only)
 
-    def frames(what: str, source: Any, most: int | None) -> list[np.ndarray]:
-        cached = cache_frames(source, output / "frames" / what, config.size, most, shard)
-        arrays = {path: np.load(path) for path in cached}
-        for path, array in arrays.items():
-            if len(array) < config.clip:
-                raise ValueError(f"{path}: {len(array)} frames are too few for clip={config.clip}")
-        return list(arrays.values())
+    def cached(what: str, source: Any, most: int | None) -> list[Path]:
+        return cache_frames(source, output / "frames" / what, config.size, most, shard)
 
-    arrays = frames("train", config.source, config.frames_per_recording)
-    held_out = frames("validation", config.validation, config.clip)
+    trained = cached("train", config.source, config.frames_per_recording)
+    validation = cached("validation", config.validation, config.clip)
+    if config.frames_only:
+        return
+    arrays, held_out = (_read(paths, config.clip) for paths in (trained, validation))
     with stop_on_signals() as stop:
         VAETraining(config, arrays, held_out).train(stop)
+
+
+def _read(paths: list[Path], clip: int) -> list[np.ndarray]:
+    arrays = {path: np.load(path) for path in paths}
+    for path, array in arrays.items():
+        if len(array) < clip:
+            raise ValueError(f"{path}: {len(array)} frames are too few for clip={clip}")
+    return list(arrays.values())
 
 
 if __name__ == "__main__":

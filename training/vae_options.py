@@ -21,6 +21,8 @@ class VAETrainConfig:
         seed: of the first weights and of everything drawn.
         size: (height, width) that frames are brought to.
         frames_per_recording: the first so many; null = all.
+        frames_only: whether the run ends when all frames are decoded or rendered, which several
+            processes may share (torchrun); a second run, in one process, then trains.
         clip: frames of one training crop; 8k + 1.
         crop: its (height, width).
         batch: crops in one step.
@@ -50,6 +52,7 @@ class VAETrainConfig:
     seed: int = 0
     size: tuple[int, int] = (64, 96)
     frames_per_recording: int | None = None
+    frames_only: bool = False
     clip: int = 9
     crop: tuple[int, int] = (48, 48)
     batch: int = 4

@@ -1,0 +1,141 @@
+"""Shadows: which triangle every direction from a point of the lamp meets first.
+
+These maps only say where to look: whether a triangle that they name stands between the lamp and a
+point is decided exactly, so that shadows have no steps and nothing shadows itself.
+"""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float, Int32
+from numba import njit
+
+from anchorweave.recordings.rasterizing import (
+    COMPILED,
+    NOTHING,
+    View,
+    in_blocks,
+    seen_triangles,
+)
+
+# Directions along an edge of each of a cube's faces: at 3 m, 12 mm apart.
+SIDE = 512
+# In metres; nothing nearer to the lamp casts a shadow.
+NEAR_LAMP = 0.05
+# A triangle blocks what lies this share of the way behind it; a point is not blocked by its own.
+BEHIND = np.float32(1.002)
+# In metres; a triangle's plane beyond its edges blocks only what lies well behind it.
+WELL_BEHIND = np.float32(0.02)
+# How a triangle stands to the way from the lamp to a point: only its plane may be before the point.
+BLOCKS, BEFORE, BESIDE = 2, 1, 0
+
+
+def lamp_maps(
+    corners: Float[np.ndarray, "F 3 3"], points: Float[np.ndarray, "L 3"]
+) -> Int32[np.ndarray, "L 6 SIDE SIDE"]:
+    """The triangle that every direction from each point meets first.
+
+    Face 2 * axis is seen along +axis, face 2 * axis + 1 along -axis; the two axes that follow it
+    run over a face's columns and rows.
+    """
+    blocks = in_blocks(corners)
+    maps = np.empty((len(points), 6, SIDE, SIDE), np.int32)
+    for point, faces in zip(points, maps, strict=True):
+        for face in range(6):
+            view = _face_view(point.astype(np.float64), face)
+            faces[face] = seen_triangles(corners, blocks, view, NEAR_LAMP)
+    return maps
+
+
+def _face_view(eye: Float[np.ndarray, "3"], face: int) -> View:
+    axes = np.roll(np.eye(3), -(face // 2), axis=0)
+    forward, right, down = (-axes[0] if face % 2 else axes[0]), axes[1], axes[2]
+    step = 2 / SIDE
+    rays = np.stack([forward - right - down, step * right, step * down])
+    image = np.stack([(right + forward) / step, (down + forward) / step, forward])
+    return View(eye, rays, image, (SIDE, SIDE))
+
+
+@njit(**COMPILED)
+@no_type_check
+def find_directions(points, lamps, first, step, side, at):
+    """Where in the flattened maps the four directions around each of a row of points start.
+
+    Args:
+        points: [3, W], coordinate by coordinate.
+        lamps: the points of the lamp that they are seen from, likewise.
+        first: which point of the lamp the first column is seen from; the others take turns.
+        step: how many take turns.
+        side: directions along an edge of each face.
+        at: what is found [W], int32.
+    """
+    # Nothing but arithmetic and choices in the loop, so that the compiler makes SIMD code of it.
+    xs, ys, zs, lx, ly, lz = points[0], points[1], points[2], lamps[0], lamps[1], lamps[2]
+    half, last, zero = np.float32(0.5 * side), np.float32(side - 1.001), np.float32(0)
+    middle, edge = half - np.float32(0.5), np.int32(side)
+    for j in range(xs.size):
+        dx, dy, dz = xs[j] - lx[j], ys[j] - ly[j], zs[j] - lz[j]
+        wide, high, deep = abs(dx), abs(dy), abs(dz)
+        along_x = (wide >= high) & (wide >= deep)
+        along_y = high >= deep
+        ahead = dx if along_x else (dy if along_y else dz)
+        u = dy if along_x else (dz if along_y else dx)
+        v = dz if along_x else (dx if along_y else dy)
+        face = np.int32(0) if along_x else (np.int32(2) if along_y else np.int32(4))
+        face += np.int32(1) if ahead < zero else np.int32(0)
+        scale = half / abs(ahead)
+        column, row = u * scale + middle, v * scale + middle
+        column, row = column if column > zero else zero, row if row > zero else zero
+        column, row = column if column < last else last, row if row < last else last
+        which = np.int32(first + j % step)
+        face = which * np.int32(6) + face
+        at[j] = (face * edge + np.int32(row)) * edge + np.int32(column)
+
+
+@njit(**COMPILED)
+@no_type_check
+def is_blocked(corners, a, b, c, d, own, lamp, point):
+    """Whether one of the triangles a, b, c, d stands between the lamp and a point of `own`.
+
+    They are what the four directions around the point's meet first.
+    """
+    dx, dy, dz = point[0] - lamp[0], point[1] - lamp[1], point[2] - lamp[2]
+    first = _stands_between(corners, a, own, lamp, dx, dy, dz)
+    if first == BLOCKS:
+        return True
+    second = first if b == a else _stands_between(corners, b, own, lamp, dx, dy, dz)
+    if second == BLOCKS:
+        return True
+    third = first if c == a else _stands_between(corners, c, own, lamp, dx, dy, dz)
+    if third == BLOCKS:
+        return True
+    fourth = second if d == b else _stands_between(corners, d, own, lamp, dx, dy, dz)
+    # Directions all around that meet something else first: a gap finer than the map.
+    return fourth == BLOCKS or first + second + third + fourth == 4 * BEFORE
+
+
+@njit(**COMPILED)
+@no_type_check
+def _stands_between(corners, triangle, own, lamp, dx, dy, dz):
+    if triangle == own or triangle == NOTHING:
+        return BESIDE
+    f = np.uint64(triangle)
+    lx, ly, lz = lamp[0], lamp[1], lamp[2]
+    ax, ay, az = corners[f, 0, 0] - lx, corners[f, 0, 1] - ly, corners[f, 0, 2] - lz
+    bx, by, bz = corners[f, 1, 0] - lx, corners[f, 1, 1] - ly, corners[f, 1, 2] - lz
+    cx, cy, cz = corners[f, 2, 0] - lx, corners[f, 2, 1] - ly, corners[f, 2, 2] - lz
+    ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    # How many times as far as the triangle's plane the point is.
+    times = (nx * dx + ny * dy + nz * dz) / (nx * ax + ny * ay + nz * az)
+    if not times > BEHIND:
+        return BESIDE
+    p = dx * (by * cz - bz * cy) + dy * (bz * cx - bx * cz) + dz * (bx * cy - by * cx)
+    q = dx * (cy * az - cz * ay) + dy * (cz * ax - cx * az) + dz * (cx * ay - cy * ax)
+    r = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + dz * (ax * by - ay * bx)
+    if (p >= 0 and q >= 0 and r >= 0) or (p <= 0 and q <= 0 and r <= 0):
+        return BLOCKS
+    distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+    return BEFORE if (times - np.float32(1)) * distance > times * WELL_BEHIND else BESIDE
