@@ -18,6 +18,8 @@ class VAETrainConfig:
         output: the folder for what is written.
         start: folder of an autoencoder of this architecture that training begins with; null = new
             weights.
+        part: what is trained: `all`, or the `decoder` alone, which leaves latents as they are, so
+            that networks that were trained on them stay valid; needs `start`.
         seed: of the first weights and of everything drawn.
         size: (height, width) that frames are brought to.
         frames_per_recording: the first so many; null = all.
@@ -49,6 +51,7 @@ class VAETrainConfig:
     validation: Any = "procedural:seed=900000,frames=24,size=64x96"
     output: str = "outputs/vae"
     start: str | None = None
+    part: Literal["all", "decoder"] = "all"
     seed: int = 0
     size: tuple[int, int] = (64, 96)
     frames_per_recording: int | None = None
@@ -69,6 +72,8 @@ class VAETrainConfig:
     vae: VAEConfig = field(default_factory=VAEConfig)
 
     def __post_init__(self):
+        if self.part == "decoder" and self.start is None:
+            raise ValueError("part=decoder trains beside an encoder that is there: name a start=")
         step = 2 ** (len(self.vae.channels) - 1)
         # The decoder gives the first latent frame one video frame only where their number is odd.
         if self.clip % 8 != 1 or any(side % step for side in self.crop):

@@ -55,7 +55,9 @@ class VAETraining:
         # All of them fit a GPU, and cropped there they need not travel.
         self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
         self.vae = fast_convolutions(_first_weights(config)).to(device)
-        self.parameters = dict(self.vae.named_parameters())
+        if config.part == "decoder":
+            self.vae.encoder.requires_grad_(False)
+        self.parameters = {n: p for n, p in self.vae.named_parameters() if p.requires_grad}
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
         # Shapes never change in training, so kernels may be searched for; measuring, whose shapes
         # do, is not compiled.
@@ -226,13 +228,8 @@ class VAETraining:
         quality = self.measure()
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
-        with self._autocast():
-            latents = [
-                encode_video(self.vae, recording[None, : self.config.clip] / 255.0)
-                for recording in self.recordings[:64]
-            ]
-        spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
-        self.vae.register_to_config(scaling_factor=1 / spread)
+        if self.config.part == "all":
+            self.vae.register_to_config(scaling_factor=self._scaling_factor())
         folder = self.output / "vae"
         with written_aside(folder) as aside:
             self.vae.save_pretrained(aside)
@@ -241,12 +238,22 @@ class VAETraining:
         results = {
             "steps": self.step,
             "psnr_held_out_db": quality,
-            "scaling_factor": 1 / spread,
-            "parameters": sum(p.numel() for p in self.parameters.values()),
+            "scaling_factor": self.vae.config.scaling_factor,
+            "parameters": sum(p.numel() for p in self.vae.parameters()),
         }
         with written_aside(self.output / RESULTS) as aside:
             aside.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
+
+    def _scaling_factor(self) -> float:
+        """That gives latents unit variance."""
+        with self._autocast():
+            latents = [
+                encode_video(self.vae, recording[None, : self.config.clip] / 255.0)
+                for recording in self.recordings[:64]
+            ]
+        spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
+        return 1 / spread
 
 
 def _first_weights(config: VAETrainConfig):

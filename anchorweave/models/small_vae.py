@@ -90,6 +90,7 @@ def start_vae(
     if differ:
         raise ValueError(f"{folder} has {', '.join(differ)}; give vae the same architecture")
     vae.load_state_dict(stored.state_dict())
+    vae.register_to_config(scaling_factor=stored.config.scaling_factor)
     return vae
 
 

@@ -180,3 +180,15 @@ def test_training_may_begin_with_an_autoencoder_of_the_same_architecture(frames,
         VAETraining(config_of(tmp_path / "b", **changes), frames, frames)
     with pytest.raises(FileNotFoundError, match="holds none"):
         VAETraining(config_of(tmp_path / "c", start=tmp_path), frames, frames)
+
+
+def test_a_decoder_trained_alone_leaves_latents_as_they_are(frames, whole, tmp_path):
+    training = train(tmp_path, frames, start=whole / "vae", part="decoder", steps=2)
+    before, after = (AutoencoderKLCogVideoX.from_pretrained(f / "vae") for f in (whole, tmp_path))
+    assert after.config.scaling_factor == before.config.scaling_factor
+    for name, value in before.state_dict().items():
+        same = torch.equal(value, after.state_dict()[name])
+        assert same == name.startswith("encoder."), name
+    assert not any(name.startswith("encoder.") for name in training.parameters)
+    with pytest.raises(ValueError, match="name a start="):
+        config_of(tmp_path, part="decoder")
