@@ -22,7 +22,7 @@ class Pyramid:
     """
 
     texels: Float[np.ndarray, " N"]
-    starts: Int64[np.ndarray, " levels+1"]
+    starts: Int64[np.ndarray, " L"]
 
 
 def pyramid_of(textures: Float[np.ndarray, "M S S 3"]) -> Pyramid:
