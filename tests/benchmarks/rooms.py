@@ -4,9 +4,9 @@
 
 Frames of 128 x 192 on one core, in steady state: medians over a walk, in milliseconds, and the
 least, which says more on a machine that has other things to do. `open_s` is the time from words to
-the first camera of a room that was not open before (textures, furniture and a walk), `first_frame_s`
-what its first colour frame takes beyond an ordinary one (levels of detail, shadow maps); both are
-medians over several rooms, compiled code at hand.
+the first camera of a room that was not open yet (textures, furniture and a walk); `first_frame_s`
+is what its first colour frame takes beyond any other (levels of detail, shadow maps). Both are
+medians over several rooms; the kernels are compiled before.
 """
 
 from __future__ import annotations
