@@ -64,7 +64,8 @@ class Surfaces:
             # Neighbouring parts show different stretches of the same wood.
             uv = uv + np.array([origin @ [0.37, 0.71, 0.53], origin @ [0.61, 0.29, 0.83]])
         self.corners.append(points[SHEET])
-        self.normals.append(np.broadcast_to(normal / np.sqrt(normal @ normal), (2, 3, 3)))
+        self.normals.append(np.empty((2, 3, 3)))
+        self.normals[-1][:] = normal / np.sqrt(normal @ normal)
         self.uv.append(uv[SHEET])
         self.materials.append(np.full(2, material))
 
@@ -108,17 +109,10 @@ class Surfaces:
     def ellipsoid(self, centre, radii, material: int, repeat: float = 1.0) -> None:
         """An ellipsoid with the axes `radii` along x, y, z."""
         radii = np.asarray(radii, dtype=float)
-        tilt, angle = np.meshgrid(
-            np.linspace(0, np.pi, ROUND_SEGMENTS // 2 + 1),
-            np.linspace(0, 2 * np.pi, ROUND_SEGMENTS + 1),
-            indexing="ij",
-        )
-        ball = np.stack(
-            [np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.cos(tilt)], axis=-1
-        )
+        ball, turns = _unit_ball()
         normals = ball / radii
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-        uv = np.stack([angle, tilt], axis=-1) * radii.max() / repeat
+        uv = turns * radii.max() / repeat
         self.grid(np.asarray(centre) + ball * radii, normals, uv, material)
 
     def place(self, other: Surfaces, position, quarter_turns: int = 0) -> None:
@@ -129,6 +123,20 @@ class Surfaces:
         self.normals.append(np.concatenate(other.normals) @ turn.T)
         self.uv += other.uv
         self.materials += other.materials
+
+
+@lru_cache
+def _unit_ball() -> tuple[np.ndarray, np.ndarray]:
+    """Points on it, from pole to pole, and their two angles: about z, and away from +z."""
+    tilt, angle = np.meshgrid(
+        np.linspace(0, np.pi, ROUND_SEGMENTS // 2 + 1),
+        np.linspace(0, 2 * np.pi, ROUND_SEGMENTS + 1),
+        indexing="ij",
+    )
+    ball = np.stack(
+        [np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.cos(tilt)], axis=-1
+    )
+    return ball, np.stack([angle, tilt], axis=-1)
 
 
 @lru_cache
