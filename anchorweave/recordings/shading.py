@@ -13,7 +13,8 @@ from jaxtyping import Float, Int32
 from numba import njit
 
 from anchorweave.recordings.lighting import illuminate, levels_of_detail, tone
-from anchorweave.recordings.rasterizing import COMPILED, NOTHING, View, inverse_corners
+from anchorweave.recordings.pinhole_view import View
+from anchorweave.recordings.rasterizing import COMPILED, NOTHING, inverse_corners
 from anchorweave.recordings.rooms import Room
 from anchorweave.recordings.shadows import cast_shadows, lamp_maps
 from anchorweave.recordings.texture_pyramid import Pyramid, pyramid_of, textured

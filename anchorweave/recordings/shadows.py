@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int32
 from numba import njit
 
+from anchorweave.recordings.pinhole_view import View
 from anchorweave.recordings.rasterizing import (
     COMPILED,
     NOTHING,
-    View,
     in_blocks,
     seen_triangles,
 )

@@ -16,7 +16,8 @@ from anchorweave.recordings.lighting import (
     STAIN_WAVES,
     UPWARD,
 )
-from anchorweave.recordings.rasterizing import NOTHING, depths, in_blocks, seen_triangles, view_of
+from anchorweave.recordings.pinhole_view import view_of
+from anchorweave.recordings.rasterizing import NOTHING, depths, in_blocks, seen_triangles
 from anchorweave.recordings.room_renderer import room_renderer
 from anchorweave.recordings.shading import LAMP_CORNERS
 from anchorweave.recordings.shadows import cast_shadows, lamp_maps
