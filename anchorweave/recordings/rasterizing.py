@@ -7,14 +7,13 @@ Both b and its sum are linear over the image, so nothing is cut at the near plan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int32
 from numba import njit
 
-from anchorweave.geometry.cameras import Cameras
+from anchorweave.recordings.pinhole_view import View
 
 BLOCK = 256  # triangles whose outlines are kept at a time, within the first cache
 # In metres; what is nearer to the eye is not seen.
@@ -23,35 +22,6 @@ NOTHING = -1
 # In pixels: outlines are found in float32, and what they enclose is tested exactly.
 SLACK = np.float32(0.01)
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
-
-
-@dataclass(frozen=True)
-class View:
-    """A pinhole view of the world as the kernels take it, in float64.
-
-    Args:
-        eye: where it is seen from [3].
-        rays: [3, 3]; (1, u, v) @ rays is the ray of image position (u, v), one depth long.
-        image: [3, 3]; image @ (point - eye) is (u z, v z, z).
-        size: (height, width) in pixels.
-    """
-
-    eye: Float[np.ndarray, "3"]
-    rays: Float[np.ndarray, "3 3"]
-    image: Float[np.ndarray, "3 3"]
-    size: tuple[int, int]
-
-
-def view_of(camera: Cameras) -> View:
-    """The view of one camera."""
-    c2w, K = camera.c2w.double().numpy(), camera.K.double().numpy()
-    right, down, forward = c2w[:3, :3].T
-    u, v = right / K[0, 0], down / K[1, 1]
-    rays = np.stack([forward - K[0, 2] * u - K[1, 2] * v, u, v])
-    image = np.stack(
-        [K[0, 0] * right + K[0, 2] * forward, K[1, 1] * down + K[1, 2] * forward, forward]
-    )
-    return View(c2w[:3, 3].copy(), rays, image, camera.size)
 
 
 def in_blocks(corners: Float[np.ndarray, "F 3 3"]) -> Float[np.ndarray, "blocks 9 BLOCK"]:

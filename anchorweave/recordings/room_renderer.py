@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.recordings.rasterizing import depths, in_blocks, seen_triangles, view_of
+from anchorweave.recordings.pinhole_view import view_of
+from anchorweave.recordings.rasterizing import depths, in_blocks, seen_triangles
 from anchorweave.recordings.rooms import Room, furnished_room
 from anchorweave.recordings.shading import SAMPLES, Shader
 from anchorweave.recordings.surface_search import SurfaceSearch

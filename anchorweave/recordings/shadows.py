@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int32
 from numba import njit
 
+from anchorweave.recordings.pinhole_view import View
 from anchorweave.recordings.rasterizing import (
     COMPILED,
     NOTHING,
-    View,
     in_blocks,
     seen_triangles,
 )
@@ -60,17 +60,39 @@ def _face_view(eye: Float[np.ndarray, "3"], face: int) -> View:
 
 @njit(**COMPILED)
 @no_type_check
-def find_directions(points, lamps, first, step, side, at):
-    """Where in the flattened maps the four directions around each of a row of points start.
+def cast_shadows(corners, maps, triangles, points, lamps, first, step, light):
+    """Takes the lamp's light from a row of points that something stands before.
 
     Args:
-        points: [3, W], coordinate by coordinate.
-        lamps: the points of the lamp that they are seen from, likewise.
-        first: which point of the lamp the first column is seen from; the others take turns.
+        corners: of all triangles.
+        maps: as `lamp_maps` makes them.
+        triangles: that the points lie on [W]; `NOTHING`: no point.
+        points: [3, W], a little before their triangles.
+        lamps: the points of the lamp that light them [3, W].
+        first: which of the lamp's points the first is lit from; the others take turns.
         step: how many take turns.
-        side: directions along an edge of each face.
-        at: what is found [W], int32.
+        light: of the lamp [W].
     """
+    at = np.empty(triangles.size, np.int32)
+    _find_directions(points, lamps, first, step, maps.shape[3], at)
+    nearest, right, below = maps.ravel(), np.uint64(1), np.uint64(maps.shape[3])
+    for j in range(triangles.size):
+        own = triangles[j]
+        if own != NOTHING and light[j] > 0:
+            start = np.uint64(at[j])
+            a, b = nearest[start], nearest[start + right]
+            c, d = nearest[start + below], nearest[start + below + right]
+            # Where they all meet the point's own triangle, nothing is in the way.
+            if (a != own or b != own or c != own or d != own) and _is_blocked(
+                corners, a, b, c, d, own, lamps[:, j], points[:, j]
+            ):
+                light[j] = 0
+
+
+@njit(**COMPILED)
+@no_type_check
+def _find_directions(points, lamps, first, step, side, at):
+    """Where in the flattened maps the four directions around each point's start [W]."""
     # Nothing but arithmetic and choices in the loop, so that the compiler makes SIMD code of it.
     xs, ys, zs, lx, ly, lz = points[0], points[1], points[2], lamps[0], lamps[1], lamps[2]
     half, last, zero = np.float32(0.5 * side), np.float32(side - 1.001), np.float32(0)
@@ -96,7 +118,7 @@ def find_directions(points, lamps, first, step, side, at):
 
 @njit(**COMPILED)
 @no_type_check
-def is_blocked(corners, a, b, c, d, own, lamp, point):
+def _is_blocked(corners, a, b, c, d, own, lamp, point):
     """Whether one of the triangles a, b, c, d stands between the lamp and a point of `own`.
 
     They are what the four directions around the point's meet first.

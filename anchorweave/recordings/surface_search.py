@@ -108,11 +108,15 @@ def _to_edge(corners, f, i, j, p):
 @njit(**COMPILED)
 @no_type_check
 def _meet(corners, low, high, points, directions, found):
+    inverse = np.empty(3)
     for i in range(len(points)):
         p, d = points[i], directions[i]
+        for axis in range(3):
+            # Not infinite, so that 0 times it is 0 for rays within a side of a box.
+            inverse[axis] = 1 / d[axis] if d[axis] != 0 else 1e300
         best = np.inf
         for group in range(len(low)):
-            if not _passes(low[group], high[group], p, d, best):
+            if not _passes(low[group], high[group], p, inverse, best):
                 continue
             for f in range(group * GROUP, min((group + 1) * GROUP, len(corners))):
                 m = inverse_corners(corners, f, p)
@@ -124,17 +128,15 @@ def _meet(corners, low, high, points, directions, found):
         found[i] = best
 
 
-@njit(**COMPILED)
+@njit(**COMPILED, inline="always")
 @no_type_check
-def _passes(low, high, p, d, best):
+def _passes(low, high, p, inverse, best):
     """Whether a ray enters a box before it has gone `best` lengths."""
     enters, leaves = 0.0, best
     for axis in range(3):
-        if d[axis] == 0:
-            if p[axis] < low[axis] or p[axis] > high[axis]:
-                return False
-            continue
-        one, other = (low[axis] - p[axis]) / d[axis], (high[axis] - p[axis]) / d[axis]
-        enters, leaves = max(enters, min(one, other)), min(leaves, max(one, other))
-    # Flat boxes are entered and left at once.
+        one, other = (low[axis] - p[axis]) * inverse[axis], (high[axis] - p[axis]) * inverse[axis]
+        first, last = (one, other) if one < other else (other, one)
+        enters = first if first > enters else enters
+        leaves = last if last < leaves else leaves
+    # A hair more, because flat boxes are entered and left at once.
     return enters <= leaves * (1 + 1e-9)

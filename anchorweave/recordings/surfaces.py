@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 ROUND_SEGMENTS = 20
+# Poles of a sphere and tips of a cone make triangles without area (in square metres, doubled).
+NO_AREA = 1e-10
+SHEET_UV = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+# The two triangles of a sheet, whose corners run around it.
+SHEET = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 @dataclass
@@ -27,22 +33,15 @@ class Surfaces:
 
     def grid(self, points, normals, uv, material: int) -> None:
         """A sheet of quads from grids of points, normals [R, C, 3] and uv [R, C, 2]."""
-
-        def triangles(values):
-            a, b = values[:-1, :-1], values[:-1, 1:]
-            c, d = values[1:, 1:], values[1:, :-1]
-            both = np.stack([np.stack([a, b, c], axis=2), np.stack([a, c, d], axis=2)], axis=2)
-            return both.reshape(-1, 3, values.shape[-1])
-
-        corners = triangles(points)
-        # Poles of a sphere and tips of a cone make triangles without area.
-        area = np.linalg.norm(
-            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-        )
-        solid = area > 1e-10
+        of = _triangles_of_grid(*points.shape[:2])
+        corners = points.reshape(-1, 3)[of]
+        ux, uy, uz = (corners[:, 1] - corners[:, 0]).T
+        vx, vy, vz = (corners[:, 2] - corners[:, 0]).T
+        squared = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+        solid = squared > NO_AREA**2
         self.corners.append(corners[solid])
-        self.normals.append(triangles(normals)[solid])
-        self.uv.append(triangles(uv)[solid])
+        self.normals.append(normals.reshape(-1, 3)[of][solid])
+        self.uv.append(uv.reshape(-1, 2)[of][solid])
         self.materials.append(np.full(int(solid.sum()), material))
 
     def sheet(self, origin, along, down, material: int, repeat: float | None = 1.0) -> None:
@@ -56,16 +55,19 @@ class Surfaces:
             repeat: metres per repeat of the texture; None lays it out exactly once.
         """
         origin, along, down = (np.asarray(x, dtype=float) for x in (origin, along, down))
-        points = origin + np.array([[0 * along, along], [down, along + down]])
-        normal = np.cross(down, along)
-        extent = np.array([np.linalg.norm(along), np.linalg.norm(down)])
-        uv = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]]) * (
-            1 if repeat is None else extent / repeat
-        )
+        points = np.array([origin, origin + along, origin + (along + down), origin + down])
+        (ax, ay, az), (dx, dy, dz) = along.tolist(), down.tolist()
+        normal = np.array([dy * az - dz * ay, dz * ax - dx * az, dx * ay - dy * ax])
+        uv = SHEET_UV
         if repeat is not None:
+            uv = uv * (np.sqrt([along @ along, down @ down]) / repeat)
             # Neighbouring parts show different stretches of the same wood.
             uv = uv + np.array([origin @ [0.37, 0.71, 0.53], origin @ [0.61, 0.29, 0.83]])
-        self.grid(points, np.broadcast_to(normal / np.linalg.norm(normal), (2, 2, 3)), uv, material)
+        self.corners.append(points[SHEET])
+        self.normals.append(np.empty((2, 3, 3)))
+        self.normals[-1][:] = normal / np.sqrt(normal @ normal)
+        self.uv.append(uv[SHEET])
+        self.materials.append(np.full(2, material))
 
     def box(self, low, high, material: int, repeat: float = 1.0, front: int | None = None) -> None:
         """An axis-aligned box; `front` is laid out once on its +y face, if given."""
@@ -107,24 +109,39 @@ class Surfaces:
     def ellipsoid(self, centre, radii, material: int, repeat: float = 1.0) -> None:
         """An ellipsoid with the axes `radii` along x, y, z."""
         radii = np.asarray(radii, dtype=float)
-        tilt, angle = np.meshgrid(
-            np.linspace(0, np.pi, ROUND_SEGMENTS // 2 + 1),
-            np.linspace(0, 2 * np.pi, ROUND_SEGMENTS + 1),
-            indexing="ij",
-        )
-        ball = np.stack(
-            [np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.cos(tilt)], axis=-1
-        )
+        ball, turns = _unit_ball()
         normals = ball / radii
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-        uv = np.stack([angle, tilt], axis=-1) * radii.max() / repeat
+        uv = turns * radii.max() / repeat
         self.grid(np.asarray(centre) + ball * radii, normals, uv, material)
 
     def place(self, other: Surfaces, position, quarter_turns: int = 0) -> None:
         """Add the triangles of `other`, turned about z by quarter turns and moved to `position`."""
         c, s = np.cos(quarter_turns * np.pi / 2), np.sin(quarter_turns * np.pi / 2)
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-        self.corners += [x @ turn.T + np.asarray(position) for x in other.corners]
-        self.normals += [x @ turn.T for x in other.normals]
+        self.corners.append(np.concatenate(other.corners) @ turn.T + np.asarray(position))
+        self.normals.append(np.concatenate(other.normals) @ turn.T)
         self.uv += other.uv
         self.materials += other.materials
+
+
+@lru_cache
+def _unit_ball() -> tuple[np.ndarray, np.ndarray]:
+    """Points on it, from pole to pole, and their two angles: about z, and away from +z."""
+    tilt, angle = np.meshgrid(
+        np.linspace(0, np.pi, ROUND_SEGMENTS // 2 + 1),
+        np.linspace(0, 2 * np.pi, ROUND_SEGMENTS + 1),
+        indexing="ij",
+    )
+    ball = np.stack(
+        [np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.cos(tilt)], axis=-1
+    )
+    return ball, np.stack([angle, tilt], axis=-1)
+
+
+@lru_cache
+def _triangles_of_grid(rows: int, columns: int) -> np.ndarray:
+    """The corners [F, 3] of two triangles a quad, as places in a grid that is read row by row."""
+    at = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]
+    return np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from einops import reduce
 from jaxtyping import Float, Int64
 from numba import njit
 
@@ -23,14 +22,15 @@ class Pyramid:
     """
 
     texels: Float[np.ndarray, " N"]
-    starts: Int64[np.ndarray, " levels+1"]
+    starts: Int64[np.ndarray, " L"]
 
 
 def pyramid_of(textures: Float[np.ndarray, "M S S 3"]) -> Pyramid:
     """All levels of `textures`, float32."""
     levels = [textures]
     while levels[-1].shape[1] > 1:
-        levels.append(reduce(levels[-1], "M (v a) (u b) C -> M v u C", "mean", a=2, b=2))
+        pairs = levels[-1][:, ::2] + levels[-1][:, 1::2]
+        levels.append((pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4)
     starts = np.cumsum([0, *(level.shape[1] ** 2 for level in levels)])
     flat = [level.reshape(len(textures), -1) for level in levels]
     return Pyramid(np.concatenate(flat, axis=1).ravel(), starts)

@@ -6,6 +6,7 @@ They repeat without a seam, but for those that say they are laid out once.
 from __future__ import annotations
 
 import colorsys
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -29,12 +30,17 @@ def noise(rng: Generator, slope: float = 1.5, stretch: float = 1.0) -> np.ndarra
         slope: 0 is white, 2 is cloudy.
         stretch: above 1 draws the noise out along u.
     """
-    f = np.fft.fftfreq(SIDE) * SIDE
-    radius = np.hypot(*np.meshgrid(f, f * stretch, indexing="ij"))
-    spectrum = np.fft.fft2(rng.standard_normal((SIDE, SIDE))) / np.maximum(radius, 1) ** slope
+    spectrum = np.fft.fft2(rng.standard_normal((SIDE, SIDE))) / _fall_off(slope, stretch)
     spectrum[0, 0] = 0
     field = np.fft.ifft2(spectrum).real
     return field / field.std()
+
+
+@lru_cache
+def _fall_off(slope: float, stretch: float) -> np.ndarray:
+    f = np.fft.fftfreq(SIDE) * SIDE
+    radius = np.hypot(*np.meshgrid(f, f * stretch, indexing="ij"))
+    return np.maximum(radius, 1) ** slope
 
 
 def shade(base: np.ndarray, tone: np.ndarray) -> np.ndarray:

@@ -4,7 +4,10 @@ import torch
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.recordings import open_recording, procedural_recording
+from anchorweave.recordings.procedural import one_room_each
+from anchorweave.recordings.room_renderer import room_renderer
 from anchorweave.recordings.rooms import furnished_room
+from anchorweave.recordings.search import find_recordings
 from anchorweave.recordings.walks import CLEARANCE, FRAMES_A_LAP, look_along
 
 SIZE = (48, 64)
@@ -51,6 +54,7 @@ def test_depth_is_exact_along_the_optical_axis():
 
 def test_the_same_seed_is_the_same_room_and_another_is_not(room):
     furnished_room.cache_clear()
+    room_renderer.cache_clear()
     again = procedural_recording(seed=3, size=SIZE, frames=FRAMES_A_LAP)
     other = procedural_recording(seed=4, size=SIZE, frames=FRAMES_A_LAP)
     assert torch.equal(again.cameras.c2w, room.cameras.c2w)
@@ -109,6 +113,40 @@ def test_words(room):
     assert str(said.path) == "procedural:seed=3"
 
 
+def test_walks_of_one_room_differ_and_keep_clear_of_furniture():
+    walks = [open_recording(f"procedural:seed=3,walk={i},frames=24,size=4x6") for i in range(3)]
+    assert [str(walk.path) for walk in walks] == [
+        "procedural:seed=3",
+        "procedural:seed=3,walk=1",
+        "procedural:seed=3,walk=2",
+    ]
+    assert torch.equal(walks[0].cameras.c2w, procedural_recording(3, frames=24).cameras.c2w)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        apart = walks[one].cameras.centres - walks[other].cameras.centres
+        assert apart.norm(dim=-1).mean() > 0.1
+    for walk in walks:
+        assert walk.room is walks[0].room
+        assert walk.distances(walk.cameras.centres.numpy()).min() >= CLEARANCE
+
+
+def test_walks_of_one_room_have_errors_of_their_own():
+    words = "procedural:seed=3,frames=6,size=4x6,errors=1"
+    plain, first = open_recording(words), open_recording(f"{words},walk=1")
+    assert str(first.path) == "procedural:seed=3,walk=1,errors=1" and plain.seed == 3
+    assert first.seed != plain.seed
+    assert open_recording(f"{words},walk=2").seed != first.seed
+
+
+def test_ranges_stand_for_every_walk_of_every_room():
+    assert one_room_each("procedural:seed=3..4,frames=7,walk=0..2") == [
+        f"procedural:seed={seed},frames=7,walk={walk}" for seed in (3, 4) for walk in (0, 1, 2)
+    ]
+    assert one_room_each("procedural:walk=1..2") == ["procedural:walk=1", "procedural:walk=2"]
+    assert len(find_recordings("procedural:seed=0..4,walk=0..3")) == 20
+    with pytest.raises(ValueError, match="range of walks 2..1 is empty"):
+        one_room_each("procedural:seed=3,walk=2..1")
+
+
 def test_photographs_change_surfaces_and_nothing_else(room):
     shown = open_recording("procedural:seed=3,frames=72,size=48x64,photos=1")
     assert torch.equal(shown.cameras.c2w, room.cameras.c2w)
@@ -121,7 +159,7 @@ def test_photographs_change_surfaces_and_nothing_else(room):
 
 
 @pytest.mark.parametrize(
-    "words", ["seed=x", "size=48", "frames=0", "colour=3", "seed", "seed=-1", "photos=2"]
+    "words", ["seed=x", "size=48", "frames=0", "colour=3", "seed", "seed=-1", "photos=2", "walk=x"]
 )
 def test_words_that_cannot_be_read(words):
     with pytest.raises(ValueError, match="procedural"):
