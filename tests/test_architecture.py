@@ -13,6 +13,8 @@ FLOORS = {
     "anchorweave.diffusion": 1,
     "anchorweave.clip": 2,
     "anchorweave.anchors": 2,
+    # Beside the joint: geometry compares with filled anchors, networks encode them.
+    "anchorweave.holes": 2,
     "anchorweave.retrieval": 2,
     "anchorweave.images": 2,
     "anchorweave.video": 2,
@@ -43,7 +45,7 @@ DOORS = {
     "decord": ("anchorweave/video.py",),
     "imageio": ("anchorweave/video.py",),
     "open3d": ("anchorweave/geometry/", "anchorweave/recordings/procedural"),
-    "numba": ("anchorweave/rendering/", "anchorweave/geometry/"),
+    "numba": ("anchorweave/rendering/", "anchorweave/geometry/", "anchorweave/holes/"),
     "wandb": ("training/",),
     "scipy": ("anchorweave/retrieval/",),
     "pycolmap": ("anchorweave/evaluation/colmap_worker.py",),
