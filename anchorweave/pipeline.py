@@ -231,6 +231,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             self.transformer.config.patch_size,
             visible_first_frame,
             self._execution_device,
+            self.controller.config.holes,
         )
         with denoiser.weaving(
             anchors,

@@ -19,6 +19,7 @@ from PIL import Image
 
 from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.holes import fill_holes
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.latents import decode_video
 from anchorweave.models.reference_networks import REFERENCE_NETWORKS
@@ -282,6 +283,22 @@ def test_the_released_rule_for_visible_first_frames_reaches_the_controller(pipel
         run(pipeline, retrieved=hidden, visible_first_frame=rule) for rule in ("seen", "always")
     )
     assert not torch.allclose(seen, always, atol=1e-3)
+
+
+def test_holes_are_filled_as_the_controllers_config_says(pipeline):
+    cracked = retrieved()
+    cracked.anchors.visible[:, :, ::4] = False
+    cracked.anchors.video[:] *= cracked.anchors.visible[:, :, None]
+    anchors = cracked.anchors
+    filled = fill_holes(anchors.video, anchors.visible, "filled")
+    by_hand = replace(cracked, anchors=replace(anchors, video=filled))
+    black, expected = (run(pipeline, retrieved=one) for one in (cracked, by_hand))
+    pipeline.controller.register_to_config(holes="filled")
+    try:
+        ours = run(pipeline, retrieved=cracked)
+    finally:
+        pipeline.controller.register_to_config(holes="black")
+    assert torch.equal(ours, expected) and not torch.allclose(black, expected, atol=1e-3)
 
 
 def test_size_and_length_come_from_what_was_retrieved(pipeline):

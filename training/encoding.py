@@ -23,6 +23,7 @@ from anchorweave.datasets.prepared_clip import (
     read_references,
     read_target,
 )
+from anchorweave.holes import fill_holes
 from anchorweave.models.encoders import TILE_STEP, set_tile
 from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
 from anchorweave.models.visible_tokens import visible_tokens
@@ -40,6 +41,7 @@ class VideoEncoder:
         tile: side of the tiles to begin with; None = videos whole.
         storage: dtype of what is stored.
         say: where giving way is told.
+        holes: what it sees where an anchor does not, see `fill_holes`.
     """
 
     def __init__(
@@ -49,12 +51,13 @@ class VideoEncoder:
         tile: int | None,
         storage: torch.dtype,
         say: Callable[[str], None],
+        holes: str = "black",
     ):
         # One video at a time spares memory; together they are twice as fast on a CPU.
         if vae.device.type != "cpu":
             vae.enable_slicing()
         self._vae, self._patch_size, self._storage = vae, patch_size, storage
-        self._tile, self._say = tile, say
+        self._tile, self._say, self._holes = tile, say, holes
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
         """Latents of a clip's target, first frame, anchors and references; visible tokens.
@@ -127,7 +130,8 @@ class VideoEncoder:
             return target.new_zeros(0, *target.shape)
         # Slots that show nothing are all the same video, so one of them is encoded for all.
         shown = anchors.visible.flatten(1).any(dim=1)
-        videos = torch.cat([anchors.video[shown], anchors.video[~shown][:1]])
+        filled = fill_holes(anchors.video[shown], anchors.visible[shown], self._holes)
+        videos = torch.cat([filled, anchors.video[~shown][:1]])
         slots = torch.where(shown, shown.cumsum(0) - 1, shown.sum())
         return encode_video(self._vae, videos).cpu()[slots]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from anchorweave.config import load_config
-from anchorweave.datasets.encoded_clip import FEATURES, read_made, write_tensors
+from anchorweave.datasets.encoded_clip import FEATURES, MADE_BEFORE, read_made, write_tensors
 from anchorweave.datasets.fingerprint import check_made, digest
 from anchorweave.datasets.layout import (
     CAPTION_FEATURES,
@@ -65,6 +65,8 @@ class PrecomputeConfig:
         data: a prepared data set.
         storage: precision that is stored; float16 keeps three bits more than bfloat16 in the same
             space, and values beyond its range are refused.
+        holes: what the VAE sees where an anchor does not: `black` (released data), `cracks` or
+            `filled`, see `anchorweave/holes`. A controller is trained on one of them.
         vae_tile: side of the tiles, in pixels, that videos are encoded in; null = whole, which
             needs most memory. Where memory runs out, the next smaller one is tried.
         model: which networks encode.
@@ -72,6 +74,7 @@ class PrecomputeConfig:
 
     data: str = "outputs/prepared"
     storage: Literal["float32", "bfloat16", "float16"] = "float16"
+    holes: Literal["black", "cracks", "filled"] = "black"
     vae_tile: int | None = None
     model: EncoderConfig = field(default_factory=EncoderConfig)
 
@@ -148,7 +151,7 @@ class VideoPass:
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
         self._config, self._encoders, self._shard = config, encoders, shard
         self._encoder: VideoEncoder | None = None
-        self._made = _made(config) | {"vae": encoders.vae_weights}
+        self._made = _made(config) | {"vae": encoders.vae_weights, "holes": config.holes}
 
     def encode(self, clip: Path) -> Tally:
         """Encode the videos of one clip, unless that was done already."""
@@ -166,6 +169,7 @@ class VideoPass:
                 self._config.vae_tile,
                 getattr(torch, self._config.storage),
                 self._shard.say,
+                self._config.holes,
             )
         tensors, tile = self._encoder(clip)
         return tensors, {"tile": tile}
@@ -193,7 +197,7 @@ def _made_once(
             there = read_made(path)
         except BadClip as bad:
             raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
-        compared = {key: value for key, value in there.items() if key in made}
+        compared = {key: value for key, value in (MADE_BEFORE | there).items() if key in made}
         check_made(path, compared, made, f"to make all again, remove every {path.name}")
         return Tally(there=1)
     remove_unfinished(path)

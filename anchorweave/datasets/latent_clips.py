@@ -15,8 +15,10 @@ from anchorweave.anchors import scale_translation
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
     IMAGE,
+    MADE_BEFORE,
     TARGET,
     anchors_key,
+    read_made,
     read_tensors,
     references_key,
     training_clip,
@@ -127,6 +129,7 @@ def read_clip(
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
         reference_latents=references,
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
+        holes=(MADE_BEFORE | read_made(clip / LATENTS))["holes"],
     )
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents
+from anchorweave.holes import check_holes
 from anchorweave.models.backbone import backbone_sizes
 from anchorweave.models.camera_encoder import CameraEncoder
 from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
@@ -51,6 +52,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         attention: `joint` over all anchors, or `separate` for each (figure 5).
         tokens: `all` take part in attention (released code), or only the `visible` ones, which is
             the same as masking the others and faster (not given in the paper).
+        holes: what its anchors hold where nothing was seen, before they are encoded: `black`
+            (released weights), `cracks` or `filled`; see `anchorweave/holes`. It changes nothing
+            in here, but weights read well only what they were trained on.
 
     Raises:
         ValueError: an unknown choice.
@@ -79,8 +83,10 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fusion: str = "pose_guided",
         attention: str = "joint",
         tokens: str = "all",
+        holes: str = "black",
     ):
         super().__init__()
+        check_holes(holes)
         for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
             if met not in CHOICES[name]:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
@@ -117,6 +123,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fusion: str = "pose_guided",
         attention: str = "joint",
         tokens: str = "all",
+        holes: str = "black",
     ) -> WeavingController:
         """A new controller whose every size fits `backbone`, read from its config.
 
@@ -129,6 +136,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             fusion: see the class.
             attention: see the class.
             tokens: see the class.
+            holes: see the class.
 
         Raises:
             ValueError: fewer layers in the backbone than asked for, or a CogVideoX 1.5 backbone.
@@ -149,6 +157,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             fusion=fusion,
             attention=attention,
             tokens=tokens,
+            holes=holes,
         )
 
     def camera_features(

@@ -10,7 +10,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents, Retrieved
+from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
+from anchorweave.holes import fill_holes
 from anchorweave.models.pixels import checked_pixels
 from anchorweave.models.visible_tokens import visible_tokens
 from anchorweave.progress import slowly
@@ -122,6 +123,7 @@ def encode_retrieved(
     patch_size: int,
     first_frame: str = "seen",
     device: torch.device | None = None,
+    holes: str = "black",
 ) -> AnchorLatents:
     """What was retrieved for a batch of B videos, as the controller takes it.
 
@@ -134,9 +136,12 @@ def encode_retrieved(
         patch_size: of the backbone, in latent pixels.
         first_frame: which of its tokens count as seen, see `visible_tokens`.
         device: as in `encode_video`.
+        holes: what the VAE sees where an anchor does not, see `fill_holes`; as the controller was
+            trained.
 
     Raises:
-        ValueError: none given, videos of different T or size, or a shape that does not fit.
+        ValueError: none given, videos of different T or size, a shape that does not fit, or unknown
+            `holes`.
     """
     shapes = {tuple(one.anchors.video.shape[1:]) for one in retrieved}
     if len(shapes) != 1:
@@ -149,7 +154,7 @@ def encode_retrieved(
     device = device or vae.device
     slots = max(len(one.anchors) for one in retrieved)
     return AnchorLatents(
-        latents=_encode_anchors(vae, [one.anchors.video for one in retrieved], slots, device),
+        latents=_encode_anchors(vae, [one.anchors for one in retrieved], slots, device, holes),
         visible_tokens=visible_tokens(
             torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
             spatial=_spatial_compression(vae) * patch_size,
@@ -192,27 +197,31 @@ def encode_references(
 
 
 def _encode_anchors(
-    vae: AutoencoderKLCogVideoX, videos: Sequence[Tensor], slots: int, device: torch.device
+    vae: AutoencoderKLCogVideoX,
+    batch: Sequence[Anchors],
+    slots: int,
+    device: torch.device,
+    holes: str,
 ) -> Tensor:
     """Latents [B, N, t, C, h, w] of B times N <= slots videos, the slots left being black.
 
     One at a time, because the VAE's peak memory grows with its batch.
     """
-    T, _, H, W = videos[0].shape[1:]
+    T, _, H, W = batch[0].video.shape[1:]
     t, h, w = latent_shape(vae, T, (H, W), patch_size=1)
-    shape = (len(videos), slots, t, vae.config.latent_channels, h, w)
+    shape = (len(batch), slots, t, vae.config.latent_channels, h, w)
     latents = torch.empty(shape, device=device, dtype=vae.dtype)
     shown = {
-        (b, n): video[None]
-        for b, anchors in enumerate(videos)
-        for n, video in enumerate(anchors)
+        (b, n): (video, visible)
+        for b, anchors in enumerate(batch)
+        for n, (video, visible) in enumerate(zip(anchors.video, anchors.visible, strict=True))
         if video.any()
     }
     # An anchor that shows nothing is the video that pads: encoded once for all.
-    if len(shown) < len(videos) * slots:
+    if len(shown) < len(batch) * slots:
         latents[:] = encode_video(vae, torch.zeros(1, T, 3, H, W), device)
-    for place, video in slowly(shown.items(), "encoding anchors", len(shown)):
-        latents[place] = encode_video(vae, video, device)[0]
+    for place, seen in slowly(shown.items(), "encoding anchors", len(shown)):
+        latents[place] = encode_video(vae, fill_holes(*seen, holes)[None], device)[0]
     return latents
 
 
