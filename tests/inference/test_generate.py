@@ -113,6 +113,13 @@ def test_videos_of_another_config_are_refused(words, tmp_path, change, named):
         main([*words, change])
 
 
+def test_a_row_says_what_it_starts_from_unless_that_is_noise():
+    assert not any(key.startswith("sampling.start") for key in BASE.made_with(None))
+    sampling = replace(BASE.sampling, start="anchors", start_share=0.5)
+    made = replace(BASE, sampling=sampling).made_with(None)
+    assert made["sampling.start"] == "anchors" and made["sampling.start_share"] == 0.5
+
+
 def test_videos_of_other_weights_are_refused(words, networks):
     main(words)
     bias = networks[0].controller.control_proj[0].bias
