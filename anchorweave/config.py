@@ -76,6 +76,12 @@ class SamplingConfig:
             script and appendix A.1, 0.9 in section 4.1.
         visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
             were `seen`, or `always`, as the released controller was trained.
+        start: what sampling starts from: `noise`, or the noised composite of the `anchors`, holes
+            filled, of which only the last steps are run (our addition; for any backbone, also with
+            both weights 0). Where no anchor shows anything of a frame, the nearest frame in time
+            stands in, the first frame if there is no other. The control window counts the steps
+            that are run; guidance rises as it does in a run of all steps.
+        start_share: with `anchors`, which share of the steps is run, in (0, 1]; at least one step.
     """
 
     prompt: str | None = None
@@ -87,10 +93,14 @@ class SamplingConfig:
     camera_weight: float = 1.0
     control_window: tuple[float, float] = (0.0, 0.8)
     visible_first_frame: Literal["seen", "always"] = "seen"
+    start: Literal["noise", "anchors"] = "noise"
+    start_share: float = 0.3
 
     def __post_init__(self):
         _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
         _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
+        share = self.start_share
+        _require(0 < share <= 1, "sampling.start_share", share, "a share of the steps in (0, 1]")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,11 +20,13 @@ from torch import Tensor
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
+from anchorweave.models.anchored_start import last_steps, start_video
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import (
     encode_references,
     encode_retrieved,
+    encode_video,
     latent_shape,
     with_odd_frames,
 )
@@ -76,6 +79,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)
         self._dynamic_guidance = False
+        self._start: Tensor | None = None
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **loading) -> AnchorWeavePipeline:
@@ -135,11 +139,14 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
 
         Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
         1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
-        completed steps, so that its weight jumps about.
+        completed steps, so that its weight jumps about. A run of the last steps alone has the
+        weights that they have in a whole one.
         """
         if not self._dynamic_guidance or self.current_timestep is None:
             return self._guidance_scale
-        rise = (1 - math.cos(math.pi * self._completed() ** 5)) / 2
+        left_out = 1 - len(self.scheduler.timesteps) / self.scheduler.num_inference_steps
+        completed = left_out + (1 - left_out) * self._completed()
+        rise = (1 - math.cos(math.pi * completed**5)) / 2
         return 1 + self._guidance_scale * rise
 
     @torch.no_grad()
@@ -157,6 +164,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         camera_weight: float = 1.0,
         control_window: tuple[float, float] = (0.0, 0.8),
         visible_first_frame: str = "seen",
+        start: str = "noise",
+        start_share: float = 0.3,
         use_dynamic_cfg: bool = False,
         max_sequence_length: int | None = None,
         **diffusion,
@@ -176,10 +185,17 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 units of the scene (`Retrieved.in_unit`). None runs the backbone alone.
             control_weight: of the anchors' features (paper: 1.0).
             camera_weight: of the target cameras' features (paper: 1.0).
-            control_window: both are added in steps i of n with start <= i / n <= end (0.8: paper
-                appendix A.1 and the released script; the paper's section 4.1 says 0.9).
+            control_window: both are added in steps i of the n that are run with
+                start <= i / n <= end (0.8: paper appendix A.1 and the released script; the paper's
+                section 4.1 says 0.9).
             visible_first_frame: which tokens of the anchors' first frame count as seen: `seen`, or
                 `always` all, as the released controller was trained; see `visible_tokens`.
+            start: what sampling starts from: `noise`, or the noised `anchors` (`start_video`), of
+                which then only the last steps are run (our addition, for any controller or none:
+                the weights may be 0).
+            start_share: with `anchors`, the share of `num_inference_steps` that is run, in (0, 1];
+                at least one step is. At 1 nothing of the anchors is left under the noise of a
+                schedule that ends in noise alone, as CogVideoX-5B's does.
             use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
             max_sequence_length: of the prompt in tokens; default: the backbone's own.
             **diffusion: the arguments of diffusers' CogVideoX image-to-video call that are not
@@ -191,14 +207,20 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
 
         Raises:
             ValueError: sizes that the networks do not take or that differ between what is given,
-                counts of images, prompts and retrieved that differ, colours outside [0, 1], or a
-                window that does not lie in [0, 1].
+                counts of images, prompts and retrieved that differ, colours outside [0, 1], a
+                window that does not lie in [0, 1], an unknown start or one from anchors that are
+                not given, or a share outside (0, 1].
         """
-        start, end = control_window
-        if not 0 <= start <= end <= 1:
+        opens, closes = control_window
+        if not 0 <= opens <= closes <= 1:
             raise ValueError(
                 f"control_window={control_window} is no share of the steps; "
                 "give (start, end) with 0 <= start <= end <= 1"
+            )
+        if start not in ("noise", "anchors") or (start == "anchors" and retrieved is None):
+            raise ValueError(
+                f"start={start!r} with {'nothing' if retrieved is None else 'anchors'} retrieved; "
+                "sampling starts from noise, or from anchors where something was retrieved"
             )
         retrieved = [retrieved] if isinstance(retrieved, Retrieved) else retrieved
         shape = self._video_shape(retrieved, num_frames, height, width)
@@ -233,13 +255,18 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             self._execution_device,
             self.controller.config.holes,
         )
-        with denoiser.weaving(
+        weaving = denoiser.weaving(
             anchors,
             control_weight=control_weight,
             camera_weight=camera_weight,
-            active=lambda timestep: start <= self._completed() <= end,
+            active=lambda timestep: opens <= self._completed() <= closes,
             references=references,
-        ):
+        )
+        if start == "noise":
+            with weaving:
+                return super().__call__(**arguments)
+        firsts = self.video_processor.preprocess(images, *shape[1:])
+        with weaving, self._starting_at(retrieved, firsts, start_share):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:
@@ -250,6 +277,19 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 learned its positions at another size.
         """
         self._video_shape(None, frames, height, width)
+
+    def prepare_latents(self, *arguments, **named) -> tuple[Tensor, Tensor]:
+        """What diffusers' loop starts from, and the latents of the image; see there."""
+        latents, image_latents = super().prepare_latents(*arguments, **named)
+        if self._start is not None:
+            first = self.scheduler.timesteps[:1]
+            latents = self.scheduler.add_noise(self._start.to(latents), latents, first)
+        return latents, image_latents
+
+    def progress_bar(self, iterable=None, total: int | None = None):
+        """Diffusers' bar, as long as the steps that are run."""
+        run = len(self.scheduler.timesteps)
+        return super().progress_bar(iterable, total if total is None else run)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Frames [B, 3, T, H, W] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
@@ -276,8 +316,29 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         features = features.to(dtype or self.text_encoder.dtype)
         return features.repeat_interleave(num_videos_per_prompt, dim=0)
 
+    @contextmanager
+    def _starting_at(
+        self, retrieved: Sequence[Retrieved], firsts: Tensor, share: float
+    ) -> Iterator[None]:
+        """While it is entered, diffusers' loop runs its last steps, from the anchors on."""
+        firsts = self.video_processor.denormalize(firsts).cpu()
+        # One at a time, because the VAE's peak memory grows with its batch.
+        with last_steps(self.scheduler, share):
+            self._start = torch.cat(
+                [
+                    encode_video(
+                        self.vae, start_video(one.anchors, first)[None], self._execution_device
+                    )
+                    for one, first in zip(retrieved, firsts, strict=True)
+                ]
+            )
+            try:
+                yield
+            finally:
+                self._start = None
+
     def _completed(self) -> float:
-        """The share of steps that lie behind the current one, in [0, 1)."""
+        """The share of the steps that are run that lie behind the current one, in [0, 1)."""
         timesteps = self.scheduler.timesteps
         step = (timesteps == self.current_timestep).nonzero()[0].item()
         return step / len(timesteps)

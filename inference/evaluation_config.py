@@ -9,13 +9,20 @@ from typing import Any, Literal
 
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
-from anchorweave.memory.config import ADDED_LATER
+from anchorweave.memory import config as memory
 from anchorweave.models.digest import module_digest
 from anchorweave.pipeline import AnchorWeavePipeline
 from inference.protocols import Protocol, check_protocol, rolls_out
 
 # What changes neither a video nor what it is measured by.
 NOT_MADE_WITH = ("source", "missing", "output", "seed", "fps", "model", "row", "samples", "batch")
+# Options that came when rows were there already, at the value that does what they did.
+ADDED_LATER = memory.ADDED_LATER | {
+    "holes": "black",
+    "controller_holes": "black",
+    "sampling.start": "noise",
+    "sampling.start_share": 0.3,
+}
 # One change of the files' content, one more.
 VERSION = 1
 NETWORKS = ("text_encoder", "vae", "transformer", "controller")
@@ -31,8 +38,10 @@ class EvaluationConfig(RunConfig):
     Args:
         row: what the row is called.
         method: `generate` with the networks; or without them: `copy_anchors`, the composite of the
-            anchors with black holes; `first_frame`, repeated; `vae`, the true frames through the
-            autoencoder and back, which is as good as any generated frame can be.
+            anchors; `first_frame`, repeated; `vae`, the true frames through the autoencoder and
+            back, which is as good as any generated frame can be.
+        holes: what `copy_anchors` shows where no anchor sees: `black`, or the nearest seen pixel of
+            the frame in `cracks` or everywhere (`filled`). A controller brings its own along.
         protocol: what is asked, see `inference/protocols.py`. partial_revisit and long_gap hold
             back frames as `split` says. The others generate `rollout.segments` segments from the
             start of the recording, along `rollout.trajectory`: there_and_back(recorded) takes the
@@ -49,6 +58,7 @@ class EvaluationConfig(RunConfig):
 
     row: str = "row"
     method: Literal["generate", "copy_anchors", "first_frame", "vae"] = "generate"
+    holes: Literal["black", "cracks", "filled"] = "black"
     protocol: Protocol = "partial_revisit"
     samples: int = 1
     batch: int = 1
@@ -78,6 +88,11 @@ class EvaluationConfig(RunConfig):
         if self.method != "generate" and self.rolls_out:
             raise ValueError(
                 f"method={self.method} goes no path of protocol={self.protocol}; only generate does"
+            )
+        if self.method != "copy_anchors" and self.holes != "black":
+            raise ValueError(
+                f"holes={self.holes} is for method=copy_anchors; a controller's own "
+                "config says what it is for"
             )
         if self.method != "generate" and self.samples != 1:
             raise ValueError(f"method={self.method} draws no noise; set samples=1")
@@ -112,6 +127,8 @@ class EvaluationConfig(RunConfig):
         if pipe is not None:
             used = ("vae",) if self.method == "vae" else NETWORKS
             values["weights"] = {name: module_digest(getattr(pipe, name)) for name in used}
+            if "controller" in used:
+                values["controller_holes"] = pipe.controller.config.holes
         return dict(item for item in flat(values).items() if item not in ADDED_LATER.items())
 
 

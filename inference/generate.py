@@ -31,6 +31,7 @@ from anchorweave.anchors import Retrieved, composite
 from anchorweave.config import load_config, save_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
+from anchorweave.holes import fill_holes
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.perception import make_perception
@@ -139,7 +140,7 @@ def _videos(
 ) -> Sequence[Tensor]:
     """One video [T, 3, H, W] in [0, 1] per clip."""
     if config.method == "copy_anchors":
-        return [composite(retrieved.anchors)[0] for retrieved in known]
+        return [fill_holes(*composite(one.anchors), config.holes) for one in known]
     if config.method == "first_frame":
         return [clip.truth.frames[:1].expand_as(clip.truth.frames) for clip in clips]
     if config.method == "vae":

@@ -68,10 +68,11 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
     Each video has noise of its own, so it does not matter which others share its batch. With both
-    weights 0 and nothing that reads references memory changes nothing: the backbone runs alone.
+    weights 0, nothing that reads references and a start from noise memory changes nothing: the
+    backbone runs alone.
     """
     weightless = config.control_weight == 0 and config.camera_weight == 0
-    alone = weightless and pipe.references is None
+    alone = weightless and pipe.references is None and config.start == "noise"
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -90,6 +91,8 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
             camera_weight=config.camera_weight,
             control_window=config.control_window,
             visible_first_frame=config.visible_first_frame,
+            start=config.start,
+            start_share=config.start_share,
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",

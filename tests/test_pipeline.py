@@ -19,8 +19,10 @@ from PIL import Image
 
 from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.holes import fill_holes
+from anchorweave.models.anchored_start import start_video
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.latents import decode_video
+from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.models.reference_networks import REFERENCE_NETWORKS
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.tiny import tiny_components
@@ -282,6 +284,124 @@ def test_the_released_rule_for_visible_first_frames_reaches_the_controller(pipel
         run(pipeline, retrieved=hidden, visible_first_frame=rule) for rule in ("seen", "always")
     )
     assert not torch.allclose(seen, always, atol=1e-3)
+
+
+def test_holes_are_filled_as_the_controllers_config_says(pipeline):
+    cracked = retrieved()
+    cracked.anchors.visible[:, :, ::4] = False
+    cracked.anchors.video[:] *= cracked.anchors.visible[:, :, None]
+    anchors = cracked.anchors
+    filled = fill_holes(anchors.video, anchors.visible, "filled")
+    by_hand = replace(cracked, anchors=replace(anchors, video=filled))
+    black, expected = (run(pipeline, retrieved=one) for one in (cracked, by_hand))
+    pipeline.controller.register_to_config(holes="filled")
+    try:
+        ours = run(pipeline, retrieved=cracked)
+    finally:
+        pipeline.controller.register_to_config(holes="black")
+    assert torch.equal(ours, expected) and not torch.allclose(black, expected, atol=1e-3)
+
+
+def started(pipeline, share, steps=10, **arguments):
+    """A run from the anchors, and what its loop began with: latents, and the timesteps run."""
+    met, prepare = [], pipeline.prepare_latents
+
+    def kept(*given, **named):
+        latents, image = prepare(*given, **named)
+        met.append((latents, pipeline.scheduler.timesteps))
+        return latents, image
+
+    pipeline.prepare_latents = kept
+    try:
+        given = {"retrieved": retrieved(), "start": "anchors", "start_share": share} | arguments
+        video = run(pipeline, num_inference_steps=steps, **given)
+    finally:
+        del pipeline.prepare_latents
+    return video, *met[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scheduler", [None, CogVideoXDDIMScheduler])
+def test_it_starts_from_the_anchors_at_the_noise_of_the_first_step(
+    pipeline, monkeypatch, scheduler
+):
+    if scheduler:
+        other = scheduler.from_config(pipeline.scheduler.config)
+        monkeypatch.setattr(pipeline, "scheduler", other)
+    video, latents, timesteps = started(pipeline, 0.3)
+    assert timesteps.tolist() == [299, 199, 99] and torch.isfinite(video).all()
+    # Of ten steps, each a hundred wide, until no noise is left.
+    assert pipeline.scheduler.num_inference_steps == 10
+    clean = encode_video(pipeline.vae, start_video(retrieved().anchors, picture())[None])
+    pure = started(pipeline, 1.0)[1]
+    kept = pipeline.scheduler.alphas_cumprod[299]
+    torch.testing.assert_close(latents, kept.sqrt() * clean + (1 - kept).sqrt() * pure)
+
+
+def test_all_steps_start_from_noise_alone(pipeline):
+    """Where the schedule ends in noise alone, bit for bit."""
+    assert pipeline.scheduler.alphas_cumprod[-1] == 0
+    whole = run(pipeline, retrieved=retrieved(), num_inference_steps=4)
+    assert torch.equal(started(pipeline, 1.0, steps=4)[0], whole)
+    # And afterwards the pipeline is as it was.
+    started(pipeline, 0.5, steps=4)
+    assert torch.equal(run(pipeline, retrieved=retrieved(), num_inference_steps=4), whole)
+
+
+def test_rows_that_start_from_anchors_are_those_of_each_alone(pipeline):
+    """Also beside one whose memory shows nothing."""
+    images = torch.stack([picture(1), picture(2)])
+    memories = [retrieved(seed=1), retrieved(slots=0)]
+    rows = {"start": "anchors", "start_share": 0.5, "num_inference_steps": 4}
+    together = run(pipeline, images, ["a", "b"], (3, 4), retrieved=memories, **rows)
+    for i, prompt in enumerate("ab"):
+        alone = run(pipeline, images[i], prompt, (3 + i,), retrieved=memories[i], **rows)
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_pictures_and_tensors_start_alike(pipeline):
+    levels = (picture() * 255).round()
+    image = Image.fromarray(levels.byte().permute(1, 2, 0).numpy())
+    latents = started(pipeline, 0.3, image=image)[1]
+    torch.testing.assert_close(latents, started(pipeline, 0.3, image=levels / 255)[1])
+
+
+def test_the_window_counts_the_steps_that_are_run_and_guidance_all(pipeline):
+    step, controlled, guidance = [0], [], []
+
+    def next_step(pipeline, i, timestep, given):
+        step[0] = i + 1
+        guidance.append(pipeline.guidance_scale)
+        return given
+
+    hook = pipeline.controller.register_forward_hook(lambda *_: controlled.append(step[0]))
+    try:
+        started(
+            pipeline,
+            0.4,
+            control_window=(0.0, 0.5),
+            use_dynamic_cfg=True,
+            guidance_scale=6.0,
+            callback_on_step_end=next_step,
+        )
+    finally:
+        hook.remove()
+    assert controlled == [0, 1, 2]
+    rise = [(1 - math.cos(math.pi * (i / 10) ** 5)) / 2 for i in (6, 7, 8, 9)]
+    np.testing.assert_allclose(guidance, [1 + 6 * r for r in rise])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"start": "image"}, "start='image' with anchors retrieved"),
+        ({"start": "anchors", "retrieved": None}, "start='anchors' with nothing retrieved"),
+        ({"start": "anchors", "start_share": 0.0}, "start_share=0.0 is no share"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(pipeline, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(pipeline, **({"retrieved": retrieved()} | arguments))
 
 
 def test_size_and_length_come_from_what_was_retrieved(pipeline):

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.config import load_config, save_config
-from anchorweave.datasets.encoded_clip import BEFORE_HOLES
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
@@ -49,8 +48,6 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     clips = open_mixture(data.shares(), config.memory, data.visible_first_frame)
     _print_data(accelerator, clips)
     networks = build_networks(config, clips[0])
-    if networks.denoiser.controller is not None:
-        _check_holes(networks.denoiser.controller.config.holes, clips)
     drawn = DrawnClips(
         clips,
         config.draw,
@@ -160,17 +157,6 @@ def _print_data(accelerator: Accelerator, clips: Mixture) -> None:
     for root, one in clips.sets.items():
         for name, reason in one.quarantined.items():
             accelerator.print(f"{root}: {name} is in quarantine ({reason})")
-
-
-def _check_holes(expected: str, clips: Mixture) -> None:
-    for root, one in clips.sets.items():
-        met = one.holes() if isinstance(one, LatentClips) else BEFORE_HOLES
-        if met != expected:
-            raise ValueError(
-                f"{root}: anchors were encoded with holes={met}, but the controller is of "
-                f"network.holes={expected}; precompute with holes={expected}, or train a new "
-                f"controller with network.holes={met}"
-            )
 
 
 def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:

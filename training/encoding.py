@@ -38,29 +38,28 @@ class VideoEncoder:
     Args:
         vae: on the device that it computes on.
         patch_size: of the backbone, in latent pixels.
-        holes: what the VAE is shown where anchors saw nothing, see `fill_holes`.
         tile: side of the tiles to begin with; None = videos whole.
         one_by_one: whether the VAE takes one video at a time, which spares memory; together, the
             videos of a clip are twice as fast where they are small.
         storage: dtype of what is stored.
         say: where giving way is told.
+        holes: what it sees where an anchor does not, see `fill_holes`.
     """
 
     def __init__(
         self,
         vae,
         patch_size: int,
-        holes: str,
         tile: int | None,
         one_by_one: bool,
         storage: torch.dtype,
         say: Callable[[str], None],
+        holes: str = "black",
     ):
         if one_by_one:
             vae.enable_slicing()
         self._vae, self._patch_size, self._storage = vae, patch_size, storage
-        self._holes = holes
-        self._tile, self._say = tile, say
+        self._tile, self._say, self._holes = tile, say, holes
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
         """Latents of a clip's target, first frame, anchors and references; visible tokens.

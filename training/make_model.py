@@ -36,6 +36,8 @@ from training.finished import newest_weights
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
+# Options that came when folders were there already, at the value that changes nothing in them.
+ADDED_LATER = {"weaving.holes": "black"}
 # A prompt is never as long; tokenizers that were not told a length state 10^30.
 MOST_TOKENS = 10_000
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
@@ -51,7 +53,7 @@ class WeavingConfig:
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: what anchors show where they saw nothing: `black`, `cracks` or `filled`.
+        holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
     """
 
     layers: int = 3
@@ -208,6 +210,7 @@ def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingCont
 def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
     """What the folder depends on: options, and the weights behind the folders they name."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
+    options = dict(item for item in options.items() if item not in ADDED_LATER.items())
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:
         weights["card"] = hashlib.sha256(Path(config.card).read_bytes()).hexdigest()[:16]

@@ -15,15 +15,17 @@ class NetworkConfig:
             weights, of the clips' own size.
         controller: where its weights start: `new`, `from_backbone` (blocks copied from the
             backbone's first ones; needs `heads` equal to the backbone's), a folder that a
-            controller was saved to, or a released `.pt`. The next five describe a new one. `none`:
-            the backbone is trained without memory, and no anchor is read.
+            controller was saved to, or a released `.pt`. `layers` to `tokens` describe a new
+            one. `none`: the backbone is trained without memory, and no anchor is read.
         layers: layers of the backbone that are woven.
         heads: attention heads.
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: what the autoencoder was shown where anchors saw nothing: `black`, `cracks` or
-            `filled`; clips are precomputed with the same.
+        holes: what anchors hold where nothing was seen: `black`, `cracks` or `filled`, which has
+            to be what the data were precomputed with. A saved controller takes it on as well, to
+            learn another kind than before. null = as the saved one says, `black` for a released
+            `.pt`, and as the data say for all others.
         train_controller: false keeps it as it starts, which has to be a trained one, to train the
             backbone beside it.
         backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
@@ -52,7 +54,7 @@ class NetworkConfig:
     fusion: str = "pose_guided"
     attention: str = "joint"
     tokens: str = "all"
-    holes: str = "black"
+    holes: Literal["black", "cracks", "filled"] | None = None
     train_controller: bool = True
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     references: str = "none"

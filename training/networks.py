@@ -67,7 +67,9 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     _check_clip(backbone, clip)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        controller = _controller(network, backbone)
+        controller = _controller(network, backbone, clip.holes)
+        if controller is not None:
+            _check_holes(controller, clip)
         references = reference_network(network, backbone)
         if network.backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
@@ -123,7 +125,10 @@ def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceN
     return load_reference_network(network.references)
 
 
-def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
+def _controller(
+    network: NetworkConfig, backbone: nn.Module, holes: str
+) -> WeavingController | None:
+    """What `network` describes, or None; a new one is for anchors with `holes` unless told."""
     if not network.woven:
         return None
     start = network.controller
@@ -134,7 +139,11 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
                 f"no controller at network.controller={start}: it has no config.json; name a "
                 "folder that one was saved to, such as CHECKPOINT/controller"
             )
-        return WeavingController.from_pretrained(start)
+        controller = WeavingController.from_pretrained(start)
+        if network.holes is not None:
+            controller.register_to_config(holes=network.holes)
+        return controller
+    released = start not in ("new", "from_backbone")
     controller = WeavingController.from_backbone(
         backbone,
         num_layers=network.layers,
@@ -142,13 +151,23 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
         fusion=network.fusion,
         attention=network.attention,
         tokens=network.tokens,
-        holes=network.holes,
+        holes=network.holes or ("black" if released else holes),
     )
     if start == "from_backbone":
         copy_backbone_blocks(controller, backbone)
-    elif start != "new":
+    elif released:
         load_released_checkpoint(start, controller)
     return controller
+
+
+def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
+    own = controller.config.holes
+    if own != clip.holes:
+        raise ValueError(
+            f"clip {clip.name} has anchors with holes={clip.holes}, the controller is one for "
+            f"holes={own}; train with network.holes={clip.holes}, or precompute the clips with "
+            f"holes={own}"
+        )
 
 
 def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:

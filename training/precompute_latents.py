@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from anchorweave.config import load_config
-from anchorweave.datasets.encoded_clip import BEFORE_HOLES, FEATURES, read_made, write_tensors
+from anchorweave.datasets.encoded_clip import FEATURES, MADE_BEFORE, read_made, write_tensors
 from anchorweave.datasets.fingerprint import check_made, digest
 from anchorweave.datasets.layout import (
     CAPTION_FEATURES,
@@ -32,7 +32,6 @@ from anchorweave.datasets.layout import (
     remove_unfinished,
 )
 from anchorweave.datasets.prepared_clip import read_cameras, read_caption, read_record
-from anchorweave.holes import Holes
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.text import encode_prompts
 from training.encoding import VideoEncoder
@@ -66,9 +65,8 @@ class PrecomputeConfig:
         data: a prepared data set.
         storage: precision that is stored; float16 keeps three bits more than bfloat16 in the same
             space, and values beyond its range are refused.
-        holes: what the VAE is shown where anchors saw nothing: `black` (the released code),
-            `cracks` or `filled` (our addition, see `anchorweave/holes.py`). It belongs to the
-            controller that is trained on these latents.
+        holes: what the VAE sees where an anchor does not: `black` (released data), `cracks` or
+            `filled`, see `anchorweave/holes`. A controller is trained on one of them.
         one_by_one: whether the VAE takes one video at a time; null = on a GPU, whose memory large
             videos fill. Small ones are faster together.
         vae_tile: side of the tiles, in pixels, that videos are encoded in; null = whole, which
@@ -78,7 +76,7 @@ class PrecomputeConfig:
 
     data: str = "outputs/prepared"
     storage: Literal["float32", "bfloat16", "float16"] = "float16"
-    holes: Holes = "black"
+    holes: Literal["black", "cracks", "filled"] = "black"
     one_by_one: bool | None = None
     vae_tile: int | None = None
     model: EncoderConfig = field(default_factory=EncoderConfig)
@@ -156,10 +154,7 @@ class VideoPass:
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
         self._config, self._encoders, self._shard = config, encoders, shard
         self._encoder: VideoEncoder | None = None
-        self._made = _made(config) | {"vae": encoders.vae_weights}
-        # Unmentioned where they are as they were before there was a choice.
-        if config.holes != BEFORE_HOLES:
-            self._made["holes"] = config.holes
+        self._made = _made(config) | {"vae": encoders.vae_weights, "holes": config.holes}
 
     def encode(self, clip: Path) -> Tally:
         """Encode the videos of one clip, unless that was done already."""
@@ -176,11 +171,11 @@ class VideoPass:
             self._encoder = VideoEncoder(
                 self._encoders.vae(getattr(torch, config.model.dtype)).to(device),
                 self._encoders.patch_size,
-                config.holes,
                 config.vae_tile,
                 on_gpu if config.one_by_one is None else config.one_by_one,
                 getattr(torch, config.storage),
                 self._shard.say,
+                config.holes,
             )
         tensors, tile = self._encoder(clip)
         return tensors, {"tile": tile}
@@ -208,7 +203,7 @@ def _made_once(
             there = read_made(path)
         except BadClip as bad:
             raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
-        compared = {key: value for key, value in there.items() if key in made}
+        compared = {key: value for key, value in (MADE_BEFORE | there).items() if key in made}
         check_made(path, compared, made, f"to make all again, remove every {path.name}")
         return Tally(there=1)
     remove_unfinished(path)

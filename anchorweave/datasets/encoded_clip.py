@@ -21,8 +21,8 @@ TARGET, IMAGE = "target", "image"
 FEATURES = "features"
 # One entry only: the order of several is not the same from one write to the next.
 MADE = "made"
-# What anchors' holes were before there was a choice, and are where nothing else is said.
-BEFORE_HOLES = "black"
+# What files say nothing of that are older than the choice.
+MADE_BEFORE = {"holes": "black"}
 
 
 def anchors_key(memory: str) -> str:
@@ -102,6 +102,7 @@ def training_clip(
     target2first: Tensor,
     reference_latents: Tensor,
     reference2first: Tensor,
+    holes: str = "black",
 ) -> TrainingClip:
     """The TrainingClip of these parts, once they are known to fit one another; see there.
 
@@ -138,4 +139,5 @@ def training_clip(
         target2first,
         reference_latents,
         reference2first,
+        holes,
     )

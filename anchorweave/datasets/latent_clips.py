@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 
 from anchorweave.anchors import scale_translation
 from anchorweave.datasets.encoded_clip import (
-    BEFORE_HOLES,
     FEATURES,
     IMAGE,
+    MADE_BEFORE,
     TARGET,
     anchors_key,
     read_made,
@@ -85,14 +85,6 @@ class LatentClips(Dataset):
         """
         return read_clip(self.clips[index], self.memory, self.first_frame)
 
-    def holes(self) -> str:
-        """What the anchors' holes showed when they were encoded, by the first clip.
-
-        Raises:
-            BadClip: it was not precomputed, or cannot be read.
-        """
-        return read_made(self.clips[0] / LATENTS).get("holes", BEFORE_HOLES)
-
     def empty_prompt(self) -> Float[Tensor, "S D"]:
         """Features of the empty prompt, for caption dropout and guidance.
 
@@ -137,6 +129,7 @@ def read_clip(
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
         reference_latents=references,
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
+        holes=(MADE_BEFORE | read_made(clip / LATENTS))["holes"],
     )
 
 

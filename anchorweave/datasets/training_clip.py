@@ -27,6 +27,8 @@ class TrainingClip:
         target2first: [T, 4, 4], likewise.
         reference_latents: scaled latents of R references, each encoded alone [R, C, h, w].
         reference2first: [R, 4, 4], lengths in scene units.
+        holes: what the anchors held where nothing was seen when they were encoded, see
+            `anchorweave/holes`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class TrainingClip:
     target2first: Float[Tensor, "T 4 4"]
     reference_latents: Float[Tensor, "R C h w"]
     reference2first: Float[Tensor, "R 4 4"]
+    holes: str = "black"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents
-from anchorweave.holes import HOLES
+from anchorweave.holes import check_holes
 from anchorweave.models.backbone import backbone_sizes
 from anchorweave.models.camera_encoder import CameraEncoder
 from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
@@ -24,7 +24,6 @@ CHOICES = {
     "fusion": ("pose_guided", "average"),
     "attention": ("joint", "separate"),
     "tokens": ("all", "visible"),
-    "holes": HOLES,
 }
 
 
@@ -53,8 +52,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         attention: `joint` over all anchors, or `separate` for each (figure 5).
         tokens: `all` take part in attention (released code), or only the `visible` ones, which is
             the same as masking the others and faster (not given in the paper).
-        holes: what the autoencoder was shown where anchors saw nothing, see `fill_holes`. It
-            changes nothing here, but whoever encodes anchors for these weights has to know.
+        holes: what its anchors hold where nothing was seen, before they are encoded: `black`
+            (released weights), `cracks` or `filled`; see `anchorweave/holes`. It changes nothing
+            in here, but weights read well only what they were trained on.
 
     Raises:
         ValueError: an unknown choice.
@@ -86,8 +86,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         holes: str = "black",
     ):
         super().__init__()
-        choices = {"fusion": fusion, "attention": attention, "tokens": tokens, "holes": holes}
-        for name, met in choices.items():
+        check_holes(holes)
+        for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
             if met not in CHOICES[name]:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
         dim = num_heads * head_dim

@@ -136,11 +136,12 @@ def encode_retrieved(
         patch_size: of the backbone, in latent pixels.
         first_frame: which of its tokens count as seen, see `visible_tokens`.
         device: as in `encode_video`.
-        holes: what the VAE is shown where anchors saw nothing, see `fill_holes`; the controller's
-            config says what its weights were trained with.
+        holes: what the VAE sees where an anchor does not, see `fill_holes`; as the controller was
+            trained.
 
     Raises:
-        ValueError: none given, videos of different T or size, or a shape that does not fit.
+        ValueError: none given, videos of different T or size, a shape that does not fit, or unknown
+            `holes`.
     """
     shapes = {tuple(one.anchors.video.shape[1:]) for one in retrieved}
     if len(shapes) != 1:
@@ -197,30 +198,30 @@ def encode_references(
 
 def _encode_anchors(
     vae: AutoencoderKLCogVideoX,
-    samples: Sequence[Anchors],
+    batch: Sequence[Anchors],
     slots: int,
     device: torch.device,
     holes: str,
 ) -> Tensor:
-    """Latents [B, N, t, C, h, w] of B times N <= slots anchors, the slots left being black.
+    """Latents [B, N, t, C, h, w] of B times N <= slots videos, the slots left being black.
 
     One at a time, because the VAE's peak memory grows with its batch.
     """
-    T, _, H, W = samples[0].video.shape[1:]
+    T, _, H, W = batch[0].video.shape[1:]
     t, h, w = latent_shape(vae, T, (H, W), patch_size=1)
-    shape = (len(samples), slots, t, vae.config.latent_channels, h, w)
+    shape = (len(batch), slots, t, vae.config.latent_channels, h, w)
     latents = torch.empty(shape, device=device, dtype=vae.dtype)
     shown = {
-        (b, n): fill_holes(video, visible, holes)[None]
-        for b, anchors in enumerate(samples)
+        (b, n): (video, visible)
+        for b, anchors in enumerate(batch)
         for n, (video, visible) in enumerate(zip(anchors.video, anchors.visible, strict=True))
         if video.any()
     }
     # An anchor that shows nothing is the video that pads: encoded once for all.
-    if len(shown) < len(samples) * slots:
+    if len(shown) < len(batch) * slots:
         latents[:] = encode_video(vae, torch.zeros(1, T, 3, H, W), device)
-    for place, video in slowly(shown.items(), "encoding anchors", len(shown)):
-        latents[place] = encode_video(vae, video, device)[0]
+    for place, seen in slowly(shown.items(), "encoding anchors", len(shown)):
+        latents[place] = encode_video(vae, fill_holes(*seen, holes)[None], device)[0]
     return latents
 
 

@@ -11,6 +11,7 @@ import torch
 import inference.generate as generate
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.fingerprint import FingerprintError, flat
+from anchorweave.holes import fill_holes
 from anchorweave.recordings.nerfstudio import write_recording
 from inference.cached_row import CachedRow
 from inference.evaluation_config import EvaluationConfig, noise_seed
@@ -112,6 +113,13 @@ def test_videos_of_another_config_are_refused(words, tmp_path, change, named):
         main([*words, change])
 
 
+def test_a_row_says_what_it_starts_from_unless_that_is_noise():
+    assert not any(key.startswith("sampling.start") for key in BASE.made_with(None))
+    sampling = replace(BASE.sampling, start="anchors", start_share=0.5)
+    made = replace(BASE, sampling=sampling).made_with(None)
+    assert made["sampling.start"] == "anchors" and made["sampling.start_share"] == 0.5
+
+
 def test_videos_of_other_weights_are_refused(words, networks):
     main(words)
     bias = networks[0].controller.control_proj[0].bias
@@ -124,11 +132,31 @@ def test_videos_of_other_weights_are_refused(words, networks):
             bias -= 1
 
 
+def test_a_row_knows_the_holes_that_its_controller_is_for(words, networks, tmp_path):
+    main(words)
+    assert "controller_holes" not in CachedRow(tmp_path / "partial_revisit/here").record()["made"]
+    controller = networks[0].controller
+    controller.register_to_config(holes="filled")
+    try:
+        with pytest.raises(FingerprintError, match="controller_holes: .*, 'filled' now"):
+            main(words)
+    finally:
+        controller.register_to_config(holes="black")
+
+
 def test_rows_without_noise(words, tmp_path):
-    rows = {name: CachedRow(tmp_path / "partial_revisit" / name) for name in "abcd"}
+    rows = {name: CachedRow(tmp_path / "partial_revisit" / name) for name in "abcde"}
     main([*words, "row=a", "method=copy_anchors"])
     given = rows["a"].read_given("one")
     assert torch.equal(rows["a"].read_sample("one", 0)[0], given.anchors)
+    # As it was before there was a choice.
+    assert "holes" not in rows["a"].record()["made"]
+    main([*words, "row=e", "method=copy_anchors", "holes=filled"])
+    filled = fill_holes(given.anchors, given.shown, "filled")
+    torch.testing.assert_close(
+        rows["e"].read_sample("one", 0)[0], filled, atol=1 / 255 + 1e-6, rtol=0
+    )
+    assert rows["e"].record()["made"]["holes"] == "filled" and not given.shown.all()
     main([*words, "row=b", "method=first_frame"])
     still = rows["b"].read_sample("one", 0)[0]
     assert torch.equal(still, given.truth[:1].expand_as(still))
@@ -217,6 +245,7 @@ def test_along_another_path_the_truth_is_not_known(words, tmp_path):
         (["method=vae", "samples=2"], "draws no noise"),
         (["method=first_frame", "protocol=closed_loop"], "only generate does"),
         (["memory.path=somewhere"], "a memory of its own"),
+        (["method=generate", "holes=filled"], "holes=filled is for method=copy_anchors"),
         (["source=nowhere"], "nowhere: no such file"),
         (
             ["protocol=closed_loop", "rollout.trajectory=there_and_back(recorded)"],
@@ -270,7 +299,7 @@ def test_there_is_a_row_for_every_line_of_the_table():
     assert {path.stem for path in ROWS} == {
         "no_memory", "k1", "k2", "k4", "global_cloud", "average_fusion", "separate_attention",
         "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "short",
-        "short_k1",
+        "short_k1", "composite_filled",
         "camera_only",
     }  # fmt: skip
 

@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anchorweave.config import ModelConfig, RunConfig, load_config
+from anchorweave.anchors import Anchors, References, Retrieved
+from anchorweave.config import ModelConfig, RunConfig, SamplingConfig, load_config
+from anchorweave.geometry.cameras import Cameras
 from anchorweave.models.tiny import write_tiny
-from inference.generator import load_pipeline
+from inference.generator import load_pipeline, make_generator
 
 SMALL = load_config(RunConfig, ["frames=5", "size=[32,64]"])
 
@@ -47,6 +49,37 @@ def test_a_backbone_without_a_controller_gets_a_new_one_and_says_so(tmp_path):
     )
     assert "untrained: it changes nothing" in line
     assert not any(project.weight.any() for project in pipe.controller.control_proj)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_of_the_steps_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=rf"sampling.start_share={share}: must be a share"):
+        SamplingConfig(start_share=share)
+
+
+def test_anchors_may_be_the_start_of_a_backbone_that_reads_none():
+    pipe, _ = load_pipeline(SMALL)
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    video, first = torch.rand(1, 5, 3, 32, 64, generator=generator), torch.rand(3, 32, 64)
+    visible, poses = torch.ones(1, 5, 32, 64, dtype=torch.bool), torch.eye(4).repeat(1, 5, 1, 1)
+    nothing = References(
+        torch.zeros(0, 3, 32, 64),
+        Cameras(torch.eye(4)[None][:0], torch.eye(3)[None][:0], (32, 64)),
+        torch.zeros(0, 4, 4),
+    )
+    known = Retrieved(Anchors(video, visible, poses), nothing, poses[0])
+    alone = SamplingConfig(steps=2, guidance=1.0, control_weight=0.0, camera_weight=0.0)
+    from_noise, from_anchors, from_nothing = (
+        make_generator(pipe, replace(alone, start=start, start_share=0.5), "")(first, what, 0)
+        for start, what in (
+            ("noise", known),
+            ("anchors", known),
+            ("anchors", replace(known, anchors=known.anchors[:0])),
+        )
+    )
+    assert not torch.equal(from_anchors, from_noise)
+    assert not torch.equal(from_anchors, from_nothing)
 
 
 def test_precision_and_tiling_are_as_asked():

@@ -49,6 +49,13 @@ def run(tmp_path, monkeypatch):
     return call
 
 
+def test_a_rollout_may_start_every_segment_from_its_anchors(run):
+    from_anchors = ["sampling.start=anchors", "sampling.start_share=0.5", "sampling.steps=2"]
+    started = read_video(run("anchors", *from_anchors) / "rollout.mp4")
+    assert len(started) == 13
+    assert not torch.equal(started, read_video(run("noise", "sampling.steps=2") / "rollout.mp4"))
+
+
 def test_a_rollout_writes_a_long_video_and_a_bank(run):
     output = run("out")
     assert len(read_video(output / "rollout.mp4")) == 13

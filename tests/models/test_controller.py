@@ -280,11 +280,18 @@ def test_camera_features_survive_offloaded_weights(backbone):
         ({"fusion": "sum"}, "fusion is one of pose_guided, average; met 'sum'"),
         ({"attention": "cross"}, "attention is one of"),
         ({"tokens": "some"}, "tokens is one of"),
+        ({"holes": "grey"}, "holes is one of black, cracks, filled; met 'grey'"),
     ],
 )
 def test_a_controller_that_cannot_be_is_refused(backbone, options, message):
     with pytest.raises(ValueError, match=message):
         WeavingController.from_backbone(backbone, **({"num_layers": 2, "num_heads": 2} | options))
+
+
+def test_a_saved_controller_tells_which_anchors_it_is_for(backbone, tmp_path):
+    assert small_controller(backbone).config.holes == "black"
+    small_controller(backbone, holes="filled").save_pretrained(tmp_path)
+    assert WeavingController.from_pretrained(tmp_path).config.holes == "filled"
 
 
 def test_a_1_5_backbone_is_refused():

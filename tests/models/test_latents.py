@@ -6,6 +6,7 @@ from diffusers import CogVideoXImageToVideoPipeline
 
 from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.holes import HOLES, fill_holes
 from anchorweave.models.latents import (
     decode_video,
     encode_first_frame,
@@ -175,6 +176,23 @@ def test_anchors_are_not_copied_whole_to_be_encoded(vae, monkeypatch):
     )
     encode_retrieved(vae, [taken], patch_size=2)
     assert [video.untyped_storage().data_ptr() for video in given] == [storage] * 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("holes", HOLES)
+def test_holes_are_filled_before_an_anchor_is_encoded(vae, holes):
+    taken = retrieved(2, seed=1)
+    video, visible = taken.anchors.video, taken.anchors.visible
+    visible[0, :, 3:5, 6:20], visible[0, :, :, 24:] = False, False
+    video.mul_(visible[:, :, None])
+    latents = encode_retrieved(vae, [taken], patch_size=2, holes=holes)
+    filled = fill_holes(video, visible, holes)
+    torch.testing.assert_close(latents.latents[0, :1], encode_video(vae, filled[:1]))
+    assert torch.equal(
+        latents.visible_tokens, encode_retrieved(vae, [taken], patch_size=2).visible_tokens
+    )
+    with pytest.raises(ValueError, match="holes is one of"):
+        encode_retrieved(vae, [taken], patch_size=2, holes="grey")
 
 
 def test_no_anchor_at_all_keeps_its_axes(vae):

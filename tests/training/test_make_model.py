@@ -99,6 +99,10 @@ def test_the_same_again_is_left_and_anything_else_is_refused(trained, tmp_path, 
     main(words(trained, model))
     assert "is there already" in capsys.readouterr().out
     assert (model / "made.json").stat().st_mtime_ns == written
+    # As it was before there was a choice of holes.
+    assert "weaving.holes" not in json.loads((model / "made.json").read_text())["options"]
+    with pytest.raises(FingerprintError, match="weaving.holes: 'not stated' there, 'filled' now"):
+        main(words(trained, model, "weaving.holes=filled"))
     with pytest.raises(FingerprintError, match="options.seed: 0 there, 1 now"):
         main(words(trained, model, "seed=1"))
     other = tmp_path / "vae"

@@ -1,10 +1,12 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.latents import decode_video
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.small_vae import VAEConfig, small_vae
@@ -107,6 +109,30 @@ def test_a_controller_goes_on_from_a_folder_or_from_the_backbone(folder, clip, t
         FileNotFoundError, match="network.controller=.*/none: it has no config.json"
     ):
         built(folder, clip, controller=str(tmp_path / "none"))
+
+
+def test_a_controller_is_for_anchors_with_the_holes_of_the_data(folder, clip, tmp_path):
+    filled = replace(clip, holes="filled")
+    for start in ("new", "from_backbone"):
+        for data in (clip, filled):
+            controller = built(folder, data, controller=start).denoiser.controller
+            assert controller.config.holes == data.holes
+    assert built(folder, filled, holes="filled").denoiser.controller.config.holes == "filled"
+    with pytest.raises(
+        ValueError, match=r"holes=black, the controller .* holes=filled; .* network.holes=black"
+    ):
+        built(folder, clip, holes="filled")
+    saved = {"controller": str(tmp_path / "controller")}
+    small_controller(small_backbone()).save_pretrained(saved["controller"])
+    assert built(folder, clip, **saved).denoiser.controller.config.holes == "black"
+    with pytest.raises(ValueError, match="holes=filled, the controller is one for holes=black"):
+        built(folder, filled, **saved)
+    # Told so, it goes on to learn them, and says so when it is saved again.
+    on = built(folder, filled, holes="filled", **saved).denoiser.controller
+    on.save_pretrained(tmp_path / "on")
+    assert WeavingController.from_pretrained(tmp_path / "on").config.holes == "filled"
+    # Nothing is read of anchors where nothing is woven.
+    built(folder, filled, controller="none", backbone="lora")
 
 
 def test_clips_of_another_model_are_refused_before_any_step(folder):

@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from anchorweave.anchors import Retrieved, references_for
-from anchorweave.datasets.encoded_clip import read_made, read_tensors
+from anchorweave.datasets.encoded_clip import read_made, read_tensors, write_tensors
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS
@@ -85,7 +86,8 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
     cameras = read_cameras(folder).cameras
     nothing = references_for(cameras, (), cameras[:0])
     known = Retrieved(anchors, nothing, clip.target2first)
-    joint = encode_retrieved(vae, [known], patch_size=2)
+    joint = encode_retrieved(vae, [known], patch_size=2, holes="filled")
+    assert clip.holes == "filled" and not anchors.visible.all()
     torch.testing.assert_close(clip.anchor_latents, joint.latents[0], **close)
     assert torch.equal(clip.visible_tokens, joint.visible_tokens[0])
     assert clip.visible_tokens.any() and not clip.visible_tokens.all()
@@ -100,7 +102,7 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
 def test_what_it_was_made_with_is_kept(encoded):
     made = read_made(encoded / "one_000000" / LATENTS)
     assert made["storage"] == "float16" and made["tile"] is None
-    assert set(made) == {"code", "storage", "dtype", "vae", "prepared", "tile"}
+    assert set(made) == {"code", "storage", "dtype", "vae", "prepared", "holes", "tile"}
     assert read_made(encoded / "two_000000" / "caption.safetensors")["caption"] == "a red room"
 
 
@@ -141,6 +143,7 @@ def test_two_processes_make_the_same_files_as_one(prepared, encoded, tmp_path):
         ("empty_caption.safetensors", ["model.dtype=bfloat16"], "dtype: 'float32' there"),
         ("caption.safetensors", "caption", "caption: 'a room' there, 'a green room' now"),
         ("latents.safetensors", "made", "prepared: "),
+        ("latents.safetensors", ["holes=black"], "holes: 'filled' there, 'black' now"),
     ],
 )
 def test_tensors_made_otherwise_are_refused_with_what_differs(copy, file, change, message):
@@ -156,6 +159,21 @@ def test_tensors_made_otherwise_are_refused_with_what_differs(copy, file, change
         FingerprintError, match=f"{file} (.|\n)*remove every {file}(.|\n)*{message}"
     ):
         main([f"data={copy}", *words])
+
+
+def test_latents_from_before_there_was_a_choice_have_black_holes(prepared, tmp_path, capsys):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    main([f"data={data}", "holes=black"])
+    for path in data.glob(f"*/{LATENTS}"):
+        with safe_open(path, "pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+        write_tensors(path, tensors, {k: v for k, v in read_made(path).items() if k != "holes"})
+    assert LatentClips(data)[0].holes == "black"
+    capsys.readouterr()
+    main([f"data={data}", "holes=black"])
+    assert "0 made, 6 were there" in capsys.readouterr().out
+    with pytest.raises(FingerprintError, match="holes: 'black' there, 'filled' now"):
+        main([f"data={data}"])
 
 
 def test_other_weights_are_noticed(copy, tmp_path):

@@ -1,0 +1,67 @@
+"""Sampling that starts from the noised anchors instead of noise alone; our addition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.anchors import Anchors, composite
+from anchorweave.holes import fill_holes
+
+
+def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor, "T 3 H W"]:
+    """What the anchors show, without a hole, to start sampling from.
+
+    Frame 0 is the given one. Every other is the composite of all anchors with its holes filled; one
+    that no anchor sees anything of repeats the nearest frame in time (of two the earlier one) that
+    is none of these. So without any anchor the first frame is repeated, and a sample of a batch
+    needs as many steps as every other.
+
+    Args:
+        anchors: N >= 0.
+        first: the first frame [3, H, W] in [0, 1].
+
+    Returns:
+        Colours [T, 3, H, W] in [0, 1], where the anchors are.
+    """
+    video, seen = composite(anchors)
+    video = fill_holes(video, seen, "filled").clone()
+    video[0] = first
+    there = seen.flatten(1).any(1)
+    there[0] = True
+    known = there.nonzero()[:, 0]
+    frames = torch.arange(len(video), device=known.device)
+    return video[known[(frames[:, None] - known).abs().argmin(dim=1)]]
+
+
+@contextmanager
+def last_steps(
+    scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler, share: float
+) -> Iterator[None]:
+    """While it is entered, the timesteps that the scheduler sets are the last ones only.
+
+    Args:
+        scheduler: diffusers' pipeline lets it set its timesteps and takes what it finds there.
+        share: of the steps that are left, in (0, 1]; at least one step is.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"start_share={share} is no share of the steps; give one in (0, 1]")
+    set_all = scheduler.set_timesteps
+
+    def set_last(num_inference_steps: int, device: str | torch.device | None = None) -> None:
+        set_all(num_inference_steps, device)
+        scheduler.timesteps = scheduler.timesteps[-max(round(share * num_inference_steps), 1) :]
+
+    scheduler.set_timesteps = set_last
+    try:
+        yield
+    finally:
+        del scheduler.set_timesteps
