@@ -132,8 +132,7 @@ class RunConfig:
         missing: what to do with frames that a recording lists but does not hold.
         output: the folder that results are written to.
         seed: of the sampling noise.
-        size: (height, width) that frames are cropped and resized to; multiples of 16 (of 8 for
-            anchorweave-tiny).
+        size: (height, width) that frames are cropped and resized to; multiples of 16.
         frames: length T of a generated clip; 4k + 1.
         fps: frames per second of the videos that are written.
     """

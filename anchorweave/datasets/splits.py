@@ -36,10 +36,8 @@ class SplitConfig:
     history: float = 2 / 3
 
     def __post_init__(self):
-        if self.step is None:
+        if self.kind != "partial_revisit" or self.step is None:
             return
-        if self.kind != "partial_revisit":
-            raise ValueError(f"split.step={self.step} belongs to partial_revisit, not {self.kind}")
         if self.step < 2:
             raise ValueError(
                 f"split.step={self.step}: 2 or more, so that there is history between target frames"

@@ -33,7 +33,6 @@ def test_even_steps_keep_the_papers_share_of_history():
     [
         ({"step": 1}, "split.step=1: 2 or more"),
         ({"step": 2, "window": 9}, "split.step=2 and split.window=9 both"),
-        ({"step": 2, "kind": "later"}, "belongs to partial_revisit, not later"),
     ],
 )
 def test_a_step_that_means_nothing_is_refused(values, message):

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "pretrained" / "anchorweave-tiny"
 RESULTS = MODEL / "results"
 ROWS = ROOT / "configs" / "evaluation" / "rows"
-MOST_BYTES = 25e6
-# Another processor rounds bfloat16 otherwise; a video moves by some hundredths of a decibel.
+MOST_BYTES = 50e6
+# Another processor rounds otherwise; a video moves by some hundredths of a decibel.
 NEAR_DB = 0.3
 
 
@@ -74,14 +74,3 @@ def test_the_table_in_the_readme_and_on_the_card_is_the_measured_one():
             line = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
             interval = row["metrics"]["psnr"]
             assert "{mean:.2f} [{low:.2f}, {high:.2f}]".format(**interval) in line, (page, name)
-
-
-def test_the_table_of_the_systems_in_the_readme_is_the_measured_one():
-    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if "| `" in line]
-    measured = {"partial_revisit": "psnr", "long_gap": "psnr", "closed_loop": "psnr_loop"}
-    for protocol, metric in measured.items():
-        rows = json.loads((RESULTS / "systems" / protocol / "results.json").read_text())["rows"]
-        assert len(rows) == 5
-        for name, row in rows.items():
-            shown = "{mean:.2f} [{low:.2f}, {high:.2f}]".format(**row["metrics"][metric])
-            assert any(f"`{name}`" in line and shown in line for line in lines), (protocol, name)
