@@ -2,7 +2,7 @@
 
     python -m inference.write_report results=outputs/anchorweave_tiny/evaluation/results
     python -m inference.write_report results=RESULTS against=k4 metric=psnr_only_memory clips=7
-    python -m inference.write_report results=pretrained/anchorweave-tiny/results/partial_revisit clips=0
+    python -m inference.write_report results=pretrained/anchorweave-tiny/results/partial_revisit
 
 `python -m inference.evaluate` makes results. Writes `output`, which needs no network and no other
 file: videos lie in it. They are read from the rows that the results were measured of; `clips=0`

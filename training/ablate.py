@@ -4,7 +4,7 @@ r"""Run one table of a paper: train what its rows lack, generate, measure, set o
     python -m training.ablate table=spatia_table4 dry_run=true        # lists the commands
     python -m training.ablate table=spatia_table7 'rows=[voxel_1_cm,voxel_7_cm]'
     python -m training.ablate table=anchorweave_table3 model.path=pretrained/anchorweave-tiny \
-        source=procedural:seed=910000..910003,frames=49,lap=480,size=128x192 samples=1 output=outputs/look
+        source=procedural:seed=910000,frames=49,lap=480,size=128x192 samples=1 output=outputs/look
 
 Tables are folders of configs/ablations/. Words that are no option of this command are those of
 inference.generate, for every row; they ask for other videos than the table's, so an `output` of

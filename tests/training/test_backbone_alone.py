@@ -158,9 +158,10 @@ def test_a_dry_run_counts_the_backbone_alone(data, tmp_path):
     assert lone["memory_gib"][0]["total"] < woven["memory_gib"][0]["total"]
 
 
-@pytest.mark.parametrize("name", ["backbone", "controller"])
+@pytest.mark.parametrize("name", ["weave", "controller", "one_gpu/weave"])
 def test_the_configs_of_anchorweave_tiny_load(name):
     path = f"configs/anchorweave_tiny/{name}.yaml"
     config = load_config(TrainConfig, (), path)
-    assert config.network.woven == (name == "controller")
+    together = name.endswith("weave")
+    assert (config.network.backbone == "full", config.draw.alone > 0) == (together, together)
     assert f"config={path}" in open(path).readline()

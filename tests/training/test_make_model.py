@@ -208,18 +208,18 @@ def test_parts_that_do_not_fit_are_refused(trained, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("name", ["model", "model_with_backbone", "export"])
+@pytest.mark.parametrize("name", ["model", "export"])
 def test_every_config_loads_and_opens_with_the_command_that_runs_it(name):
     path = CONFIGS / f"{name}.yaml"
     assert load_config(MakeModelConfig, (), str(path)).note
     assert path.read_text().startswith("# python -m training.make_model")
 
 
-def test_anchorweave_tiny_stays_below_25_mb_in_half_precision(trained, tmp_path):
+def test_anchorweave_tiny_stays_below_48_mb_in_half_precision(trained, tmp_path):
     vae = load_config(VAETrainConfig, (), str(CONFIGS / "vae.yaml")).vae
-    small_vae(vae, (64, 96), 0).save_pretrained(tmp_path / "vae")
+    small_vae(vae, (128, 192), 0).save_pretrained(tmp_path / "vae")
     config = load_config(MakeModelConfig, (), str(CONFIGS / "model.yaml"))
     folders = {name: trained / "text" / name for name in ("tokenizer", "text_encoder")}
     parts = read_parts(config, {"vae": tmp_path / "vae", **folders})
     networks = [part for part in parts.values() if isinstance(part, nn.Module)]
-    assert 2 * sum(p.numel() for part in networks for p in part.parameters()) < 24e6
+    assert 2 * sum(p.numel() for part in networks for p in part.parameters()) < 48e6

@@ -25,7 +25,7 @@ from training.vae_options import VAETrainConfig
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [
     ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml"
-    for name in ("recipe", "ablations", "systems/recipe")
+    for name in ("recipe", "ablations", "systems/recipe", "one_gpu/recipe")
 ]
 SCHEMAS = {
     "inference.evaluate": EvaluateConfig,
@@ -284,10 +284,11 @@ def test_every_stage_of_the_recipes_loads_by_its_own_module(path, monkeypatch):
         load_config(SCHEMAS[stage.module], stage.words)
 
 
-def test_what_a_stage_of_the_recipe_reads_was_made_by_one_before(monkeypatch):
+@pytest.mark.parametrize("path", [RECIPES[0], RECIPES[-1]], ids=["two_cores", "one_gpu"])
+def test_what_a_stage_of_the_recipe_reads_was_made_by_one_before(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     made = set()
-    for stage in load_config(RecipeConfig, [f"config={RECIPES[0]}"]).stages:
+    for stage in load_config(RecipeConfig, [f"config={path}"]).stages:
         config = flat(load_config(SCHEMAS[stage.module], stage.words))
         output = config.pop("output", None)
         for key, value in config.items():
