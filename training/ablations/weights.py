@@ -71,7 +71,7 @@ def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
         if state.is_done(stage):
             print(f"{stage.name}: done, {state.seconds(stage):.0f} s", flush=True)
         else:
-            state.run(stage)
+            state.run([stage])
 
 
 def refuse_without_weights(
