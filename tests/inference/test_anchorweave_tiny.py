@@ -47,7 +47,7 @@ def test_it_opens_in_one_line_and_takes_other_lengths_than_it_was_trained_for():
     words = ["a blue room", "a red room"]
     ids = pipe.tokenizer(words).input_ids
     assert ids[0] != ids[1] and pipe.tokenizer.unk_token_id not in ids[0]
-    image = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(3, 128, 192, generator=torch.Generator().manual_seed(0))
     video = pipe(
         image, words[0], num_frames=9, num_inference_steps=1, guidance_scale=1, output_type="pt"
     ).frames[0]

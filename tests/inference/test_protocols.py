@@ -147,19 +147,19 @@ def test_what_a_turn_on_the_spot_sees_is_known_in_a_room(small, room):
 def test_a_reversed_path_begins_after_a_remembered_clip(small):
     words = [*words_of(CONFIGS / "protocols" / "reversed_path.yaml"), *small]
     clip = closed_loop(load_config(EvaluationConfig, words), "room", ROOM)
-    assert len(clip.seen) == 17 and len(clip.cameras) == 9
-    assert clip.truth.names[:5] == tuple(f"{i:06d}" for i in range(16, 21))
+    assert len(clip.seen) == 25 and len(clip.cameras) == 9
+    assert clip.truth.names[:5] == tuple(f"{i:06d}" for i in range(24, 29))
     assert clip.truth.names == clip.truth.names[::-1]
 
 
 def test_a_long_gap_ends_where_the_history_looked():
     path = CONFIGS / "protocols" / "long_gap.yaml"
     config = load_config(EvaluationConfig, [*words_of(path), "size=[32,48]"])
-    words = next(iter(find_recordings(config.source).values())).replace("64x96", "32x48")
+    words = next(iter(find_recordings(config.source).values())).replace("128x192", "32x48")
     clip = hold_out(config, "room", words)
     names = [int(name) for name in clip.seen.names]
-    assert names == [*range(48), 128]
-    assert [int(name) for name in clip.truth.names] == list(range(128, 145))
+    assert names == [*range(48), 120]
+    assert [int(name) for name in clip.truth.names] == list(range(120, 145))
     shown = torch.stack([clip._shown(clip.seen[i : i + 1], 0.04) for i in range(0, 48, 8)])
     assert shown.any(dim=0).float().mean() > 0.85
     # Much of that the first target frame does not show.

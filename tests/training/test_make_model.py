@@ -50,6 +50,7 @@ def words(trained, output, *more):
         f"vae={trained / 'vae'}",
         f"text={trained / 'text'}",
         "note=null",
+        "weaving.holes=black",
         *SMALL,
         *more,
     ]

@@ -61,6 +61,7 @@ def test_a_released_checkpoint_and_data_set_train_and_sample(tmp_path):
                 f"model.controller={tmp_path / controller}",
                 f"size=[{H},{W}]",
                 f"frames={T}",
+                "split.step=null",
                 "sampling.steps=1",
                 "sampling.visible_first_frame=always",
             ]
