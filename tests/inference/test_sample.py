@@ -10,7 +10,14 @@ from anchorweave.video import read_video
 from inference.sample import main
 from tests.rooms import look, view_room
 
-SMALL = ["frames=5", "size=[32,64]", "sampling.steps=2", "sampling.guidance=1", "retrieval.chunk=2"]
+SMALL = [
+    "split.step=null",
+    "frames=5",
+    "size=[32,64]",
+    "sampling.steps=2",
+    "sampling.guidance=1",
+    "retrieval.chunk=2",
+]
 
 
 def recording(path, count=10):
@@ -105,7 +112,7 @@ def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
     "words, message",
     [
         (["frames=6"], "6 frames do not fit"),
-        (["size=[30,64]"], "divisible by 8; the nearest such size is 32x64"),
+        (["size=[30,64]"], "divisible by 16; the nearest such size is 32x64"),
         (["split.window=99"], "window of 99 frames"),
         (["model.path=pretrained/none"], "no model at model.path"),
         (["model.offload=true"], "offload needs a CUDA GPU"),
