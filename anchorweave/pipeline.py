@@ -33,6 +33,7 @@ from anchorweave.models.latents import (
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.text import encode_prompts
+from anchorweave.models.tiling import check_tiles, lay_out_tiles
 from anchorweave.models.weights import load_released_checkpoint
 
 
@@ -47,7 +48,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
     Args:
         tokenizer: T5's.
         text_encoder: T5's encoder half.
-        vae: the autoencoder.
+        vae: the autoencoder; its tiles are laid out so that `vae.enable_tiling()` works at any
+            size (`lay_out_tiles`).
         transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
         controller: what weaves the anchors in; made for this backbone.
         scheduler: DDIM or DPM.
@@ -76,6 +78,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         references: ReferenceNetwork | None = None,
     ):
         _check_backbone(transformer, vae)
+        lay_out_tiles(vae)
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)
         self._dynamic_guidance = False
@@ -207,6 +210,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
 
         Raises:
             ValueError: sizes that the networks do not take or that differ between what is given,
+                tiles of the autoencoder that do not divide,
                 counts of images, prompts and retrieved that differ, colours outside [0, 1], a
                 window that does not lie in [0, 1], an unknown start or one from anchors that are
                 not given, or a share outside (0, 1].
@@ -368,6 +372,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                     f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
                 )
         latent_shape(self.vae, asked[0], asked[1:], config.patch_size)
+        check_tiles(self.vae, asked[1:])
         own = (config.sample_height * scale, config.sample_width * scale)
         if config.use_learned_positional_embeddings and asked[1:] != own:
             raise ValueError(

@@ -47,10 +47,10 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     if model.lora is not None:
         weights += f", adapter: {model.lora}"
         _add_lora(pipe, model.lora)
-    pipe.check_shape(config.frames, *config.size)
     if model.tile_vae:
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
+    pipe.check_shape(config.frames, *config.size)
     if model.offload:
         pipe.enable_model_cpu_offload(device=device)
     else:

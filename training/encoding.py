@@ -24,8 +24,8 @@ from anchorweave.datasets.prepared_clip import (
     read_target,
 )
 from anchorweave.holes import fill_holes
-from anchorweave.models.encoders import TILE_STEP, set_tile
 from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
+from anchorweave.models.tiling import TILE_STEP, set_tile
 from anchorweave.models.visible_tokens import visible_tokens
 
 # Where a torch without a GPU says in a RuntimeError that memory ran out.

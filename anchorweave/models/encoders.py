@@ -13,9 +13,6 @@ from transformers import T5EncoderModel, T5Tokenizer
 from anchorweave.models.digest import module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 
-# The smallest tile: neighbours overlap by a quarter, which must stay a whole number of latents.
-TILE_STEP = 32
-
 
 class Encoders:
     """The VAE and the text encoder of a model, loaded when they are asked for.
@@ -65,19 +62,3 @@ class Encoders:
         encoder = T5EncoderModel.from_pretrained(self.path, subfolder="text_encoder", dtype=dtype)
         return tokenizer, encoder.eval()
 
-
-def set_tile(vae: AutoencoderKLCogVideoX, tile: int | None) -> None:
-    """Encode in square tiles of `tile` pixels a side; None = videos whole.
-
-    Tiles overlap by a quarter and are blended, which changes latents slightly and lowers memory
-    with the square of the side.
-
-    Raises:
-        ValueError: a side that is no multiple of 32.
-    """
-    if tile is None:
-        vae.disable_tiling()
-        return
-    if tile < TILE_STEP or tile % TILE_STEP:
-        raise ValueError(f"a tile is a multiple of {TILE_STEP} pixels a side, met {tile}")
-    vae.enable_tiling(tile, tile, 0.25, 0.25)

@@ -13,6 +13,7 @@ from torch import Tensor
 from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
 from anchorweave.holes import fill_holes
 from anchorweave.models.pixels import checked_pixels
+from anchorweave.models.tiling import check_tiles, spatial_compression
 from anchorweave.models.visible_tokens import visible_tokens
 from anchorweave.progress import slowly
 
@@ -31,7 +32,7 @@ def latent_shape(
     Raises:
         ValueError: frames or size that do not fit, with the nearest values that do.
     """
-    in_time, in_space = vae.config.temporal_compression_ratio, _spatial_compression(vae)
+    in_time, in_space = vae.config.temporal_compression_ratio, spatial_compression(vae)
     if frames < 1 or (frames - 1) % in_time:
         below = max(frames - 1, 0) // in_time * in_time + 1
         raise ValueError(
@@ -63,8 +64,8 @@ def encode_video(
         generator: draws from the posterior; None takes its mode.
 
     Raises:
-        ValueError: T is not 4k + 1, a side that the spatial compression does not divide, or values
-            outside [0, 1].
+        ValueError: T is not 4k + 1, a side that the spatial compression does not divide, tiles
+            that do not divide (`check_tiles`), or values outside [0, 1].
     """
     return _encode(vae, video, device, generator) * vae.config.scaling_factor
 
@@ -101,7 +102,13 @@ def decode_video(
     latents: Float[Tensor, "B t C h w"],
     device: torch.device | None = None,
 ) -> Float[Tensor, "B T 3 H W"]:
-    """Videos [B, T, 3, H, W] in [0, 1] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
+    """Videos [B, T, 3, H, W] in [0, 1] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1.
+
+    Raises:
+        ValueError: tiles that do not divide (`check_tiles`).
+    """
+    scale = spatial_compression(vae)
+    check_tiles(vae, (latents.shape[-2] * scale, latents.shape[-1] * scale))
     frames = (latents.shape[1] - 1) * vae.config.temporal_compression_ratio + 1
     latents = with_odd_frames(latents.to(device or vae.device, vae.dtype))
     signed = vae.decode(rearrange(latents / vae.config.scaling_factor, "b t c h w -> b c t h w"))
@@ -157,7 +164,7 @@ def encode_retrieved(
         latents=_encode_anchors(vae, [one.anchors for one in retrieved], slots, device, holes),
         visible_tokens=visible_tokens(
             torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
-            spatial=_spatial_compression(vae) * patch_size,
+            spatial=spatial_compression(vae) * patch_size,
             temporal=vae.config.temporal_compression_ratio,
             first_frame=first_frame,
         ),
@@ -231,12 +238,10 @@ def _encode(
     device: torch.device | None,
     generator: torch.Generator | None,
 ) -> Tensor:
-    latent_shape(vae, video.shape[1], tuple(video.shape[-2:]), patch_size=1)
+    size = (video.shape[-2], video.shape[-1])
+    latent_shape(vae, video.shape[1], size, patch_size=1)
+    check_tiles(vae, size)
     signed = checked_pixels(video, "a video to encode").to(device or vae.device, vae.dtype) * 2 - 1
     posterior = vae.encode(rearrange(signed, "b t c h w -> b c t h w")).latent_dist
     latents = posterior.mode() if generator is None else posterior.sample(generator)
     return rearrange(latents, "b c t h w -> b t c h w")
-
-
-def _spatial_compression(vae: AutoencoderKLCogVideoX) -> int:
-    return 2 ** (len(vae.config.block_out_channels) - 1)

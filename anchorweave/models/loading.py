@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
 
 TINY = "tiny"
@@ -54,8 +55,10 @@ class ModelParts:
         return backbone
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
-        """The autoencoder."""
-        return self._part("vae", dtype)
+        """The autoencoder, with tiles that divide where tiling is switched on."""
+        vae = self._part("vae", dtype)
+        lay_out_tiles(vae)
+        return vae
 
     def scheduler(self) -> diffusers.SchedulerMixin:
         """The noise scheduler of sampling."""

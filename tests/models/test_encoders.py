@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.encoders import Encoders, set_tile
+from anchorweave.models.encoders import Encoders
 from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
 
 
@@ -37,33 +37,3 @@ def test_equal_weights_have_equal_names_and_others_other(folder, tmp_path):
 def test_no_model_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model at"):
         Encoders(tmp_path, 5, (32, 64))
-
-
-def similarity(a, b):
-    return torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("size", [(32, 64), (96, 32), (48, 80)])
-def test_tiles_give_latents_of_the_same_shape_that_mean_the_same(folder, size):
-    vae = Encoders(folder, 5, size).vae(torch.float32)
-    video = torch.rand(2, 3, 1, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    whole = vae.encode(video).latent_dist.mode()
-    set_tile(vae, 32)
-    tiled = vae.encode(video).latent_dist.mode()
-    assert tiled.shape == whole.shape and not torch.allclose(tiled, whole, atol=1e-3)
-    # A tile put down one latent beside its place would fit the shifted latents better.
-    fit = similarity(tiled, whole)
-    assert fit > 0.4
-    for axis in (-1, -2):
-        for by in (-1, 1):
-            assert similarity(tiled, whole.roll(by, axis)) < 0.8 * fit
-    set_tile(vae, None)
-    assert torch.equal(vae.encode(video).latent_dist.mode(), whole)
-
-
-@pytest.mark.parametrize("tile", [0, 16, 40])
-def test_a_tile_that_does_not_divide_is_refused(folder, tile):
-    vae = Encoders(folder, 5, (32, 64)).vae(torch.float32)
-    with pytest.raises(ValueError, match="multiple of 32"):
-        set_tile(vae, tile)
