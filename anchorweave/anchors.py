@@ -105,12 +105,15 @@ class Retrieved:
         references: R >= 0 frames as they were seen.
         target2first: [T, 4, 4], each target camera seen from the first one ("camera 0").
         report: one entry per chunk of target frames.
+        unit: what its lengths are measured in, in the recording's unit (`in_unit`); None = they
+            are the recording's own, which no network takes.
     """
 
     anchors: Anchors
     references: References
     target2first: Float[Tensor, "T 4 4"]
     report: tuple[ChunkReport, ...] = field(default=())
+    unit: float | None = None
 
     def in_unit(self, unit: float) -> Retrieved:
         """The same with lengths measured in `unit`, so that a scene's scale does not matter.
@@ -119,8 +122,11 @@ class Retrieved:
         the median valid depth of the first frame.
 
         Raises:
-            ValueError: a unit that is not positive and finite.
+            ValueError: a unit that is not positive and finite, or lengths that were brought to
+                one already.
         """
+        if self.unit is not None:
+            raise ValueError(f"lengths are measured in {self.unit} already; call in_unit once")
         if not 0 < unit < float("inf"):
             raise ValueError(f"a unit of length must be positive and finite, met {unit}")
         return replace(
@@ -133,6 +139,7 @@ class Retrieved:
                 reference2first=scale_translation(self.references.reference2first, 1 / unit),
             ),
             target2first=scale_translation(self.target2first, 1 / unit),
+            unit=unit,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +21,22 @@ from torch import Tensor
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
-from anchorweave.models.anchored_start import last_steps, start_video
+from anchorweave.models.anchored_start import last_steps, start_latents
+from anchorweave.models.backbone import check_backbone
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.controller_file import load_controller
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import (
     encode_references,
     encode_retrieved,
-    encode_video,
-    latent_shape,
     with_odd_frames,
 )
+from anchorweave.models.model_folder import check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.text import encode_prompts
-from anchorweave.models.tiling import check_tiles, lay_out_tiles
-from anchorweave.models.weights import load_released_checkpoint
+from anchorweave.models.tiling import lay_out_tiles
+from anchorweave.models.video_shape import other_size, own_size, video_shape
 
 
 class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
@@ -77,12 +79,13 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
         references: ReferenceNetwork | None = None,
     ):
-        _check_backbone(transformer, vae)
+        check_backbone(transformer, vae)
         lay_out_tiles(vae)
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)
         self._dynamic_guidance = False
         self._start: Tensor | None = None
+        self._told_size = False
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **loading) -> AnchorWeavePipeline:
@@ -91,7 +94,12 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         Args:
             path: the folder.
             **loading: for diffusers' `from_pretrained`.
+
+        Raises:
+            FileNotFoundError: a part that the folder lacks, by name.
         """
+        if Path(path).is_dir():
+            check_parts(path, without=loading)
         # Untold, transformers keeps the precision that is stored and diffusers takes float32: of a
         # folder in half precision they would not fit together.
         if not {"dtype", "torch_dtype"} & loading.keys():
@@ -121,13 +129,15 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         The controller is moved to the device and dtype of the backbone.
         """
         if not isinstance(backbone, CogVideoXImageToVideoPipeline):
+            if Path(backbone).is_dir():
+                check_parts(backbone, without=loading)
             backbone = CogVideoXImageToVideoPipeline.from_pretrained(backbone, **loading)
         transformer = backbone.transformer
-        _check_backbone(transformer, backbone.vae)
+        check_backbone(transformer, backbone.vae)
         if controller is None:
             controller = WeavingController.from_backbone(transformer)
         elif not isinstance(controller, WeavingController):
-            controller = _load_controller(controller, transformer, released_weights)
+            controller = load_controller(controller, transformer, released_weights)
         controller.to(transformer.device, transformer.dtype)
         parts = {**backbone.components, "controller": controller}
         if references is not None:
@@ -270,11 +280,16 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             with weaving:
                 return super().__call__(**arguments)
         firsts = self.video_processor.preprocess(images, *shape[1:])
-        with weaving, self._starting_at(retrieved, firsts, start_share):
+        firsts = self.video_processor.denormalize(firsts).cpu()
+        shown = [one.anchors for one in retrieved]
+        begun = start_latents(self.vae, shown, firsts, self._execution_device)
+        with weaving, self._starting_at(begun, start_share):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:
         """Refuse a video that the networks cannot make, before any work is done for it.
+
+        Weights that were made for another size are warned of, once.
 
         Raises:
             ValueError: T is not 4k + 1, a side that the networks do not divide, or a backbone that
@@ -321,25 +336,14 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         return features.repeat_interleave(num_videos_per_prompt, dim=0)
 
     @contextmanager
-    def _starting_at(
-        self, retrieved: Sequence[Retrieved], firsts: Tensor, share: float
-    ) -> Iterator[None]:
-        """While it is entered, diffusers' loop runs its last steps, from the anchors on."""
-        firsts = self.video_processor.denormalize(firsts).cpu()
-        # One at a time, because the VAE's peak memory grows with its batch.
-        with last_steps(self.scheduler, share):
-            self._start = torch.cat(
-                [
-                    encode_video(
-                        self.vae, start_video(one.anchors, first)[None], self._execution_device
-                    )
-                    for one, first in zip(retrieved, firsts, strict=True)
-                ]
-            )
-            try:
+    def _starting_at(self, start: Tensor, share: float) -> Iterator[None]:
+        """While it is entered, diffusers' loop runs its last steps, from latents `start` on."""
+        self._start = start
+        try:
+            with last_steps(self.scheduler, share):
                 yield
-            finally:
-                self._start = None
+        finally:
+            self._start = None
 
     def _completed(self) -> float:
         """The share of the steps that are run that lie behind the current one, in [0, 1)."""
@@ -354,60 +358,12 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         height: int | None,
         width: int | None,
     ) -> tuple[int, int, int]:
-        """(T, H, W) of the video to make, after a check that all who name it agree."""
-        config = self.transformer.config
-        scale = self.vae_scale_factor_spatial
-        default = (config.sample_frames, config.sample_height * scale, config.sample_width * scale)
-        if retrieved:
-            T, _, H, W = retrieved[0].anchors.video.shape[1:]
-            default = (T, H, W)
-        given = (frames, height, width)
-        asked = tuple(own if one is None else one for one, own in zip(given, default, strict=True))
-        for i, one in enumerate(retrieved or ()):
-            T, _, H, W = one.anchors.video.shape[1:]
-            if (T, H, W) != asked or len(one.target2first) != T:
-                raise ValueError(
-                    f"retrieved[{i}] shows {T} frames of {H}x{W} (height x width) along "
-                    f"{len(one.target2first)} cameras, but a video of {asked[0]} frames of "
-                    f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
-                )
-        latent_shape(self.vae, asked[0], asked[1:], config.patch_size)
-        check_tiles(self.vae, asked[1:])
-        own = (config.sample_height * scale, config.sample_width * scale)
-        if config.use_learned_positional_embeddings and asked[1:] != own:
-            raise ValueError(
-                f"this backbone learned its positions at {own[0]}x{own[1]} (height x width) and "
-                f"makes no other size, met {asked[1]}x{asked[2]}"
-            )
-        return asked
-
-
-def _check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX) -> None:
-    config = transformer.config
-    if config.patch_size_t is not None:
-        raise ValueError(
-            f"the backbone has patch_size_t={config.patch_size_t}, as CogVideoX 1.5 does; "
-            "weaving needs CogVideoX 1.0, CogVideoX-5b-I2V for example"
-        )
-    if config.in_channels != 2 * vae.config.latent_channels:
-        raise ValueError(
-            f"the backbone takes {config.in_channels} channels, but noisy latents and the image's "
-            f"have {2 * vae.config.latent_channels}; use an image-to-video backbone"
-        )
-
-
-def _load_controller(
-    path: str | Path, transformer: CogVideoXTransformer3DModel, released_weights: str
-) -> WeavingController:
-    if Path(path).suffix != ".pt":
-        if not Path(path).is_dir():
-            raise FileNotFoundError(
-                f"no controller at {path}: expected a folder that one was saved to, or a .pt file"
-            )
-        return WeavingController.from_pretrained(path)
-    controller = WeavingController.from_backbone(transformer)
-    load_released_checkpoint(path, controller, released_weights)
-    return controller
+        T, H, W = video_shape(self.transformer, self.vae, retrieved, frames, height, width)
+        about = other_size(own_size(self.transformer, self.vae), (H, W))
+        if about is not None and not self._told_size:
+            self._told_size = True
+            warnings.warn(about, stacklevel=3)
+        return T, H, W
 
 
 def _count(prompt: str | list[str] | None, prompt_embeds: Tensor | None) -> int:

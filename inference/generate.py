@@ -37,6 +37,7 @@ from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.perception import make_perception
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.progress import slowly
+from anchorweave.recordings.procedural import PREFIX
 from anchorweave.recordings.search import find_recordings
 from anchorweave.video import write_video
 from anchorweave.world import World
@@ -45,6 +46,7 @@ from inference.evaluation_config import EvaluationConfig, noise_seed
 from inference.generator import load_pipeline, make_batch_generator, make_generator
 from inference.held_out import HeldOut, check_path, closed_loop, hold_out
 from inference.report import selection
+from inference.source import open_source
 
 DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
 
@@ -56,6 +58,9 @@ def main(words: list[str]) -> None:
     recordings = find_recordings(config.source)
     if config.rolls_out:
         check_path(config)
+    for path in recordings.values():
+        if path.split(":")[0] != PREFIX:
+            open_source(replace(config, source=path))
     pipe, weights = load_pipeline(config) if config.needs_networks else (None, "no network")
     if pipe is not None:
         # One bar over all clips says more than one per clip.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anchorweave.anchors import Retrieved
 from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.tiny import write_tiny
@@ -139,6 +140,7 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, 
             f"no model at model.path={model.path} (no model_index.json in it); "
             "pretrained/README.md says which weights go where"
         )
+    check_parts(model.path)
     whole = json.loads(index.read_text()).get("_class_name") == AnchorWeavePipeline.__name__
     note = weights_note(model.path)
     weights = f"weights: {note + ', from ' if note else ''}{model.path}"

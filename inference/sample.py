@@ -42,12 +42,13 @@ def main(words: list[str]) -> None:
     recording = open_source(config)
     split = split_frames(len(recording), config.frames, config.split)
     prompt, about_prompt = prompt_of(config, recording)
-    pipe, weights = load_pipeline(config)
-    console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}\n{weights}")
-
+    console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}")
     # The first target frame is what image-to-video starts from, so it is seen, and seen last.
+    # What is wrong with the recording is met here, before networks are loaded.
     seen = seen_clip(config, recording, [*split.history, split.target[0]])
     target = recording.clip(split.target, config.size)
+    pipe, weights = load_pipeline(config)
+    console.print(weights)
     memory = begin_memory(config)
     output = open_output(config)
     memory.update(seen)

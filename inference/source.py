@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig
-from anchorweave.perception import make_perception
+from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.base import CAPTION
 
@@ -15,7 +15,8 @@ def open_source(config: RunConfig) -> Recording:
     """The recording at `config.source`.
 
     Raises:
-        ValueError: a trajectory without frames.
+        ValueError: a trajectory without frames, or a recording without the depth that
+            `config.perception` takes from it.
     """
     recording = open_recording(config.source, config.missing)
     if not recording.has_frames:
@@ -23,6 +24,7 @@ def open_source(config: RunConfig) -> Recording:
             f"source={config.source} is a trajectory without frames; give it as "
             "rollout.trajectory=, and as source a recording with frames"
         )
+    check_depth(config.perception, recording.has_depth, f"source={config.source}")
     return recording
 
 

@@ -82,7 +82,7 @@ def retrieved(slots=2, seed=0, frames=T, size=(H, W)):
             torch.zeros(0, 4, 4),
         ),
         poses[0],
-    )
+    ).in_unit(1.0)
 
 
 def run(pipeline, image=None, prompt=PROMPT, seeds=(0,), **arguments):

@@ -27,7 +27,7 @@ from training.bad_clips import BadClips
 from training.batches import DrawnClips, Place
 from training.checkpoints import CONFIG, Checkpoints, damage
 from training.guards import GradientGuard
-from training.networks import Networks, build_networks, trained
+from training.networks import Networks, build_networks, check_holes, trained
 from training.options import TrainConfig
 from training.run import Run
 from training.strategy import assert_as_launched
@@ -48,6 +48,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     clips = open_mixture(data.shares(), config.memory, data.visible_first_frame)
     _print_data(accelerator, clips)
     networks = build_networks(config, clips[0])
+    check_holes(networks.denoiser.controller, clips.holes())
     drawn = DrawnClips(
         clips,
         config.draw,

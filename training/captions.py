@@ -12,7 +12,6 @@ from torch import Tensor
 
 from anchorweave.models.digest import weights_digest
 from anchorweave.recordings import Recording
-from anchorweave.recordings.base import CAPTION
 
 # (recording, target frames [T, 3, H, W]) -> caption
 Caption = Callable[[Recording, Tensor], str]
@@ -24,8 +23,9 @@ class CaptionConfig:
 
     Args:
         kind: `sidecar` reads a text beside the recording: `caption.txt` in its folder, or
-            `X.caption.txt` beside a file X.txt or X.json; `text` gives all clips the same;
-            `model` asks a captioning model.
+            `X.caption.txt` beside a file X.txt or X.json, and gives clips of a recording without
+            one the empty prompt, as inference does; `text` gives all clips the same; `model` asks
+            a captioning model.
         text: the caption (text).
         model: folder or hub name of an image-captioning model of transformers (model).
 
@@ -59,7 +59,7 @@ class CaptionConfig:
 def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
     """The source of captions that `config` names."""
     if config.kind == "sidecar":
-        return _sidecar
+        return lambda recording, frames: recording.caption() or ""
     if config.kind == "text":
         return lambda recording, frames: config.text
     # Loading transformers takes seconds that the other kinds need not wait for.
@@ -67,12 +67,3 @@ def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
 
     captioner = Captioner(config.model, device)
     return lambda recording, frames: captioner(frames)
-
-
-def _sidecar(recording: Recording, frames: Tensor) -> str:
-    if (caption := recording.caption()) is not None:
-        return caption
-    raise FileNotFoundError(
-        f"{recording.path}: no {CAPTION} with it; write one, or set caption.kind=text with "
-        "caption.text, or caption.kind=model with caption.model"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +159,26 @@ def _controller(
     elif released:
         load_released_checkpoint(start, controller)
     return controller
+
+
+def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
+    """Refuse data sets with other anchors than the controller is one for.
+
+    Args:
+        controller: None = no anchor is read.
+        holes: of each data set (`Mixture.holes`).
+
+    Raises:
+        ValueError: names every data set that differs.
+    """
+    if controller is None:
+        return
+    own = controller.config.holes
+    if other := [f"{root} has holes={one}" for root, one in holes.items() if one != own]:
+        raise ValueError(
+            f"the controller is one for anchors with holes={own}, but {', '.join(other)}; "
+            "precompute all data sets of a mixture with one kind of holes"
+        )
 
 
 def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:

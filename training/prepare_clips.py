@@ -6,7 +6,7 @@ r"""Recordings to prepared clips: target videos with the anchors that memory has
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
 A second run makes only what is missing. Every clip keeps what it was made with; one that was made
-with something else is an error. `data/prepared_clip.md` describes what is written.
+with something else is an error. data/README.md describes what is written.
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ from anchorweave.clip import Clip
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made
 from anchorweave.datasets.layout import CONFIG, BadClip, remove_unfinished
-from anchorweave.datasets.prepared_clip import PreparedClip, read_record, write_prepared
+from anchorweave.datasets.prepared_clip import (
+    OWN_CAPTION,
+    PreparedClip,
+    read_record,
+    write_prepared,
+)
 from anchorweave.datasets.splits import Split
 from anchorweave.files import written_aside
 from anchorweave.memory import Bank, open_memory
-from anchorweave.perception import make_perception
+from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings.base import CAPTION
+from anchorweave.recordings.procedural import PREFIX
 from anchorweave.world import scene_unit
 from training.captions import make_caption
 from training.prepare_config import PrepareConfig
@@ -35,6 +42,8 @@ from training.sharding import Shard, Tally
 from training.sources import find_recordings, windows
 
 DEFAULT = "configs/data/prepare_tiny.yaml"
+# Recordings named in a message before the rest is only counted.
+NAMED = 5
 
 
 def main(words: Sequence[str]) -> None:
@@ -46,6 +55,7 @@ def main(words: Sequence[str]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     shard.console.print(f"preparing {len(recordings)} recording(s) into {output}", markup=False)
     preparer = Preparer(config, shard)
+    preparer.look_at(shard.of(list(recordings.items())))
     tally = shard.run(list(recordings.items()), preparer.prepare, "recordings")
     # Written last: by then no clip contradicts it.
     if shard.is_main:
@@ -62,10 +72,35 @@ class Preparer:
     """
 
     def __init__(self, config: PrepareConfig, shard: Shard):
-        self.config = config
+        self.config, self._shard = config, shard
         self._caption = make_caption(config.caption, shard.device)
         self._perception = make_perception(config.perception.kind, config.perception)
         self._made = config.made()
+
+    def look_at(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Tell what the recordings (name, path) lack, before hours go into the first of them.
+
+        Rooms that are made on the spot lack nothing, and are left out.
+        """
+        silent, wrong = [], {}
+        for name, path in entries:
+            if path.split(":")[0] == PREFIX:
+                continue
+            try:
+                recording, _ = self._opened(path)
+                if self.config.caption.kind == "sidecar" and recording.caption() is None:
+                    silent.append(name)
+            except (ValueError, FileNotFoundError) as error:
+                wrong[name] = str(error)
+        for name, reason in wrong.items():
+            self._shard.say(f"cannot be prepared: {name}: {reason}")
+        if silent:
+            more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+            self._shard.say(
+                f"{len(silent)} of {len(entries)} recording(s) have no {CAPTION}, so their clips "
+                f"get the empty prompt: {', '.join(silent[:NAMED])}{more}; write one into each, or "
+                "set caption.kind=text caption.text=..., or caption.kind=model caption.model=..."
+            )
 
     def prepare(self, entry: tuple[str, str]) -> Tally:
         """All clips of the recording (name, path) that are not there yet.
@@ -79,23 +114,29 @@ class Preparer:
         """
         name, path = entry
         try:
-            recording = open_recording(path, self.config.missing)
-            stretches = windows(
-                len(recording),
-                self.config.frames,
-                self.config.split,
-                self.config.clips_per_recording,
-                self.config.stride,
-            )
+            recording, stretches = self._opened(path)
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
         return sum((self._one(name, recording, stretch) for stretch in stretches), Tally())
+
+    def _opened(self, path: str) -> tuple[Recording, list[Split]]:
+        """A recording with all that clips are made of, and the stretches that become clips."""
+        config = self.config
+        recording = open_recording(path, config.missing)
+        check_depth(config.perception, recording.has_depth, path)
+        stretches = windows(
+            len(recording), config.frames, config.split, config.clips_per_recording, config.stride
+        )
+        return recording, stretches
 
     def _one(self, recording_name: str, recording: Recording, split: Split) -> Tally:
         start = min(split.target + split.history)
         name = f"{recording_name}_{start:06d}"
         path = Path(self.config.output) / name
         made = {**self._made, "recording": _identity(recording), "start": start}
+        if self.config.caption.kind == "sidecar" and recording.caption() is None:
+            # So that one that is written later is not passed over.
+            made[OWN_CAPTION] = ""
         if path.exists():
             try:
                 there = read_record(path)["made"]

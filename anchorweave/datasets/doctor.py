@@ -136,7 +136,7 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
                 problems.append(f"anchors of {memory} see {seen:.2%} of the target")
         if encoded and (loaded := tried(read_clip, clip, memory)):
             shape = tuple(loaded.latents.shape)
-    if encoded and caption and (made := tried(read_made, clip / CAPTION_FEATURES)):
+    if encoded and caption is not None and (made := tried(read_made, clip / CAPTION_FEATURES)):
         if made.get("caption") != caption:
             problems.append(f"caption changed after it was encoded, from {made.get('caption')!r}")
     return Verdict(clip.name, tuple(dict.fromkeys(problems)), coverage, shape)

@@ -85,6 +85,19 @@ class LatentClips(Dataset):
         """
         return read_clip(self.clips[index], self.memory, self.first_frame)
 
+    def holes(self) -> str:
+        """What anchors held where nothing was seen, by the first clip whose latents can be read.
+
+        Raises:
+            BadClip: none can.
+        """
+        for clip in self.clips:
+            try:
+                return holes_of(clip)
+            except BadClip as error:
+                bad = error
+        raise bad
+
     def empty_prompt(self) -> Float[Tensor, "S D"]:
         """Features of the empty prompt, for caption dropout and guidance.
 
@@ -129,8 +142,17 @@ def read_clip(
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
         reference_latents=references,
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
-        holes=(MADE_BEFORE | read_made(clip / LATENTS))["holes"],
+        holes=holes_of(clip),
     )
+
+
+def holes_of(clip: Path) -> str:
+    """What the anchors of a precomputed clip held where nothing was seen.
+
+    Raises:
+        BadClip: latents that are missing or cannot be read.
+    """
+    return (MADE_BEFORE | read_made(clip / LATENTS))["holes"]
 
 
 def _no_anchors(latents: Tensor, target2first: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,6 +69,16 @@ class Mixture(Dataset):
         name, before = self._round[place]
         return name, (done * self.shares[name] + before) % len(self.sets[name])
 
+    def holes(self) -> dict[str, str]:
+        """What the anchors of each data set held where nothing was seen, see `anchorweave/holes`.
+
+        Read from the header of one clip of each: a data set is precomputed with one kind.
+
+        Raises:
+            BadClip: a data set of which no clip's latents can be read.
+        """
+        return {name: clips.holes() for name, clips in self.sets.items()}
+
     def describe(self) -> list[str]:
         """One line per data set: its share, and how often an epoch visits its clips."""
         total = len(self._round)

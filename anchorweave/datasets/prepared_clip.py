@@ -32,6 +32,9 @@ from anchorweave.datasets.layout import (
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import read_frame, write_frame
 
+# Of what a clip was made with: "" where the recording brought no caption.
+OWN_CAPTION = "caption"
+
 
 @dataclass(frozen=True)
 class PreparedClip:
@@ -145,14 +148,14 @@ def read_record(clip: Path) -> dict[str, Any]:
 
 
 def read_caption(clip: Path) -> str:
-    """The caption.
+    """The caption; empty for a clip that was prepared without one, which its record says.
 
     Raises:
-        BadClip: none is there, or an empty one.
+        BadClip: none is there, or one that lost its words.
     """
     with reading(clip, CAPTION):
         caption = (clip / CAPTION).read_text().strip()
-    if not caption:
+    if not caption and read_record(clip)["made"].get(OWN_CAPTION) != "":
         raise BadClip(clip, f"{CAPTION} is empty")
     return caption
 

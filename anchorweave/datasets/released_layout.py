@@ -73,6 +73,10 @@ class ReleasedClips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
+    def holes(self) -> str:
+        """What anchors held where nothing was seen: the authors' are black there."""
+        return "black"
+
     def __getitem__(self, index: int) -> TrainingClip:
         """One clip, float32.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.anchors import Anchors, composite
 from anchorweave.holes import fill_holes
+from anchorweave.models.latents import encode_video
 
 
 def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor, "T 3 H W"]:
@@ -37,6 +38,25 @@ def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor
     known = there.nonzero()[:, 0]
     frames = torch.arange(len(video), device=known.device)
     return video[known[(frames[:, None] - known).abs().argmin(dim=1)]]
+
+
+def start_latents(
+    vae: AutoencoderKLCogVideoX,
+    anchors: Sequence[Anchors],
+    firsts: Float[Tensor, "B 3 H W"],
+    device: torch.device | None = None,
+) -> Float[Tensor, "B t C h w"]:
+    """Scaled latents of what B videos start from, before noise is added.
+
+    Args:
+        vae: a CogVideoX autoencoder, which takes one video at a time: its peak memory grows with
+            the batch.
+        anchors: of each video.
+        firsts: first frames [B, 3, H, W] in [0, 1].
+        device: as in `encode_video`.
+    """
+    videos = (start_video(one, first) for one, first in zip(anchors, firsts, strict=True))
+    return torch.cat([encode_video(vae, video[None], device) for video in videos])
 
 
 @contextmanager

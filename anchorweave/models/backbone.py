@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -103,6 +103,25 @@ def backbone_sizes(backbone: CogVideoXTransformer3DModel) -> dict[str, int | flo
         "head_dim": config.attention_head_dim,
         "time_embed_dim": config.time_embed_dim,
     }
+
+
+def check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX) -> None:
+    """Refuse a backbone that cannot be woven into, or that takes no image.
+
+    Raises:
+        ValueError: a backbone of CogVideoX 1.5, or one that is not made for images to video.
+    """
+    config = transformer.config
+    if config.patch_size_t is not None:
+        raise ValueError(
+            f"the backbone has patch_size_t={config.patch_size_t}, as CogVideoX 1.5 does; "
+            "weaving needs CogVideoX 1.0, CogVideoX-5b-I2V for example"
+        )
+    if config.in_channels != 2 * vae.config.latent_channels:
+        raise ValueError(
+            f"the backbone takes {config.in_channels} channels, but noisy latents and the image's "
+            f"have {2 * vae.config.latent_channels}; use an image-to-video backbone"
+        )
 
 
 class _WovenBlock(nn.Module):

@@ -12,6 +12,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.digest import module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
+from anchorweave.models.model_folder import check_parts
 
 
 class Encoders:
@@ -43,6 +44,7 @@ class Encoders:
             text = [words, module_digest(self._tiny["text_encoder"])]
         else:
             folder = Path(path)
+            check_parts(folder, only=("tokenizer", "text_encoder", "vae"))
             settings = json.loads((folder / "transformer" / "config.json").read_text())
             self.vae_weights = weights_digest(folder / "vae")
             text = [weights_digest(folder / part) for part in ("tokenizer", "text_encoder")]
@@ -61,4 +63,3 @@ class Encoders:
         tokenizer = T5Tokenizer.from_pretrained(self.path, subfolder="tokenizer")
         encoder = T5EncoderModel.from_pretrained(self.path, subfolder="text_encoder", dtype=dtype)
         return tokenizer, encoder.eval()
-

@@ -147,9 +147,10 @@ def encode_retrieved(
             trained.
 
     Raises:
-        ValueError: none given, videos of different T or size, a shape that does not fit, or unknown
-            `holes`.
+        ValueError: none given, videos of different T or size, lengths in no unit of the scene, a
+            shape that does not fit, or unknown `holes`.
     """
+    _check_units(retrieved)
     shapes = {tuple(one.anchors.video.shape[1:]) for one in retrieved}
     if len(shapes) != 1:
         raise ValueError(
@@ -186,7 +187,11 @@ def encode_references(
         vae: a CogVideoX autoencoder.
         retrieved: B of them; samples with fewer references are padded.
         device: as in `encode_video`.
+
+    Raises:
+        ValueError: lengths in no unit of the scene.
     """
+    _check_units(retrieved)
     device = device or vae.device
     _, H, W = retrieved[0].references.frames.shape[1:]
     _, h, w = latent_shape(vae, 1, (H, W), patch_size=1)
@@ -201,6 +206,17 @@ def encode_references(
             latents[b, r] = encode_video(vae, frame[None, None], device)[0, 0]
     target2first = torch.stack([one.target2first for one in retrieved])
     return ReferenceLatents(latents, present.to(device), poses.to(device), target2first.to(device))
+
+
+def _check_units(retrieved: Sequence[Retrieved]) -> None:
+    for i, one in enumerate(retrieved):
+        if one.unit is None:
+            raise ValueError(
+                f"retrieved[{i}] has the recording's own lengths, which mean nothing to networks "
+                "that were trained in units of the scene; give "
+                "retrieved.in_unit(scene_unit(depth)), with the depth of the first frame "
+                "(anchorweave.world)"
+            )
 
 
 def _encode_anchors(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.model_folder import check_parts
 from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
 
@@ -80,6 +81,7 @@ class ModelParts:
         if self.path == TINY:
             part = self.tiny[name]
             return part if dtype is None or part.dtype == dtype else part.to(dtype)
+        check_parts(self.path, only=(name,))
         _, kind = json.loads((Path(self.path) / "model_index.json").read_text())[name]
         more = {} if dtype is None else {"dtype": dtype}
         return getattr(diffusers, kind).from_pretrained(self.path, subfolder=name, **more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -24,6 +24,9 @@ from anchorweave.models.quiet_loading import quiet_loading
 INDEX = "model_index.json"
 # Parts that a model may lack; its index says so, as diffusers' own does.
 OPTIONAL = ("references",)
+# What every image-to-video model has, ours and the official ones.
+BACKBONE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
+WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
 KINDS = {
     "tokenizer": T5Tokenizer,
     "text_encoder": T5EncoderModel,
@@ -100,6 +103,70 @@ def write_model(
         (aside / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         for name, text in (files or {}).items():
             (aside / name).write_text(text)
+
+
+def check_parts(
+    path: str | Path, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> None:
+    """Refuse a model folder that lacks a part which its index lists.
+
+    Args:
+        path: a folder in diffusers' layout.
+        only: parts that are needed; None = all that an image-to-video model is made of, and all
+            that the index lists.
+        without: parts that come from elsewhere.
+
+    Raises:
+        FileNotFoundError: no index, or parts that are missing whole or lack their configuration or
+            weights; all of them by name.
+        ValueError: an index that cannot be read.
+    """
+    path = Path(path)
+    file = path / INDEX
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no model at {path} (no {INDEX} in it); pretrained/README.md says which weights go "
+            "where"
+        )
+    try:
+        index = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); copy the model anew") from error
+    parts = {
+        name: kind
+        for name, kind in index.items()
+        if isinstance(kind, list) and all(isinstance(word, str) for word in kind)
+    }
+    needed = [*BACKBONE, *parts] if only is None else only
+    lacking = []
+    for name in dict.fromkeys(needed):
+        if name not in without:
+            lack = f"{INDEX} does not list it" if name not in parts else _lack(path, name)
+            lacking += [f"{name} ({lack})"] if lack else []
+    if lacking:
+        raise FileNotFoundError(
+            f"the model {path} lacks {', '.join(lacking)}; copy these parts again "
+            "(pretrained/README.md says which files go where)"
+        )
+
+
+def _lack(path: Path, name: str) -> str | None:
+    """What the folder of a part lacks; None = nothing."""
+    folder = path / name
+    if not folder.is_dir():
+        return f"there is no folder {name}/"
+    config = _config_file(name)
+    if not (folder / config).is_file():
+        return f"no {config} in {name}/"
+    if name in WITHOUT_WEIGHTS:
+        return None
+    for shards in folder.glob("*.index.json"):
+        listed = set(json.loads(shards.read_text()).get("weight_map", {}).values())
+        if gone := sorted(one for one in listed if not (folder / one).is_file()):
+            return f"no {', '.join(gone)} in {name}/"
+    if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
+        return f"no weights in {name}/"
+    return None
 
 
 def _config_file(name: str) -> str:

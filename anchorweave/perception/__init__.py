@@ -14,6 +14,7 @@ __all__ = [
     "Perception",
     "PerceptionConfig",
     "PlaneSweepConfig",
+    "check_depth",
     "make_perception",
 ]
 
@@ -37,6 +38,24 @@ class PerceptionConfig:
     kind: Literal["recorded", "plane_sweep"] = "recorded"
     generated: Literal["plane_sweep"] = "plane_sweep"
     plane_sweep: PlaneSweepConfig = field(default_factory=PlaneSweepConfig)
+
+
+def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> None:
+    """Refuse a recording without depth where depth is to be the recording's own.
+
+    Args:
+        config: where depth comes from.
+        has_depth: whether the recording holds any.
+        where: the recording, for the message.
+
+    Raises:
+        ValueError: it holds none, and what to do.
+    """
+    if config.kind == "recorded" and not has_depth:
+        raise ValueError(
+            f"{where}: holds no depth; perception=plane_sweep estimates it from the cameras of "
+            "several frames"
+        )
 
 
 def make_perception(kind: str, config: PerceptionConfig) -> Perception:

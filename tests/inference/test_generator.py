@@ -68,7 +68,7 @@ def test_anchors_may_be_the_start_of_a_backbone_that_reads_none():
         Cameras(torch.eye(4)[None][:0], torch.eye(3)[None][:0], (32, 64)),
         torch.zeros(0, 4, 4),
     )
-    known = Retrieved(Anchors(video, visible, poses), nothing, poses[0])
+    known = Retrieved(Anchors(video, visible, poses), nothing, poses[0], unit=1.0)
     alone = SamplingConfig(steps=2, guidance=1.0, control_weight=0.0, camera_weight=0.0)
     from_noise, from_anchors, from_nothing = (
         make_generator(pipe, replace(alone, start=start, start_share=0.5), "")(first, what, 0)

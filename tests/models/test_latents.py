@@ -47,7 +47,7 @@ def retrieved(slots, seed=0, frames=T):
             torch.zeros(0, 4, 4),
         ),
         torch.eye(4).repeat(frames, 1, 1),
-    )
+    ).in_unit(1.0)
 
 
 @torch.no_grad()

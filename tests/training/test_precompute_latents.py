@@ -85,7 +85,7 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
     anchors = read_anchors(folder, "local_clouds")
     cameras = read_cameras(folder).cameras
     nothing = references_for(cameras, (), cameras[:0])
-    known = Retrieved(anchors, nothing, clip.target2first)
+    known = Retrieved(anchors, nothing, clip.target2first, unit=1.0)
     joint = encode_retrieved(vae, [known], patch_size=2, holes="filled")
     assert clip.holes == "filled" and not anchors.visible.all()
     torch.testing.assert_close(clip.anchor_latents, joint.latents[0], **close)

@@ -1,0 +1,82 @@
+"""Which video a model makes, and which one it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+
+from anchorweave.anchors import Retrieved
+from anchorweave.models.latents import latent_shape
+from anchorweave.models.tiling import check_tiles, spatial_compression
+
+
+def video_shape(
+    transformer: CogVideoXTransformer3DModel,
+    vae: AutoencoderKLCogVideoX,
+    retrieved: Sequence[Retrieved] | None,
+    frames: int | None,
+    height: int | None,
+    width: int | None,
+) -> tuple[int, int, int]:
+    """(T, H, W) of the video to make, after a check that all who name it agree.
+
+    Args:
+        transformer: the backbone; its own length and size are the default.
+        vae: the autoencoder.
+        retrieved: of each video; what the first one shows comes before the backbone's own.
+        frames: T, where it is asked for.
+        height: likewise, in pixels.
+        width: likewise.
+
+    Raises:
+        ValueError: something retrieved of another shape, a shape that the networks do not take,
+            tiles that do not divide, or a backbone that learned its positions at another size.
+    """
+    config = transformer.config
+    default = (config.sample_frames, *own_size(transformer, vae))
+    if retrieved:
+        T, _, H, W = retrieved[0].anchors.video.shape[1:]
+        default = (T, H, W)
+    given = (frames, height, width)
+    asked = tuple(own if one is None else one for one, own in zip(given, default, strict=True))
+    for i, one in enumerate(retrieved or ()):
+        T, _, H, W = one.anchors.video.shape[1:]
+        if (T, H, W) != asked or len(one.target2first) != T:
+            raise ValueError(
+                f"retrieved[{i}] shows {T} frames of {H}x{W} (height x width) along "
+                f"{len(one.target2first)} cameras, but a video of {asked[0]} frames of "
+                f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
+            )
+    latent_shape(vae, asked[0], asked[1:], config.patch_size)
+    check_tiles(vae, asked[1:])
+    own = own_size(transformer, vae)
+    if config.use_learned_positional_embeddings and asked[1:] != own:
+        raise ValueError(
+            f"this backbone learned its positions at {own[0]}x{own[1]} (height x width) and "
+            f"makes no other size, met {asked[1]}x{asked[2]}"
+        )
+    return asked
+
+
+def own_size(
+    transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX
+) -> tuple[int, int]:
+    """(height, width) in pixels that a backbone was made for."""
+    scale = spatial_compression(vae)
+    return transformer.config.sample_height * scale, transformer.config.sample_width * scale
+
+
+def other_size(own: tuple[int, int], asked: tuple[int, int]) -> str | None:
+    """What is to be said of weights that are used at another (height, width) than their own.
+
+    Returns:
+        None where they are used at their own.
+    """
+    if own == asked:
+        return None
+    return (
+        f"these weights were made for {own[0]}x{own[1]} (height x width) and are used at "
+        f"{asked[0]}x{asked[1]}, which they were not trained at: expect worse pictures than at "
+        "their own size"
+    )
