@@ -61,6 +61,9 @@ def test_unit_divides_translations_and_leaves_rotations():
     for unit in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="unit of length"):
             retrieved.in_unit(unit)
+    assert (retrieved.unit, halved.unit) == (None, 2.0)
+    with pytest.raises(ValueError, match="measured in 2.0 already"):
+        halved.in_unit(3.0)
 
 
 def test_no_anchors_at_all():

@@ -620,3 +620,36 @@ def test_samples_of_a_batch_may_have_more_and_fewer_references():
     for b in range(2):
         single = run(reading, images[b], prompts[b], (b,), retrieved=known[b], guidance_scale=1.0)
         torch.testing.assert_close(together[b : b + 1], single, atol=1e-4, rtol=1e-3)
+
+
+def test_lengths_in_the_recordings_unit_are_refused(pipeline):
+    raw = replace(retrieved(), unit=None)
+    with pytest.raises(
+        ValueError, match=r"retrieved\[0\] has the recording's own lengths.*in_unit"
+    ):
+        run(pipeline, retrieved=raw)
+
+
+def test_tiles_switched_on_by_hand_work_or_are_refused():
+    pipeline = make_pipeline()
+    pipeline.vae.enable_tiling()
+    pipeline.check_shape(T, H, W)
+    pipeline.vae.enable_tiling(20, 20, 0.3, 0.3)
+    with pytest.raises(ValueError, match="tiles of 20x20 .* do not divide"):
+        run(pipeline, retrieved=retrieved())
+
+
+def test_weights_used_at_another_size_warn_once():
+    parts = tiny_components(0, T, (H, W))
+    config = {**parts["transformer"].config, "use_learned_positional_embeddings": False}
+    parts["transformer"] = CogVideoXTransformer3DModel.from_config(config)
+    pipeline = AnchorWeavePipeline(**parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline.check_shape(T, H, W)
+    said = f"made for {H}x{W} .* used at {2 * H}x{W}"
+    with pytest.warns(UserWarning, match=said):
+        pipeline.check_shape(T, 2 * H, W)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline.check_shape(T, 2 * H, W)

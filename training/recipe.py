@@ -24,9 +24,10 @@ from pathlib import Path
 import yaml
 
 from anchorweave.config import load_config
-from anchorweave.datasets.fingerprint import digest
+from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.files import written_aside
 from training.running_stages import RunningStages
+from training.stage_inputs import changed, config_values, inputs
 
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"
@@ -176,18 +177,22 @@ class Recipe:
         """Stages that were begun stay as they are.
 
         Raises:
-            ValueError: a stage whose command is another now, and how to go on.
+            ValueError: a stage whose command, config values or inputs are others now, which ones,
+                and how to go on.
         """
         for stage in self.config.stages:
             there = self._records.get(stage.name)
             if there is None:
                 continue
             if there["stage"] == asdict(stage) and there["config"] != config_digest(stage):
+                # Recipes that were begun by an older version kept no values.
+                values = config_values(stage.words)
+                differ = differences(there.get("values", values), values)
                 raise ValueError(
                     f"stage {stage.name}: its config file says something else than when it was "
-                    f"run. Give the old values back, or redo it and all after it with "
-                    f"from={stage.name} (files that it wrote stay: remove them, or give the stage "
-                    "another output=)"
+                    f"run{': ' if differ else ''}{'; '.join(differ)}. Give the old values back, or "
+                    f"redo it and all after it with from={stage.name} (files that it wrote stay: "
+                    "remove them, or give the stage another output=)"
                 )
             if there["stage"] != asdict(stage):
                 before = Stage(**there["stage"])
@@ -196,6 +201,13 @@ class Recipe:
                     f"now: {shlex.join(stage.command())}. Give the old words back, or redo it and "
                     f"all after it with from={stage.name} (files that it wrote stay: remove them, "
                     "or give the stage another output=)"
+                )
+            if differ := changed(there.get("inputs", {}), inputs(stage.words)):
+                raise ValueError(
+                    f"stage {stage.name}: what it reads is not what it was when the stage was run: "
+                    f"{'; '.join(differ)}. Put it back, or redo the stage and all after it with "
+                    f"from={stage.name} (files that it wrote stay: remove them, or give the stage "
+                    "another output=)"
                 )
 
     def run(self, stages: Sequence[Stage]) -> None:
@@ -228,6 +240,8 @@ class Recipe:
         first = {
             "stage": asdict(stage),
             "config": config_digest(stage),
+            "values": config_values(stage.words),
+            "inputs": inputs(stage.words),
             "began": datetime.now().isoformat("T", "seconds"),
             "seconds": 0.0,
         }

@@ -1,8 +1,10 @@
 from collections import Counter
 
 import pytest
+from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
+from anchorweave.datasets.encoded_clip import read_made, write_tensors
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from tests.datasets.small_clips import write_clip
@@ -69,3 +71,17 @@ def test_folders_are_opened_by_their_shares(tmp_path):
     assert len(mixed) == 4 and sum("few" in name for name in names) == 1
     assert isinstance(mixed.sets[str(tmp_path / "few")], LatentClips)
     assert "3 of 4 samples, 2 clips, each 1.50 times" in mixed.describe()[0]
+
+
+def test_the_holes_of_every_set_are_told_by_the_first_clip_that_can_be_read(tmp_path):
+    for name in ("a", "b"):
+        write_clip(tmp_path / name / "clip_0")
+        write_clip(tmp_path / name / "clip_1")
+    for clip in ("clip_0", "clip_1"):
+        path = tmp_path / "b" / clip / "latents.safetensors"
+        tensors, made = load_file(path), read_made(path)
+        write_tensors(path, tensors, {**made, "holes": "filled"})
+    roots = {str(tmp_path / name): 1 for name in ("a", "b")}
+    assert list(open_mixture(roots).holes().values()) == ["black", "filled"]
+    (tmp_path / "b" / "clip_0" / "latents.safetensors").write_bytes(b"cut")
+    assert list(open_mixture(roots).holes().values()) == ["black", "filled"]

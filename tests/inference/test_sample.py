@@ -7,6 +7,7 @@ import torch
 
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.video import read_video
+from inference import sample
 from inference.sample import main
 from tests.rooms import look, view_room
 
@@ -158,3 +159,28 @@ def test_the_prompt_is_the_recordings_caption_unless_given(tmp_path, capsys):
     assert "a small room" in capsys.readouterr().out
     main([*words, "sampling.prompt=a kitchen: sunny # 1"])
     assert "a kitchen: sunny # 1" in capsys.readouterr().out
+
+
+def without_depth(room):
+    listed = json.loads((room / "transforms.json").read_text())
+    for frame in listed["frames"]:
+        del frame["depth_file_path"]
+    (room / "transforms.json").write_text(json.dumps(listed))
+
+
+def test_missing_depth_and_captions_are_met_before_a_pipeline_is_loaded(
+    tmp_path, monkeypatch, capsys
+):
+    def load(config):
+        raise AssertionError("the pipeline is loaded")
+
+    monkeypatch.setattr(sample, "load_pipeline", load)
+    room = recording(tmp_path / "room")
+    words = [f"source={room}", f"output={tmp_path / 'out'}", *SMALL]
+    with pytest.raises(AssertionError, match="is loaded"):
+        main(words)
+    assert "prompt: none (set sampling.prompt=" in capsys.readouterr().out
+    without_depth(room)
+    with pytest.raises(ValueError, match="holds no depth; perception=plane_sweep"):
+        main(words)
+    assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from anchorweave.models.small_vae import VAEConfig, small_vae
 from tests.models.small import small_backbone, small_controller
 from tests.training.clips import write_clips, write_model
 from training.network_options import NetworkConfig
-from training.networks import build_networks, trained
+from training.networks import build_networks, check_holes, trained
 from training.options import TrainConfig
 
 
@@ -165,3 +165,13 @@ def test_without_a_controller_there_is_the_backbone_alone(folder, clip):
     assert networks.denoiser.backbone.gradient_checkpointing
     names = {name.split(".")[0] for name in trained(networks.denoiser)}
     assert names == {"backbone"}
+
+
+def test_every_data_set_of_a_mixture_has_the_controllers_holes(folder, clip):
+    controller = built(folder, clip, holes=clip.holes).denoiser.controller
+    same = {"a": clip.holes, "b": clip.holes}
+    check_holes(controller, same)
+    check_holes(None, {"a": "black", "b": "filled"})
+    other = "cracks"
+    with pytest.raises(ValueError, match=rf"but b has holes={other}; precompute all data sets"):
+        check_holes(controller, same | {"b": other})

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from anchorweave.datasets.fingerprint import FingerprintError
-from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_record, read_target
+from anchorweave.datasets.layout import BadClip
+from anchorweave.datasets.prepared_clip import (
+    read_anchors,
+    read_cameras,
+    read_caption,
+    read_record,
+    read_target,
+)
 from anchorweave.geometry.cameras import inverse_rigid
 from tests.training.small_data import PREPARE, TWO, contents, run, write_room
 from training import prepare_clips
@@ -164,7 +171,7 @@ def test_a_bad_recording_fails_alone_and_is_named(prepared, rooms, tmp_path, cap
     with pytest.raises(SystemExit):
         main(words(tmp_path / "rooms", tmp_path / "out"))
     said = capsys.readouterr().out
-    assert "1 made, 0 were there, 3 failed" in said
+    assert "2 made, 0 were there, 2 failed" in said
     assert "failed: no_caption_000000" in said and "no caption.txt with it" in said
     assert "failed: short: a stretch of 7 frames" in said
     assert "failed: broken" in said and "000003.png" in said
@@ -220,3 +227,38 @@ def test_a_long_gap_and_a_recording_made_on_the_spot(tmp_path):
     assert record["frames"] == ["000006", "000007", "000008", "000010", "000011"]
     assert record["source"] == "procedural:seed=1"
     assert prepare_clips.DEFAULT.endswith("prepare_tiny.yaml")
+
+
+def test_a_recording_without_a_caption_has_the_empty_prompt_and_is_told_first(tmp_path, capsys):
+    write_room(tmp_path / "rooms" / "silent", count=7, caption=None)
+    write_room(tmp_path / "rooms" / "told", count=7)
+    words_now = words(tmp_path / "rooms", tmp_path / "out")
+    main(words_now)
+    said = capsys.readouterr().out
+    assert "1 of 2 recording(s) have no caption.txt" in said and "empty prompt: silent;" in said
+    assert said.index("empty prompt") < said.index("2 made")
+    silent, told = (tmp_path / "out" / f"{name}_000000" for name in ("silent", "told"))
+    assert (read_caption(silent), read_caption(told)) == ("", "a room")
+    assert "caption" not in read_record(told)["made"]
+    # A caption that was written since is not passed over, and one that is lost is found.
+    (tmp_path / "rooms" / "silent" / "caption.txt").write_text("a room")
+    with pytest.raises(FingerprintError, match="caption: '' there, 'not stated' now"):
+        main(words_now)
+    (told / "captions" / "caption.txt").write_text("")
+    with pytest.raises(BadClip, match="caption.txt is empty"):
+        read_caption(told)
+
+
+def test_a_recording_without_depth_is_told_before_anything_is_rendered(tmp_path, capsys):
+    room = write_room(tmp_path / "rooms" / "flat", count=7)
+    listed = json.loads((room / "transforms.json").read_text())
+    for frame in listed["frames"]:
+        del frame["depth_file_path"]
+    (room / "transforms.json").write_text(json.dumps(listed))
+    write_room(tmp_path / "rooms" / "deep", count=7)
+    with pytest.raises(SystemExit):
+        main(words(tmp_path / "rooms", tmp_path / "out"))
+    said = capsys.readouterr().out
+    first = said.index("cannot be prepared: flat: ")
+    assert "holds no depth; perception=plane_sweep" in said[first:]
+    assert first < said.index("1 made, 0 were there, 1 failed")

@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,10 +132,43 @@ def test_a_changed_config_file_is_refused_until_its_stage_is_redone(recipe):
     (folder / "base.yaml").write_text("# a remark\nsteps: 1\n")
     main(words)
     (folder / "base.yaml").write_text("steps: 2\n")
-    with pytest.raises(ValueError, match="stage b: its config file says something else"):
+    with pytest.raises(
+        ValueError, match="stage b: its config file says .* run: steps: 1 there, 2 now"
+    ):
         main(words)
     main([*words, "from=b"])
     assert ran(folder) == ["a", "b", "c", "b", "c"]
+
+
+def test_a_stage_whose_inputs_changed_says_which(recipe):
+    words, folder = recipe
+    model, data = folder / "model", folder / "data"
+    (model / "vae").mkdir(parents=True)
+    (model / "model_index.json").write_text("{}")
+    (model / "vae" / "weights.safetensors").write_bytes(b"one")
+    (data / "clip_0").mkdir(parents=True)
+    (data / "prepare.yaml").write_text("frames: 5")
+    (data / "clip_0" / "clip.json").write_text("{}")
+    (folder / "b.yaml").write_text(f"network: {{path: {model}}}\noutput: {folder / 'out'}\n")
+    more = [f"config={folder / 'b.yaml'}", f"data.train={data}:3 {folder / 'none'}:1"]
+    change(folder, lambda config: config["stages"][1]["words"].extend(more))
+    main(words)
+    # What later stages add to a data set changes nothing of it.
+    (data / "clip_0" / "latents.safetensors").write_bytes(b"latents")
+    main(words)
+    (model / "vae" / "weights.safetensors").write_bytes(b"two")
+    with pytest.raises(ValueError, match=f"stage b: .*: network.path={model} holds something else"):
+        main(words)
+    (model / "vae" / "weights.safetensors").write_bytes(b"one")
+    (data / "clip_1").mkdir()
+    (data / "clip_1" / "clip.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"data.train={data} holds something else.*from=b"):
+        main(words)
+    main([*words, "from=b"])
+    assert ran(folder) == ["a", "b", "c", "b", "c"]
+    shutil.rmtree(data)
+    with pytest.raises(ValueError, match=f"data.train={data} is gone"):
+        main(words)
 
 
 def test_two_recipes_do_not_work_in_one_folder(recipe):

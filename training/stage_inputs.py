@@ -1,0 +1,96 @@
+"""What a stage of a recipe is made from: its config values, and the files that they name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anchorweave.datasets.fingerprint import digest, flat
+from anchorweave.datasets.layout import CONFIG, RECORD
+from anchorweave.models.digest import weights_digest
+
+# Values of these names are written to, not read.
+WRITTEN = ("output", "resume")
+# Folders that are told apart by their weights, and recordings that one file describes.
+WEIGHTS = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer_config.json")
+DESCRIBED = ("transforms.json",)
+
+
+def config_values(words: list[str]) -> dict[str, Any]:
+    """What the YAML files named by a stage's words say, each over its base, as dotted keys."""
+    said: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("config="):
+            path = Path(word.removeprefix("config="))
+            values = yaml.safe_load(path.read_text()) or {}
+            base = values.pop("base", None)
+            if base is not None:
+                said |= flat(yaml.safe_load((path.parent / base).read_text()) or {})
+            said |= flat(values)
+    return said
+
+
+def inputs(words: list[str]) -> dict[str, str]:
+    """Short names for the contents of the files and folders that a stage reads.
+
+    Args:
+        words: of the stage, `a.b=c` and `config=FILE`.
+
+    Returns:
+        By `key=path`. What is not there yet, and folders of unknown kinds, are left out.
+    """
+    values = config_values(words)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key != "config":
+            values[key] = value
+    found = {}
+    for key, value in values.items():
+        if key.rpartition(".")[2] not in WRITTEN:
+            for path in _paths(value):
+                if (name := identity(Path(path))) is not None:
+                    found[f"{key}={path}"] = name
+    return found
+
+
+def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Inputs that are others than they were, in words."""
+    return [
+        f"{path} {'holds something else' if path in now else 'is gone'}"
+        for path in sorted(there)
+        if now.get(path) != there[path]
+    ]
+
+
+def identity(path: Path) -> str | None:
+    """A short name for what lies at `path`, that later stages which add to it leave alone.
+
+    Of a model its weights, of a prepared data set how it was prepared and which clips it has, of a
+    recording the file that lists its frames, of a file its bytes; None = nothing of these.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if any((path / name).is_file() for name in WEIGHTS):
+        return weights_digest(path)
+    if (path / CONFIG).is_file():
+        clips = sorted(record.parent.name for record in path.glob(f"[!.]*/{RECORD}"))
+        return digest([(path / CONFIG).read_text(), clips])
+    for name in DESCRIBED:
+        if (path / name).is_file():
+            return identity(path / name)
+    return None
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The paths that a value may name: one, a list, or data sets with shares (`A:3 B:1`)."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _paths(one)
+    elif isinstance(value, str):
+        for word in value.strip("[]").replace(",", " ").split():
+            name, colon, share = word.rpartition(":")
+            yield name if colon and share.isdigit() else word
