@@ -75,8 +75,8 @@ def test_folders_are_opened_by_their_shares(tmp_path):
 
 def test_the_holes_of_every_set_are_told_by_the_first_clip_that_can_be_read(tmp_path):
     for name in ("a", "b"):
-        write_clip(tmp_path / name / "clip_0")
-        write_clip(tmp_path / name / "clip_1")
+        write_clip(tmp_path / name, "clip_0")
+        write_clip(tmp_path / name, "clip_1")
     for clip in ("clip_0", "clip_1"):
         path = tmp_path / "b" / clip / "latents.safetensors"
         tensors, made = load_file(path), read_made(path)

@@ -172,7 +172,7 @@ def test_a_bad_recording_fails_alone_and_is_named(prepared, rooms, tmp_path, cap
         main(words(tmp_path / "rooms", tmp_path / "out"))
     said = capsys.readouterr().out
     assert "2 made, 0 were there, 2 failed" in said
-    assert "failed: no_caption_000000" in said and "no caption.txt with it" in said
+    assert (tmp_path / "out" / "no_caption_000000").is_dir()
     assert "failed: short: a stretch of 7 frames" in said
     assert "failed: broken" in said and "000003.png" in said
     assert contents(tmp_path / "out" / "two_000000") == contents(prepared / "two_000000") | {
