@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from anchorweave.config import save_config
 from anchorweave.models.ema import EMAModel
 from training.bad_clips import BadClips
-from training.batches import DrawnClips, RankBatches, training_loader
+from training.batches import DrawnClips, RankBatches, training_calls
 from training.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.guards import GradientGuard
 from training.networks import Networks
@@ -70,8 +70,8 @@ class Run:
     checkpoints: Checkpoints
     step: int = 0
 
-    def loader(self) -> DataLoader:
-        """The calls of this rank from the next step on."""
+    def calls(self) -> AbstractContextManager:
+        """The calls of this rank from the next step on, while it is entered."""
         config, accelerator = self.config, self.accelerator
         batches = RankBatches(
             clips=len(self.clips.clips),
@@ -82,7 +82,7 @@ class Run:
             seed=config.seed,
             steps=(self.step, config.steps),
         )
-        return training_loader(self.clips, batches, config.data.workers)
+        return training_calls(self.clips, batches, config.data.workers)
 
     def save(self, best: float | None = None) -> Path:
         """A checkpoint after the steps that are done; every rank calls this at once."""

@@ -189,7 +189,10 @@ def test_a_rank_that_dies_ends_the_others_with_its_error(data, tmp_path):
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+STOPPING = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_in_mid_step_leaves_a_complete_checkpoint(data, whole, tmp_path, number):
     run = start(config_of(data, tmp_path / "run"))
     clean = run.clips.drawn
@@ -365,7 +368,7 @@ def test_what_validation_will_need_is_tried_before_the_first_step(data, tmp_path
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", STOPPING)
 def test_processes_that_load_clips_outlive_what_stops_the_run(data, whole, tmp_path, number):
     """A launcher signals the whole process group, loaders included."""
     run = start(config_of(data, tmp_path / "run", data__workers=1))
