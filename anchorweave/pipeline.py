@@ -16,7 +16,7 @@ from diffusers import (
     CogVideoXTransformer3DModel,
 )
 from diffusers.pipelines.cogvideo.pipeline_output import CogVideoXPipelineOutput
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
@@ -34,6 +34,7 @@ from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.text import encode_prompts
 from anchorweave.models.weights import load_released_checkpoint
+from anchorweave.models.whole import load_whole, refuse_without_values
 
 
 class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
@@ -88,12 +89,19 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         Args:
             path: the folder.
             **loading: for diffusers' `from_pretrained`.
+
+        Raises:
+            ValueError: a part lacks weights.
         """
         # Untold, transformers keeps the precision that is stored and diffusers takes float32: of a
         # folder in half precision they would not fit together.
         if not {"dtype", "torch_dtype"} & loading.keys():
             loading["dtype"] = torch.float32
-        return super().from_pretrained(path, **loading)
+        pipe = super().from_pretrained(path, **_with_text_encoder(path, loading))
+        for name, part in pipe.components.items():
+            if isinstance(part, nn.Module):
+                refuse_without_values(part, f"{path}/{name}")
+        return pipe
 
     @classmethod
     def from_backbone(
@@ -118,7 +126,12 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         The controller is moved to the device and dtype of the backbone.
         """
         if not isinstance(backbone, CogVideoXImageToVideoPipeline):
-            backbone = CogVideoXImageToVideoPipeline.from_pretrained(backbone, **loading)
+            path = backbone
+            backbone = CogVideoXImageToVideoPipeline.from_pretrained(
+                path, **_with_text_encoder(path, loading)
+            )
+            refuse_without_values(backbone.transformer, f"{path}/transformer")
+            refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
         _check_backbone(transformer, backbone.vae)
         if controller is None:
@@ -391,6 +404,18 @@ def _check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKL
         )
 
 
+def _with_text_encoder(path: str | Path, loading: dict) -> dict:
+    """Words for diffusers' `from_pretrained`, with a text encoder that lacks no weights.
+
+    Unlike diffusers, transformers fills what is missing with random numbers, so that nobody could
+    tell afterwards.
+    """
+    if "text_encoder" in loading or not Path(path, "text_encoder", "config.json").is_file():
+        return loading
+    told = {key: loading[key] for key in ("dtype", "torch_dtype") if key in loading}
+    return loading | {"text_encoder": load_whole(T5EncoderModel, path, "text_encoder", **told)}
+
+
 def _load_controller(
     path: str | Path, transformer: CogVideoXTransformer3DModel, released_weights: str
 ) -> WeavingController:
@@ -399,7 +424,7 @@ def _load_controller(
             raise FileNotFoundError(
                 f"no controller at {path}: expected a folder that one was saved to, or a .pt file"
             )
-        return WeavingController.from_pretrained(path)
+        return load_whole(WeavingController, path)
     controller = WeavingController.from_backbone(transformer)
     load_released_checkpoint(path, controller, released_weights)
     return controller

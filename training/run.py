@@ -27,6 +27,7 @@ from training.weights import (
     fill_optimizer,
     load_weights,
     optimizer_tensors,
+    refuse_other_networks,
     save_weights,
     whole,
 )
@@ -85,8 +86,18 @@ class Run:
         return training_calls(self.clips, batches, config.data.workers)
 
     def save(self, best: float | None = None) -> Path:
-        """A checkpoint after the steps that are done; every rank calls this at once."""
+        """A checkpoint after the steps that are done; every rank calls this at once.
+
+        Raises:
+            RuntimeError: a trained weight is not finite; nothing is written.
+        """
         live = {name: whole(p) for name, p in self.parameters.items()}
+        if wrong := [name for name, value in live.items() if not value.isfinite().all()]:
+            raise RuntimeError(
+                f"step {self.step}: {wrong[0]} and {len(wrong) - 1} more of {len(live)} trained "
+                "weights are not finite, so no checkpoint is written; lower "
+                "optimizer.learning_rate and go on from an earlier one (resume=PATH)"
+            )
         state = {}
         deepspeed = really(self.model) == "zero2"
         if not deepspeed:
@@ -124,6 +135,7 @@ class Run:
                 + self._anew(folder)
             )
         shapes = dict(self.parameters)
+        refuse_other_networks(folder, self.networks.denoiser)
         for name, value in load_weights(folder, shapes).items():
             fill(self.parameters[name], value)
         if deepspeed:

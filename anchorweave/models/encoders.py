@@ -12,6 +12,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.digest import module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
+from anchorweave.models.whole import load_whole
 
 # The smallest tile: neighbours overlap by a quarter, which must stay a whole number of latents.
 TILE_STEP = 32
@@ -62,7 +63,7 @@ class Encoders:
         if self.path == TINY:
             return self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
         tokenizer = T5Tokenizer.from_pretrained(self.path, subfolder="tokenizer")
-        encoder = T5EncoderModel.from_pretrained(self.path, subfolder="text_encoder", dtype=dtype)
+        encoder = load_whole(T5EncoderModel, self.path, "text_encoder", dtype=dtype)
         return tokenizer, encoder.eval()
 
 

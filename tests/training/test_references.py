@@ -125,7 +125,7 @@ def test_options_that_leave_nothing_to_train_or_make_no_sense():
     with pytest.raises(ValueError, match="references=tokens or attention"):
         TrainConfig(network=NetworkConfig(controller="none"))
     for option in ("reference_interval", "reference_heads", "lora_rank"):
-        with pytest.raises(ValueError, match=f"{option}=0 must be 1 or more"):
+        with pytest.raises(ValueError, match=f"{option}=0 must be at least 1"):
             TrainConfig(network=NetworkConfig(**{option: 0}))
 
 

@@ -400,6 +400,70 @@ def test_going_back_to_an_older_checkpoint_sets_the_newer_ones_aside(data, tmp_p
     assert names == {"step-00000006", "given-up-step-00000008", "given-up-step-00000012"}
 
 
+def test_an_attention_of_another_kind_does_not_go_on_from_a_checkpoint(data, whole, tmp_path):
+    """Its weights would fit."""
+    here = {"resume": checkpoint(whole)}
+    with pytest.raises(ValueError, match="attention=joint, and separate here.*another network"):
+        start(config_of(data, tmp_path / "run", **here, network__attention="separate"))
+    assert start(config_of(data, tmp_path / "run", **here, network__tokens="visible")).step == 12
+
+
+def test_an_adapter_of_another_scale_does_not_go_on_from_a_checkpoint(data, tmp_path):
+    changes = {"network__backbone": "lora", "steps": 1}
+    train_here(config_of(data, tmp_path / "run", **changes))
+    with pytest.raises(ValueError, match="lora_alpha=64, and 32 here"):
+        start(config_of(data, tmp_path / "run", **changes, network__lora_alpha=32))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(data, tmp_path):
+    run = start(config_of(data, tmp_path / "run", steps=6))
+    step = run.optimizer.step
+
+    def breaking(*given):
+        step(*given)
+        if run.step == 4:
+            next(iter(run.parameters.values())).data.flatten()[0] = torch.inf
+
+    run.optimizer.step = breaking
+    with pytest.raises(RuntimeError, match="controller.* trained weights are not finite"):
+        train_here(run.config, run=run)
+    assert [path.name for path in run.checkpoints.all()] == ["step-00000004"]
+
+
+def test_what_a_crash_left_of_small_files_does_not_end_the_resume(data, whole, tmp_path, capsys):
+    output = tmp_path / "run"
+    changes = {"data__validation": data / "clips", "validation__every": 4}
+    train_here(config_of(data, output, **changes, steps=8))
+    (output / "checkpoints" / "best.json").write_text("")
+    manifest = bytearray((checkpoint(output, 8) / "manifest.json").read_bytes())
+    manifest[len(manifest) // 2] ^= 0x80
+    (checkpoint(output, 8) / "manifest.json").write_bytes(manifest)
+    with (output / "log.jsonl").open("ab") as log:
+        log.write(b'{"step": 8, "loss"\n')
+    capsys.readouterr()
+    train_here(config_of(data, output, **changes))
+    said = capsys.readouterr().out
+    assert "step-00000008 is damaged" in said and "best.json cannot be read" in said
+    assert "log.jsonl: cannot read line" in said
+    assert_same_run(whole, output)
+
+
+def test_two_runs_in_one_folder(data, tmp_path):
+    """The second one is told of the first, by a message and without harm to it."""
+    arguments = words(data, tmp_path / "run", steps=100000)
+    first = launch(arguments)
+    try:
+        while not (tmp_path / "run" / "checkpoints").is_dir():
+            assert first.poll() is None
+            time.sleep(0.1)
+        code, said = finished(launch(arguments, ranks=2))
+        assert code != 0 and "is in use by" in said and f"process {first.pid} on" in said
+    finally:
+        first.send_signal(signal.SIGINT)
+    assert finished(first)[0] == 0
+    assert not (tmp_path / "run" / ".in-use.json").exists()
+
+
 def test_a_run_that_is_done_says_so(data, whole, capsys):
     train_here(config_of(data, whole, steps=9))
     assert "12 steps are done already; steps=9 asks for no more" in capsys.readouterr().out
