@@ -304,3 +304,19 @@ def test_cameras_come_back_as_they_were_kept(tmp_path):
     given = row.read_given("a")
     assert torch.equal(given.cameras.c2w, there_and_back()) and given.cameras.size == (16, 24)
     assert torch.equal(given.cameras.K[0], intrinsics(24.0, 24.0, 12.0, 8.0)) and given.unit == 1
+
+
+def test_rows_that_are_one_are_pointed_out(rows, capsys):
+    write_row(rows / "again", "again", 0.1)
+    write_row(rows / "once_more", "once_more", 0.1)
+    evaluate.main([f"rows={rows}", f"output={rows.parent / 'results'}"])
+    text = (rows.parent / "results" / "table.md").read_text()
+    said = "were made with the same weights, settings and seeds"
+    assert said in text and said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_video_that_cannot_be_read_is_named(rows):
+    file = sorted(rows.rglob("sample_*.npz"))[0]
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{file} cannot be read .*remove it"):
+        evaluate.main([f"rows={rows}", f"output={rows.parent / 'results'}"])
