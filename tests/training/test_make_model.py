@@ -14,7 +14,13 @@ from anchorweave.models.tiny import tiny_components
 from anchorweave.pipeline import AnchorWeavePipeline
 from training.checkpoints import CONFIG, PROGRESS, write_manifest
 from training.finished import newest_weights
-from training.make_model import MakeModelConfig, WeavingConfig, main, refuse_in_vain
+from training.make_model import (
+    MakeModelConfig,
+    WeavingConfig,
+    main,
+    read_parts,
+    refuse_in_vain,
+)
 from training.options import TrainConfig
 from training.train_vae import VAETrainConfig
 
