@@ -211,6 +211,8 @@ def refuse_in_vain(
     Raises:
         ValueError: names the first such value, and what the part has.
     """
+    # Nobody asked for what stands there untold.
+    untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
     for section, part, names in (
         ("backbone", "transformer", BACKBONE_NAMES),
         ("weaving", "controller", WEAVING_NAMES),
@@ -220,8 +222,8 @@ def refuse_in_vain(
         described, own = getattr(config, section), parts[part].config
         for option, name in names.items():
             stated = getattr(described, option)
-            # Nobody asked for what stands there untold.
-            if stated not in (getattr(type(described)(), option), own[name]):
+            others = [getattr(getattr(one, section), option) for one in untold]
+            if stated not in (own[name], *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
                     f"has {own[name]}; leave it out, or let {part}=null (and model=null) make a "
