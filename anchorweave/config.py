@@ -21,6 +21,7 @@ from anchorweave.datasets.splits import SplitConfig
 from anchorweave.files import written_aside
 from anchorweave.memory import MemoryConfig
 from anchorweave.perception import PerceptionConfig
+from anchorweave.ranges import check_numbers
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
@@ -58,6 +59,15 @@ class ModelConfig:
     device: str = "auto"
     offload: bool = False
     tile_vae: bool = False
+
+    def __post_init__(self):
+        file = Path(self.controller or "").suffix == ".pt"
+        if self.released_weights != "ema" and not file:
+            raise ValueError(
+                f"model.released_weights={self.released_weights} chooses within a released .pt, "
+                f"and model.controller={self.controller} is none; leave it out (folders of a "
+                "training end in _ema for the running average)"
+            )
 
 
 @dataclass(frozen=True)
@@ -171,8 +181,8 @@ def load_config(
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        ValueError: a word without "=", an unknown key (with the nearest known one), or a value
-            of another type.
+        ValueError: a word without "=", an unknown key (with the nearest known one), a value of
+            another type, or a number that is not finite or out of its range.
     """
     paths, overrides = [], []
     for word in words:
@@ -194,7 +204,9 @@ def load_config(
         except OmegaConfBaseException as error:
             message = str(error).splitlines()[0]
             raise ValueError(f"{origin}: {error.full_key or ''}: {message}") from error
-    return OmegaConf.to_object(merged)
+    config = OmegaConf.to_object(merged)
+    check_numbers(config)
+    return config
 
 
 def save_config(config: Any, path: Path) -> None:

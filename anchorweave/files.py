@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     an interrupt), what it wrote is removed and `path` is as it was before.
     """
     path = Path(path)
-    aside = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    aside = path.with_name(f".partial-{_writer()}-{path.name}")
     try:
         yield aside
         os.replace(aside, path)
@@ -27,3 +30,17 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         else:
             aside.unlink(missing_ok=True)
         raise
+
+
+def unfinished(path: str | Path) -> list[Path]:
+    """What ended runs left of a file or folder that they were writing aside; of no other's."""
+    path = Path(path)
+    name = re.compile(r"\.partial-[0-9a-f]+-" + re.escape(path.name))
+    if not path.parent.is_dir():
+        return []
+    return sorted(one for one in path.parent.iterdir() if name.fullmatch(one.name))
+
+
+def _writer() -> str:
+    """A name for this process, in hexadecimal digits, also where several hosts share a folder."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}{os.getpid():x}"

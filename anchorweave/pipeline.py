@@ -17,7 +17,7 @@ from diffusers import (
     CogVideoXTransformer3DModel,
 )
 from diffusers.pipelines.cogvideo.pipeline_output import CogVideoXPipelineOutput
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
@@ -37,6 +37,7 @@ from anchorweave.models.reference_networks import ReferenceNetwork, load_referen
 from anchorweave.models.text import encode_prompts
 from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.video_shape import other_size, own_size, video_shape
+from anchorweave.models.whole import refuse_without_values, with_text_encoder
 
 
 class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
@@ -97,6 +98,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
 
         Raises:
             FileNotFoundError: a part that the folder lacks, by name.
+            ValueError: a part lacks weights.
         """
         if Path(path).is_dir():
             check_parts(path, without=loading)
@@ -104,7 +106,11 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         # folder in half precision they would not fit together.
         if not {"dtype", "torch_dtype"} & loading.keys():
             loading["dtype"] = torch.float32
-        return super().from_pretrained(path, **loading)
+        pipe = super().from_pretrained(path, **with_text_encoder(path, loading))
+        for name, part in pipe.components.items():
+            if isinstance(part, nn.Module):
+                refuse_without_values(part, f"{path}/{name}")
+        return pipe
 
     @classmethod
     def from_backbone(
@@ -129,9 +135,14 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         The controller is moved to the device and dtype of the backbone.
         """
         if not isinstance(backbone, CogVideoXImageToVideoPipeline):
-            if Path(backbone).is_dir():
-                check_parts(backbone, without=loading)
-            backbone = CogVideoXImageToVideoPipeline.from_pretrained(backbone, **loading)
+            path = backbone
+            if Path(path).is_dir():
+                check_parts(path, without=loading)
+            backbone = CogVideoXImageToVideoPipeline.from_pretrained(
+                path, **with_text_encoder(path, loading)
+            )
+            refuse_without_values(backbone.transformer, f"{path}/transformer")
+            refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
         check_backbone(transformer, backbone.vae)
         if controller is None:

@@ -12,7 +12,10 @@ what the row was made with when it was made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,8 +145,12 @@ class CachedRow:
         _write(self.path / clip / GIVEN, **arrays, seconds=given.seconds, report=report_text)
 
     def read_given(self, clip: str) -> Given:
-        """What the clip is measured by."""
-        with np.load(self.path / clip / GIVEN) as file:
+        """What the clip is measured by.
+
+        Raises:
+            ValueError: a file that cannot be read, by name.
+        """
+        with _opened(self.path / clip / GIVEN) as file:
             arrays = [
                 _to_unit(file[name]) if name in file else None
                 for name in ("truth", "anchors", "shown", "only_memory")
@@ -171,9 +178,10 @@ class CachedRow:
 
         Raises:
             FingerprintError: it was made when the row said something else.
+            ValueError: a file that cannot be read, by name.
         """
         path = self._sample(clip, seed)
-        with np.load(path) as file:
+        with _opened(path) as file:
             # Videos made before this was kept do not say.
             if "made" in file and str(file["made"]) != self._fingerprint():
                 raise FingerprintError(
@@ -192,6 +200,20 @@ def _write(path: Path, **arrays: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
         np.savez_compressed(aside, **arrays)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    try:
+        with np.load(path) as file:
+            yield file
+    except FingerprintError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error or type(error).__name__}); remove it and run "
+            "inference.generate again, which makes it anew"
+        ) from error
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:

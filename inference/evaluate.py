@@ -32,6 +32,7 @@ from inference.cached_row import ROW, CachedRow
 from inference.camera_scores import estimate_missing, kept_cameras
 from inference.protocols import rolls_out
 from inference.report import write_json
+from inference.results_folder import same_makes
 from inference.score_table import compare, table, write_drift, write_videos
 from inference.scores import TRUTH, RowScores, score_row, score_truth
 
@@ -100,11 +101,12 @@ def main(words: list[str]) -> None:
     if config.against is not None:
         results["against"] = config.against
         results["differences"] = compare(measured, config.against, config.resamples, config.seed)
+    same = same_makes(rows)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     write_json(results, output / "results.json")
     write_videos(measured, output / "videos.csv")
-    text = table(results)
+    text = table(results) + "".join(f"\n{line}.\n" for line in same)
     with written_aside(output / "table.md") as aside:
         aside.write_text(text)
     write_drift(measured, config.resamples, config.seed, output / "drift.png")

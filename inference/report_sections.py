@@ -17,7 +17,7 @@ from anchorweave.evaluation.vector_plots import (
     sorted_differences,
 )
 from inference.protocols import rolls_out
-from inference.results_folder import MeasuredRow, in_order, label
+from inference.results_folder import MeasuredRow, in_order, label, same_makes
 from inference.scores import comparable
 
 DRIFT = "drift_"
@@ -40,6 +40,7 @@ def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command:
         f"clips ({results['resamples']} resamples, seed {results['seed']})."
     )
     parts = [paragraph(said)]
+    parts += [element("div", f"{line}.", class_="warn") for line in same_makes(measured)]
     for name, row in measured.items():
         if row.missing:
             summary = f"{name} lacks {len(row.missing)} videos; its numbers are over the rest"

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from anchorweave.datasets.fingerprint import digest
 from inference.cached_row import ROW, CachedRow
 from inference.scores import METRICS, Score, score_row
 
@@ -71,6 +72,23 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 def label(metric: str) -> str:
     """What a metric is called in tables."""
     return METRICS.get(metric, metric)
+
+
+def same_makes(rows: Mapping[str, CachedRow]) -> list[str]:
+    """A line for all rows that were made with the same weights, settings and seeds as another.
+
+    What such rows differ by is no effect of anything; usually one was meant to be something else.
+    """
+    names: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        record = row.record()
+        names.setdefault(digest([record["made"], record["seeds"]]), []).append(name)
+    return [
+        f"{', '.join(same[:-1])} and {same[-1]} were made with the same weights, settings and "
+        "seeds: they are one row, and a difference between them says nothing"
+        for same in names.values()
+        if len(same) > 1
+    ]
 
 
 def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, MeasuredRow]]:

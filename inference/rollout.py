@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,21 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.memory import Bank
+from anchorweave.locks import in_use, refuse_in_use
+from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
+from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
-from inference.output import ROLLOUT, begin_memory, memory_over, open_bank, open_output
+from inference.output import (
+    ROLLOUT,
+    bank_path,
+    begin_memory,
+    memory_over,
+    open_bank,
+    open_output,
+)
 from inference.path import planned_cameras
 from inference.report import selection, write_json
 from inference.source import open_source, prompt_of, seen_clip
@@ -66,8 +76,29 @@ class Plan:
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
     config = load_config(RunConfig, ["output=outputs/rollout", *words], DEFAULT)
-    console = Console()
     refuse_other_config(config)
+    with ExitStack() as held:
+        held.enter_context(in_use(config.output))
+        roll_out(config, held)
+
+
+def roll_out(config: RunConfig, held: ExitStack) -> None:
+    """Run or continue the rollout.
+
+    Args:
+        config: of the run, whose output is held already.
+        held: keeps other runs out of the memory bank as well, from before it is looked at.
+
+    Raises:
+        FolderInUseError: another run works with the bank.
+    """
+    console = Console()
+    begins = config.memory.path is None and not (Path(config.output) / ROLLOUT).exists()
+    if begins:
+        # What lies there is about to be removed.
+        refuse_in_use(bank_path(config))
+    else:
+        held.enter_context(in_use(bank_path(config)))
     # Nothing is written before all that was asked for is known to be possible.
     plan = make_plan(config)
     pipe, weights = load_pipeline(config)
@@ -77,7 +108,17 @@ def main(words: list[str]) -> None:
         console.print(f"{plan.done} of {config.rollout.segments} segments are there; continuing")
 
     memory = begin_memory(config) if plan.seen else memory_over(config, open_bank(config))
-    output, bank = open_output(config), memory.bank
+    if begins:
+        held.enter_context(in_use(memory.bank.path))
+    write_segments(config, plan, memory, pipe, console)
+    console.print(f"{weights}\nlook at {config.output}/rollout.mp4, {config.output}/rollout.png")
+
+
+def write_segments(
+    config: RunConfig, plan: Plan, memory: Memory, pipe: AnchorWeavePipeline, console: Console
+) -> None:
+    """Generate what is planned and not done, and remember it."""
+    output, bank, (prompt, _) = open_output(config), memory.bank, plan.prompt
     if plan.seen:
         memory.update(plan.seen)
     state = {"base": plan.base, "unit": plan.unit, "prompt": prompt}
@@ -96,7 +137,6 @@ def main(words: list[str]) -> None:
         write_segment(segment, bank.names[-1], output / "segments", config.fps)
         console.print(f"segment {segment.number + 1} of {config.rollout.segments} generated")
     write_rollout(config, bank, plan.base, output)
-    console.print(f"{weights}\nlook at {output}/rollout.mp4, {output}/rollout.png")
 
 
 def make_plan(config: RunConfig) -> Plan:

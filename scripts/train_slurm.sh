@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# DDP on several nodes: sbatch --nodes=4 --gpus-per-node=8 scripts/train_slurm.sh config=configs/train/cogvideox_5b.yaml
+# On several nodes; `batch` is of all GPUs together, so a multiple of their number. DDP, and FSDP2:
+#   sbatch --nodes=4 --gpus-per-node=8 scripts/train_slurm.sh config=configs/train/cogvideox_5b.yaml batch=32
+#   ACCELERATE_CONFIG=configs/accelerate/eight_gpus_fsdp2.yaml sbatch --nodes=2 --gpus-per-node=8 scripts/train_slurm.sh config=... batch=16
 # 300 s before its time is over the run saves and ends; a requeued job goes on (resume=latest).
 #SBATCH --ntasks-per-node=1 --exclusive --requeue --open-mode=append --signal=USR1@300
 set -euo pipefail
 . scripts/setup.sh
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4} PYTHON HOST PORT=${PORT:-29500}
+export ACCELERATE_CONFIG=${ACCELERATE_CONFIG:-configs/accelerate/eight_gpus_ddp.yaml}
 HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4} PYTHON HOST
 # The launcher would die of the warning that is meant for the ranks, so it is started deaf to it.
-srun bash -c 'trap "" USR1; exec "$PYTHON" -m torch.distributed.run --nnodes "$SLURM_NNODES" \
-  --nproc-per-node "$SLURM_GPUS_ON_NODE" --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d \
-  --rdzv-endpoint "$HOST:29500" -m training.train "$@"' train "$@"
+srun bash -c 'trap "" USR1; exec "$PYTHON" -m accelerate.commands.launch --config_file "$ACCELERATE_CONFIG" \
+  --num_machines "$SLURM_NNODES" --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) --machine_rank "$SLURM_NODEID" \
+  --main_process_ip "$HOST" --main_process_port "$PORT" -m training.train "$@"' train "$@"

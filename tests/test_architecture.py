@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "anchorweave.files": 0,
     "anchorweave.progress": 0,
+    "anchorweave.ranges": 0,
+    "anchorweave.locks": 0,
     "anchorweave.geometry": 1,
     "anchorweave.diffusion": 1,
     "anchorweave.clip": 2,

@@ -57,7 +57,7 @@ class AnchorDropoutConfig:
 
     def __post_init__(self):
         kinds = (self.frames, self.subset, self.only_first)
-        if min(kinds) < 0 or sum(kinds) > 1:
+        if not (min(kinds) >= 0 and sum(kinds) <= 1):
             raise ValueError(
                 f"anchor dropout draws frames={self.frames}, subset={self.subset} and "
                 f"only_first={self.only_first}; none may be negative, nor all together exceed 1"

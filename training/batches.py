@@ -7,7 +7,11 @@ ranks takes the same clips.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -183,15 +187,47 @@ def stacked(
     )
 
 
-def training_loader(clips: DrawnClips, batches: RankBatches, workers: int) -> DataLoader:
-    """Loads the calls of one rank in their order, ahead of time where there are workers."""
-    return DataLoader(
+@contextmanager
+def training_calls(
+    clips: DrawnClips, batches: RankBatches, workers: int
+) -> Iterator[Iterator[DrawnBatch | tuple[BadClip, ...]]]:
+    """The calls of one rank in their order, loaded ahead of time where there are workers.
+
+    However the body ends, its workers end with it: they hold nothing that would have to be saved.
+    """
+    others = set(multiprocessing.active_children())
+
+    def end_workers() -> None:
+        _kill([child for child in multiprocessing.active_children() if child not in others])
+
+    # Where even what follows is interrupted: Python's own exit would wait for workers for ever.
+    atexit.register(end_workers)
+    loader = DataLoader(
         clips,
         batch_sampler=batches,
         collate_fn=stacked,
         num_workers=workers,
         worker_init_fn=outlive_signals,
     )
+    try:
+        yield iter(loader)
+    finally:
+        end_workers()
+        atexit.unregister(end_workers)
+
+
+def _kill(children: list[multiprocessing.Process]) -> None:
+    if not children:
+        return
+    # torch raises in the midst of whatever is going on when a worker ends that it still counts on.
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        for child in children:
+            child.kill()
+        for child in children:
+            child.join()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @lru_cache(maxsize=4)

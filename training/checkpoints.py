@@ -1,13 +1,16 @@
 """Checkpoints: written aside, complete or not there, checked before they are trusted.
 
     checkpoints/best.json                     which one has the lowest validation loss
+    checkpoints/given-up-step-00001000/       of a branch that was given up, until the run has come
+                                              as far again
     checkpoints/step-00000500/
         controller/ controller_ema/           as diffusers lays them out (`network.controller=...`)
         backbone_lora/ transformer/ ...       where those are trained
         optimizer.safetensors                 (or deepspeed/, which DeepSpeed writes itself)
         progress.json                         steps done, guard, steps of the running average
         config.yaml
-        manifest.json                         every file's size and CRC-32; written last
+        manifest.json                         every file's size and CRC-32; written last. Also the
+                                              validation loss, where it was the lowest so far
 
 Everything random is a function of the step, so there is no random state to keep, and a run may go
 on with another number of ranks or another strategy (DeepSpeed apart).
@@ -16,6 +19,7 @@ on with another number of ranks or another strategy (DeepSpeed apart).
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import zlib
@@ -28,6 +32,7 @@ from accelerate.utils import broadcast_object_list
 from anchorweave.files import written_aside
 
 MANIFEST = "manifest.json"
+STEP, GIVEN_UP = "step-*", "given-up-"
 PROGRESS = "progress.json"
 CONFIG = "config.yaml"
 BEST = "best.json"
@@ -52,7 +57,7 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Every one, complete or damaged, oldest first."""
-        return sorted(self.folder.glob("step-*"))
+        return sorted(self.folder.glob(STEP))
 
     def save(
         self,
@@ -103,7 +108,7 @@ class Checkpoints:
 
     def best(self) -> float:
         """The lowest validation loss of a checkpoint that is there; infinite where none is."""
-        return self._best().get("loss", float("inf"))
+        return self._best()[1]
 
     def set_aside_after(self, path: Path) -> list[str]:
         """Renames those newer than `path`, from which a run goes on; a line for each.
@@ -113,18 +118,32 @@ class Checkpoints:
         lines = []
         for later in self.all():
             if later.name > path.name:
-                renamed = later.with_name(f"given-up-{later.name}")
+                renamed = later.with_name(GIVEN_UP + later.name)
                 shutil.rmtree(renamed, ignore_errors=True)
                 later.rename(renamed)
                 lines.append(f"{later} is newer than {path.name}; set aside as {renamed.name}")
         return lines
 
-    def _best(self) -> dict:
+    def _best(self) -> tuple[str | None, float]:
+        """Name and loss of the best one."""
         path = self.folder / BEST
+        none = None, math.inf
         if not path.is_file():
-            return {}
-        known = json.loads(path.read_text())
-        return known if (self.folder / known["checkpoint"]).is_dir() else {}
+            return none
+        try:
+            known = json.loads(path.read_text())
+            name, loss = known["checkpoint"], float(known["loss"])
+            if not math.isfinite(loss):
+                raise ValueError(f"a loss of {loss}")
+        except (ValueError, KeyError, TypeError) as error:
+            # It repeats what the checkpoints say of themselves.
+            found = [(path.name, _stated_loss(path)) for path in self.all()]
+            name, loss = min(found, key=lambda pair: pair[1], default=none)
+            instead = f"by the checkpoints themselves it is {name} (loss {loss:.4g})"
+            if not math.isfinite(loss):
+                name, instead = None, "no checkpoint that is there was measured"
+            print(f"{path} cannot be read ({error!r}); {instead}", flush=True)
+        return (name, loss) if name and (self.folder / name).is_dir() else none
 
     def _make_room(self, aside: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +157,7 @@ class Checkpoints:
     ) -> None:
         try:
             write(aside)
-            write_manifest(aside, step)
+            write_manifest(aside, step, best)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -149,10 +168,13 @@ class Checkpoints:
         if best is not None:
             with written_aside(self.folder / BEST) as record:
                 record.write_text(json.dumps({"checkpoint": path.name, "loss": best}) + "\n")
-        kept = {*(one.name for one in self.all()[-self.keep :]), self._best().get("checkpoint")}
+        kept = {*(one.name for one in self.all()[-self.keep :]), self._best()[0]}
         kept.add(path.name)
         for old in self.all():
             if old.name not in kept:
+                shutil.rmtree(old)
+        for old in self.folder.glob(GIVEN_UP + STEP):
+            if old.name.removeprefix(GIVEN_UP) <= path.name:
                 shutil.rmtree(old)
 
     def _on_first(self, act: Callable[[], None]) -> None:
@@ -172,12 +194,19 @@ class Checkpoints:
             )
 
 
-def write_manifest(folder: Path, step: int) -> None:
-    """The last file of a checkpoint: what every other one must be."""
+def write_manifest(folder: Path, step: int, best: float | None = None) -> None:
+    """The last file of a checkpoint: what every other one must be.
+
+    Args:
+        folder: the checkpoint.
+        step: steps done.
+        best: its validation loss, where it is the lowest so far.
+    """
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         files[str(path.relative_to(folder))] = [path.stat().st_size, _checksum(path, sync=True)]
-    text = json.dumps({"step": step, "files": files}, indent=1) + "\n"
+    stated = {"step": step, "files": files} | ({} if best is None else {"validation_loss": best})
+    text = json.dumps(stated, indent=1) + "\n"
     with written_aside(folder / MANIFEST) as aside:
         aside.write_text(text)
 
@@ -188,18 +217,35 @@ def damage(folder: Path) -> str | None:
     if not path.is_file():
         return f"{MANIFEST} is missing: it was never finished"
     try:
-        files = json.loads(path.read_text())["files"]
-    except (json.JSONDecodeError, KeyError) as error:
+        files = {name: (size, sum_) for name, (size, sum_) in _read(path)["files"].items()}
+    # Any byte of it may be another than was written.
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return f"{MANIFEST} cannot be read ({error})"
+    if PROGRESS not in files:
+        return f"{MANIFEST} does not list {PROGRESS}"
     for name, (size, checksum) in files.items():
         file = folder / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if (met := file.stat().st_size) != size:
-            return f"{name} has {met} bytes of {size}"
-        if _checksum(file) != checksum:
-            return f"{name} is not what was written (its checksum differs)"
+        try:
+            if not file.is_file():
+                return f"{name} is missing"
+            if (met := file.stat().st_size) != size:
+                return f"{name} has {met} bytes of {size}"
+            if _checksum(file) != checksum:
+                return f"{name} is not what was written (its checksum differs)"
+        except (OSError, ValueError) as error:
+            return f"{name!r} cannot be read ({error})"
     return None
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def _stated_loss(folder: Path) -> float:
+    """The validation loss that a checkpoint says it has; infinite where it says nothing."""
+    if damage(folder) is not None:
+        return math.inf
+    return float(_read(folder / MANIFEST).get("validation_loss", math.inf))
 
 
 def _checksum(path: Path, sync: bool = False) -> int:

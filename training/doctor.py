@@ -20,6 +20,7 @@ from rich.progress import track
 from anchorweave.config import load_config
 from anchorweave.datasets.doctor import Verdict, empty_prompt_problem, examine
 from anchorweave.datasets.layout import write_quarantine
+from anchorweave.ranges import within
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class DoctorConfig:
     """
 
     data: str = "outputs/prepared"
-    min_coverage: float = 0.01
+    min_coverage: float = within(0.01, at_least=0, at_most=1)
 
 
 def main(words: Sequence[str]) -> None:

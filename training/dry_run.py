@@ -31,7 +31,13 @@ from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.missing import first_clip, missing_files
 from training.network_options import NetworkConfig
-from training.networks import add_lora, reference_network
+from training.networks import add_lora
+from training.new_networks import (
+    TRAINED_WITH,
+    new_controller,
+    reference_network,
+    refuse_contradiction,
+)
 from training.options import TrainConfig
 
 # transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
@@ -205,15 +211,10 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
         return None
     saved = Path(network.controller) / "config.json"
     if saved.is_file():
-        return WeavingController(**_own(json.loads(saved.read_text())))
-    return WeavingController.from_backbone(
-        backbone,
-        num_layers=network.layers,
-        num_heads=network.heads,
-        fusion=network.fusion,
-        attention=network.attention,
-        tokens=network.tokens,
-    )
+        stated = _own(json.loads(saved.read_text()))
+        refuse_contradiction(network, TRAINED_WITH, stated, "controller")
+        return WeavingController(**stated)
+    return new_controller(network, backbone)
 
 
 def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:

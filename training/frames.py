@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,7 +47,10 @@ def cache_frames(
         name, path = entry
         file = folder / f"{name}.npy"
         if file.exists():
-            there = np.load(file, mmap_mode="r").shape
+            try:
+                there = read_frames(file, mmap_mode="r").shape
+            except ValueError as error:
+                return Tally(failed={name: f"{error}; remove it to have it made again"})
             if there[2:] != tuple(size):
                 wrong = f"{file} holds frames of {there[2:]}, not {size}; remove {folder}"
                 return Tally(failed={name: wrong})
@@ -69,6 +73,21 @@ def cache_frames(
     tally = shard.run(list(recordings.items()), write, "recordings")
     shard.finish(tally, f"recordings in {folder}")
     return [folder / f"{name}.npy" for name in recordings]
+
+
+def read_frames(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """What `cache_frames` wrote.
+
+    Raises:
+        ValueError: a file that is cut or no such array, by name.
+    """
+    try:
+        array = np.load(file, mmap_mode)
+        if array.ndim != 4 or array.dtype != np.uint8:
+            raise ValueError(f"an array of {array.dtype} {array.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read as frames ({error})") from error
+    return array
 
 
 def random_crops(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +59,12 @@ def train(run: Run, validation: Validation | None, stop: Stop) -> None:
         validation.rehearse(run)
     if run.step >= config.steps:
         say(f"{run.step} steps are done already; steps={config.steps} asks for no more")
-    calls = iter(run.loader())
+    with run.calls() as calls:
+        _steps(run, validation, stop, calls)
+
+
+def _steps(run: Run, validation: Validation | None, stop: Stop, calls: Iterator) -> None:
+    config, say = run.config, run.accelerator.print
     saved_at, saved_step = time.monotonic(), run.step
     while run.step < config.steps:
         began = time.perf_counter()
@@ -91,7 +97,7 @@ def train(run: Run, validation: Validation | None, stop: Stop) -> None:
         run.save()
 
 
-def take_step(run: Run, calls, stop: Stop, saved_at: float) -> Outcome:
+def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome:
     """One optimiser step, or none where the guard objects; every rank comes to the same result."""
     config, accelerator = run.config, run.accelerator
     rate = config.optimizer.learning_rate * run.factor(run.step)

@@ -33,11 +33,21 @@ from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
 from anchorweave.pipeline import AnchorWeavePipeline
 from training.finished import newest_weights
+from training.new_networks import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
 ADDED_LATER = {"weaving.holes": "black"}
+# Options -> what a part's own config calls them.
+BACKBONE_NAMES = {
+    "layers": "num_layers",
+    "heads": "num_attention_heads",
+    "head_channels": "attention_head_dim",
+    "time_channels": "time_embed_dim",
+    "patch_size": "patch_size",
+}
+WEAVING_NAMES = TRAINED_WITH | {"tokens": "tokens", "holes": "holes"}
 # A prompt is never as long; tokenizers that were not told a length state 10^30.
 MOST_TOKENS = 10_000
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
@@ -112,6 +122,7 @@ def main(words: Sequence[str]) -> None:
         check_made(output, flat(there), flat(made), "remove it, or name another output")
         return print(f"{output} is there already, made of the same parts")
     parts = read_parts(config, folders)
+    refuse_in_vain(config, folders, parts)
     for name in (n for n in NETWORKS if parts[n] is not None):
         print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
         # By torch's own method: those of the libraries spare some layers, or speak of them.
@@ -190,6 +201,34 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     Denoiser(backbone, parts["controller"], parts["references"])
     pipe = AnchorWeavePipeline(**parts)
     return {name: getattr(pipe, name) for name in parts}
+
+
+def refuse_in_vain(
+    config: MakeModelConfig, folders: Mapping[str, Path], parts: Mapping[str, Any]
+) -> None:
+    """Refuse values of `backbone` and `weaving` where a part comes from a folder and differs.
+
+    Raises:
+        ValueError: names the first such value, and what the part has.
+    """
+    # Nobody asked for what stands there untold.
+    untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
+    for section, part, names in (
+        ("backbone", "transformer", BACKBONE_NAMES),
+        ("weaving", "controller", WEAVING_NAMES),
+    ):
+        if part not in folders:
+            continue
+        described, own = getattr(config, section), parts[part].config
+        for option, name in names.items():
+            stated = getattr(described, option)
+            others = [getattr(getattr(one, section), option) for one in untold]
+            if stated not in (own[name], *others):
+                raise ValueError(
+                    f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
+                    f"has {own[name]}; leave it out, or let {part}=null (and model=null) make a "
+                    "new one"
+                )
 
 
 def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingController:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anchorweave.ranges import check_numbers, within
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -15,13 +17,16 @@ class NetworkConfig:
             weights, of the clips' own size.
         controller: where its weights start: `new`, `from_backbone` (blocks copied from the
             backbone's first ones; needs `heads` equal to the backbone's), a folder that a
-            controller was saved to, or a released `.pt`. `layers` to `tokens` describe a new
-            one. `none`: the backbone is trained without memory, and no anchor is read.
-        layers: layers of the backbone that are woven.
-        heads: attention heads.
-        fusion: `pose_guided` or `average`.
-        attention: `joint` or `separate`.
-        tokens: `all` or `visible`.
+            controller was saved to, or a released `.pt`. `none`: the backbone is trained without
+            memory, and no anchor is read.
+        layers: layers of the backbone that are woven; null = as a saved controller says, and for
+            another one the released share of the backbone's, 16 of 42. Like the three below, an
+            error where a saved one says otherwise.
+        heads: attention heads; null likewise, 16 of 48, or the backbone's for `from_backbone`.
+        fusion: `pose_guided` or `average`; null likewise, `pose_guided`.
+        attention: `joint` or `separate`; null likewise, `joint`.
+        tokens: `all` or `visible`; null likewise, `all`. A saved controller takes it on: its
+            weights mean the same in both.
         holes: what anchors hold where nothing was seen: `black`, `cracks` or `filled`, which has
             to be what the data were precomputed with. A saved controller takes it on as well, to
             learn another kind than before. null = as the saved one says, `black` for a released
@@ -34,9 +39,11 @@ class NetworkConfig:
             as SPMem does), or a folder that such a network was saved to.
         train_references: false keeps that network as it starts.
         reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
-            no).
-        reference_interval: `attention` stands behind every so many blocks.
-        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own.
+            no); null = as a saved network says, and yes for a new one. Like the two below, an error
+            where a saved one says otherwise.
+        reference_interval: `attention` stands behind every so many blocks; null likewise, 14.
+        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own; null
+            likewise, 16.
         lora_rank: rank of the adapter.
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
@@ -49,27 +56,25 @@ class NetworkConfig:
 
     path: str = "tiny"
     controller: str = "new"
-    layers: int = 16
-    heads: int = 16
-    fusion: str = "pose_guided"
-    attention: str = "joint"
-    tokens: str = "all"
+    layers: int | None = within(None, at_least=1)
+    heads: int | None = within(None, at_least=1)
+    fusion: Literal["pose_guided", "average"] | None = None
+    attention: Literal["joint", "separate"] | None = None
+    tokens: Literal["all", "visible"] | None = None
     holes: Literal["black", "cracks", "filled"] | None = None
     train_controller: bool = True
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     references: str = "none"
     train_references: bool = True
-    reference_cameras: bool = True
-    reference_interval: int = 14
-    reference_heads: int = 16
-    lora_rank: int = 64
-    lora_alpha: int = 64
+    reference_cameras: bool | None = None
+    reference_interval: int | None = within(None, at_least=1)
+    reference_heads: int | None = within(None, at_least=1)
+    lora_rank: int = within(64, at_least=1)
+    lora_alpha: int = within(64, at_least=1)
     gradient_checkpointing: bool = False
 
     def __post_init__(self):
-        for name in ("lora_rank", "reference_interval", "reference_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"network.{name}={getattr(self, name)} must be 1 or more")
+        check_numbers(self, "network.")
         learns = self.woven and self.train_controller
         learns = learns or (self.refers and self.train_references)
         if not learns and self.backbone == "frozen":

@@ -13,19 +13,21 @@ from torch import Tensor, nn
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.historical_attention import HistoricalAttention
 from anchorweave.models.initialisation import copy_backbone_blocks
 from anchorweave.models.loading import ModelParts
-from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
-from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.rotary import rotary_table
 from anchorweave.models.tiny import tiny_video
 from anchorweave.models.weights import load_released_checkpoint
+from anchorweave.models.whole import load_whole
 from training.network_options import NetworkConfig
+from training.new_networks import (
+    TRAINED_WITH,
+    new_controller,
+    reference_network,
+    refuse_contradiction,
+)
 from training.options import TrainConfig
 
-# Of SPMem's released cross-attention.
-HEAD_DIM = 128
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
@@ -53,7 +55,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     """Everything that `config.network` describes, for clips of the size of `clip`.
 
     Raises:
-        ValueError: weights that do not fit one another or the clip.
+        ValueError: weights that do not fit one another, the clip, or what the options say of them.
         FileNotFoundError: no model at `network.path`, or no controller.
     """
     t, _, h, w = clip.latents.shape
@@ -106,26 +108,6 @@ def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
 
 
-def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    """What `network.references` describes: a new one for this backbone, or one from a folder.
-
-    Raises:
-        FileNotFoundError: no such folder.
-    """
-    if not network.refers:
-        return None
-    if network.references == "tokens":
-        return ReferenceTokens.from_backbone(backbone, network.reference_cameras)
-    if network.references == "attention":
-        return HistoricalAttention.from_backbone(
-            backbone,
-            network.reference_interval,
-            network.reference_heads,
-            min(HEAD_DIM, backbone.config.attention_head_dim),
-        )
-    return load_reference_network(network.references)
-
-
 def _controller(
     network: NetworkConfig, backbone: nn.Module, holes: str
 ) -> WeavingController | None:
@@ -140,20 +122,14 @@ def _controller(
                 f"no controller at network.controller={start}: it has no config.json; name a "
                 "folder that one was saved to, such as CHECKPOINT/controller"
             )
-        controller = WeavingController.from_pretrained(start)
-        if network.holes is not None:
-            controller.register_to_config(holes=network.holes)
+        controller = load_whole(WeavingController, start)
+        refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
+        for option in ("holes", "tokens"):
+            if getattr(network, option) is not None:
+                controller.register_to_config(**{option: getattr(network, option)})
         return controller
     released = start not in ("new", "from_backbone")
-    controller = WeavingController.from_backbone(
-        backbone,
-        num_layers=network.layers,
-        num_heads=network.heads,
-        fusion=network.fusion,
-        attention=network.attention,
-        tokens=network.tokens,
-        holes=network.holes or ("black" if released else holes),
-    )
+    controller = new_controller(network, backbone, "black" if released else holes)
     if start == "from_backbone":
         copy_backbone_blocks(controller, backbone)
     elif released:

@@ -7,11 +7,16 @@ What a value is good for is said here, what the paper and the released code set 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from anchorweave.diffusion.objective import ObjectiveConfig
+from anchorweave.ranges import check_numbers, within
 from training.network_options import NetworkConfig
 from training.noise import DrawConfig
+
+# In minutes; torch takes a wait of any length, but not of every number.
+A_YEAR = 365 * 24 * 60
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,15 @@ class DataConfig:
     memory: str = "local_clouds"
     visible_first_frame: Literal["seen", "always"] = "seen"
     validation: str | None = None
-    workers: int = 0
+    workers: int = within(0, at_least=0)
     on_bad_clip: Literal["error", "quarantine"] = "error"
-    bad_clip_share: float = 0.01
+    bad_clip_share: float = within(0.01, at_least=0, at_most=1)
 
     def shares(self) -> dict[str, int]:
         """The data sets to train on, by folder, with their shares.
 
         Raises:
-            ValueError: no folder, or a share that is no whole number.
+            ValueError: no folder, one that is named twice, or a share that is no whole number.
         """
         shares = {}
         for word in self.train.split():
@@ -52,7 +57,13 @@ class DataConfig:
                 raise ValueError(
                     f"data.train: {word!r} is no FOLDER:SHARE with a whole number for a share"
                 )
-            shares[folder or word] = int(share) if colon else 1
+            folder = folder or word
+            if same := [one for one in shares if Path(one).resolve() == Path(folder).resolve()]:
+                raise ValueError(
+                    f"data.train names {same[0]} twice ({self.train!r}); name each data set once, "
+                    "with one share"
+                )
+            shares[folder] = int(share) if colon else 1
         if not shares:
             raise ValueError(
                 "data.train names no data set; give FOLDER, or FOLDER:SHARE of several"
@@ -76,17 +87,17 @@ class OptimizerConfig:
         cycles: of `cosine_with_restarts`.
     """
 
-    learning_rate: float = 2e-4
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 1e-4
-    epsilon: float = 1e-8
-    clip: float = 1.0
+    learning_rate: float = within(2e-4, above=0, at_most=1)
+    beta1: float = within(0.9, at_least=0, below=1)
+    beta2: float = within(0.95, at_least=0, below=1)
+    weight_decay: float = within(1e-4, at_least=0, at_most=1)
+    epsilon: float = within(1e-8, above=0, at_most=1)
+    clip: float = within(1.0, above=0)
     schedule: Literal["constant_with_warmup", "linear", "cosine", "cosine_with_restarts"] = (
         "cosine_with_restarts"
     )
-    warmup: int = 50
-    cycles: int = 1
+    warmup: int = within(50, at_least=0)
+    cycles: int = within(1, at_least=1)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class AverageConfig:
     """
 
     enabled: bool = True
-    decay: float = 0.995
+    decay: float = within(0.995, at_least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,9 @@ class GuardConfig:
         window: in steps.
     """
 
-    abnormal: float | None = 20.0
-    limit: int = 10
-    window: int = 100
+    abnormal: float | None = within(20.0, above=1)
+    limit: int = within(10, at_least=0)
+    window: int = within(100, at_least=1)
 
 
 @dataclass(frozen=True)
@@ -128,9 +139,9 @@ class CheckpointConfig:
         keep: the newest ones that stay; the best one (by validation loss) stays as well.
     """
 
-    every_steps: int = 500
-    every_minutes: float | None = 30.0
-    keep: int = 3
+    every_steps: int = within(500, at_least=1)
+    every_minutes: float | None = within(30.0, above=0)
+    keep: int = within(3, at_least=1)
 
 
 @dataclass(frozen=True)
@@ -148,14 +159,14 @@ class ValidationConfig:
         fps: of the videos.
     """
 
-    every: int = 500
-    seed: int = 0
-    clips: int = 16
-    videos: int = 0
-    videos_every: int = 500
-    steps: int = 25
-    control_window: tuple[float, float] = (0.0, 0.8)
-    fps: int = 8
+    every: int = within(500, at_least=1)
+    seed: int = within(0, at_least=0)
+    clips: int = within(16, at_least=1)
+    videos: int = within(0, at_least=0)
+    videos_every: int = within(500, at_least=1)
+    steps: int = within(25, at_least=1)
+    control_window: tuple[float, float] = within((0.0, 0.8), at_least=0, at_most=1)
+    fps: int = within(8, at_least=1)
 
 
 @dataclass(frozen=True)
@@ -173,8 +184,8 @@ class LoggingConfig:
     trackers: list[str] = field(default_factory=list)
     project: str = "anchorweave"
     wandb_mode: Literal["offline", "online"] = "offline"
-    every: int = 10
-    picture_every: int = 100
+    every: int = within(10, at_least=1)
+    picture_every: int = within(100, at_least=1)
 
 
 @dataclass(frozen=True)
@@ -200,13 +211,13 @@ class TrainConfig:
 
     output: str = "outputs/train"
     resume: str = "latest"
-    seed: int = 3407
-    steps: int = 10_000
-    batch: int = 8
-    batch_per_process: int = 1
+    seed: int = within(3407, at_least=0)
+    steps: int = within(10_000, at_least=1)
+    batch: int = within(8, at_least=1)
+    batch_per_process: int = within(1, at_least=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     strategy: Literal["any", "single", "ddp", "fsdp2", "zero2"] = "any"
-    timeout_minutes: float = 30.0
+    timeout_minutes: float = within(30.0, above=0, at_most=A_YEAR)
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -224,33 +235,7 @@ class TrainConfig:
         return self.data.memory if self.network.woven or self.network.refers else None
 
     def __post_init__(self):
-        positive = {
-            "steps": self.steps,
-            "batch": self.batch,
-            "batch_per_process": self.batch_per_process,
-            "checkpoints.every_steps": self.checkpoints.every_steps,
-            "checkpoints.keep": self.checkpoints.keep,
-            "validation.every": self.validation.every,
-            "validation.videos_every": self.validation.videos_every,
-            "validation.clips": self.validation.clips,
-            "logging.every": self.logging.every,
-            "logging.picture_every": self.logging.picture_every,
-        }
-        for name, met in positive.items():
-            if met < 1:
-                raise ValueError(f"{name}={met} must be at least 1")
-        ranges = {
-            "optimizer.clip": (self.optimizer.clip > 0, "above 0"),
-            "optimizer.epsilon": (self.optimizer.epsilon > 0, "above 0"),
-            "optimizer.warmup": (self.optimizer.warmup >= 0, "0 or more"),
-            "guard.limit": (self.guard.limit >= 0, "0 or more"),
-            "guard.window": (self.guard.window >= 1, "1 or more"),
-            "data.workers": (self.data.workers >= 0, "0 or more"),
-            "data.bad_clip_share": (0 <= self.data.bad_clip_share <= 1, "a share in [0, 1]"),
-        }
-        for name, (holds, wanted) in ranges.items():
-            if not holds:
-                raise ValueError(f"{name} must be {wanted}")
+        check_numbers(self)
         self.data.shares()
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(

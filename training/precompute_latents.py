@@ -35,6 +35,7 @@ from anchorweave.datasets.prepared_clip import read_cameras, read_caption, read_
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.text import encode_prompts
 from training.encoding import VideoEncoder
+from training.one_run import one_run_in
 from training.sharding import Shard, Tally
 
 DEFAULT = "configs/data/precompute_tiny.yaml"
@@ -90,6 +91,11 @@ def main(words: Sequence[str]) -> None:
     shard.console.print(
         f"encoding {len(clips)} clip(s) of {config.data} with {config.model.path}", markup=False
     )
+    with one_run_in(config.data):
+        _encode(config, clips, shard)
+
+
+def _encode(config: PrecomputeConfig, clips: Sequence[Path], shard: Shard) -> None:
     encoders = Encoders(config.model.path, *_first_shape(clips))
     texts = TextPass(config, encoders, shard)
     texts.empty_prompt()

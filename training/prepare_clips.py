@@ -37,6 +37,7 @@ from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.procedural import PREFIX
 from anchorweave.world import scene_unit
 from training.captions import make_caption
+from training.one_run import one_run_in
 from training.prepare_config import PrepareConfig
 from training.sharding import Shard, Tally
 from training.sources import find_recordings, windows
@@ -52,15 +53,15 @@ def main(words: Sequence[str]) -> None:
     recordings = find_recordings(config.source)
     shard = Shard(cpu=config.caption.kind != "model")
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    shard.console.print(f"preparing {len(recordings)} recording(s) into {output}", markup=False)
-    preparer = Preparer(config, shard)
-    preparer.look_at(shard.of(list(recordings.items())))
-    tally = shard.run(list(recordings.items()), preparer.prepare, "recordings")
-    # Written last: by then no clip contradicts it.
-    if shard.is_main:
-        save_config(config, output / CONFIG)
-    shard.finish(tally, f"clips in {output}")
+    with one_run_in(output):
+        shard.console.print(f"preparing {len(recordings)} recording(s) into {output}", markup=False)
+        preparer = Preparer(config, shard)
+        preparer.look_at(shard.of(list(recordings.items())))
+        tally = shard.run(list(recordings.items()), preparer.prepare, "recordings")
+        # Written last: by then no clip contradicts it.
+        if shard.is_main:
+            save_config(config, output / CONFIG)
+        shard.finish(tally, f"clips in {output}")
 
 
 class Preparer:

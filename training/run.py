@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from anchorweave.config import save_config
 from anchorweave.models.ema import EMAModel
 from training.bad_clips import BadClips
-from training.batches import DrawnClips, RankBatches, training_loader
+from training.batches import DrawnClips, RankBatches, training_calls
 from training.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.guards import GradientGuard
 from training.networks import Networks
@@ -27,6 +27,7 @@ from training.weights import (
     fill_optimizer,
     load_weights,
     optimizer_tensors,
+    refuse_other_networks,
     save_weights,
     whole,
 )
@@ -70,8 +71,8 @@ class Run:
     checkpoints: Checkpoints
     step: int = 0
 
-    def loader(self) -> DataLoader:
-        """The calls of this rank from the next step on."""
+    def calls(self) -> AbstractContextManager:
+        """The calls of this rank from the next step on, while it is entered."""
         config, accelerator = self.config, self.accelerator
         batches = RankBatches(
             clips=len(self.clips.clips),
@@ -82,11 +83,21 @@ class Run:
             seed=config.seed,
             steps=(self.step, config.steps),
         )
-        return training_loader(self.clips, batches, config.data.workers)
+        return training_calls(self.clips, batches, config.data.workers)
 
     def save(self, best: float | None = None) -> Path:
-        """A checkpoint after the steps that are done; every rank calls this at once."""
+        """A checkpoint after the steps that are done; every rank calls this at once.
+
+        Raises:
+            RuntimeError: a trained weight is not finite; nothing is written.
+        """
         live = {name: whole(p) for name, p in self.parameters.items()}
+        if wrong := [name for name, value in live.items() if not value.isfinite().all()]:
+            raise RuntimeError(
+                f"step {self.step}: {wrong[0]} and {len(wrong) - 1} more of {len(live)} trained "
+                "weights are not finite, so no checkpoint is written; lower "
+                "optimizer.learning_rate and go on from an earlier one (resume=PATH)"
+            )
         state = {}
         deepspeed = really(self.model) == "zero2"
         if not deepspeed:
@@ -124,6 +135,7 @@ class Run:
                 + self._anew(folder)
             )
         shapes = dict(self.parameters)
+        refuse_other_networks(folder, self.networks.denoiser)
         for name, value in load_weights(folder, shapes).items():
             fill(self.parameters[name], value)
         if deepspeed:

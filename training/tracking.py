@@ -49,18 +49,35 @@ class JsonLines(GeneralTracker):
         """Forget steps from `step` on: a run that goes on from there takes them again."""
         if not self.path.exists():
             return
-        kept = [r for r in read_log(self.path) if r["step"] < step]
+        records, unreadable = _parsed(self.path)
+        if unreadable:
+            lines = ", ".join(map(str, unreadable))
+            print(f"{self.path}: cannot read line {lines}; left out", flush=True)
+        kept = [r for r in records if r["step"] < step]
         with written_aside(self.path) as aside:
             aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
 
 def read_log(path: Path) -> list[dict]:
-    """The records of a log; a last line that a kill cut off is left out."""
-    records = []
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            records.append(json.loads(line))
-    return records
+    """The records of a log; a line that a kill or a power cut spoiled is left out."""
+    return _parsed(path)[0]
+
+
+def _parsed(path: Path) -> tuple[list[dict], list[int]]:
+    """Records, and the numbers of lines that are none."""
+    records, unreadable = [], []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record["step"], int):
+                raise TypeError("no step")
+        except (ValueError, KeyError, TypeError):
+            unreadable.append(number)
+        else:
+            records.append(record)
+    return records, unreadable
 
 
 def start_trackers(config: TrainConfig, accelerator: Accelerator, step: int) -> None:

@@ -21,6 +21,7 @@ from anchorweave.datasets.mixture import open_clips
 from training.assembly import prepare_run
 from training.dry_run import dry_run
 from training.loop import train
+from training.one_run import one_run_in
 from training.options import TrainConfig
 from training.signals import stop_on_signals
 from training.strategy import check_launch, ranks_together
@@ -37,7 +38,11 @@ def main() -> None:
     if "--dry-run" in sys.argv:
         return dry_run(config)
     check_launch(config)
-    with stop_on_signals() as stop, ranks_together(config) as accelerator:
+    with (
+        stop_on_signals() as stop,
+        ranks_together(config) as accelerator,
+        one_run_in(config.output),
+    ):
         run = prepare_run(config, accelerator)
         validation = None
         if config.data.validation is not None:

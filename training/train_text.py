@@ -31,6 +31,7 @@ from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small_text import IGNORED, TextConfig, encoder_of, small_denoiser
 from anchorweave.models.tiny import TEXT_TOKENS, WORDS, tiny_tokenizer
 from anchorweave.progress import slowly
+from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.base import CAPTION
 from training.sources import find_recordings
@@ -68,24 +69,19 @@ class TextTrainConfig:
     source: Any = "procedural:seed=0..2,frames=1,size=64x96"
     validation: Any = "procedural:seed=900000,frames=1,size=64x96"
     output: str = "outputs/text"
-    seed: int = 0
+    seed: int = within(0, at_least=0)
     vocabulary: int = 512
-    steps: int = 600
-    batch: int = 64
-    learning_rate: float = 5e-3
-    warmup: int = 50
-    gaps: float = 0.3
-    drop: float = 0.1
-    prompts: float = 0.4
+    steps: int = within(600, at_least=1)
+    batch: int = within(64, at_least=1)
+    learning_rate: float = within(5e-3, above=0, at_most=1)
+    warmup: int = within(50, at_least=0)
+    gaps: float = within(0.3, at_least=0.01, at_most=0.9)
+    drop: float = within(0.1, at_least=0, at_most=0.5)
+    prompts: float = within(0.4, at_least=0, at_most=1)
     text: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self):
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
-        for name, low, high in (("gaps", 0.01, 0.9), ("drop", 0, 0.5), ("prompts", 0, 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name}={getattr(self, name)} must lie in {low}..{high}")
+        check_numbers(self)
 
 
 def main(words: list[str]) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from anchorweave.config import load_config
-from training.frames import cache_frames
+from training.frames import cache_frames, read_frames
+from training.one_run import one_run_in
 from training.sharding import Shard
 from training.signals import stop_on_signals
 from training.vae_options import VAETrainConfig
@@ -33,7 +34,11 @@ def main(words: list[str]) -> None:
     config = load_config(VAETrainConfig, words, DEFAULT)
     output = Path(config.output)
     shard = Shard(cpu=config.frames_only)
+    with one_run_in(output):
+        _train(config, output, shard)
 
+
+def _train(config: VAETrainConfig, output: Path, shard: Shard) -> None:
     def cached(what: str, source: Any, most: int | None) -> list[Path]:
         return cache_frames(source, output / "frames" / what, config.size, most, shard)
 
@@ -47,7 +52,7 @@ def main(words: list[str]) -> None:
 
 
 def _read(paths: list[Path], clip: int) -> list[np.ndarray]:
-    arrays = {path: np.load(path) for path in paths}
+    arrays = {path: read_frames(path) for path in paths}
     for path, array in arrays.items():
         if len(array) < clip:
             raise ValueError(f"{path}: {len(array)} frames are too few for clip={clip}")

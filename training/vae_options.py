@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from anchorweave.models.small_vae import VAEConfig
+from anchorweave.ranges import check_numbers, within
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class VAETrainConfig:
         vae: its architecture.
 
     Raises:
-        ValueError: a crop that does not fit the autoencoder.
+        ValueError: a number out of range, or a crop that does not fit the autoencoder.
     """
 
     source: Any = "procedural:seed=0..2,frames=24,size=64x96"
@@ -52,26 +53,27 @@ class VAETrainConfig:
     output: str = "outputs/vae"
     start: str | None = None
     part: Literal["all", "decoder"] = "all"
-    seed: int = 0
-    size: tuple[int, int] = (64, 96)
-    frames_per_recording: int | None = None
+    seed: int = within(0, at_least=0)
+    size: tuple[int, int] = within((64, 96), at_least=1)
+    frames_per_recording: int | None = within(None, at_least=1)
     frames_only: bool = False
-    clip: int = 9
-    crop: tuple[int, int] = (48, 48)
-    batch: int = 4
-    steps: int = 4000
-    learning_rate: float = 1e-3
-    warmup: int = 100
+    clip: int = within(9, at_least=1)
+    crop: tuple[int, int] = within((48, 48), at_least=1)
+    batch: int = within(4, at_least=1)
+    steps: int = within(4000, at_least=1)
+    learning_rate: float = within(1e-3, above=0, at_most=1)
+    warmup: int = within(100, at_least=0)
     loss: Literal["l1", "l2"] = "l1"
-    kl: float = 1e-4
-    average: float = 0.998
+    kl: float = within(1e-4, at_least=0)
+    average: float = within(0.998, at_least=0, below=1)
     precision: Literal["fp32", "bf16"] = "bf16"
     compile: bool = False
-    validate_every: int = 500
-    save_every: int = 250
+    validate_every: int = within(500, at_least=1)
+    save_every: int = within(250, at_least=1)
     vae: VAEConfig = field(default_factory=VAEConfig)
 
     def __post_init__(self):
+        check_numbers(self)
         if self.part == "decoder" and self.start is None:
             raise ValueError("part=decoder trains beside an encoder that is there: name a start=")
         step = 2 ** (len(self.vae.channels) - 1)

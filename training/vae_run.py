@@ -84,14 +84,16 @@ class VAETraining:
     def train(self, stop: Stop) -> None:
         """Until `steps` are done, or a signal comes; ends with a checkpoint either way."""
         config = self.config
-        while self.step < config.steps and not stop.asked_by:
+        told = False
+        while self.step < config.steps and not told:
             began = time.perf_counter()
             values = self._one_step()
             self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
             validates = last or self.step % config.validate_every == 0
-            saves = last or stop.asked_by or self.step % config.save_every == 0
+            told = stop.asked_by is not None
+            saves = last or told or self.step % config.save_every == 0
             # Reading waits for the GPU, so a step is read when the next one is under way.
             self._read(keep=0 if validates or saves else 1, measures=validates)
             if saves:
@@ -220,7 +222,13 @@ class VAETraining:
 
     def _finished(self) -> bool:
         results = self.output / RESULTS
-        return results.is_file() and json.loads(results.read_text())["steps"] == self.step
+        if not results.is_file() or not (self.output / "vae" / "config.json").is_file():
+            return False
+        try:
+            return json.loads(results.read_text())["steps"] == self.step
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"{results} cannot be read ({error!r}); written again", flush=True)
+            return False
 
     @torch.no_grad()
     def _finish(self) -> None:
@@ -233,7 +241,7 @@ class VAETraining:
         folder = self.output / "vae"
         with written_aside(folder) as aside:
             self.vae.save_pretrained(aside)
-            # Of a run of fewer steps that was gone on with.
+            # Of a run of fewer steps that was gone on with, or that died here.
             shutil.rmtree(folder, ignore_errors=True)
         results = {
             "steps": self.step,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -21,6 +22,8 @@ from anchorweave.models.denoiser import Denoiser
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 LORA_METADATA = "lora_adapter_metadata"
+# What a saved controller may take on: its weights mean the same.
+TAKEN_ON = ("holes", "tokens")
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -125,6 +128,39 @@ def load_weights(
             f"{left[0]} ({len(left)} such weights)"
         )
     return found
+
+
+def refuse_other_networks(folder: Path, denoiser: Denoiser) -> None:
+    """Refuse a checkpoint whose weights would fit, but were trained for another network.
+
+    Args:
+        folder: of the checkpoint.
+        denoiser: what its weights are for now.
+
+    Raises:
+        ValueError: names the first setting that differs, with both values.
+    """
+    for part in ("controller", "references"):
+        network, path = getattr(denoiser, part), folder / part / "config.json"
+        if network is not None and path.is_file():
+            _refuse_other(path, json.loads(path.read_text()), network.config)
+    path = folder / "backbone_lora" / LORA_WEIGHTS
+    if path.is_file() and hasattr(denoiser.backbone, "peft_config"):
+        with safe_open(path, "pt") as stored:
+            saved = json.loads(stored.metadata()[LORA_METADATA])
+        own = json.loads(_lora_metadata(denoiser.backbone))
+        names = [f"transformer.{name}" for name in ("r", "lora_alpha")]
+        _refuse_other(path, {name: saved[name] for name in names}, own)
+
+
+def _refuse_other(path: Path, saved: Mapping, own: Mapping) -> None:
+    for name, value in saved.items():
+        if name.startswith("_") or name in TAKEN_ON or own.get(name, value) == value:
+            continue
+        raise ValueError(
+            f"{path}: {name}={value}, and {own[name]} here; the checkpoint is of another network "
+            "than this config's. Give network its old value back, or start anew in another output"
+        )
 
 
 def _as(like: Tensor, values: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from anchorweave.files import written_aside
+from anchorweave.files import unfinished, written_aside
 
 RECORD = "clip.json"
 VIDEO = "video.mp4"
@@ -134,7 +134,7 @@ def prepared_clips(root: str | Path) -> list[Path]:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what ended runs left of a file or folder that they were writing aside."""
-    for left in path.parent.glob(f".partial-*-{path.name}"):
+    for left in unfinished(path):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 

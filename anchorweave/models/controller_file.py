@@ -8,6 +8,7 @@ from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.weights import load_released_checkpoint
+from anchorweave.models.whole import load_whole
 
 
 def load_controller(
@@ -22,14 +23,14 @@ def load_controller(
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: released weights that do not fit the backbone.
+        ValueError: released weights that do not fit the backbone, or a folder that lacks some.
     """
     if Path(path).suffix != ".pt":
         if not Path(path).is_dir():
             raise FileNotFoundError(
                 f"no controller at {path}: expected a folder that one was saved to, or a .pt file"
             )
-        return WeavingController.from_pretrained(path)
+        return load_whole(WeavingController, path)
     controller = WeavingController.from_backbone(transformer)
     load_released_checkpoint(path, controller, released_weights)
     return controller

@@ -13,6 +13,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 from anchorweave.models.digest import module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 from anchorweave.models.model_folder import check_parts
+from anchorweave.models.whole import load_whole
 
 
 class Encoders:
@@ -61,5 +62,5 @@ class Encoders:
         if self.path == TINY:
             return self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
         tokenizer = T5Tokenizer.from_pretrained(self.path, subfolder="tokenizer")
-        encoder = T5EncoderModel.from_pretrained(self.path, subfolder="text_encoder", dtype=dtype)
+        encoder = load_whole(T5EncoderModel, self.path, "text_encoder", dtype=dtype)
         return tokenizer, encoder.eval()

@@ -19,6 +19,7 @@ from anchorweave.models.backbone import backbone_sizes
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
+from anchorweave.models.whole import load_whole
 
 TINY = "tiny"
 
@@ -33,6 +34,8 @@ class ModelParts:
 
     Raises:
         FileNotFoundError: no model at `path`.
+
+    Parts raise ValueError where weights of theirs are missing.
     """
 
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
@@ -83,5 +86,6 @@ class ModelParts:
             return part if dtype is None or part.dtype == dtype else part.to(dtype)
         check_parts(self.path, only=(name,))
         _, kind = json.loads((Path(self.path) / "model_index.json").read_text())[name]
-        more = {} if dtype is None else {"dtype": dtype}
-        return getattr(diffusers, kind).from_pretrained(self.path, subfolder=name, **more)
+        if dtype is None:
+            return getattr(diffusers, kind).from_pretrained(self.path, subfolder=name)
+        return load_whole(getattr(diffusers, kind), self.path, name, dtype=dtype)

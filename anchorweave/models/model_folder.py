@@ -20,6 +20,7 @@ from anchorweave.files import written_aside
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.notes import WEIGHTS_NOTE
 from anchorweave.models.quiet_loading import quiet_loading
+from anchorweave.models.whole import load_whole
 
 INDEX = "model_index.json"
 # Parts that a model may lack; its index says so, as diffusers' own does.
@@ -46,7 +47,7 @@ def load_part(name: str, folder: str | Path) -> object:
 
     Raises:
         FileNotFoundError: nothing of the kind in `folder`.
-        ValueError: a folder that holds another kind of part.
+        ValueError: a folder that holds another kind of part, or a part of one.
     """
     kind, folder = KINDS[name], Path(folder)
     config = folder / _config_file(name)
@@ -56,9 +57,10 @@ def load_part(name: str, folder: str | Path) -> object:
         met = json.loads(config.read_text()).get("_class_name")
         if met != kind.__name__:
             raise ValueError(f"{name}: {folder} holds a {met}, where a {kind.__name__} is wanted")
-    more = {"dtype": torch.float32} if issubclass(kind, torch.nn.Module) else {}
     with quiet_loading():
-        return kind.from_pretrained(folder, **more)
+        if issubclass(kind, torch.nn.Module):
+            return load_whole(kind, folder, dtype=torch.float32)
+        return kind.from_pretrained(folder)
 
 
 def write_model(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anchorweave.models.historical_attention import HistoricalAttention
 from anchorweave.models.reference_tokens import ReferenceTokens
+from anchorweave.models.whole import load_whole
 
 ReferenceNetwork = ReferenceTokens | HistoricalAttention
 
@@ -22,7 +23,7 @@ def load_reference_network(folder: str | Path, **loading) -> ReferenceNetwork:
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: a folder of another network.
+        ValueError: a folder of another network, or one that lacks weights.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
@@ -31,4 +32,4 @@ def load_reference_network(folder: str | Path, **loading) -> ReferenceNetwork:
     known = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
     if name not in known:
         raise ValueError(f"{folder} holds a {name}, expected one of {', '.join(known)}")
-    return known[name].from_pretrained(folder, **loading)
+    return load_whole(known[name], folder, **loading)

@@ -58,7 +58,7 @@ from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.rotary import rotary_table
 from training import train
 from training.anchor_dropout import AnchorDropoutConfig
-from training.batches import DrawnClips, Place, RankBatches, stacked, training_loader
+from training.batches import DrawnClips, Place, RankBatches, stacked, training_calls
 from training.cost import GIB, PROCESS, Step, Weights, memory, training_step
 from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, TINY_CLIPS, ClipShape, backbone_config
 from training.noise import DrawConfig
@@ -130,12 +130,12 @@ def measure_loader(folder: Path) -> dict:
     rates = {}
     for workers in WORKERS:
         batches = RankBatches(len(clips), 1, 1, 0, 1, 0, (0, 2 * CLIPS))
-        calls = iter(training_loader(drawn, batches, workers))
-        # The first ones also start the workers.
-        for _ in range(4):
-            next(calls)
-        start = time.perf_counter()
-        count = sum(1 for _ in calls)
+        with training_calls(drawn, batches, workers) as calls:
+            # The first ones also start the workers.
+            for _ in range(4):
+                next(calls)
+            start = time.perf_counter()
+            count = sum(1 for _ in calls)
         rates[str(workers)] = round(count / (time.perf_counter() - start), 2)
     step = step_of_the_5b()
     operations = step.forward + step.backward + step.recomputed

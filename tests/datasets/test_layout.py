@@ -58,9 +58,17 @@ def test_what_an_ended_run_left_is_removed_and_nothing_else(tmp_path):
     folder(tmp_path / ".partial-12-a", "x")
     (tmp_path / ".partial-13-a").write_text("")
     folder(tmp_path / ".partial-12-b")
+    # Another clip's, which another process may be writing.
+    folder(tmp_path / ".partial-12-other-a")
+    folder(tmp_path / ".partial-12-7-a")
     folder(tmp_path / "a")
     remove_unfinished(tmp_path / "a")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-12-b", "a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".partial-12-7-a",
+        ".partial-12-b",
+        ".partial-12-other-a",
+        "a",
+    ]
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("f"), OSError("o"), KeyError("k"), EOFError()])

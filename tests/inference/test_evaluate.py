@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anchorweave.datasets.fingerprint import FingerprintError
+from anchorweave.datasets.fingerprint import FingerprintError, digest
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from inference.cached_row import CachedRow, Given
 from inference.evaluate import main
@@ -304,3 +304,30 @@ def test_cameras_come_back_as_they_were_kept(tmp_path):
     given = row.read_given("a")
     assert torch.equal(given.cameras.c2w, there_and_back()) and given.cameras.size == (16, 24)
     assert torch.equal(given.cameras.K[0], intrinsics(24.0, 24.0, 12.0, 8.0)) and given.unit == 1
+
+
+def test_rows_that_are_one_are_pointed_out(rows, capsys):
+    measure(rows)
+    said = "were made with the same weights, settings and seeds"
+    assert said not in (rows / "out" / "table.md").read_text()
+    # Whatever their names and videos.
+    for name in ("again", "once_more"):
+        write_row(rows / "rows", name, 2)
+        record = rows / "rows" / name / "row.json"
+        values = json.loads(record.read_text())
+        values["made"]["name"] = "one"
+        record.write_text(json.dumps(values))
+        for video in (rows / "rows" / name).rglob("sample_*.npz"):
+            arrays = dict(np.load(video)) | {"made": np.array(digest(values["made"]))}
+            np.savez_compressed(video, **arrays)
+    capsys.readouterr()
+    measure(rows)
+    assert f"again and once_more {said}" in (rows / "out" / "table.md").read_text()
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_video_that_cannot_be_read_is_named(rows):
+    file = sorted(rows.rglob("sample_*.npz"))[0]
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{file} cannot be read .*remove it"):
+        measure(rows)

@@ -5,7 +5,7 @@ from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.mixture import open_clips
 from tests.training.clips import write_clips
 from training.anchor_dropout import AnchorDropoutConfig
-from training.batches import DrawnBatch, DrawnClips, RankBatches, stacked, training_loader
+from training.batches import DrawnBatch, DrawnClips, RankBatches, stacked, training_calls
 from training.noise import DrawConfig
 
 PLAIN = DrawConfig(caption_dropout=0.0)
@@ -13,6 +13,11 @@ PLAIN = DrawConfig(caption_dropout=0.0)
 
 def batches(rank=0, world=1, per_process=1, steps=(0, 6), clips=7, batch=4, seed=1):
     return RankBatches(clips, batch, per_process, rank, world, seed, steps)
+
+
+def all_calls(clips, sampler, workers):
+    with training_calls(clips, sampler, workers) as calls:
+        return list(calls)
 
 
 def by_step(*samplers):
@@ -56,7 +61,8 @@ def test_ranks_draw_different_noise_and_the_same_place_the_same(tmp_path):
     clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, 1000, seed=3)
 
     def first(rank, world):
-        return next(iter(training_loader(clips, batches(rank, world, clips=6), 0)))
+        with training_calls(clips, batches(rank, world, clips=6), 0) as calls:
+            return next(calls)
 
     left, right, alone = first(0, 2), first(1, 2), first(0, 1)
     assert not torch.equal(left.noise, right.noise)
@@ -68,7 +74,7 @@ def test_ranks_draw_different_noise_and_the_same_place_the_same(tmp_path):
 def test_workers_load_what_the_training_process_would(tmp_path):
     clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, 1000, seed=3)
     sampler = batches(per_process=2, clips=6, steps=(0, 2))
-    here, there = (list(training_loader(clips, sampler, workers)) for workers in (0, 1))
+    here, there = (all_calls(clips, sampler, workers) for workers in (0, 1))
     assert [b.places for b in here] == [b.places for b in there]
     assert all(torch.equal(a.noise, b.noise) for a, b in zip(here, there, strict=True))
     assert all(a.clips.names == b.clips.names for a, b in zip(here, there, strict=True))
@@ -80,7 +86,7 @@ def test_a_bad_clip_gives_its_place_to_the_next_and_is_named(tmp_path, workers):
     broken = root / "clip_2" / "latents.safetensors"
     broken.write_bytes(broken.read_bytes()[:100])
     clips = DrawnClips(open_clips(root), PLAIN, 1000, seed=3)
-    found = list(training_loader(clips, batches(clips=6, per_process=2, steps=(0, 2)), workers))
+    found = all_calls(clips, batches(clips=6, per_process=2, steps=(0, 2)), workers)
     bad = [error for drawn in found for error in drawn.bad]
     assert bad and {error.path.name for error in bad} == {"clip_2"}
     names = [name for drawn in found for name in drawn.clips.names]
@@ -92,7 +98,7 @@ def test_nothing_but_bad_clips_is_no_batch(tmp_path):
     for path in root.glob("*/latents.safetensors"):
         path.unlink()
     clips = DrawnClips(open_clips(root), PLAIN, 1000, seed=3)
-    (found,) = training_loader(clips, batches(clips=2, batch=1, steps=(0, 1)), 0)
+    (found,) = all_calls(clips, batches(clips=2, batch=1, steps=(0, 1)), 0)
     assert not isinstance(found, DrawnBatch)
     assert len(found) == 2 and all(isinstance(error, BadClip) for error in found)
 

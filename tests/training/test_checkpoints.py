@@ -117,3 +117,71 @@ def test_a_step_that_is_reached_again_replaces_the_old_one(checkpoints):
     checkpoints.save(3, contents(2.0))
     assert json.loads((checkpoints.path(3) / "progress.json").read_text()) == {"value": 2.0}
     assert damage(checkpoints.path(3)) is None
+
+
+def test_a_flipped_bit_of_the_manifest_never_ends_the_search(checkpoints):
+    """Whichever bit it is: the checkpoint is passed over, or still right."""
+    checkpoints.save(1, contents(1))
+    checkpoints.save(2, contents(2, size=3))
+    manifest = checkpoints.path(2) / MANIFEST
+    whole = manifest.read_bytes()
+    passed_over = 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            manifest.write_bytes(flipped)
+            found, messages = checkpoints.newest()
+            assert found in (checkpoints.path(1), checkpoints.path(2))
+            passed_over += bool(messages)
+    # The others stand in white space and in the number of the step.
+    assert passed_over > 0.8 * 8 * len(whole)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\xff\xfe", b"[]", b"{}", b'{"files": 3}', b'{"files": {}}', b'{"files": {"a": 3}}']
+    + [b'{"files": {"progress.json": [1, 2], "a\\u0000": [1, 2]}}'],
+)
+def test_a_manifest_that_is_none_is_damage(checkpoints, text):
+    checkpoints.save(1, contents(1))
+    (checkpoints.path(1) / MANIFEST).write_bytes(text)
+    assert damage(checkpoints.path(1)) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"checkpoint": "step-00000002", "loss": NaN}', "\0\0\0"]
+)
+def test_a_record_of_the_best_that_cannot_be_read_is_told_by_the_checkpoints(
+    checkpoints, text, capsys
+):
+    checkpoints.save(1, contents(1), best=0.75)
+    checkpoints.save(2, contents(2), best=0.5)
+    checkpoints.save(3, contents(3))
+    (checkpoints.folder / "best.json").write_text(text)
+    assert checkpoints.best() == 0.5
+    assert "best.json cannot be read" in (said := capsys.readouterr().out)
+    assert "it is step-00000002 (loss 0.5)" in said
+    # It still stays while others go.
+    checkpoints.save(4, contents(4))
+    checkpoints.save(5, contents(5))
+    assert names(checkpoints) == ["step-00000002", "step-00000004", "step-00000005"]
+
+
+def test_without_any_that_was_measured_there_is_no_best(checkpoints, capsys):
+    checkpoints.save(1, contents(1))
+    (checkpoints.folder / "best.json").write_text("")
+    assert checkpoints.best() == float("inf")
+    assert "no checkpoint that is there was measured" in capsys.readouterr().out
+
+
+def test_a_branch_that_was_given_up_goes_when_the_run_has_come_as_far_again(checkpoints):
+    for step in (4, 8, 12):
+        checkpoints.save(step, contents(step))
+    checkpoints.set_aside_after(checkpoints.path(8))
+    given_up = lambda: sorted(p.name for p in checkpoints.folder.glob("given-up-*"))  # noqa: E731
+    assert given_up() == ["given-up-step-00000012"]
+    checkpoints.save(10, contents(10))
+    assert given_up() == ["given-up-step-00000012"]
+    checkpoints.save(12, contents(12))
+    assert given_up() == []

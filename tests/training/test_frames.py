@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from anchorweave.recordings import open_recording
-from training.frames import cache_frames, random_crops
+from training.frames import cache_frames, random_crops, read_frames
 from training.sharding import Shard
 
 ROOM = "procedural:seed=3,frames=3,size=32x48"
@@ -55,3 +55,13 @@ def test_crops_depend_on_the_generator_alone_and_reach_every_corner():
     corners = set(draw(0)[:, 0, 0, 0, 0].tolist()) | set(draw(2)[:, 0, 0, 0, 0].tolist())
     assert {0, 6, 4 * 8, 4 * 8 + 6} & corners
     assert max(corners) <= 48 + 4 * 8 + 6
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "other"])
+def test_frames_that_cannot_be_read_are_named(tmp_path, harm):
+    file = tmp_path / "room.npy"
+    np.save(file, np.zeros((2, 3, 4, 4), np.float32 if harm == "other" else np.uint8))
+    if harm != "other":
+        file.write_bytes(file.read_bytes()[: 150 if harm == "cut" else 0])
+    with pytest.raises(ValueError, match=f"{file} cannot be read as frames"):
+        read_frames(file)

@@ -14,7 +14,13 @@ from anchorweave.models.tiny import tiny_components
 from anchorweave.pipeline import AnchorWeavePipeline
 from training.checkpoints import CONFIG, PROGRESS, write_manifest
 from training.finished import newest_weights
-from training.make_model import MakeModelConfig, main, read_parts
+from training.make_model import (
+    MakeModelConfig,
+    WeavingConfig,
+    main,
+    read_parts,
+    refuse_in_vain,
+)
 from training.options import TrainConfig
 from training.train_vae import VAETrainConfig
 
@@ -224,3 +230,19 @@ def test_anchorweave_tiny_stays_below_48_mb_in_half_precision(trained, tmp_path)
     parts = read_parts(config, {"vae": tmp_path / "vae", **folders})
     networks = [part for part in parts.values() if isinstance(part, nn.Module)]
     assert 2 * sum(p.numel() for part in networks for p in part.parameters()) < 48e6
+
+
+def test_what_describes_a_part_that_comes_from_a_folder_is_not_taken_in_vain():
+    class Part:
+        config = {"num_layers": 3, "num_heads": 4, "fusion": "pose_guided", "attention": "joint"}
+        config |= {"tokens": "all", "holes": "filled"}
+
+    def refuse(**weaving):
+        config = MakeModelConfig(weaving=WeavingConfig(**weaving))
+        refuse_in_vain(config, {"controller": Path("there")}, {"controller": Part})
+
+    # Equal to the folder's, or as untold.
+    refuse(heads=4)
+    refuse()
+    with pytest.raises(ValueError, match="weaving.fusion=average, but the controller .* there"):
+        refuse(fusion="average")

@@ -7,6 +7,7 @@ import torch
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.historical_attention import HistoricalAttention
 from anchorweave.models.latents import decode_video
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.small_vae import VAEConfig, small_vae
@@ -175,3 +176,64 @@ def test_every_data_set_of_a_mixture_has_the_controllers_holes(folder, clip):
     other = "cracks"
     with pytest.raises(ValueError, match=rf"but b has holes={other}; precompute all data sets"):
         check_holes(controller, same | {"b": other})
+
+
+@pytest.mark.parametrize(
+    "option, other, trained_with",
+    [
+        ("fusion", "average", "pose_guided"),
+        ("attention", "separate", "joint"),
+        ("layers", 1, "2"),
+        ("heads", 1, "2"),
+    ],
+)
+def test_what_contradicts_a_saved_controller_is_refused(
+    folder, clip, tmp_path, option, other, trained_with
+):
+    """Silently ignored, an ablation would train what it is compared with."""
+    saved = {"layers": None, "heads": None, "controller": str(tmp_path / "controller")}
+    small_controller(small_backbone()).save_pretrained(saved["controller"])
+    own = WeavingController.from_pretrained(saved["controller"]).config
+    agreed = {"layers": own.num_layers, "heads": own.num_heads, "fusion": own.fusion}
+    built(folder, clip, **saved | agreed)
+    message = f"network.{option}={other}, but .*controller was trained with {trained_with}"
+    with pytest.raises(ValueError, match=message):
+        built(folder, clip, **saved | {option: other})
+
+
+def test_a_saved_controller_takes_on_which_tokens_attend(folder, clip, tmp_path):
+    saved = {"layers": None, "heads": None, "controller": str(tmp_path / "controller")}
+    small_controller(small_backbone()).save_pretrained(saved["controller"])
+    assert built(folder, clip, **saved).denoiser.controller.config.tokens == "all"
+    on = built(folder, clip, **saved, tokens="visible").denoiser.controller
+    assert on.config.tokens == "visible"
+    on.save_pretrained(tmp_path / "on")
+    assert WeavingController.from_pretrained(tmp_path / "on").config.tokens == "visible"
+
+
+def test_untold_a_new_controller_has_the_released_share_of_the_backbone(folder, clip):
+    new = built(folder, clip, layers=None, heads=None).denoiser.controller.config
+    # 3 blocks of 2 heads: 16 of 42 and 16 of 48.
+    assert (new.num_layers, new.num_heads) == (1, 1)
+    assert (new.fusion, new.attention, new.tokens) == ("pose_guided", "joint", "all")
+    copied = built(folder, clip, heads=None, controller="from_backbone").denoiser.controller
+    assert copied.config.num_heads == 2
+
+
+@pytest.mark.parametrize(
+    "new, option, other, trained_with",
+    [
+        (ReferenceTokens.from_backbone, "reference_cameras", False, "true"),
+        (HistoricalAttention.from_backbone, "reference_interval", 2, "14"),
+        (HistoricalAttention.from_backbone, "reference_heads", 2, "16"),
+    ],
+)
+def test_what_contradicts_a_saved_reference_network_is_refused(
+    folder, clip, tmp_path, new, option, other, trained_with
+):
+    new(small_backbone()).save_pretrained(tmp_path / "references")
+    saved = {"references": str(tmp_path / "references")}
+    built(folder, clip, **saved)
+    message = f"network.{option}=.*references was trained with {trained_with}"
+    with pytest.raises(ValueError, match=message):
+        built(folder, clip, **saved, **{option: other})

@@ -99,6 +99,8 @@ def test_shares_are_read_from_one_line():
     [
         (["data.train=a:many"], "FOLDER:SHARE"),
         (["data.train="], "names no data set"),
+        (["data.train=A:2 A:1"], "names A twice"),
+        (["data.train=A/b:2 ./A/b"], "names A/b twice"),
         (["steps=0"], "steps=0 must be at least 1"),
         (["checkpoints.keep=0"], "checkpoints.keep=0"),
         (["network.train_controller=false"], "nothing to train"),
@@ -125,7 +127,10 @@ def test_contradictions_are_refused(words, message):
 
 @pytest.mark.parametrize(
     "word",
-    ["optimizer.clip=0", "optimizer.warmup=-1", "guard.window=0", "data.workers=-1"],
+    ["optimizer.clip=0", "optimizer.warmup=-1", "guard.window=0", "data.workers=-1"]
+    + ["optimizer.learning_rate=inf", "optimizer.epsilon=inf", "guard.abnormal=nan"]
+    + ["checkpoints.every_minutes=nan", "checkpoints.every_minutes=-1", "timeout_minutes=-30"]
+    + ["timeout_minutes=1e300", "optimizer.beta1=1", "average.decay=1", "network.layers=0"],
 )
 def test_numbers_out_of_range_are_refused_by_name(word):
     with pytest.raises(ValueError, match=word.split("=")[0]):

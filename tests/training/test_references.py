@@ -110,7 +110,8 @@ def test_clips_without_references_train_and_every_weight_gets_a_gradient(data, t
     changes = SYSTEMS[kind] | {"network__reference_cameras": False, "steps": 1}
     changes |= {"batch": 1, "batch_per_process": 1, "data__train": tmp_path / "clips"}
     run = start(config_of(data, tmp_path / "run", **changes))
-    drawn = next(iter(run.loader()))
+    with run.calls() as calls:
+        drawn = next(calls)
     given = (run.networks.alpha_bar, run.networks.rotary, run.config.objective, torch.float32)
     batch_losses(run.model, drawn, *given).total.mean().backward()
     assert [name for name, p in run.parameters.items() if p.grad is None] == []
@@ -124,7 +125,7 @@ def test_options_that_leave_nothing_to_train_or_make_no_sense():
     with pytest.raises(ValueError, match="references=tokens or attention"):
         TrainConfig(network=NetworkConfig(controller="none"))
     for option in ("reference_interval", "reference_heads", "lora_rank"):
-        with pytest.raises(ValueError, match=f"{option}=0 must be 1 or more"):
+        with pytest.raises(ValueError, match=f"{option}=0 must be at least 1"):
             TrainConfig(network=NetworkConfig(**{option: 0}))
 
 

@@ -69,3 +69,19 @@ def test_plots_take_what_a_run_may_log(tmp_path):
     )
     write_plots(tmp_path)
     assert (tmp_path / "loss.png").is_file() and (tmp_path / "loss_by_timestep.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "spoiled", [b'{"step": 5, "lo', b'{"step": 5, "lo\n', b"\0\0\0\0", b"\xff\n", b"3\n", b"{}\n"]
+)
+def test_a_spoiled_line_is_left_out_and_said(tmp_path, spoiled, capsys):
+    path = tmp_path / "log.jsonl"
+    lines = [b'{"step": 3, "loss": 1.0}\n', b'{"step": 4, "loss": 2.0}\n']
+    path.write_bytes(lines[0] + lines[1] + spoiled)
+    assert [record["step"] for record in read_log(path)] == [3, 4]
+    JsonLines(path).rewind(4)
+    assert read_log(path) == [{"step": 3, "loss": 1.0}]
+    assert f"{path}: cannot read line 3; left out" in capsys.readouterr().out
+    # In the midst of others too.
+    path.write_bytes(lines[0] + spoiled + b"\n" + lines[1])
+    assert [record["step"] for record in read_log(path)] == [3, 4]

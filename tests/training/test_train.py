@@ -189,7 +189,10 @@ def test_a_rank_that_dies_ends_the_others_with_its_error(data, tmp_path):
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+STOPPING = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_in_mid_step_leaves_a_complete_checkpoint(data, whole, tmp_path, number):
     run = start(config_of(data, tmp_path / "run"))
     clean = run.clips.drawn
@@ -365,7 +368,7 @@ def test_what_validation_will_need_is_tried_before_the_first_step(data, tmp_path
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", STOPPING)
 def test_processes_that_load_clips_outlive_what_stops_the_run(data, whole, tmp_path, number):
     """A launcher signals the whole process group, loaders included."""
     run = start(config_of(data, tmp_path / "run", data__workers=1))
@@ -395,6 +398,70 @@ def test_going_back_to_an_older_checkpoint_sets_the_newer_ones_aside(data, tmp_p
     assert "set aside as given-up-step-00000012" in capsys.readouterr().out
     names = {path.name for path in (output / "checkpoints").iterdir() if path.is_dir()}
     assert names == {"step-00000006", "given-up-step-00000008", "given-up-step-00000012"}
+
+
+def test_an_attention_of_another_kind_does_not_go_on_from_a_checkpoint(data, whole, tmp_path):
+    """Its weights would fit."""
+    here = {"resume": checkpoint(whole)}
+    with pytest.raises(ValueError, match="attention=joint, and separate here.*another network"):
+        start(config_of(data, tmp_path / "run", **here, network__attention="separate"))
+    assert start(config_of(data, tmp_path / "run", **here, network__tokens="visible")).step == 12
+
+
+def test_an_adapter_of_another_scale_does_not_go_on_from_a_checkpoint(data, tmp_path):
+    changes = {"network__backbone": "lora", "steps": 1}
+    train_here(config_of(data, tmp_path / "run", **changes))
+    with pytest.raises(ValueError, match="lora_alpha=64, and 32 here"):
+        start(config_of(data, tmp_path / "run", **changes, network__lora_alpha=32))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(data, tmp_path):
+    run = start(config_of(data, tmp_path / "run", steps=6))
+    step = run.optimizer.step
+
+    def breaking(*given):
+        step(*given)
+        if run.step == 4:
+            next(iter(run.parameters.values())).data.flatten()[0] = torch.inf
+
+    run.optimizer.step = breaking
+    with pytest.raises(RuntimeError, match="controller.* trained weights are not finite"):
+        train_here(run.config, run=run)
+    assert [path.name for path in run.checkpoints.all()] == ["step-00000004"]
+
+
+def test_what_a_crash_left_of_small_files_does_not_end_the_resume(data, whole, tmp_path, capsys):
+    output = tmp_path / "run"
+    changes = {"data__validation": data / "clips", "validation__every": 4}
+    train_here(config_of(data, output, **changes))
+    (output / "checkpoints" / "best.json").write_text("")
+    manifest = bytearray((checkpoint(output) / "manifest.json").read_bytes())
+    manifest[len(manifest) // 2] ^= 0x80
+    (checkpoint(output) / "manifest.json").write_bytes(manifest)
+    with (output / "log.jsonl").open("ab") as log:
+        log.write(b'{"step": 8, "loss"\n')
+    capsys.readouterr()
+    train_here(config_of(data, output, **changes))
+    said = capsys.readouterr().out
+    assert "step-00000012 is damaged" in said and "best.json cannot be read" in said
+    assert "log.jsonl: cannot read line" in said
+    assert_same_run(whole, output)
+
+
+def test_two_runs_in_one_folder(data, tmp_path):
+    """The second one is told of the first, by a message and without harm to it."""
+    arguments = words(data, tmp_path / "run", steps=100000)
+    first = launch(arguments)
+    try:
+        while not (tmp_path / "run" / "checkpoints").is_dir():
+            assert first.poll() is None
+            time.sleep(0.1)
+        code, said = finished(launch(arguments, ranks=2))
+        assert code != 0 and "is in use by" in said and f"process {first.pid} on" in said
+    finally:
+        first.send_signal(signal.SIGINT)
+    assert finished(first)[0] == 0
+    assert not (tmp_path / "run" / ".in-use.json").exists()
 
 
 def test_a_run_that_is_done_says_so(data, whole, capsys):

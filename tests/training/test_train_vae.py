@@ -81,7 +81,7 @@ class StopAfter(Stop):
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(whole, frames, tmp_path):
-    stopped = train(tmp_path, frames, StopAfter(5))
+    stopped = train(tmp_path, frames, StopAfter(2))
     assert 0 < stopped.step < 6 and not (tmp_path / "vae").exists()
     assert train(tmp_path, frames).step == 6
     expected = weights(whole)

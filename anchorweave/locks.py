@@ -1,0 +1,162 @@
+"""Who works in a folder: one run at a time, so that none writes over the files of another.
+
+    FOLDER/.in-use.json       process, host and command of the run; gone when it has ended
+
+A run that was killed leaves the file; whoever comes next on the same host sees that its process is
+gone, and takes the folder over. Of another host nothing can be seen, so there the file has to be
+removed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+IN_USE = ".in-use.json"
+
+
+class FolderInUseError(ValueError):
+    """Another run works in the folder."""
+
+
+@contextmanager
+def in_use(folder: str | Path) -> Iterator[None]:
+    """Inside, `folder` is this process's; it is made where there is none, and kept if not empty.
+
+    Raises:
+        FolderInUseError: another run works there; names it, and says what to do.
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = json.dumps(_owner(), indent=1) + "\n"
+    while not _taken(folder / IN_USE, mine):
+        refuse_in_use(folder)
+    try:
+        yield
+    finally:
+        _give_back(folder / IN_USE, mine)
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def refuse_in_use(folder: str | Path) -> None:
+    """Refuse a folder that another run works in; what a dead one left of itself is removed.
+
+    Raises:
+        FolderInUseError: names the run, and says what to do.
+    """
+    lock = Path(folder) / IN_USE
+    try:
+        text = lock.read_text()
+    except FileNotFoundError:
+        return
+    try:
+        owner = json.loads(text)
+        described = f"{owner['command']} (process {owner['pid']} on {owner['host']}, since "
+        described += str(owner["since"])
+        alive = _is_alive(owner)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FolderInUseError(
+            f"{folder} is in use, says {lock}, which cannot be read ({error}); if no run works "
+            "there, remove that file"
+        ) from error
+    if alive is not False:
+        end = "wait for it, stop it, or name another folder"
+        if alive is None:
+            end += f"; it cannot be seen from here, so if it has ended, remove {lock}"
+        raise FolderInUseError(f"{folder} is in use by {described}); {end}")
+    # Renamed first: of two that come at once, one finds it gone.
+    aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
+    try:
+        os.rename(lock, aside)
+    except FileNotFoundError:
+        return
+    if aside.read_text() == text:
+        aside.unlink()
+    else:
+        # The other one has taken the folder since it was looked at.
+        os.rename(aside, lock)
+
+
+def _taken(lock: Path, text: str) -> bool:
+    """Whether the lock was free, and is now ours."""
+    # Written before it gets its name, so that nobody reads half of it.
+    aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
+    aside.write_text(text)
+    try:
+        os.link(aside, lock)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink()
+
+
+def _give_back(lock: Path, text: str) -> None:
+    # Not one that another run took, after this one's was removed by hand.
+    if lock.is_file() and lock.read_text() == text:
+        lock.unlink()
+
+
+def _owner() -> dict[str, Any]:
+    """What is known of this process."""
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "processes": _process_space(),
+        "started": _started(pid),
+        "since": datetime.now().isoformat(" ", "seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _is_alive(owner: dict[str, Any]) -> bool | None:
+    """Whether a process is at work; None where that cannot be seen from here."""
+    if owner["host"] != socket.gethostname():
+        return None
+    if owner["boot"] != _boot():
+        return False
+    # In another container numbers of processes mean others.
+    if owner["processes"] != _process_space():
+        return None
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    # Its number may have gone to another process since.
+    return owner["started"] == _started(owner["pid"])
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in the kernel's own count; `ended` where it waits to be buried."""
+    try:
+        # The name, in brackets, may hold anything.
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return "ended" if words[0] in "ZX" else words[19]
+
+
+def _boot() -> str | None:
+    """Which start of the machine this is."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _process_space() -> str | None:
+    """Within which processes are numbered: a container has its own."""
+    path = Path("/proc/self/ns/pid")
+    return os.readlink(path) if path.is_symlink() else None

@@ -1,0 +1,83 @@
+"""Networks from folders, with every one of their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+from transformers import T5EncoderModel
+
+Network = TypeVar("Network", bound=nn.Module)
+# Weights named in a message before the rest is only counted.
+NAMED = 3
+
+
+def load_whole(
+    kind: type[Network], folder: str | Path, subfolder: str | None = None, **loading
+) -> Network:
+    """A network of diffusers or transformers by its `from_pretrained`, nothing of it made up.
+
+    The libraries give new values, or none at all, to weights that the folder lacks, and only warn.
+
+    Args:
+        kind: its class.
+        folder: that it was saved to.
+        subfolder: of `folder`.
+        **loading: for `from_pretrained`.
+
+    Raises:
+        ValueError: the folder lacks weights; names the first ones.
+    """
+    if subfolder is not None:
+        loading["subfolder"] = subfolder
+    network, found = kind.from_pretrained(folder, output_loading_info=True, **loading)
+    where = Path(folder) if subfolder is None else Path(folder, subfolder)
+    refuse_missing(sorted(found["missing_keys"]), where)
+    return network
+
+
+def with_text_encoder(path: str | Path, loading: dict) -> dict:
+    """Words for diffusers' `from_pretrained` of a pipeline, with a text encoder that lacks nothing.
+
+    Unlike diffusers, transformers fills what is missing with random numbers, so that nobody could
+    tell afterwards.
+
+    Args:
+        path: the pipeline's folder.
+        loading: the words so far.
+
+    Raises:
+        ValueError: the folder lacks weights of the text encoder.
+    """
+    if "text_encoder" in loading or not Path(path, "text_encoder", "config.json").is_file():
+        return loading
+    told = {key: loading[key] for key in ("dtype", "torch_dtype") if key in loading}
+    return loading | {"text_encoder": load_whole(T5EncoderModel, path, "text_encoder", **told)}
+
+
+def refuse_without_values(network: nn.Module, where: str | Path) -> None:
+    """Refuse a loaded network of which some weights have got no values.
+
+    Raises:
+        ValueError: names the first ones, and where they should have come from.
+    """
+    refuse_missing([name for name, p in network.named_parameters() if p.is_meta], where)
+
+
+def refuse_missing(missing: list[str], where: str | Path) -> None:
+    """Refuse a network that lacks weights.
+
+    Args:
+        missing: their names.
+        where: the folder that should hold them.
+
+    Raises:
+        ValueError: there are any.
+    """
+    if missing:
+        more = f" and {len(missing) - NAMED} more" * (len(missing) > NAMED)
+        raise ValueError(
+            f"{where} lacks weights that its config.json speaks of: {', '.join(missing[:NAMED])}"
+            f"{more}; the file is cut or of another network, copy it again"
+        )

@@ -1,0 +1,104 @@
+"""A folder belongs to one run at a time, and a dead run's folder to the next one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from anchorweave.locks import IN_USE, FolderInUseError, in_use, refuse_in_use
+
+HOLD = """
+import sys, time
+from anchorweave.locks import in_use
+with in_use(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that works in a folder."""
+    folder = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield folder, process
+    process.kill()
+    process.wait()
+
+
+def test_it_is_ours_inside_and_free_after(tmp_path):
+    with in_use(tmp_path / "a" / "b"):
+        owner = json.loads((tmp_path / "a" / "b" / IN_USE).read_text())
+        assert owner["pid"] == os.getpid()
+        assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [IN_USE]
+    # What a run that wrote nothing would leave: nothing.
+    assert list((tmp_path / "a").iterdir()) == []
+    with pytest.raises(OSError, match="disk"), in_use(tmp_path):
+        raise OSError("disk")
+    with in_use(tmp_path):
+        pass
+
+
+def test_a_second_run_is_told_of_the_first(holder):
+    folder, process = holder
+    with pytest.raises(FolderInUseError, match=f"in use by .*process {process.pid} on"):
+        with in_use(folder):
+            pass
+    with pytest.raises(FolderInUseError, match="wait for it, stop it, or name another folder"):
+        refuse_in_use(folder)
+    assert (folder / IN_USE).is_file()
+
+
+@pytest.mark.parametrize("buried", [False, True])
+def test_a_dead_run_is_taken_over(holder, buried):
+    """Also where its parent has not asked how it ended, so that its number is still taken."""
+    folder, process = holder
+    os.kill(process.pid, signal.SIGKILL)
+    if buried:
+        process.wait()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with in_use(folder):
+        assert json.loads((folder / IN_USE).read_text())["pid"] == os.getpid()
+    assert list(folder.iterdir()) == []
+
+
+def changed(holder, **values):
+    folder, _ = holder
+    owner = json.loads((folder / IN_USE).read_text())
+    (folder / IN_USE).write_text(json.dumps(owner | values))
+    return folder
+
+
+def test_a_number_that_went_to_another_process_is_no_owner(holder):
+    with in_use(changed(holder, started="7")):
+        pass
+
+
+def test_a_machine_that_was_started_anew_has_no_such_process(holder):
+    refuse_in_use(changed(holder, boot="another"))
+
+
+@pytest.mark.parametrize("values", [{"host": "elsewhere"}, {"processes": "pid:[1]"}])
+def test_what_cannot_be_seen_from_here_is_taken_for_alive(holder, values):
+    with pytest.raises(FolderInUseError, match="if it has ended, remove .*in-use.json"):
+        refuse_in_use(changed(holder, **values))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_lock_that_cannot_be_read_is_named(tmp_path, text):
+    (tmp_path / IN_USE).write_text(text)
+    with pytest.raises(FolderInUseError, match="cannot be read .* remove that file"):
+        refuse_in_use(tmp_path)
+
+
+def test_a_lock_that_another_run_holds_by_now_is_left_to_it(tmp_path):
+    with in_use(tmp_path):
+        (tmp_path / IN_USE).write_text("another's")
+    assert (tmp_path / IN_USE).read_text() == "another's"
