@@ -16,7 +16,6 @@ psnr_by_frame.png.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from pathlib import Path
 import torch
 
 from anchorweave.clip import Clip, join_clips
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.image_metrics import psnr
@@ -156,5 +156,7 @@ def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: 
     return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 
 
+COMMAND = Command(main, CompareConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

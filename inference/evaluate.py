@@ -24,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
@@ -215,5 +216,7 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
         )
 
 
+COMMAND = Command(main, EvaluateConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
+    "anchorweave.errors": 0,
     "anchorweave.files": 0,
     "anchorweave.progress": 0,
     "anchorweave.geometry": 1,
@@ -27,6 +28,8 @@ FLOORS = {
     "anchorweave.memory": 4,
     "anchorweave.pipeline": 4,
     "anchorweave.config": 5,
+    "anchorweave.option_help": 5,
+    "anchorweave.command": 5,
     "anchorweave.world": 5,
     "training": 6,
     "inference": 6,
