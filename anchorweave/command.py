@@ -119,12 +119,12 @@ class Command:
             for option in options_of(self.schema)
             if not option.is_section and option.key.rpartition(".")[2] == last
         ]
-        if own and key not in own:
-            return f"\nOptions of {self._name()} called so: {', '.join(own)}"
         # Stages beside this one first.
         package = self._name().partition(".")[0]
-        elsewhere = options_elsewhere(key).items()
-        return "".join(
+        # One that only ends so is meant here where there is one.
+        elsewhere = [pair for pair in options_elsewhere(key).items() if pair[0] == key or not own]
+        mine = f"\nOptions of {self._name()} called so: {', '.join(own)}" if own else ""
+        return mine + "".join(
             f"\n{option} is an option of "
             + ", ".join(sorted(names, key=lambda name: name.partition(".")[0] != package))
             for option, names in elsewhere

@@ -252,7 +252,11 @@ def _parse(schema: type, word: str) -> dict:
     for key in path.split("."):
         kind = get_type_hints(kind).get(key) if is_dataclass(kind) else None
     if not (kind is str or (text != "null" and kind == str | None)):
-        return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+        try:
+            return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(f"{word!r}: the value cannot be read as YAML: {said}") from error
     value: Any = text
     for key in reversed(path.split(".")):
         value = {key: value}

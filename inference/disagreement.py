@@ -84,6 +84,8 @@ def main(words: Sequence[str]) -> None:
     """Measure with `a.b=c` overrides."""
     config = load_config(DisagreementConfig, words)
     sources = [config.source] if isinstance(config.source, str) else config.source
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+        raise ValueError(f"source={config.source}: give a recording, or [RECORDING,...]")
     results = {source: measure(config, source) for source in sources}
     command = shlex.join(["python", "-m", "inference.disagreement", *words])
     output = Path(config.output)

@@ -149,6 +149,8 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
                 f"rows={places}: no row in it; python -m inference.generate makes one, and "
                 "rows=[FOLDER,...] lists rows themselves"
             )
+    elif not isinstance(places, list) or not all(isinstance(p, str) for p in places):
+        raise ValueError(f"rows={places}: give a folder of rows, or [FOLDER,...]")
     else:
         folders = [Path(place) for place in places]
         if not folders:
