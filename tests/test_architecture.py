@@ -37,8 +37,13 @@ FLOORS = {
     "training.ablations": 7,
     "training.ablate": 8,
 }
-# The one arrow on a floor: retrieval writes the report that anchors.py defines.
-ON_ONE_FLOOR = {("anchorweave.retrieval", "anchorweave.anchors")}
+# Arrows on a floor: retrieval writes the report that anchors.py defines; a command tells its config.
+ON_ONE_FLOOR = {
+    ("anchorweave.retrieval", "anchorweave.anchors"),
+    ("anchorweave.option_help", "anchorweave.config"),
+    ("anchorweave.command", "anchorweave.config"),
+    ("anchorweave.command", "anchorweave.option_help"),
+}
 DOORS = {
     "diffusers": ("anchorweave/models/", "anchorweave/pipeline.py"),
     "transformers": ("anchorweave/models/", "anchorweave/pipeline.py", "anchorweave/perception/"),

@@ -24,4 +24,4 @@ def test_a_bar_on_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr(progress, "SECONDS_UNSEEN", 0.0)
     assert list(slowly("abc", "letters")) == ["a", "b", "c"]
-    assert "letters" in terminal.getvalue() and "3/3" in terminal.getvalue()
+    assert "letters:   0%" in terminal.getvalue() and "0/3" in terminal.getvalue()

@@ -32,7 +32,7 @@ def test_libraries_are_checked_for_a_user_whose_path_has_no_sbin(tmp_path):
     assert "sbin/ldconfig -p" in traced.stderr, traced.stderr
 
 
-# Stands for every Python: what it is asked for is said by its words, what it has by the environment.
+# Stands for every Python: its words say what it is asked for, the environment what it has.
 STUB = """#!/bin/sh
 case "$*" in
   "-c "*) exit "${OLD:-0}";;

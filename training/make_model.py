@@ -1,7 +1,7 @@
 r"""Put a model folder together: trained parts, and new ones where there are none yet.
 
     python -m training.make_model                     # anchorweave-tiny before its training
-    python -m training.make_model config=configs/anchorweave_tiny/model_with_backbone.yaml
+    python -m training.make_model config=configs/anchorweave_tiny/export.yaml
     python -m training.make_model model=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 

@@ -59,7 +59,7 @@ def test_what_is_missing_beside_the_clips_is_told(root, tmp_path, capsys):
         capsys.readouterr().out
     )
     write_clip(tmp_path / "pixels", "a", encoded=False)
-    main([str(tmp_path / "pixels")])
+    main([f"data={tmp_path / 'pixels'}"])
     said = capsys.readouterr().out
     assert "1 with no latents yet: run scripts/precompute.sh" in said and "empty prompt" not in said
     with pytest.raises(ValueError, match="0 clips; looked for folders with clip.json"):
