@@ -37,7 +37,7 @@ FLOORS = {
     "training.ablations": 7,
     "training.ablate": 8,
 }
-# Arrows on a floor: retrieval writes the report that anchors.py defines; a command tells its config.
+# Arrows on a floor: retrieval writes the report that anchors.py defines; commands read configs.
 ON_ONE_FLOOR = {
     ("anchorweave.retrieval", "anchorweave.anchors"),
     ("anchorweave.option_help", "anchorweave.config"),
