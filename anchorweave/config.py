@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.files import written_aside
@@ -168,6 +168,19 @@ class RunConfig:
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
 
 
+class UnknownOptionError(ValueError):
+    """A key that no dataclass of the config knows.
+
+    Args:
+        message: with the word or file, and the nearest known key.
+        key: as it was given, dotted.
+    """
+
+    def __init__(self, message: str, key: str):
+        super().__init__(message)
+        self.key = key
+
+
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
 ) -> Schema:
@@ -181,12 +194,41 @@ def load_config(
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        ValueError: a word without "=", an unknown key (with the nearest known one), a value of
-            another type, or a number that is not finite or out of its range.
+        UnknownOptionError: a key that is none, with the nearest known one.
+        ValueError: a word without "=", a value of another type, or a number that is not finite or
+            out of its range.
     """
+    config = OmegaConf.to_object(_merged(schema, words, default))
+    check_numbers(config)
+    return config
+
+
+def default_values(
+    schema: type, default: str | None = None, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All options, nested as they are, with the values that they have before any is asked for.
+
+    Args:
+        schema: the dataclass; it need not be valid without words.
+        default: as in `load_config`.
+        words: likewise.
+    """
+    return OmegaConf.to_container(_merged(schema, words, default))
+
+
+def as_words(value: Any) -> str:
+    """A value as it is written behind `key=`, on one line."""
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
+
+
+def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConfig:
     paths, overrides = [], []
     for word in words:
         key, equals, value = word.partition("=")
+        if key.startswith("-"):
+            raise ValueError(f"{word!r} is no option; write OPTION=VALUE without dashes")
         if not equals:
             raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
         if key == "config":
@@ -202,11 +244,12 @@ def load_config(
         try:
             merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
         except OmegaConfBaseException as error:
-            message = str(error).splitlines()[0]
-            raise ValueError(f"{origin}: {error.full_key or ''}: {message}") from error
-    config = OmegaConf.to_object(merged)
-    check_numbers(config)
-    return config
+            message = f"{origin}: {error.full_key or ''}: {str(error).splitlines()[0]}"
+            if isinstance(error, ConfigKeyError):
+                key = origin.partition("=")[0] if origin in overrides else error.full_key
+                raise UnknownOptionError(message, str(key)) from error
+            raise ValueError(message) from error
+    return merged
 
 
 def save_config(config: Any, path: Path) -> None:
@@ -222,7 +265,11 @@ def _parse(schema: type, word: str) -> dict:
     for key in path.split("."):
         kind = get_type_hints(kind).get(key) if is_dataclass(kind) else None
     if not (kind is str or (text != "null" and kind == str | None)):
-        return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+        try:
+            return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(f"{word!r}: the value cannot be read as YAML: {said}") from error
     value: Any = text
     for key in reversed(path.split(".")):
         value = {key: value}

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
+from anchorweave.errors import OutsideError
 from anchorweave.files import written_aside
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -57,7 +58,7 @@ class VideoFile:
             ValueError: frames that cannot be decoded.
         """
         if outside := [i for i in indices if not 0 <= i < len(self)]:
-            raise IndexError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
+            raise OutsideError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
         try:
             pixels = self._reader.get_batch(list(indices)).asnumpy()
         except (RuntimeError, decord.DECORDError) as error:

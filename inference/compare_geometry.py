@@ -16,7 +16,6 @@ psnr_by_frame.png.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -25,11 +24,13 @@ from pathlib import Path
 import torch
 
 from anchorweave.clip import Clip, join_clips
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
+from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from inference.geometry_config import CompareConfig, fused_name, local_name, rows_of
@@ -46,6 +47,8 @@ def main(words: list[str]) -> None:
     config = load_config(CompareConfig, words)
     recording = open_recording(config.source, config.missing)
     history, target = history_and_target(config, recording)
+    counted = f"{len(history)} frames of history, {len(target)} of target"
+    print(f"{recording.path.name}: {counted}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         results, shown = compare(config, history, target, Path(folder))
     memory = {key: value for key, value in asdict(config.memory).items() if key != "path"}
@@ -122,7 +125,10 @@ def compare(
     begun = time.process_time()
     bank.append(history)
     store_seconds = time.process_time() - begun
-    shown = {name: show(row, bank, target.cameras) for name, row in rows.items()}
+    shown = {
+        name: show(row, bank, target.cameras)
+        for name, row in slowly(rows.items(), "retrieving and drawing", len(rows))
+    }
     drawn = [one.visible for one in shown.values() if one.visible is not None]
     all_show = torch.stack(drawn).all(dim=0) if drawn else torch.zeros_like(target.depth).bool()
     fill = history.frames.mean(dim=(0, 2, 3))
@@ -133,7 +139,7 @@ def compare(
             "seen_by_chosen": seen_share(chosen_frames(one.report, len(target)), bank, target),
             **cost(one, len(history), store_seconds),
         }
-        for name, one in shown.items()
+        for name, one in slowly(shown.items(), "measuring", len(shown))
     }
     return {
         "all_show": all_show.float().mean().item(),
@@ -156,5 +162,7 @@ def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: 
     return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 
 
+COMMAND = Command(main, CompareConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
@@ -221,5 +221,7 @@ def _as_json(pair: Pair, most: int) -> dict[str, Any]:
     }
 
 
+COMMAND = Command(main, CompareRunsConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -13,7 +13,6 @@ These are what the errors of procedural rooms are set by (`recordings/reconstruc
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from anchorweave.clip import Clip
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.disagreement import CommonView, common_view
 from anchorweave.progress import slowly
@@ -84,6 +84,8 @@ def main(words: Sequence[str]) -> None:
     """Measure with `a.b=c` overrides."""
     config = load_config(DisagreementConfig, words)
     sources = [config.source] if isinstance(config.source, str) else config.source
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+        raise ValueError(f"source={config.source}: give a recording, or [RECORDING,...]")
     results = {source: measure(config, source) for source in sources}
     command = shlex.join(["python", "-m", "inference.disagreement", *words])
     output = Path(config.output)
@@ -160,5 +162,7 @@ def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:
     return reframed(one, config.size)
 
 
+COMMAND = Command(main, DisagreementConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -15,7 +15,6 @@ lists the options of every edit.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
@@ -152,5 +152,7 @@ def _require_options(kind: type, options: Any, where: str) -> None:
         raise ValueError(f"{where}: {', '.join(missing)} missing; met {dict(options)}")
 
 
+COMMAND = Command(main, EditMemoryConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -24,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
@@ -150,6 +151,8 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
                 f"rows={places}: no row in it; python -m inference.generate makes one, and "
                 "rows=[FOLDER,...] lists rows themselves"
             )
+    elif not isinstance(places, list) or not all(isinstance(p, str) for p in places):
+        raise ValueError(f"rows={places}: give a folder of rows, or [FOLDER,...]")
     else:
         folders = [Path(place) for place in places]
         if not folders:
@@ -217,5 +220,7 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
         )
 
 
+COMMAND = Command(main, EvaluateConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

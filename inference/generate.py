@@ -16,7 +16,6 @@ montage.png of the first clip to look at.
 from __future__ import annotations
 
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from rich.console import Console
 from torch import Tensor
 
 from anchorweave.anchors import Retrieved, composite
+from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
@@ -216,5 +216,7 @@ def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
         contact_sheet(montage).save(aside)
 
 
+COMMAND = Command(main, EvaluationConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

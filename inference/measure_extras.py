@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import bootstrap_interval
@@ -218,5 +219,7 @@ def _cell(values: dict | str, column: str) -> str:
     return rf"{mean} \[{low}, {high}]"
 
 
+COMMAND = Command(main, ExtrasConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

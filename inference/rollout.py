@@ -14,7 +14,6 @@ bank.
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from anchorweave.anchors import composite
 from anchorweave.clip import Clip
+from anchorweave.command import Command
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
@@ -50,6 +50,8 @@ from inference.report import selection, write_json
 from inference.source import open_source, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
+# Beside the main job's results, and over every YAML file.
+PRESET = ("output=outputs/rollout",)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Plan:
 
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
-    config = load_config(RunConfig, ["output=outputs/rollout", *words], DEFAULT)
+    config = load_config(RunConfig, [*PRESET, *words], DEFAULT)
     refuse_other_config(config)
     with ExitStack() as held:
         held.enter_context(in_use(config.output))
@@ -243,5 +245,7 @@ def refuse_other_config(config: RunConfig) -> None:
         )
 
 
+COMMAND = Command(main, RunConfig, DEFAULT, preset=PRESET)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -11,7 +11,6 @@ memory bank.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rich.console import Console
 
 from anchorweave.anchors import Retrieved, composite
 from anchorweave.clip import Clip
+from anchorweave.command import Command
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
@@ -85,5 +85,7 @@ def write_pictures(output: Path, video, target: Clip, retrieved: Retrieved, fps:
             contact_sheet(montage).save(aside)
 
 
+COMMAND = Command(main, RunConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

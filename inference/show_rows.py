@@ -8,12 +8,12 @@ is known, the anchors of the last row, and every row's video.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
@@ -86,5 +86,7 @@ def first_clip(row: CachedRow) -> str:
     return clips[0]
 
 
+COMMAND = Command(main, ShowConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -9,11 +9,11 @@ recordings become a folder each below `output`; those that are there already are
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.files import written_aside
 from anchorweave.progress import slowly
@@ -63,5 +63,7 @@ def main(words: list[str]) -> None:
         print(f"{output}: {len(clip)} frames of {height}x{width}", flush=True)
 
 
+COMMAND = Command(main, WriteConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -12,7 +12,6 @@ leaves them out, and then the rows need not be there. Videos that a row lacks ar
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.markup import Markup, joined
 from anchorweave.evaluation.report_page import clip, page, paragraph
@@ -158,5 +158,7 @@ def _one_of(known: Any, key: str, value: str | None) -> str:
     return value
 
 
+COMMAND = Command(main, ReportConfig)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -20,15 +20,65 @@ for line in open("requirements.txt"):
 PY
 }
 
+failed() { echo "setup: $1" >&2; exit 1; }
+
+runs() { # does interpreter $1 start, and is it new enough?
+  [ -x "$(command -v "$1")" ] && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
+make_environment() { # .venv, from nothing or from whatever an earlier attempt left
+  # Two scripts that are started together make it one after the other.
+  exec 9< requirements.txt
+  ! command -v flock > /dev/null || flock 9
+  if [ -e .venv/being-set-up ]; then
+    echo "setup: .venv was interrupted before it was whole; making it anew" >&2
+    set_aside
+  elif { [ -e .venv ] || [ -L .venv ]; } && ! { runs "$PYTHON" && "$PYTHON" -m pip --version > /dev/null 2>&1; }; then
+    echo "setup: .venv holds no Python 3.10 or newer that runs and has pip; making it anew" >&2
+    set_aside
+  fi
+  if [ ! -e .venv ]; then
+    base=""
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+      if runs "$candidate"; then base=$candidate; break; fi
+    done
+    [ -n "$base" ] || failed "no Python 3.10 or newer (python3 is $(python3 --version 2>&1 || echo missing)); install one, such as python3.12, and run this again"
+    # Marked before anything else is in it: what is marked may be removed.
+    mkdir .venv && touch .venv/made-by-setup .venv/being-set-up
+    "$base" -m venv .venv >&2 || failed "$base cannot make environments, see above (Debian and Ubuntu: apt-get install python3-venv); then run this again"
+  fi
+  satisfied "$PYTHON" && { rm -f .venv/being-set-up; exec 9<&-; return; }
+  touch .venv/being-set-up
+  echo "setup: installing requirements.txt into .venv (some minutes, once)" >&2
+  if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements.txt 2> .venv/pip.log; then
+    cat .venv/pip.log >&2
+    if grep -qE 'NewConnectionError|NameResolution|ConnectTimeout|ReadTimeout|ProxyError|unreachable|Temporary failure' .venv/pip.log; then
+      failed "no network: the package index cannot be reached; connect, or name a mirror in PIP_INDEX_URL, and run this again"
+    elif grep -q 'No space left' .venv/pip.log; then
+      failed "the disk is full; make room (about 6 GB) and run this again"
+    fi
+    failed "pip could not install requirements.txt, its words stand above; run this again"
+  fi
+  satisfied "$PYTHON" || failed "requirements.txt is installed in .venv, and something of it is still missing there"
+  rm .venv/being-set-up
+  exec 9<&-
+}
+
+set_aside() { # what this script made is removed, anything else kept
+  if [ ! -L .venv ] && [ -e .venv/made-by-setup ]; then
+    rm -rf .venv
+  else
+    old=".venv.old-$(date +%s)"
+    mv .venv "$old"
+    echo "setup: what was there is kept as $old; remove it when you do not need it" >&2
+  fi
+}
+
 if satisfied python3; then
   PYTHON=python3
 else
   PYTHON=.venv/bin/python
-  if ! satisfied "$PYTHON"; then
-    echo "setup: installing requirements.txt into .venv (some minutes, once)" >&2
-    [ -x "$PYTHON" ] || python3 -m venv .venv
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements.txt >&2
-  fi
+  if [ -e .venv/being-set-up ] || ! satisfied "$PYTHON"; then make_environment; fi
 fi
 
 # open3d opens these when it is imported, whether or not anything is shown.

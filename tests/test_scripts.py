@@ -2,11 +2,14 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-SETUP = Path(__file__).parent.parent / "scripts" / "setup.sh"
+ROOT = Path(__file__).parent.parent
+SETUP = ROOT / "scripts" / "setup.sh"
 
 
 @pytest.mark.skipif(
@@ -71,3 +74,117 @@ def test_slurm_starts_one_training_on_all_nodes(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "strategy ddp, 2 rank(s)" in done.stdout
     assert (tmp_path / "run" / "checkpoints" / "step-00000002" / "manifest.json").is_file()
+
+
+# Stands for every Python: its words say what it is asked for, the environment what it has.
+STUB = """#!/bin/sh
+case "$*" in
+  "-c "*) exit "${OLD:-0}";;
+  --version) echo Python 3.8.1;;
+  "-m venv .venv")
+    mkdir -p .venv/bin
+    [ -z "${KILLED:-}" ] || kill -9 "$PPID"
+    cp "$STUB" .venv/bin/python;;
+  "-m pip --version") ;;
+  "-m pip install"*)
+    [ -z "${OFFLINE:-}" ] || { echo "Retrying after NewConnectionError" >&2; exit 1; }
+    touch .venv/installed;;
+  -) case "$0" in .venv/*) [ -e .venv/installed ];; *) exit 1;; esac;;
+  *) echo "asked for $*" >&2; exit 1;;
+esac
+"""
+NAMES = ["python3", *(f"python3.{minor}" for minor in range(10, 15))]
+TOOLS = ["sh", "mkdir", "touch", "cp", "mv", "rm", "cat", "date", "grep", "id"]
+
+
+@pytest.fixture
+def set_up(tmp_path):
+    """Runs setup.sh in a project of its own; says how it ended, and what it said."""
+    (tmp_path / "anchorweave").mkdir()
+    (tmp_path / "requirements.txt").write_text("thing\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in NAMES:
+        (tools / name).write_text(STUB)
+        (tools / name).chmod(0o755)
+    for name in TOOLS:
+        (tools / name).symlink_to(shutil.which(name))
+
+    def run(**env):
+        ended = subprocess.run(
+            [shutil.which("bash"), "-euo", "pipefail", "-c", f". {SETUP}; echo made $PYTHON"],
+            cwd=tmp_path,
+            env={"PATH": str(tools), "STUB": str(tools / "python3"), **env},
+            capture_output=True,
+            text=True,
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    return run
+
+
+def whole(tmp_path):
+    there = tmp_path / ".venv"
+    return (there / "installed").exists() and not (there / "being-set-up").exists()
+
+
+def test_an_environment_is_made_once(set_up, tmp_path):
+    assert "installing requirements.txt" in set_up()[1] and whole(tmp_path)
+    assert "setup: installing requirements.txt" not in set_up()[1]
+
+
+def test_an_interrupted_environment_is_made_anew(set_up, tmp_path):
+    assert set_up(KILLED="1")[0] == -9
+    assert (tmp_path / ".venv" / "being-set-up").exists()
+    said = set_up()[1]
+    assert "interrupted" in said and whole(tmp_path)
+    assert not list(tmp_path.glob(".venv.old-*"))
+
+
+def test_a_dangling_interpreter_is_replaced_and_nothing_of_the_users_removed(set_up, tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+    (tmp_path / ".venv" / "mine.txt").touch()
+    said = set_up()[1]
+    assert "no Python 3.10 or newer that runs" in said and whole(tmp_path)
+    (kept,) = tmp_path.glob(".venv.old-*")
+    assert (kept / "mine.txt").exists() and kept.name in said
+
+
+def test_a_link_to_an_environment_that_is_gone_is_set_aside(set_up, tmp_path):
+    (tmp_path / ".venv").symlink_to(tmp_path / "gone")
+    set_up()
+    assert whole(tmp_path) and not (tmp_path / ".venv").is_symlink()
+
+
+def test_a_python_that_is_too_old_is_named(set_up, tmp_path):
+    code, said = set_up(OLD="1")
+    assert code == 1 and "no Python 3.10 or newer (python3 is Python 3.8.1)" in said
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_no_network_is_said_and_mended_by_running_again(set_up, tmp_path):
+    code, said = set_up(OFFLINE="1")
+    assert code == 1 and "no network" in said and "PIP_INDEX_URL" in said
+    set_up()
+    assert whole(tmp_path)
+
+
+def test_installing_the_package_brings_what_it_needs(tmp_path):
+    build_meta = pytest.importorskip("setuptools.build_meta")
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "anchorweave").mkdir()
+    (tmp_path / "anchorweave" / "__init__.py").touch()
+    code = f"from {build_meta.__name__} import *; prepare_metadata_for_build_wheel('out')"
+    (tmp_path / "out").mkdir()
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    (metadata,) = (tmp_path / "out").glob("*/METADATA")
+    said = [line for line in metadata.read_text().splitlines() if line.startswith("Requires-Dist:")]
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").open()]
+    wanted = {canonical(Requirement(line)) for line in lines if line}
+    assert {canonical(Requirement(line.partition(":")[2])) for line in said} == wanted
+
+
+def canonical(requirement):
+    return requirement.name, frozenset(requirement.extras), requirement.specifier

@@ -16,11 +16,11 @@ beside_paper.md, beside_paper.json, and measured/, what inference.evaluate says 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from inference import evaluate, generate
 from inference.results_folder import read_results
@@ -33,6 +33,7 @@ from training.recipe import Stage
 # Words that leave the videos of a row as they are.
 SAME_VIDEOS = ("output", "batch", "fps", "model.device", "model.offload", "model.tile_vae")
 RESULTS = "outputs/anchorweave_tiny/ablations"
+OWN_WORDS = {"a.b=c": "any option of inference.generate, for every row"}
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,7 @@ def commands(
     return lines
 
 
+COMMAND = Command(main, AblateConfig, also=OWN_WORDS)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -9,7 +9,6 @@ and prints. Ends with an error only where no clip is left.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import track
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.doctor import Verdict, empty_prompt_problem, examine
 from anchorweave.datasets.layout import write_quarantine
@@ -38,13 +38,11 @@ class DoctorConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Examine a data set, with its folder as the first word.
+    """Examine a data set with `a.b=c` overrides.
 
     Raises:
         SystemExit: no clip can be trained on.
     """
-    if words and "=" not in words[0]:
-        words = [f"data={words[0]}", *words[1:]]
     config = load_config(DoctorConfig, words)
     console = Console()
     verdicts = examine(
@@ -93,5 +91,7 @@ def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
     return lines
 
 
+COMMAND = Command(main, DoctorConfig, first="data")
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

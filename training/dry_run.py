@@ -10,8 +10,7 @@ and holds no numbers. The last line printed is one JSON object.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 
 # By way of the room that has the door to diffusers.
@@ -294,10 +294,12 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         console.print(f"  {line}", markup=False, highlight=False)
 
 
-def main() -> None:
-    """Dry run of the config that the words of the command line make."""
-    dry_run(load_config(TrainConfig, sys.argv[1:], DEFAULT))
+def main(words: Sequence[str]) -> None:
+    """Dry run of the config that `a.b=c` overrides make."""
+    dry_run(load_config(TrainConfig, words, DEFAULT))
 
+
+COMMAND = Command(main, TrainConfig, DEFAULT)
 
 if __name__ == "__main__":
-    main()
+    COMMAND.run()

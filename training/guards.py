@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 
+from anchorweave.errors import EndedError
 from training.options import GuardConfig
 
 # The running mean of gradient norms forgets by this factor a step, and judges only when it has
@@ -45,7 +46,7 @@ class GradientGuard:
         self.skipped = [one for one in self.skipped if one > step - self.config.window] + [step]
         self.skipped_ever += 1
         if len(self.skipped) > self.config.limit:
-            raise RuntimeError(
+            raise EndedError(
                 f"step {step}: {reason}; {len(self.skipped)} of the last {self.config.window} "
                 f"steps were skipped, more than guard.limit={self.config.limit}. Look at log.jsonl "
                 "for the clips and timesteps of those steps; lower the learning rate, or go on "

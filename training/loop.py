@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from anchorweave.datasets.layout import BadClip
+from anchorweave.errors import EndedError
 from training.batches import DrawnBatch
 from training.plots import write_plots
 from training.run import Run
@@ -145,7 +146,7 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
     if outcome.taken:
         run.optimizer.step()
     elif really(run.model) == "zero2":
-        raise RuntimeError(
+        raise EndedError(
             f"step {run.step}: the guard objects to a gradient of norm {outcome.norm}, but "
             "DeepSpeed has applied it already; go on from the last checkpoint, or use DDP or FSDP2"
         )

@@ -1,7 +1,7 @@
 r"""Put a model folder together: trained parts, and new ones where there are none yet.
 
     python -m training.make_model                     # anchorweave-tiny before its training
-    python -m training.make_model config=configs/anchorweave_tiny/model_with_backbone.yaml
+    python -m training.make_model config=configs/anchorweave_tiny/export.yaml
     python -m training.make_model model=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
 from anchorweave.models.controller import WeavingController
@@ -261,5 +261,7 @@ def _size(network: nn.Module) -> str:
     return f"{count / 1e6:.2f} M parameters, {2 * count / 1e6:.2f} MB in float16"
 
 
+COMMAND = Command(main, MakeModelConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -1,19 +1,21 @@
 """The loss of a run as pictures: by step, and by timestep.
 
-python -m training.plots outputs/train        draws both from its log.jsonl
+python -m training.plots outputs/train        # draws both from its log.jsonl
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from anchorweave.command import Command
+from anchorweave.config import load_config
 from anchorweave.files import written_aside
 from training.tracking import LOG, read_log
 
@@ -21,6 +23,17 @@ SIZE = (720, 420)
 MARGIN = (70.0, 40.0, 20.0, 50.0)  # left, top, right, bottom
 BLUE, ORANGE, GREY = (40, 90, 200), (220, 120, 20), (170, 170, 170)
 BINS, RECENT = 20, 4000
+
+
+@dataclass(frozen=True)
+class PlotsConfig:
+    """Whose loss is drawn.
+
+    Args:
+        output: the `output` of a training, which the pictures are written to as well.
+    """
+
+    output: str = "outputs/train"
 
 
 def write_plots(output: Path) -> None:
@@ -102,5 +115,20 @@ class _Plot:
         return SIZE[1] - bottom - min(value / self.top, 1.0) * (SIZE[1] - top - bottom)
 
 
+def main(words: Sequence[str]) -> None:
+    """Draw with `a.b=c` overrides.
+
+    Raises:
+        FileNotFoundError: the folder holds no log.
+    """
+    config = load_config(PlotsConfig, words)
+    if not Path(config.output, LOG).is_file():
+        raise FileNotFoundError(f"{config.output}: no {LOG} in it; name the `output` of a training")
+    write_plots(Path(config.output))
+    print(f"look at {config.output}/loss.png, {config.output}/loss_by_timestep.png")
+
+
+COMMAND = Command(main, PlotsConfig, first="output")
+
 if __name__ == "__main__":
-    write_plots(Path(sys.argv[1]))
+    COMMAND.run()

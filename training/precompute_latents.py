@@ -11,7 +11,6 @@ another caption or with other weights is an error.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.encoded_clip import FEATURES, MADE_BEFORE, read_made, write_tensors
 from anchorweave.datasets.fingerprint import check_made, digest
@@ -232,5 +232,7 @@ def _first_shape(clips: Sequence[Path]) -> tuple[int, tuple[int, int]]:
     raise BadClip(clips[0], "and all others have cameras that cannot be read; run training.doctor")
 
 
+COMMAND = Command(main, PrecomputeConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

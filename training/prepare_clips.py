@@ -6,19 +6,19 @@ r"""Recordings to prepared clips: target videos with the anchors that memory has
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
 A second run makes only what is missing. Every clip keeps what it was made with; one that was made
-with something else is an error. data/README.md describes what is written.
+with something else is an error. `data/README.md` describes what is written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from anchorweave.clip import Clip
+from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made
 from anchorweave.datasets.layout import CONFIG, BadClip, remove_unfinished
@@ -206,5 +206,7 @@ def _seed(seed: int, clip: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:4], "big")
 
 
+COMMAND = Command(main, PrepareConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

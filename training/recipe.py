@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import yaml
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.files import written_aside
@@ -31,6 +31,10 @@ from training.stage_inputs import changed, config_values, inputs
 
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"
+OWN_WORDS = {
+    "from=STAGE": "run this stage and those after it, also where they are done",
+    "until=STAGE": "run no stage behind this one",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class RecipeConfig:
 
 def main(words: Sequence[str]) -> None:
     """Run or go on with a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
-    own = {"from": None, "until": None}
+    own = dict.fromkeys(word.partition("=")[0] for word in OWN_WORDS)
     rest = []
     for word in words:
         key, _, value = word.partition("=")
@@ -268,5 +272,7 @@ def config_digest(stage: Stage) -> str:
     return digest(said)
 
 
+COMMAND = Command(main, RecipeConfig, DEFAULT, also=OWN_WORDS)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

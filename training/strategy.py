@@ -18,6 +18,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
 
+from anchorweave.errors import EndedError
 from training.batches import calls_per_step
 from training.options import TrainConfig
 
@@ -173,7 +174,7 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     }
     for what, (asked, met) in expected.items():
         if asked != met:
-            raise RuntimeError(f"{what}: asked for {asked}, but the run has {met}")
+            raise EndedError(f"{what}: asked for {asked}, but the run has {met}")
     compute = "float32"
     if config.precision == "bf16":
         compute = "bfloat16 (autocast)"

@@ -12,10 +12,11 @@ config.yaml and origin.json. Running it again goes on from the newest complete c
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.mixture import open_clips
 from training.assembly import prepare_run
@@ -28,14 +29,14 @@ from training.strategy import check_launch, ranks_together
 from training.validation import Validation
 
 DEFAULT = "configs/train/tiny.yaml"
+DRY_RUN = "--dry-run"
 
 
 @record
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     """Train with `a.b=c` overrides; `--dry-run` says what it would take."""
-    words = [word for word in sys.argv[1:] if word != "--dry-run"]
-    config = load_config(TrainConfig, words, DEFAULT)
-    if "--dry-run" in sys.argv:
+    config = load_config(TrainConfig, [word for word in words if word != DRY_RUN], DEFAULT)
+    if DRY_RUN in words:
         return dry_run(config)
     check_launch(config)
     with (
@@ -52,5 +53,12 @@ def main() -> None:
         train(run, validation, stop)
 
 
+COMMAND = Command(
+    main,
+    TrainConfig,
+    DEFAULT,
+    also={DRY_RUN: "say what the run would be and what it lacks, as training.dry_run does"},
+)
+
 if __name__ == "__main__":
-    main()
+    COMMAND.run()

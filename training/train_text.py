@@ -12,7 +12,6 @@ results.json and config.yaml. Takes a few minutes; a second run finds it there.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made, flat
 from anchorweave.files import written_aside
@@ -204,5 +204,7 @@ def _measure(
     return {"loss": round(loss.item(), 4), "accuracy": round(right.item(), 4)}
 
 
+COMMAND = Command(main, TextTrainConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

@@ -12,12 +12,12 @@ config.yaml. Running it again goes on from the newest complete checkpoint.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anchorweave.command import Command
 from anchorweave.config import load_config
 from training.frames import cache_frames, read_frames
 from training.one_run import one_run_in
@@ -59,5 +59,7 @@ def _read(paths: list[Path], clip: int) -> list[np.ndarray]:
     return list(arrays.values())
 
 
+COMMAND = Command(main, VAETrainConfig, DEFAULT)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    COMMAND.run()

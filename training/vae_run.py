@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
+from anchorweave.errors import EndedError
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import written_aside
 from anchorweave.models.ema import running_average
@@ -150,7 +151,7 @@ class VAETraining:
             step, tensor, seconds = self._unread.pop(0)
             values = dict(zip(LOGGED, tensor.tolist(), strict=True))
             if not math.isfinite(values["gradient_norm"]):
-                raise RuntimeError(
+                raise EndedError(
                     f"step {step}: the gradient is {values['gradient_norm']}; lower learning_rate, "
                     f"or use precision=fp32; the last checkpoint is in {self.checkpoints.folder}"
                 )

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from anchorweave.errors import ToldError
 from anchorweave.files import unfinished, written_aside
 
 RECORD = "clip.json"
@@ -65,7 +66,7 @@ RELEASED_LIST = "train.txt"
 NAMED = 5
 
 
-class BadClip(Exception):  # noqa: N818 - it is about the clip, not about the program
+class BadClip(ToldError):  # noqa: N818 - it is about the clip, not about the program
     """A clip that cannot be used.
 
     Args:

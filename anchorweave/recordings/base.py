@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.clip import Clip, join_clips
+from anchorweave.errors import OutsideError
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.progress import slowly
 from anchorweave.recordings.framing import reframed
@@ -99,7 +100,7 @@ class Recording(ABC):
         if outside := [i for i in indices if not 0 <= i < len(self)]:
             shown = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
             more = len(outside) - SHOWN_POSITIONS
-            raise IndexError(
+            raise OutsideError(
                 f"{self.path}: has frames 0..{len(self) - 1}, asked for {shown}"
                 + (f" and {more} more" if more > 0 else "")
             )

@@ -23,7 +23,10 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         ValueError: a folder in which there is no recording, or two recordings of one name.
     """
     found: dict[str, str] = {}
-    for one in [source] if isinstance(source, str) else source:
+    listed = [source] if isinstance(source, str) else source
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+        raise ValueError(f"source={source}: give a recording, a folder of them, or a list of these")
+    for one in listed:
         recordings = list(_recordings(one))
         if not recordings:
             raise ValueError(

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
+from anchorweave.errors import EndedError
+
 # At 8 frames a second a lap takes nine seconds: half a metre and about 40 degrees of gaze a
 # second; a clip of 49 frames sees the gaze leave and return.
 FRAMES_A_LAP = 72
@@ -72,7 +74,7 @@ def free_walk(
         if attempt >= CANDIDATES and best is not None:
             break
     if best is None:
-        raise RuntimeError(f"no walk keeps {CLEARANCE} m clear of the furniture; use another seed")
+        raise EndedError(f"no walk keeps {CLEARANCE} m clear of the furniture; use another seed")
     return best
 
 

@@ -185,11 +185,10 @@ def measure_tiny_step(folder: Path, batch: int) -> dict:
     words = folder / f"config_{batch}.yaml"
     save_config(config, words)
     with (
-        mock.patch.object(sys, "argv", ["train", f"config={words}"]),
         mock.patch.object(Denoiser, "forward", timed_forward),
         mock.patch.object(Accelerator, "backward", timed_backward),
     ):
-        train.main()
+        train.main([f"config={words}"])
     whole = [after - before for before, after in zip(starts, starts[1:], strict=False)][WARM_UP:]
     networks = spent[WARM_UP:-1]
     # Step by step, so that what else the machine does weighs on both alike.

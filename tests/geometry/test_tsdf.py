@@ -5,6 +5,7 @@ import torch
 from anchorweave.clip import Clip, join_clips
 from anchorweave.geometry import tsdf
 from anchorweave.geometry.tsdf import GRID_START, TRUNCATION, TsdfMap, capped_side
+from tests.alike import alike
 from tests.rooms import HALF_SIZE, look, view_room
 
 
@@ -36,7 +37,7 @@ def room(count=4, size=(72, 96)) -> Clip:
 
 def same(a: TsdfMap, b: TsdfMap) -> bool:
     one, other = a.cloud(), b.cloud()
-    return torch.equal(one.points, other.points) and torch.equal(one.colours, other.colours)
+    return alike(one.points, other.points) and alike(one.colours, other.colours)
 
 
 # 2.0 is a whole number of voxels of 0.02 and 0.05 in float32 as well.

@@ -9,6 +9,7 @@ from anchorweave.memory import Bank
 from anchorweave.perception import PlaneSweepConfig
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.video import read_video
+from tests.alike import alike, alike_pictures
 from tests.rooms import look, view_room
 
 
@@ -53,7 +54,7 @@ def test_a_rollout_may_start_every_segment_from_its_anchors(run):
     from_anchors = ["sampling.start=anchors", "sampling.start_share=0.5", "sampling.steps=2"]
     started = read_video(run("anchors", *from_anchors) / "rollout.mp4")
     assert len(started) == 13
-    assert not torch.equal(started, read_video(run("noise", "sampling.steps=2") / "rollout.mp4"))
+    assert not alike(started, read_video(run("noise", "sampling.steps=2") / "rollout.mp4"))
 
 
 def test_a_rollout_writes_a_long_video_and_a_bank(run):
@@ -89,7 +90,9 @@ def test_interrupted_it_continues_and_ends_the_same(run, monkeypatch):
     a, b = Bank(whole / "memory"), Bank(cut / "memory")
     assert len(a) == len(b) == 13
     for i in range(13):
-        assert torch.equal(a.frame(i), b.frame(i)) and torch.equal(a.depth(i), b.depth(i))
+        # A level of 8 bits may be rounded the other way, and what follows is made of it.
+        torch.testing.assert_close(a.frame(i), b.frame(i), atol=2.5 / 255, rtol=0)
+        assert alike_pictures(a.depth(i), b.depth(i))
 
 
 def test_it_goes_on_from_the_memory_of_an_earlier_run(run):

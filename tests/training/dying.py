@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from training import loop, run, train
 
@@ -38,4 +39,4 @@ def dying_save(*given):
 
 if __name__ == "__main__":
     loop.take_step, loop.batch_losses, run.save_weights = dying_step, dying_losses, dying_save
-    train.main()
+    train.main(sys.argv[1:])

@@ -15,7 +15,7 @@ from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_
 from anchorweave.models.latents import encode_first_frame, encode_retrieved, encode_video
 from anchorweave.models.text import encode_prompts
 from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
-from tests.training.small_data import PREPARE, TWO, contents, run, write_room
+from tests.training.small_data import PREPARE, TWO, assert_made_alike, run, write_room
 from training import encoding
 from training.encoding import is_out_of_memory, smaller_tiles
 from training.precompute_latents import main
@@ -111,7 +111,7 @@ def test_a_second_run_makes_only_what_is_missing(copy, encoded, capsys):
     (copy / "two_000000" / "caption.safetensors").unlink()
     main([f"data={copy}"])
     assert "2 made, 4 were there, 0 failed" in capsys.readouterr().out
-    assert contents(copy) == contents(encoded)
+    assert_made_alike(copy, encoded)
 
 
 def test_killed_in_the_middle_and_run_again_the_files_are_the_same(prepared, encoded, tmp_path):
@@ -121,7 +121,7 @@ def test_killed_in_the_middle_and_run_again_the_files_are_the_same(prepared, enc
     assert not (data / "one_000007" / LATENTS).exists()
     assert list((data / "one_000007").glob(".partial-*"))
     main([f"data={data}"])
-    assert contents(data) == contents(encoded)
+    assert_made_alike(data, encoded)
 
 
 def test_two_processes_make_the_same_files_as_one(prepared, encoded, tmp_path):
@@ -129,7 +129,7 @@ def test_two_processes_make_the_same_files_as_one(prepared, encoded, tmp_path):
     done = run(*TWO, "training.precompute_latents", f"data={data}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "6 made, 0 were there, 0 failed" in done.stdout and "in 2 process(es)" in done.stdout
-    assert contents(data) == contents(encoded)
+    assert_made_alike(data, encoded)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anchorweave.errors import ToldError
+
 # (clip, seed) -> column -> value.
 PerVideo = dict[tuple[str, int], dict[str, float]]
 
 
-class NotMeasuredError(Exception):
+class NotMeasuredError(ToldError):
     """A metric that cannot be measured; the message is one line: why, and what to do."""
 
 

@@ -1,0 +1,165 @@
+"""What all entry points have in common: `--help`, and a user's mistake told in one message.
+
+An entry point ends with
+
+    COMMAND = Command(main, RunConfig, "configs/tiny.yaml")
+
+    if __name__ == "__main__":
+        COMMAND.run()
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anchorweave.config import UnknownOptionError, default_values
+from anchorweave.errors import ToldError
+from anchorweave.option_help import help_text, options_of
+
+# Set to anything, it does what the word does, also for what an entry point starts.
+TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
+TRACEBACK, HELP = "--traceback", ("--help", "-h")
+# Of all entry points.
+ALSO = {
+    "config=FILE": "a YAML file of such options; several are laid one over the other, and OPTION="
+    "VALUE comes over all. In it, `base: FILE` names one that it is laid over.",
+    TRACEBACK: "where an error ends the run, show where in the code it was met; so does "
+    f"{TRACEBACK_VARIABLE}=1 in the environment.",
+    "--help": "this text.",
+}
+# Where entry points lie; looked at only when a word is no option of the one that runs.
+PACKAGES = ("training", "inference")
+MISTAKE, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """An entry point.
+
+    Args:
+        main: does the work; takes the words of the command line.
+        schema: dataclass of its options.
+        default: YAML file of their defaults; None = those of the dataclass.
+        first: the option that a first word without "=" stands for; None = there is none.
+        preset: words that come before the user's.
+        also: words that are no options, and their meaning.
+    """
+
+    main: Callable[[list[str]], object]
+    schema: type
+    default: str | None = None
+    first: str | None = None
+    preset: Sequence[str] = ()
+    also: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, words: Sequence[str] | None = None) -> None:
+        """Run it by the words of the command line.
+
+        Args:
+            words: those; None = the process's own.
+
+        Raises:
+            SystemExit: with 2, after one message, for what a user can mend: a value or word that
+                does not fit, a file that is missing, damaged or cannot be written. Any other error
+                goes on, with its traceback.
+        """
+        words = list(sys.argv[1:] if words is None else words)
+        shown = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
+        words = [word for word in words if word != TRACEBACK]
+        if self.first and words and "=" not in words[0] and not words[0].startswith("-"):
+            words[0] = f"{self.first}={words[0]}"
+        try:
+            if set(HELP) & set(words):
+                print(self.help())
+            else:
+                self.main(words)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output (`| head`) has seen enough; nothing is left to write it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except (ValueError, OSError, ToldError) as error:
+            if shown:
+                traceback.print_exc()
+            print(self._told(error, shown), file=sys.stderr, flush=True)
+            sys.exit(MISTAKE)
+        except KeyboardInterrupt:
+            if shown:
+                traceback.print_exc()
+            print(f"{self._name()}: stopped by Ctrl-C", file=sys.stderr, flush=True)
+            sys.exit(INTERRUPTED)
+
+    def help(self) -> str:
+        """What `--help` prints."""
+        about = sys.modules[self.main.__module__].__doc__ or ""
+        also = {**self.also, **ALSO}
+        defaults = default_values(self.schema, self.default, self.preset)
+        return help_text(self._name(), about, self.schema, self.default, defaults, also)
+
+    def _told(self, error: Exception, shown: bool) -> str:
+        said = str(error) or type(error).__name__
+        if isinstance(error, UnknownOptionError):
+            said += self._where_else(error.key)
+        rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
+        more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
+        return f"{rank}{self._name()}: error: {said}{more}"
+
+    def _where_else(self, key: str) -> str:
+        """Which options and which commands a word may have been meant for."""
+        last = key.rpartition(".")[2]
+        own = [
+            option.key
+            for option in options_of(self.schema)
+            if not option.is_section and option.key.rpartition(".")[2] == last
+        ]
+        # Stages beside this one first.
+        package = self._name().partition(".")[0]
+        # One that only ends so is meant here where there is one.
+        elsewhere = [pair for pair in options_elsewhere(key).items() if pair[0] == key or not own]
+        mine = f"\nOptions of {self._name()} called so: {', '.join(own)}" if own else ""
+        return mine + "".join(
+            f"\n{option} is an option of "
+            + ", ".join(sorted(names, key=lambda name: name.partition(".")[0] != package))
+            for option, names in elsewhere
+        )
+
+    def _name(self) -> str:
+        spec = sys.modules[self.main.__module__].__spec__
+        # What `python -m` runs is called __main__; its spec keeps the name.
+        return self.main.__module__ if spec is None else spec.name
+
+
+def commands() -> dict[str, Command]:
+    """All entry points by the name of their module."""
+    found = {}
+    for package in PACKAGES:
+        for folder in importlib.import_module(package).__path__:
+            for module in pkgutil.iter_modules([folder], f"{package}."):
+                file = Path(folder, f"{module.name.rpartition('.')[2]}.py")
+                if file.is_file() and "\nCOMMAND = Command(" in file.read_text(encoding="utf-8"):
+                    found[module.name] = importlib.import_module(module.name).COMMAND
+    return found
+
+
+def options_elsewhere(key: str) -> dict[str, list[str]]:
+    """Option -> the entry points that have it: `key` itself, or else those that end so.
+
+    Args:
+        key: dotted, or the last part alone, such as `chunk`.
+    """
+    same: dict[str, list[str]] = {}
+    similar: dict[str, list[str]] = {}
+    for name, command in commands().items():
+        for option in options_of(command.schema):
+            if option.key == key:
+                same.setdefault(key, []).append(name)
+            elif option.key.rpartition(".")[2] == key:
+                similar.setdefault(option.key, []).append(name)
+    return same or similar

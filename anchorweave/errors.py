@@ -1,0 +1,13 @@
+"""Errors whose message is all that a user needs, beside ValueError and OSError."""
+
+
+class ToldError(Exception):
+    """Something to be mended by the user; an entry point prints its message and no traceback."""
+
+
+class EndedError(ToldError, RuntimeError):
+    """A run that ended itself; its message says why, and how to go on."""
+
+
+class OutsideError(ToldError, IndexError):
+    """A frame was asked for that is not there."""

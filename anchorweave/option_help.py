@@ -1,0 +1,137 @@
+"""`--help`: every option with its default and its meaning, from the dataclasses that own them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
+
+from anchorweave.config import as_words
+
+WIDEST = 100
+# Longer values, such as a recipe's stages, are cut: the YAML file has them.
+LONGEST_VALUE = 72
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Args:
+        key: dotted, as in `sampling.steps`.
+        kind: its type; a dataclass stands for a section.
+        meaning: what the docstring of its owner says; "" = nothing.
+    """
+
+    key: str
+    kind: Any
+    meaning: str
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it holds options of its own."""
+        return is_dataclass(self.kind)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The words that it may be, where it takes words only."""
+        parts = [self.kind, *get_args(self.kind)]
+        named = [value for part in parts if _is_choice(part) for value in get_args(part)]
+        return (*map(str, named), *(["null"] if named and NoneType in parts else []))
+
+
+def options_of(schema: type, above: str = "") -> Iterator[Option]:
+    """All options of a config dataclass and its sections, those of a section behind it."""
+    hints, meanings = get_type_hints(schema), meanings_of(schema)
+    # Sections last: what belongs to the whole stands together.
+    for each in sorted(fields(schema), key=lambda each: is_dataclass(hints[each.name])):
+        kind, key = hints[each.name], f"{above}{each.name}"
+        meaning = meanings.get(each.name, "")
+        if is_dataclass(kind):
+            yield Option(key, kind, meaning or _first_line(kind))
+            yield from options_of(kind, f"{key}.")
+        else:
+            yield Option(key, kind, meaning)
+
+
+def meanings_of(schema: type) -> dict[str, str]:
+    """What the `Args:` of a dataclass, and of those it extends, say about each field."""
+    found: dict[str, str] = {}
+    for kind in reversed(schema.__mro__):
+        _, _, said = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
+        name = None
+        for line in said.splitlines():
+            if line and not line.startswith("    "):
+                break
+            if begun := re.match(r" {4}(\w+): *(.*)", line):
+                name, found[begun[1]] = begun[1], begun[2]
+            elif name is not None and line.strip():
+                found[name] += f" {line.strip()}"
+    return found
+
+
+def help_text(
+    module: str,
+    about: str,
+    schema: type,
+    default: str | None,
+    defaults: Mapping[str, Any],
+    also: Mapping[str, str],
+) -> str:
+    """The help of one entry point.
+
+    Args:
+        module: what `python -m` runs.
+        about: its docstring.
+        schema: its options.
+        default: the YAML file that is read where no other is named; None = none.
+        defaults: values of the options, nested as they are.
+        also: words that are no options, and their meaning.
+    """
+    width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+    lines = [f"python -m {module} [OPTION=VALUE ...]", "", inspect.cleandoc(about), ""]
+    origin = f", as {default} sets them" if default else ""
+    lines += [f"Options with their defaults{origin}:", ""]
+    for option in options_of(schema):
+        if option.is_section:
+            lines += ["", *_filled(f"{option.key}: {option.meaning}", 0, width)]
+            continue
+        value = defaults
+        for key in option.key.split("."):
+            value = value[key]
+        meaning = option.meaning
+        if option.values:
+            meaning = f"{meaning.removesuffix('.')}. One of: {', '.join(option.values)}."
+        lines += [f"  {_word(option.key, value)}", *_filled(meaning, 6, width)]
+    lines += ["", "Other words:", ""]
+    for word, meaning in also.items():
+        lines += [f"  {word}", *_filled(meaning, 6, width)]
+    return "\n".join(lines)
+
+
+def _filled(text: str, indent: int, width: int) -> list[str]:
+    room = " " * indent
+    return textwrap.wrap(text, width, initial_indent=room, subsequent_indent=room)
+
+
+def _word(key: str, value: Any) -> str:
+    """`key=value` as it can be typed into a shell."""
+    said = as_words(value)
+    if len(said) > LONGEST_VALUE:
+        return f"{key}={said[:LONGEST_VALUE]} ..."
+    word = f"{key}={said}"
+    return word if re.fullmatch(r"[\w@%+=:,./\[\]-]*", word) else shlex.quote(word)
+
+
+def _is_choice(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is Literal
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
