@@ -17,7 +17,7 @@ def open_source(config: RunConfig) -> Recording:
     Raises:
         ValueError: a trajectory without frames.
     """
-    recording = open_recording(config.source, config.missing)
+    recording = open_recording(config.source, config.missing, config.recording)
     if not recording.has_frames:
         raise ValueError(
             f"source={config.source} is a trajectory without frames; give it as "

@@ -28,6 +28,7 @@ from anchorweave.files import written_aside
 from anchorweave.memory import Bank, open_memory
 from anchorweave.perception import make_perception
 from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings.reading import reading
 from anchorweave.world import scene_unit
 from training.captions import make_caption
 from training.prepare_config import PrepareConfig
@@ -79,7 +80,8 @@ class Preparer:
         """
         name, path = entry
         try:
-            recording = open_recording(path, self.config.missing)
+            with reading(path):
+                recording = open_recording(path, self.config.missing, self.config.recording)
             stretches = windows(
                 len(recording),
                 self.config.frames,
@@ -117,11 +119,13 @@ class Preparer:
     def _clip(
         self, name: str, recording: Recording, split: Split, made: dict, banks: Path
     ) -> PreparedClip:
-        target = recording.clip(split.target, self.config.size)
+        with reading(recording.path):
+            target = recording.clip(split.target, self.config.size)
+            known = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, target.frames)
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
-        seen = self._perception(recording.clip([*split.history, split.target[0]], self.config.size))
+        seen = self._perception(known)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
             for kind in self.config.memories

@@ -256,7 +256,7 @@ def intrinsics_problem(K: Float[Tensor, "3 3"], size: tuple[int, int]) -> str | 
         why = ", whose principal point lies outside it"
     elif abs(x - 1) > OFF_CENTRE and abs(x / y - 1) < SAME_FACTOR:
         why = f", as that of an image of about {2 * cy:.0f}x{2 * cx:.0f} would be"
-    elif _near(2 * cx, height) and _near(2 * cy, width) and not _near(x, 1.0):
+    elif _near(2 * cx / height) and _near(2 * cy / width) and not _near(x):
         why = ", as that of the image turned by 90 degrees would be"
     if why or fx < 0.05 * width or fy < 0.05 * height:
         return (
@@ -267,5 +267,5 @@ def intrinsics_problem(K: Float[Tensor, "3 3"], size: tuple[int, int]) -> str | 
     return None
 
 
-def _near(a: float, b: float) -> bool:
-    return abs(a / b - 1) < SAME_FACTOR
+def _near(factor: float) -> bool:
+    return abs(factor - 1) < SAME_FACTOR

@@ -25,6 +25,8 @@ def refused_colmap(folder: Path) -> ValueError:
 def _model(folder: Path) -> Path | None:
     for name in MODEL_FOLDERS:
         for suffix in ("txt", "bin"):
-            if all((folder / name / f"{part}.{suffix}").is_file() for part in ("cameras", "images")):
+            if all(
+                (folder / name / f"{part}.{suffix}").is_file() for part in ("cameras", "images")
+            ):
                 return folder / name
     return None

@@ -124,8 +124,10 @@ def check_aspect(file: Path, what: str, met: tuple[int, int], image: tuple[int, 
     Raises:
         ValueError: they are no two sizes of one picture; both are named.
     """
-    low, high = (max((m - 1) / i for m, i in zip(met, image, strict=True)),
-                 min((m + 1) / i for m, i in zip(met, image, strict=True)))
+    low, high = (
+        max((m - 1) / i for m, i in zip(met, image, strict=True)),
+        min((m + 1) / i for m, i in zip(met, image, strict=True)),
+    )
     if met != image and low >= high:
         turned = ", as if turned by 90 degrees" if met == image[::-1] else ""
         raise ValueError(

@@ -231,9 +231,7 @@ def _check_distinct(file: Path, images: list[ListedImage], files: list[Path | No
             )
 
 
-def _K(
-    file: Path, name: str, entry: dict, of_K: tuple[int, int], size: tuple[int, int]
-) -> Tensor:
+def _K(file: Path, name: str, entry: dict, of_K: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """K in pixels of an image of `size`, which the entry gives in pixels of one of `of_K`."""
     height, width = of_K
     where = f"{file}, frame {name}"
