@@ -18,7 +18,6 @@ ADDED_LATER = {
     "recording.depth_scale": None,
     "recording.intrinsics": None,
     "recording.order": "auto",
-    "rollout.unit": "scene",
 }
 
 
