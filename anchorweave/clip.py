@@ -58,6 +58,11 @@ class Clip:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def static_depth(self) -> Float[Tensor, "T H W"]:
+        """Depth [T, H, W] of what stands still; 0 on moving things as well."""
+        return self.depth if self.static is None else torch.where(self.static, self.depth, 0.0)
+
     def __getitem__(self, index: slice | Sequence[int]) -> Clip:
         """The frames picked by a slice or a list of positions, as a clip."""
         picked = range(len(self))[index] if isinstance(index, slice) else index

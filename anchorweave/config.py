@@ -22,6 +22,7 @@ from anchorweave.files import written_aside
 from anchorweave.memory import MemoryConfig
 from anchorweave.perception import PerceptionConfig
 from anchorweave.ranges import check_numbers
+from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
@@ -122,11 +123,15 @@ class RolloutConfig:
             or the path of a camera file.
         segments: how many clips of `frames` frames; each shares one frame with the one before.
         seen: frames at the recording's start that are remembered; it goes on from the last one.
+        unit: what one unit of length of the trajectory is: `scene`, the median depth of the frame
+            that it starts from (most camera files have no metric scale), or `recording`, the unit
+            of the recording's poses, such as a metre.
     """
 
     trajectory: str = "there_and_back(orbit(degrees=30))"
     segments: int = 3
     seen: int = 1
+    unit: Literal["scene", "recording"] = "scene"
 
     def __post_init__(self):
         _require(self.segments >= 1, "rollout.segments", self.segments, "at least 1")
@@ -140,6 +145,8 @@ class RunConfig:
     Args:
         source: a recording: any folder or file that `recordings.open_recording` knows.
         missing: what to do with frames that a recording lists but does not hold.
+        recording: what is to be taken otherwise than the recording says it: the scale of its depth,
+            its intrinsics, the order of its frames.
         output: the folder that results are written to.
         seed: of the sampling noise.
         size: (height, width) that frames are cropped and resized to; multiples of 16.
@@ -154,6 +161,7 @@ class RunConfig:
     size: tuple[int, int] = (480, 720)
     frames: int = 49
     fps: int = 8
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)

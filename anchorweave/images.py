@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
 from anchorweave.files import written_aside
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES)
 # Kinect-style recordings write the largest uint16 where the sensor saw nothing.
 SATURATED = 65535
 JPEG_QUALITY = 92
@@ -80,6 +81,27 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
         Image.fromarray(steps.cpu().numpy().astype(np.uint16)).save(aside)
 
 
+def read_mask(path: Path) -> Bool[Tensor, "H W"]:
+    """A mask [H, W] stored as a grey image: False where it is black.
+
+    The black of a JPEG is not quite: there everything below the middle grey counts.
+
+    Raises:
+        ValueError: the file is missing, cut off or no image, or has transparency.
+    """
+    with _readable(path) as image:
+        if image.mode not in ("1", "L", "P", "RGB", "I", "I;16", "I;16B"):
+            raise ValueError(
+                f"{path}: a mask must be a grey image, black where it hides, met Pillow mode "
+                f"{image.mode!r}"
+            )
+        colours = image.convert("RGB") if image.mode == "P" else image
+        values = np.array(colours).astype(np.int64)
+    if values.ndim == 3:
+        values = values.max(axis=2)
+    return torch.from_numpy(values >= (128 if path.suffix.lower() in JPEG_SUFFIXES else 1))
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[Image.Image]:
     # Pillow reports damage as any of these, depending on the format and on where the file ends.
@@ -87,5 +109,5 @@ def _readable(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             image.load()
             yield image
-    except (OSError, SyntaxError, EOFError) as error:
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error

@@ -45,7 +45,7 @@ WARM_UP = 2
 def main(words: list[str]) -> None:
     """Compare with `a.b=c` overrides."""
     config = load_config(CompareConfig, words)
-    recording = open_recording(config.source, config.missing)
+    recording = open_recording(config.source, config.missing, config.recording)
     history, target = history_and_target(config, recording)
     counted = f"{len(history)} frames of history, {len(target)} of target"
     print(f"{recording.path.name}: {counted}", flush=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.disagreement import CommonView, common_view
 from anchorweave.progress import slowly
-from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural import PREFIX, one_room_each
 from inference.report import write_json
@@ -44,6 +44,7 @@ class DisagreementConfig:
         source: a recording with depth, or a list of them, compared one after another; procedural
             words may give a range of seeds (seed=0..7), whose rooms are counted together.
         missing: what to do with frames that a recording lists but does not hold.
+        recording: what is to be taken otherwise than the recordings say it.
         output: the JSON file to write.
         size: (height, width) that frames are cropped and resized to.
         gaps: distances in time, in frames of the recording.
@@ -60,6 +61,7 @@ class DisagreementConfig:
 
     source: Any = "data/example_dataset"
     missing: str = "error"
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     output: str = "outputs/disagreement.json"
     size: tuple[int, int] = (64, 96)
     gaps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
@@ -103,7 +105,9 @@ def measure(config: DisagreementConfig, source: str) -> dict:
     words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
     views = {gap: [] for gap in config.gaps}
     for one in slowly(words, f"comparing the frames of {source}"):
-        for gap, found in common_views(config, open_recording(one, config.missing)).items():
+        for gap, found in common_views(
+            config, open_recording(one, config.missing, config.recording)
+        ).items():
             views[gap] += found
     views = {gap: found for gap, found in views.items() if found}
     if not views:

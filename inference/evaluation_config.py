@@ -22,6 +22,7 @@ ADDED_LATER = memory.ADDED_LATER | {
     "controller_holes": "black",
     "sampling.start": "noise",
     "sampling.start_share": 0.3,
+    "rollout.unit": "scene",
 }
 # One change of the files' content, one more.
 VERSION = 1

@@ -9,6 +9,7 @@ from anchorweave.clip import Clip
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.perception import PerceptionConfig
+from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
@@ -20,6 +21,7 @@ class CompareConfig:
     Args:
         source: a recording; see `recordings.open_recording`.
         missing: what to do with frames that it lists but does not hold.
+        recording: what is to be taken otherwise than it says it.
         output: the folder for the results.
         height: image height in pixels; the width keeps the aspect.
         systems: which memory systems; `anchorweave.memory.MEMORIES` lists them.
@@ -41,6 +43,7 @@ class CompareConfig:
 
     source: str = "data/example_dataset"
     missing: str = "error"
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     output: str = "outputs/geometry"
     height: int = 240
     systems: tuple[str, ...] = tuple(MEMORIES)

@@ -58,7 +58,8 @@ class HeldOut:
         return history & ~shown[-1]
 
     def _shown(self, frame: Clip, depth_edge: float) -> Bool[Tensor, "T H W"]:
-        depth = torch.where(depth_edges(frame.depth[0], depth_edge), 0.0, frame.depth[0])
+        depth = frame.static_depth[0]
+        depth = torch.where(depth_edges(depth, depth_edge), 0.0, depth)
         cloud = cloud_from_frame(frame.frames[0], depth, frame.cameras[0])
         drawn = render_anchor(cloud, self.cameras, RenderConfig(splat_radius=MASK_RADIUS))
         if self.truth is None:

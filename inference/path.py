@@ -15,9 +15,12 @@ from anchorweave.recordings import open_recording
 def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
     """The cameras of the whole rollout, beginning at `start`: a path in words or a camera file.
 
-    Lengths in a camera file count as scene units: most such files have no metric scale.
+    Lengths count as scene units, `unit` long, or with `rollout.unit=recording` in the recording's
+    own unit.
     """
     count = camera_count(config)
+    if config.rollout.unit == "recording":
+        unit = 1.0
     spec = config.rollout.trajectory
     if not _is_path(spec):
         return trajectory(spec, start, count, unit)

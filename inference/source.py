@@ -18,7 +18,7 @@ def open_source(config: RunConfig) -> Recording:
         ValueError: a trajectory without frames, or a recording without the depth that
             `config.perception` takes from it.
     """
-    recording = open_recording(config.source, config.missing)
+    recording = open_recording(config.source, config.missing, config.recording)
     if not recording.has_frames:
         raise ValueError(
             f"source={config.source} is a trajectory without frames; give it as "

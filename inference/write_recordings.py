@@ -9,7 +9,7 @@ recordings become a folder each below `output`; those that are there already are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.files import written_aside
 from anchorweave.progress import slowly
-from anchorweave.recordings import open_recording, write_recording
+from anchorweave.recordings import RecordingConfig, open_recording, write_recording
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.search import find_recordings
 
@@ -30,6 +30,7 @@ class WriteConfig:
         source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
             list of these.
         missing: what to do with frames that a recording lists but does not hold.
+        recording: what is to be taken otherwise than the recordings say it.
         output: the recording's folder, or the folder of all where there are several.
         size: (height, width) that frames are cropped and resized to; null = each recording's own.
         images: `png` keeps them exactly, `jpg` small.
@@ -38,6 +39,7 @@ class WriteConfig:
 
     source: Any = "procedural:seed=0"
     missing: Literal["error", "skip"] = "error"
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     output: str = "outputs/recordings"
     size: tuple[int, int] | None = None
     images: Literal["png", "jpg"] = "png"
@@ -53,7 +55,7 @@ def main(words: list[str]) -> None:
         if output.exists():
             print(f"{output}: is there already")
             continue
-        recording = open_recording(path, config.missing)
+        recording = open_recording(path, config.missing, config.recording)
         clip = recording.clip(range(len(recording)), config.size)
         with written_aside(output) as aside:
             write_recording(clip, aside, config.depth_unit, f".{config.images}")

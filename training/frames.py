@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anchorweave.files import written_aside
 from anchorweave.recordings import open_recording
+from anchorweave.recordings.reading import reading
 from training.sharding import Shard, Tally
 from training.sources import find_recordings
 
@@ -60,10 +61,12 @@ def cache_frames(
                 return Tally(failed={name: wrong})
             return Tally(there=1)
         try:
-            recording = open_recording(path)
+            with reading(path):
+                recording = open_recording(path)
             if frames is not None and len(recording) < frames:
                 return Tally(failed={name: f"has {len(recording)} frames, not {frames}"})
-            clip = recording.clip(range(frames or len(recording)), size)
+            with reading(path):
+                clip = recording.clip(range(frames or len(recording)), size)
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
         with written_aside(file) as aside, aside.open("wb") as stream:

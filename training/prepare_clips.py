@@ -35,6 +35,7 @@ from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.procedural import PREFIX
+from anchorweave.recordings.reading import reading
 from anchorweave.world import scene_unit
 from training.captions import make_caption
 from training.one_run import one_run_in
@@ -123,7 +124,8 @@ class Preparer:
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
         """A recording with all that clips are made of, and the stretches that become clips."""
         config = self.config
-        recording = open_recording(path, config.missing)
+        with reading(path):
+            recording = open_recording(path, config.missing, config.recording)
         check_depth(config.perception, recording.has_depth, path)
         stretches = windows(
             len(recording), config.frames, config.split, config.clips_per_recording, config.stride
@@ -159,11 +161,13 @@ class Preparer:
     def _clip(
         self, name: str, recording: Recording, split: Split, made: dict, banks: Path
     ) -> PreparedClip:
-        target = recording.clip(split.target, self.config.size)
+        with reading(recording.path):
+            target = recording.clip(split.target, self.config.size)
+            known = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, target.frames)
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
-        seen = self._perception(recording.clip([*split.history, split.target[0]], self.config.size))
+        seen = self._perception(known)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
             for kind in self.config.memories

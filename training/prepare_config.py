@@ -11,6 +11,7 @@ from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
 from anchorweave.perception import PerceptionConfig
+from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 from training.captions import CaptionConfig
@@ -29,6 +30,7 @@ class PrepareConfig:
         source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
             list of these.
         missing: what to do with frames that a recording lists but does not hold.
+        recording: what is to be taken otherwise than all the recordings say it.
         output: the data set's folder.
         size: (height, width) that frames are cropped and resized to; multiples of 16.
         frames: length T of a clip; 4k + 1.
@@ -59,6 +61,7 @@ class PrepareConfig:
     clips_per_recording: int | None = 1
     stride: int | None = None
     memories: tuple[str, ...] = ("local_clouds",)
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -84,7 +87,7 @@ class PrepareConfig:
         """What every clip depends on beside its recording and its start, for fingerprints."""
         names = (
             *("size", "frames", "fps", "pixels", "memories"),
-            *("split", "memory", "retrieval", "rendering"),
+            *("recording", "split", "memory", "retrieval", "rendering"),
         )
         made = {"code": CODE_VERSION, **flat({name: getattr(self, name) for name in names})}
         for name in NO_MATTER:

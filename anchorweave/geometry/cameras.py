@@ -20,8 +20,9 @@ from torch import Tensor
 
 # Poses of real recordings are rounded when written; 7-Scenes keeps 1e-4 or so.
 RIGID_TOLERANCE = 5e-3
-# A principal point outside the image by more than its size is a unit mix-up, not a crop.
-PRINCIPAL_POINT_MARGIN = 1.0
+# Lenses and crops move the principal point off the middle. One that is off by more than this share
+# of the way to the border, and by the same factor in x and y, is that of another resolution.
+OFF_CENTRE, SAME_FACTOR = 0.2, 0.05
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Cameras:
         """
         c2w, K = self.c2w.reshape(-1, 4, 4), self.K.reshape(-1, 3, 3)
         for i in range(len(c2w)):
-            if problem := _pose_problem(c2w[i].double()) or _intrinsics_problem(K[i], self.size):
+            if problem := _pose_problem(c2w[i].double()) or intrinsics_problem(K[i], self.size):
                 name = f"camera {i}" if names is None else names[i]
                 raise ValueError(f"{where}: {name} {problem}")
         return self
@@ -240,19 +241,31 @@ def _pose_problem(c2w: Tensor) -> str | None:
     return None
 
 
-def _intrinsics_problem(K: Tensor, size: tuple[int, int]) -> str | None:
+def intrinsics_problem(K: Float[Tensor, "3 3"], size: tuple[int, int]) -> str | None:
+    """Why `K` cannot be that of an image of `size` (height, width); None if it can."""
     height, width = size
     if not torch.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
         return f"has intrinsics {K.tolist()} without positive finite focal lengths"
     if not torch.equal(K[2].cpu(), torch.tensor([0.0, 0.0, 1.0], dtype=K.dtype)):
         return f"has intrinsics whose last row is {K[2].tolist()}, expected 0 0 1"
-    u, v, margin = K[0, 2] / width, K[1, 2] / height, PRINCIPAL_POINT_MARGIN
+    fx, fy, cx, cy = K[0, 0].item(), K[1, 1].item(), K[0, 2].item(), K[1, 2].item()
+    x, y = 2 * cx / width, 2 * cy / height
     # A focal length far below the image size is a normalised K, or a K of another image.
-    too_wide = K[0, 0] < 0.05 * width or K[1, 1] < 0.05 * height
-    if too_wide or not (-margin < u < 1 + margin and -margin < v < 1 + margin):
+    why = ""
+    if not (0 < cx < width and 0 < cy < height):
+        why = ", whose principal point lies outside it"
+    elif abs(x - 1) > OFF_CENTRE and abs(x / y - 1) < SAME_FACTOR:
+        why = f", as that of an image of about {2 * cy:.0f}x{2 * cx:.0f} would be"
+    elif _near(2 * cx / height) and _near(2 * cy / width) and not _near(x):
+        why = ", as that of the image turned by 90 degrees would be"
+    if why or fx < 0.05 * width or fy < 0.05 * height:
         return (
-            f"has a K that does not fit its image of {height}x{width} (height x width): "
-            f"fx {K[0, 0]:g}, fy {K[1, 1]:g}, cx {K[0, 2]:g}, cy {K[1, 2]:g}; "
+            f"has a K that does not fit its image of {height}x{width} (height x width){why}: "
+            f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}; "
             "K must be in pixels of this very image (rescale it when the image is resized)"
         )
     return None
+
+
+def _near(factor: float) -> bool:
+    return abs(factor - 1) < SAME_FACTOR

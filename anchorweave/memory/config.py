@@ -15,6 +15,9 @@ ADDED_LATER = {
     "memory.global_cloud.preceding": 0,
     "pixels": "video",
     "split.step": None,
+    "recording.depth_scale": None,
+    "recording.intrinsics": None,
+    "recording.order": "auto",
 }
 
 

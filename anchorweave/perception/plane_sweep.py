@@ -124,8 +124,7 @@ def plane_sweep(
         raise DepthNotFoundError(
             f"plane sweep needs a camera that moves around what it sees, but the {len(clip)} "
             f"frames {clip.names[0]} .. {clip.names[-1]} have no parallax (one frame, a still, a "
-            "pure rotation) or no overlap; add frames from elsewhere, or use recorded depth "
-            "(perception=recorded)"
+            f"pure rotation) or no overlap; add frames from elsewhere, or {_other_depth(clip)}"
         )
     correlation = known.to(depth)
     for i, chosen in slowly(enumerate(sources), "estimating depth", len(sources)):
@@ -258,9 +257,15 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
         raise DepthNotFoundError(
             f"plane sweep found no depth at which the frames {clip.names[0]} .. {clip.names[-1]} "
             "look alike: too little parallax, no texture, or wrong cameras; set near and far, or "
-            "use recorded depth (perception=recorded)"
+            f"{_other_depth(clip)}"
         )
     return depths
+
+
+def _other_depth(clip: Clip) -> str:
+    if (clip.depth > 0).any():
+        return "use recorded depth (perception=recorded)"
+    return "give the recording depth maps, of which it has none (data/README.md)"
 
 
 def _moves(cameras: Cameras) -> bool:

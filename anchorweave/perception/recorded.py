@@ -31,9 +31,16 @@ class Recorded:
         without = [name for name, any_valid in zip(clip.names, valid, strict=True) if not any_valid]
         if without:
             more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
+            way_out = (
+                "use perception=plane_sweep to estimate it from the cameras, or leave these frames "
+                "out"
+                if len(clip) > 1
+                else "a single frame has no parallax to estimate it from: give it a depth map "
+                "(data/README.md), or remember more frames of it (rollout.seen=) with "
+                "perception=plane_sweep"
+            )
             raise ValueError(
                 f"{len(without)} of {len(clip)} frames have no valid depth: "
-                f"{', '.join(without[:NAMED])}{more}; use perception=plane_sweep to estimate it "
-                "from the cameras, or leave these frames out"
+                f"{', '.join(without[:NAMED])}{more}; {way_out}"
             )
         return clip

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from anchorweave.geometry.cameras import intrinsics
 from anchorweave.images import IMAGE_SUFFIXES
 from anchorweave.recordings.base import Recording
+from anchorweave.recordings.colmap import is_colmap, refused_colmap
+from anchorweave.recordings.config import AS_STATED, RecordingConfig
+from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.nerfstudio import TRANSFORMS, open_nerfstudio, write_recording
 from anchorweave.recordings.procedural import PREFIX, open_procedural, procedural_recording
@@ -20,12 +25,18 @@ from anchorweave.recordings.rgbd import (
 )
 from anchorweave.video import VIDEO_SUFFIXES
 
-__all__ = ["Recording", "open_recording", "procedural_recording", "write_recording"]
+__all__ = [
+    "Recording",
+    "RecordingConfig",
+    "open_recording",
+    "procedural_recording",
+    "write_recording",
+]
 
 FOLDER_FORMATS = {
     "transforms.json (nerfstudio, instant-ngp)": (
         lambda folder: (folder / TRANSFORMS).is_file(),
-        lambda folder, missing: open_nerfstudio(folder / TRANSFORMS, missing),
+        lambda folder, *how: open_nerfstudio(folder / TRANSFORMS, *how),
     ),
     "frame-*.color.* (7-Scenes)": (is_seven_scenes, open_seven_scenes),
     "rgb.txt (TUM RGB-D)": (is_tum, open_tum),
@@ -33,7 +44,9 @@ FOLDER_FORMATS = {
 }
 
 
-def open_recording(path: str | Path, missing: Missing = "error") -> Recording:
+def open_recording(
+    path: str | Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+) -> Recording:
     """The recording at `path`, whatever its format.
 
     Args:
@@ -41,22 +54,25 @@ def open_recording(path: str | Path, missing: Missing = "error") -> Recording:
             "procedural:seed=3,frames=70,size=128x192" for a room made on the spot.
         missing: "error" refuses a recording that lists frames without image, depth or pose;
             "skip" goes on without those frames.
+        options: what is to be taken otherwise than the recording says it.
 
     Raises:
         FileNotFoundError: nothing at `path`, or incomplete frames that may not be skipped.
         ValueError: no known format, or a recording that is wrong in itself.
     """
     if str(path).split(":")[0] == PREFIX:
+        made = "a room that is made on the spot is exact"
+        options.refused(path, "depth_scale", "intrinsics", why=made)
         return open_procedural(str(path))
     path = Path(path)
     if path.is_dir():
-        return _open_folder(path, missing)
+        return _open_folder(path, missing, options)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.suffix.lower() == ".json":
-        return open_nerfstudio(path, missing)
+        return open_nerfstudio(path, missing, options)
     if path.suffix.lower() == ".txt" and is_camera_file(path):
-        return open_realestate10k(path, missing)
+        return _open_camera_file(path, missing, options)
     if path.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
         kind = "a video" if path.suffix.lower() in VIDEO_SUFFIXES else "an image"
         raise ValueError(
@@ -69,20 +85,41 @@ def open_recording(path: str | Path, missing: Missing = "error") -> Recording:
     )
 
 
-def _open_folder(folder: Path, missing: Missing) -> Recording:
+def camera_files_in(folder: Path) -> list[Path]:
+    """The RealEstate10K camera files in `folder`, hidden ones left out."""
+    texts = [file for file in sorted(folder.glob("*.txt")) if not file.name.startswith(".")]
+    return [file for file in texts if file.is_file() and is_camera_file(file)]
+
+
+def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Recording:
     for is_format, open_format in FOLDER_FORMATS.values():
         if is_format(folder):
-            return open_format(folder, missing)
-    texts = sorted(folder.glob("*.txt"))
-    camera_files = [file for file in texts if is_camera_file(file)]
+            return open_format(folder, missing, options)
+    camera_files = camera_files_in(folder)
     if len(camera_files) == 1:
-        return open_realestate10k(camera_files[0], missing)
+        return _open_camera_file(camera_files[0], missing, options)
     if camera_files:
         raise ValueError(
             f"{folder}: holds {len(camera_files)} RealEstate10K camera files; open one of them, "
             f"such as {camera_files[0]}"
         )
+    if is_colmap(folder):
+        raise refused_colmap(folder)
     state = "holds no recording" if any(folder.iterdir()) else "is empty"
     raise ValueError(
         f"{folder}: {state}; looked for {', '.join(FOLDER_FORMATS)} and RealEstate10K camera files"
     )
+
+
+def _open_camera_file(path: Path, missing: Missing, options: RecordingConfig) -> Recording:
+    options.refused(path, "depth_scale", why="RealEstate10K holds no depth")
+    recording = open_realestate10k(path, missing)
+    if options.intrinsics is None:
+        return recording
+    if not recording.has_frames:
+        options.refused(path, "intrinsics", why="no images lie beside its cameras")
+    K = intrinsics(*options.intrinsics).repeat(len(recording), 1, 1)
+    recording.cameras = replace(recording.cameras, K=K).validated(str(path), recording.names)
+    if isinstance(recording, ImageFiles):
+        recording.stored = recording.cameras
+    return recording

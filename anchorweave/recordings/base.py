@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anchorweave.clip import Clip, join_clips
@@ -15,6 +15,8 @@ from anchorweave.errors import OutsideError
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.progress import slowly
 from anchorweave.recordings.framing import reframed
+from anchorweave.recordings.listing import contained
+from anchorweave.recordings.reading import text_of
 
 # Positions named in a message before the rest is only counted.
 SHOWN_POSITIONS = 5
@@ -55,21 +57,25 @@ class Recording(ABC):
         """
         raise ValueError(f"{self.path}: holds no depth; estimate it (see anchorweave/perception)")
 
+    def static(self, i: int) -> Bool[Tensor, "H W"] | None:
+        """Where frame `i` shows no moving thing [H, W]; None where nothing is known to move."""
+        return None
+
     def caption(self) -> str | None:
         """What the recording shows, from the text beside it; None where there is none.
 
         `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside a file X.
 
         Raises:
-            ValueError: a text that is empty.
+            ValueError: a text that is empty, no text, or leads out of the recording's folder.
         """
-        if self.path.is_dir():
-            candidates = [self.path / CAPTION]
-        else:
-            candidates = [self.path.with_suffix(f".{CAPTION}"), self.path.parent / CAPTION]
+        folder = self.path if self.path.is_dir() else self.path.parent
+        candidates = [folder / CAPTION]
+        if folder != self.path:
+            candidates.insert(0, self.path.with_suffix(f".{CAPTION}"))
         for file in candidates:
             if file.is_file():
-                if text := file.read_text().strip():
+                if text := text_of(contained(folder, file)).strip():
                     return text
                 raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
         return None
@@ -110,7 +116,8 @@ class Recording(ABC):
     def _one(self, i: int, size: tuple[int, int] | None) -> Clip:
         frame = self.frame(i)
         depth = self.depth(i) if self.has_depth else torch.zeros_like(frame[0])
-        one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],))
+        static = None if (known := self.static(i)) is None else known[None]
+        one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
         return one if size is None else reframed(one, size)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.cameras import Cameras, intrinsics_problem
 from anchorweave.geometry.projection import pixel_centres
-from anchorweave.images import read_depth, read_frame
+from anchorweave.images import read_frame, read_mask
 from anchorweave.recordings.base import Recording
+from anchorweave.recordings.depth_files import check_depth_unit, read_depth_file
 
 
 class ImageFiles(Recording):
@@ -27,6 +28,11 @@ class ImageFiles(Recording):
         depth_unit: length of one step of a depth map, in the unit of the poses.
         depth_K: intrinsics [3, 3] of the depth maps, when they come from a camera of their own at
             the same place (ScanNet); None = they show what the images show, at any resolution.
+        masks: T masks, 0 on moving things, which show what the images show; or none.
+        unit_stated: whether the recording says `depth_unit`, or only its format does.
+
+    Raises:
+        ValueError: counts that differ, or a length of steps that cannot be.
     """
 
     def __init__(
@@ -38,17 +44,22 @@ class ImageFiles(Recording):
         depths: Sequence[Path] = (),
         depth_unit: float = 1e-3,
         depth_K: Float[Tensor, "3 3"] | None = None,
+        masks: Sequence[Path] = (),
+        unit_stated: bool = True,
     ):
         counts = {"names": len(names), "images": len(images), "cameras": len(cameras)}
         if depths:
             counts["depths"] = len(depths)
+        if masks:
+            counts["masks"] = len(masks)
         if len(set(counts.values())) != 1:
             raise ValueError(f"{path}: counts differ: {counts}; each frame needs one of each")
         self.path, self.names, self.cameras = path, tuple(names), cameras
         # What the files hold; a reader that undoes a lens shows less of it.
         self.stored = cameras
-        self.images, self.depths = tuple(images), tuple(depths)
-        self.depth_unit, self.depth_K = depth_unit, depth_K
+        self.images, self.depths, self.masks = tuple(images), tuple(depths), tuple(masks)
+        self.depth_unit, self.depth_K = check_depth_unit(path, depth_unit), depth_K
+        self.unit_stated = unit_stated
         self.has_depth = bool(depths)
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
@@ -65,12 +76,31 @@ class ImageFiles(Recording):
         """Depth of frame `i` [H, W] at the size of its image; 0 = invalid.
 
         Raises:
-            ValueError: the recording holds no depth, or the file is unreadable.
+            ValueError: the recording holds no depth, or a map is unreadable, or of a size that
+                does not fit the image or its K.
         """
         if not self.has_depth:
             return super().depth(i)
-        depth = read_depth(self.depths[i], self.depth_unit)
+        file = self.depths[i]
+        depth = read_depth_file(file, self.depth_unit, self.unit_stated)
+        size = tuple(depth.shape)
+        if self.depth_K is None:
+            check_aspect(file, "depth map", size, self.stored.size)
+        elif problem := intrinsics_problem(self.depth_K, size):
+            raise ValueError(f"{file}: {problem}")
         return depth_in_image(depth, self.stored[i], self.depth_K)
+
+    def static(self, i: int) -> Bool[Tensor, "H W"] | None:
+        """Where frame `i` shows no moving thing [H, W]; None if the recording has no masks.
+
+        Raises:
+            ValueError: a mask that is unreadable, or of another aspect than its image.
+        """
+        if not self.masks:
+            return None
+        mask = read_mask(self.masks[i])
+        check_aspect(self.masks[i], "mask", tuple(mask.shape), self.stored.size)
+        return depth_in_image(mask.float(), self.stored[i]) > 0
 
 
 def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> None:
@@ -83,6 +113,27 @@ def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> No
         raise ValueError(
             f"{image}: is {met[0]}x{met[1]} (height x width), but its K is for images of "
             f"{stated[0]}x{stated[1]}; resize the image, or rescale K"
+        )
+
+
+def check_aspect(file: Path, what: str, met: tuple[int, int], image: tuple[int, int]) -> None:
+    """Refuse a map (height, width) that cannot show just what its image shows.
+
+    Sizes may differ by one factor, each side rounded by less than a pixel.
+
+    Raises:
+        ValueError: they are no two sizes of one picture; both are named.
+    """
+    low, high = (
+        max((m - 1) / i for m, i in zip(met, image, strict=True)),
+        min((m + 1) / i for m, i in zip(met, image, strict=True)),
+    )
+    if met != image and low >= high:
+        turned = ", as if turned by 90 degrees" if met == image[::-1] else ""
+        raise ValueError(
+            f"{file}: the {what} is {met[0]}x{met[1]} (height x width) and its image "
+            f"{image[0]}x{image[1]}{turned}; a map of another aspect does not show what the image "
+            "shows: turn, crop or register it (ScanNet: intrinsic/intrinsic_depth.txt)"
         )
 
 

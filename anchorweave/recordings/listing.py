@@ -1,14 +1,16 @@
-"""Lists of frames, as recordings give them: which are complete, where they lie, in which order."""
+"""Lists of frames, as recordings give them: which are complete, and where they lie."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 Missing = Literal["error", "skip"]
 SHOWN_PROBLEMS = 5
+SHOWN_CHARACTERS = 120
+WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def usable(
@@ -41,24 +43,86 @@ def inside(listing: Path, name: str, suffixes: tuple[str, ...] = ()) -> Path:
 
     Args:
         listing: the file that lists frames; names are relative to its folder.
-        name: a path, perhaps without its suffix (as Blender's exporters write it).
+        name: a path, perhaps without its suffix (as Blender's exporters write it), perhaps with
+            the backslashes of Windows.
         suffixes: what to try then.
 
     Raises:
-        ValueError: the path, or what it links to, leaves the folder.
+        ValueError: the path, or what it links to, leaves the folder, or it is no path.
     """
-    file = listing.parent / name
-    if not file.is_file():
-        file = next((p for s in suffixes if (p := Path(f"{file}{s}")).is_file()), file)
-    if not file.resolve().is_relative_to(listing.parent.resolve()):
+    if WINDOWS_DRIVE.match(name):
         raise ValueError(
-            f"{listing}: {name} leaves the recording's folder (it leads to {file.resolve()}); "
-            "move the files inside, paths are relative to the file that lists them"
+            f"{listing}: {name} is a path on a drive of Windows; move the files inside the "
+            "recording's folder and write paths relative to the file that lists them"
+        )
+    file = _completed(listing, name, suffixes)
+    if "\\" in name and not file.is_file():
+        file = _completed(listing, name.replace("\\", "/"), suffixes)
+    return contained(listing.parent, file, f"{listing}: {name}")
+
+
+def _completed(listing: Path, name: str, suffixes: tuple[str, ...]) -> Path:
+    file = listing.parent / name
+    try:
+        if file.is_file():
+            return file
+        return next((p for s in suffixes if (p := Path(f"{file}{s}")).is_file()), file)
+    except OSError as error:
+        # Such as a name that is longer than any file's.
+        raise ValueError(
+            f"{listing}: {name[:SHOWN_CHARACTERS]} is no path ({error.strerror})"
+        ) from error
+
+
+def contained(folder: Path, file: Path, called: str | None = None) -> Path:
+    """`file` itself, after a check that neither it nor what it links to lies outside `folder`.
+
+    Args:
+        folder: the recording's.
+        file: a path below it, or one that claims to be.
+        called: what a message calls it; None = its path.
+
+    Raises:
+        ValueError: it leads out, or its links go in a circle.
+    """
+    called = called or str(file)
+    try:
+        target = file.resolve()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{called} is a link that leads nowhere ({error})") from error
+    if not target.is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{called} leaves the recording's folder (it leads to {target}); "
+            "move the files inside, paths are relative to the recording"
         )
     return file
 
 
-def natural(text: str) -> list[tuple[bool, int | str]]:
-    """A sort key under which frame 9 comes before frame 10."""
-    parts = re.split(r"(\d+)", text)
-    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in parts]
+def one_file_each(
+    folder: Path, files: Iterable[Path], suffixes: tuple[str, ...], frame_of: Callable[[Path], str]
+) -> dict[str, Path]:
+    """Files by the frame that they belong to.
+
+    Hidden files (macOS's ._NAME, .DS_Store) and files with other suffixes are no frames.
+
+    Args:
+        folder: the recording's, out of which no file may lead.
+        files: what lies there.
+        suffixes: in lower case, those that count.
+        frame_of: the frame's name, out of a file.
+
+    Raises:
+        ValueError: two files of one frame, or a file that leads out of the folder.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(files):
+        if file.name.startswith(".") or file.suffix.lower() not in suffixes:
+            continue
+        name = frame_of(file)
+        if name in found:
+            raise ValueError(
+                f"{file.parent}: {found[name].name} and {file.name} are both of frame {name!r}; "
+                "remove or rename one"
+            )
+        found[name] = contained(folder, file)
+    return found

@@ -1,9 +1,8 @@
 """transforms.json: instant-ngp, nerfstudio, DL3DV, our example data and our memory banks.
 
 `transform_matrix` is camera-to-world with OpenGL axes (y up, z backward); `depth_file_path` names
-a uint16 map in steps of `depth_unit_scale_factor`. Frames are ordered by the numbers in their file
-names where every name has one, else as listed. Where images/ was left out and a smaller copy
-images_2/, images_4/ ... lies in its place (DL3DV), that copy is read and K follows.
+a uint16 map in steps of `depth_unit_scale_factor` (instant-ngp: `depth_path`,
+`integer_depth_scale`); `mask_path` an image that is black on what may move.
 """
 
 from __future__ import annotations
@@ -14,22 +13,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anchorweave.clip import Clip
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras, intrinsics
-from anchorweave.images import (
-    IMAGE_SUFFIXES,
-    image_size,
-    write_depth,
-    write_frame,
-)
+from anchorweave.images import write_depth, write_frame
 from anchorweave.recordings.base import posed_cameras
-from anchorweave.recordings.image_files import ImageFiles, check_size
-from anchorweave.recordings.listing import Missing, inside, natural, usable
-from anchorweave.recordings.transforms_json import finite_number, read_meta
+from anchorweave.recordings.config import AS_STATED, RecordingConfig
+from anchorweave.recordings.frame_order import frame_order
+from anchorweave.recordings.image_files import ImageFiles
+from anchorweave.recordings.listed_images import ListedImage, listed_images, sizes_of_K
+from anchorweave.recordings.listing import Missing, inside, usable
+from anchorweave.recordings.transforms_json import (
+    depth_path,
+    depth_unit,
+    finite_number,
+    read_meta,
+)
 from anchorweave.recordings.undistort import Lens, seen_window, undistorted
 
 TRANSFORMS = "transforms.json"
@@ -46,7 +48,7 @@ class NerfstudioFiles(ImageFiles):
         native: cameras [T] of the image files as they are; `cameras` are those of the window in
             which every undistorted pixel was really seen.
         lenses: T lenses.
-        **files: `path`, `names`, `images`, `depths`, `depth_unit` of `ImageFiles`.
+        **files: the other arguments of `ImageFiles`.
     """
 
     def __init__(self, native: Cameras, lenses: list[Lens], **files):
@@ -68,59 +70,75 @@ class NerfstudioFiles(ImageFiles):
         """Depth of frame `i` [H, W], undistorted; 0 = invalid."""
         return self._pinhole(super().depth(i)[None], i, "nearest")[0]
 
+    def static(self, i: int) -> Bool[Tensor, "H W"] | None:
+        """Where frame `i` shows no moving thing [H, W], undistorted; None without masks."""
+        static = super().static(i)
+        return None if static is None else self._pinhole(static[None].float(), i, "nearest")[0] > 0
+
     def _pinhole(self, image: Tensor, i: int, mode: str) -> Tensor:
         if self.lenses[i] != Lens():
             image = undistorted(image, self.lenses[i], self.stored[i], mode)
         return image[:, self._rows, self._columns].contiguous()
 
 
-def open_nerfstudio(file: Path, missing: Missing = "error") -> NerfstudioFiles:
+def open_nerfstudio(
+    file: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+) -> NerfstudioFiles:
     """The recording that a transforms.json describes.
 
     Args:
         file: the json file; image paths are relative to its folder and may not leave it.
         missing: what to do about listed frames whose files do not exist.
+        options: what is to be taken otherwise than the json says it.
 
     Raises:
         FileNotFoundError: listed files that do not exist, unless `missing` is "skip".
         ValueError: no valid json, no frames, a value of another type than expected, a path outside
-            the folder, a pose or K that is wrong.
+            the folder, a file that is listed twice, images of several sizes, a pose or K that is
+            wrong.
     """
     meta = read_meta(file)
-    frames = meta["frames"]
-    if all(any(c.isdigit() for c in Path(f["file_path"]).name) for f in frames):
-        frames = sorted(frames, key=lambda f: natural(f["file_path"]))
-    names = [frame["file_path"] for frame in frames]
-    shrink = _shrink(file.parent)
-    images = [inside(file, _copy(name, shrink), IMAGE_SUFFIXES) for name in names]
-    depths = [
-        inside(file, f["depth_file_path"]) if "depth_file_path" in f else None for f in frames
-    ]
-    some_depth = any(depths)
-    problems = []
-    for image, depth in zip(images, depths, strict=True):
-        if not image.is_file():
-            problems.append("the image does not exist")
-        elif some_depth and depth is None:
-            problems.append("no depth_file_path, though other frames have one")
-        elif some_depth and not depth.is_file():
-            problems.append(f"its depth {depth.name} does not exist")
-        else:
-            problems.append(None)
-    kept = usable(file, names, problems, missing)
-    entries = [{**{k: v for k, v in meta.items() if k != "frames"}, **frames[i]} for i in kept]
-    names = [names[i] for i in kept]
-    size = _size(file, names, entries, images[kept[0]], shrink)
-    K = torch.stack([_K(file, name, e, size) for name, e in zip(names, entries, strict=True)])
+    listed = [frame["file_path"] for frame in meta["frames"]]
+    frames = [meta["frames"][i] for i in frame_order(file, listed, options.order)]
+    images = listed_images(file, [frame["file_path"] for frame in frames])
+    # instant-ngp's way to say that depth is listed but not to be used.
+    use_depth = meta.get("enable_depth_loading", True)
+    depths = [_path(file, depth_path(_at(file, f), f)) if use_depth else None for f in frames]
+    masks = [_path(file, frame.get("mask_path")) for frame in frames]
+    _check_distinct(file, images, [image.file for image in images])
+    _check_distinct(file, images, depths)
+    kept = usable(file, [i.name for i in images], _problems(images, depths, masks), missing)
+    images = [images[i] for i in kept]
+    common = {key: value for key, value in meta.items() if key != "frames"}
+    entries = [common | frames[i] for i in kept]
+    size, sizes = sizes_of_K(file, images, entries)
+    unit = depth_unit(str(file), meta)
+    depths = [depths[i] for i in kept] if any(depths) else []
+    if depths and unit is None and options.depth_scale is None:
+        if "depth_path" in frames[kept[0]]:
+            raise ValueError(
+                f"{file}: lists depth_path, but no integer_depth_scale, the length of one step; "
+                "add it, or set recording.depth_scale"
+            )
+    if not depths:
+        options.refused(file, "depth_scale", why="it lists no depth")
+    names = [image.name for image in images]
+    if options.intrinsics is None:
+        zipped = zip(names, entries, sizes, strict=True)
+        K = torch.stack([_K(file, name, entry, of_K, size) for name, entry, of_K in zipped])
+    else:
+        K = intrinsics(*options.intrinsics).repeat(len(names), 1, 1)
     c2w = torch.stack([_c2w(file, name, e) for name, e in zip(names, entries, strict=True)])
     return NerfstudioFiles(
-        native=posed_cameras(file, names, c2w, K, size).resized(image_size(images[kept[0]])),
+        native=posed_cameras(file, names, c2w, K, size),
         lenses=[_lens(file, name, e) for name, e in zip(names, entries, strict=True)],
         path=file.parent,
         names=names,
-        images=[images[i] for i in kept],
-        depths=[depths[i] for i in kept] if some_depth else [],
-        depth_unit=finite_number(str(file), meta, "depth_unit_scale_factor", DEPTH_UNIT),
+        images=[image.file for image in images],
+        depths=depths,
+        depth_unit=options.depth_unit(DEPTH_UNIT if unit is None else unit),
+        masks=[masks[i] for i in kept] if any(masks) else [],
+        unit_stated=unit is not None or options.depth_scale is not None,
     )
 
 
@@ -179,36 +197,43 @@ def write_recording(
         write_transforms(entries, aside, depth_unit)
 
 
-def _shrink(folder: Path) -> int:
-    """How many times smaller the images are than the json says: N of images_N/, or 1."""
-    copies = [path.name.removeprefix("images_") for path in folder.glob("images_*")]
-    factors = [int(name) for name in copies if name.isdigit()]
-    return 1 if (folder / "images").exists() or not factors else min(factors)
+def _at(file: Path, frame: dict) -> str:
+    return f"{file}, frame {frame['file_path']}"
 
 
-def _copy(name: str, shrink: int) -> str:
-    parts = Path(name).parts
-    return f"images_{shrink}/{'/'.join(parts[1:])}" if shrink > 1 and parts[0] == "images" else name
+def _path(file: Path, name: str | None) -> Path | None:
+    return None if name is None else inside(file, name)
 
 
-def _size(
-    file: Path, names: list[str], entries: list[dict], first: Path, shrink: int
-) -> tuple[int, int]:
-    """The (height, width) that the json's K is for, which `shrink` times the images must be."""
-    height, width = image_size(first)
-    default = (height * shrink, width * shrink)
-    stated = []
-    for name, entry in zip(names, entries, strict=True):
-        where = f"{file}, frame {name}"
-        sides = zip("hw", default, strict=True)
-        stated.append(tuple(int(finite_number(where, entry, key, side)) for key, side in sides))
-    for name, size in zip(names, stated, strict=True):
-        check_size(file.parent / name, (height, width), (size[0] // shrink, size[1] // shrink))
-    return stated[0]
+def _problems(images, depths, masks) -> list[str | None]:
+    """What each frame lacks, or None."""
+    extras = {"depth_file_path": depths, "mask_path": masks}
+    extras = {key: files for key, files in extras.items() if any(files)}
+    problems: list[str | None] = []
+    for i, image in enumerate(images):
+        problem = None if image.file.is_file() else "the image does not exist"
+        for key, files in extras.items():
+            if problem is None and files[i] is None:
+                problem = f"no {key}, though other frames have one"
+            elif problem is None and not files[i].is_file():
+                problem = f"its {key.partition('_')[0]} {files[i].name} does not exist"
+        problems.append(problem)
+    return problems
 
 
-def _K(file: Path, name: str, entry: dict, size: tuple[int, int]) -> Tensor:
-    height, width = size
+def _check_distinct(file: Path, images: list[ListedImage], files: list[Path | None]) -> None:
+    first: dict[Path, ListedImage] = {}
+    for image, one in zip(images, files, strict=True):
+        if one is not None and first.setdefault(one, image) is not image:
+            raise ValueError(
+                f"{file}: frames {first[one].name} and {image.name} both have "
+                f"{one.relative_to(file.parent)}; list each frame once, with files of its own"
+            )
+
+
+def _K(file: Path, name: str, entry: dict, of_K: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """K in pixels of an image of `size`, which the entry gives in pixels of one of `of_K`."""
+    height, width = of_K
     where = f"{file}, frame {name}"
     if "fl_x" in entry:
         fx = finite_number(where, entry, "fl_x")
@@ -221,7 +246,8 @@ def _K(file: Path, name: str, entry: dict, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"{where}: has neither fl_x nor camera_angle_x")
     fy = finite_number(where, entry, "fl_y", fx)
     cx, cy = (finite_number(where, entry, *at) for at in (("cx", width / 2), ("cy", height / 2)))
-    return intrinsics(fx, fy, cx, cy)
+    x, y = size[1] / width, size[0] / height
+    return intrinsics(x * fx, y * fy, x * cx, y * cy)
 
 
 def _c2w(file: Path, name: str, entry: dict) -> Tensor:

@@ -5,6 +5,7 @@ All three store camera-to-world poses with OpenCV axes, so only units and pairin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from torch import Tensor
 from anchorweave.geometry.cameras import intrinsics
 from anchorweave.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.base import posed_cameras
+from anchorweave.recordings.config import AS_STATED, RecordingConfig
+from anchorweave.recordings.depth_files import DEPTH_SUFFIXES
+from anchorweave.recordings.frame_order import by_number
 from anchorweave.recordings.image_files import ImageFiles
-from anchorweave.recordings.listing import Missing, inside, natural, usable
+from anchorweave.recordings.listing import Missing, contained, inside, one_file_each, usable
+from anchorweave.recordings.reading import text_of
 
 # 7-Scenes' own page gives these for its 640x480 images: fx, fy, cx, cy.
 SEVEN_SCENES_INTRINSICS = (585.0, 585.0, 320.0, 240.0)
@@ -27,6 +32,7 @@ TUM_DEPTH_UNIT = 1 / 5000
 # Colour runs at 30 Hz: a partner further away than this belongs to another frame.
 TUM_MAX_SECONDS = 0.02
 MILLIMETRE = 1e-3
+SUFFIXES = {"color": IMAGE_SUFFIXES, "depth": DEPTH_SUFFIXES, "pose": (".txt",)}
 
 
 def is_seven_scenes(folder: Path) -> bool:
@@ -44,47 +50,65 @@ def is_scannet(folder: Path) -> bool:
     return (folder / "color").is_dir() and (folder / "pose").is_dir()
 
 
-def open_seven_scenes(folder: Path, missing: Missing = "error") -> ImageFiles:
+def open_seven_scenes(
+    folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+) -> ImageFiles:
     """frame-NNNNNN.{color.png|jpg, depth.png, pose.txt}, camera-intrinsics.txt; millimetres.
 
     Without camera-intrinsics.txt, 640x480 images get the intrinsics that the data set's page gives.
     """
-    return _one_file_a_frame(
-        folder,
-        {part: _by_stem(folder, f"frame-*.{part}.*") for part in ("color", "depth", "pose")},
-        _intrinsics_file(folder / "camera-intrinsics.txt"),
-        SEVEN_SCENES_INTRINSICS,
-        missing,
-    )
+    parts = {
+        part: one_file_each(
+            folder,
+            folder.glob(f"frame-*.{part}.*"),
+            SUFFIXES[part],
+            lambda file, part=part: file.name.rpartition(f".{part}.")[0],
+        )
+        for part in SUFFIXES
+    }
+    K = _intrinsics_file(folder, "camera-intrinsics.txt", options)
+    return _one_file_a_frame(folder, parts, K, SEVEN_SCENES_INTRINSICS, missing, options)
 
 
-def open_scannet(folder: Path, missing: Missing = "error") -> ImageFiles:
+def open_scannet(
+    folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+) -> ImageFiles:
     """color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_{color,depth}.txt; millimetres.
 
-    Frames whose pose is -inf (tracking was lost) count as incomplete.
+    N may be any name, such as a time with a dot. Frames whose pose is -inf (tracking was lost)
+    count as incomplete.
     """
-    K = _intrinsics_file(folder / "intrinsic" / "intrinsic_color.txt")
+    K = _intrinsics_file(folder, "intrinsic/intrinsic_color.txt", options)
     if K is None:
-        raise FileNotFoundError(f"{folder}: a ScanNet folder needs intrinsic/intrinsic_color.txt")
-    return _one_file_a_frame(
-        folder,
-        {part: _by_stem(folder / part, "*.*") for part in ("color", "depth", "pose")},
-        K,
-        None,
-        missing,
-        depth_K=_intrinsics_file(folder / "intrinsic" / "intrinsic_depth.txt"),
-    )
+        raise FileNotFoundError(
+            f"{folder}: a ScanNet folder needs intrinsic/intrinsic_color.txt, or "
+            "recording.intrinsics=[fx,fy,cx,cy]"
+        )
+    parts = {
+        part: one_file_each(folder, _visible(folder / part), SUFFIXES[part], lambda file: file.stem)
+        for part in SUFFIXES
+    }
+    if not parts["depth"] and (other := _visible(folder / "depth")):
+        raise ValueError(
+            f"{folder / 'depth'}: holds no depth maps ({', '.join(DEPTH_SUFFIXES)}), but files "
+            f"such as {other[0].name}; convert them, or move the folder away"
+        )
+    depth_K = _intrinsics_file(folder, "intrinsic/intrinsic_depth.txt", AS_STATED)
+    return _one_file_a_frame(folder, parts, K, None, missing, options, depth_K)
 
 
-def open_tum(folder: Path, missing: Missing = "error") -> ImageFiles:
+def open_tum(
+    folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+) -> ImageFiles:
     """rgb.txt, depth.txt, groundtruth.txt (t x y z qx qy qz qw), paired by nearest time stamp.
 
     Frames without depth or pose within 0.02 s count as incomplete. Intrinsics come from
-    camera-intrinsics.txt, or for 640x480 images from TUM's page.
+    camera-intrinsics.txt, or for 640x480 images from TUM's page. Depth has 5000 steps a metre
+    unless `options` give another scale.
     """
-    images = _stamped(folder / "rgb.txt")
-    depths = _stamped(folder / "depth.txt") if (folder / "depth.txt").is_file() else {}
-    poses = _stamped(folder / "groundtruth.txt")
+    images = _stamped(folder, "rgb.txt")
+    depths = _stamped(folder, "depth.txt") if (folder / "depth.txt").is_file() else {}
+    poses = _stamped(folder, "groundtruth.txt")
     names = [row[0] for row in images.values()]
     files = [inside(folder / "rgb.txt", name) for name in names]
     rows = _partners(images, poses)
@@ -111,19 +135,26 @@ def open_tum(folder: Path, missing: Missing = "error") -> ImageFiles:
         torch.stack([_pose_of_quaternion(folder, rows[i]) for i in kept]),
         [files[i] for i in kept],
         [maps[i] for i in kept] if depths else [],
-        _intrinsics_file(folder / "camera-intrinsics.txt"),
+        _intrinsics_file(folder, "camera-intrinsics.txt", options),
         TUM_INTRINSICS,
+        options,
         depth_unit=TUM_DEPTH_UNIT,
     )
 
 
-def _one_file_a_frame(folder, parts, K, default, missing, depth_K=None) -> ImageFiles:
+def _visible(folder: Path) -> list[Path]:
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _one_file_a_frame(folder, parts, K, default, missing, options, depth_K=None) -> ImageFiles:
     if not parts["color"] or not parts["pose"]:
         counts = {part: len(files) for part, files in parts.items()}
         raise FileNotFoundError(f"{folder}: needs colour images and poses, met {counts} files")
     if not parts["depth"]:
         parts = {part: parts[part] for part in ("color", "pose")}
-    stems = sorted(set().union(*parts.values()), key=natural)
+    stems = sorted(set().union(*parts.values()))
+    stems = [stems[i] for i in by_number(stems)]
     poses = {stem: _matrix(file, 4) for stem, file in parts["pose"].items()}
     problems = []
     for stem in stems:
@@ -144,34 +175,40 @@ def _one_file_a_frame(folder, parts, K, default, missing, depth_K=None) -> Image
         [parts["depth"][stem] for stem in kept] if "depth" in parts else [],
         K,
         default,
+        options,
         depth_K=depth_K,
     )
 
 
 def _assembled(
-    folder, names, c2w, images, depths, K, default, depth_unit=MILLIMETRE, depth_K=None
+    folder, names, c2w, images, depths, K, default, options, depth_unit=MILLIMETRE, depth_K=None
 ) -> ImageFiles:
+    if not depths:
+        options.refused(folder, "depth_scale", why="it holds no depth")
     size = image_size(images[0])
     if K is None and size != (480, 640):
         raise FileNotFoundError(
             f"{folder}: images are {size[0]}x{size[1]} (height x width), for which no intrinsics "
-            "are known; write the 3x3 matrix in pixels to camera-intrinsics.txt"
+            "are known; write the 3x3 matrix in pixels to camera-intrinsics.txt, or set "
+            "recording.intrinsics=[fx,fy,cx,cy]"
         )
     K = intrinsics(*default) if K is None else K
     cameras = posed_cameras(folder, names, c2w, K.expand(len(names), 3, 3), size)
-    return ImageFiles(folder, names, cameras, images, depths, depth_unit, depth_K)
-
-
-def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    # Only images and text: an editor's backup or a checksum beside them is no frame.
-    suffixes = (*IMAGE_SUFFIXES, ".txt")
-    files = [file for file in folder.glob(pattern) if file.suffix.lower() in suffixes]
-    return {file.name.split(".")[0]: file for file in files}
+    return ImageFiles(
+        folder,
+        names,
+        cameras,
+        images,
+        depths,
+        options.depth_unit(depth_unit),
+        depth_K,
+        unit_stated=options.depth_scale is not None,
+    )
 
 
 def _matrix(file: Path, side: int) -> Float[Tensor, "N N"]:
     try:
-        rows = [[float(x) for x in line.split()] for line in file.read_text().splitlines()]
+        rows = [[float(x) for x in line.split()] for line in text_of(file).splitlines()]
         matrix = torch.tensor([row for row in rows if row], dtype=torch.float64)
     except ValueError as error:
         raise ValueError(f"{file}: is no table of numbers ({error})") from error
@@ -182,27 +219,38 @@ def _matrix(file: Path, side: int) -> Float[Tensor, "N N"]:
     return matrix
 
 
-def _intrinsics_file(file: Path) -> Float[Tensor, "3 3"] | None:
-    """K [3, 3] from a 3x3 file (7-Scenes) or a 4x4 one (ScanNet); None if there is no such file."""
+def _intrinsics_file(
+    folder: Path, name: str, options: RecordingConfig
+) -> Float[Tensor, "3 3"] | None:
+    """K [3, 3] as `options` give it, or from a 3x3 file (7-Scenes) or a 4x4 one (ScanNet)."""
+    if options.intrinsics is not None:
+        return intrinsics(*options.intrinsics)
+    file = folder / name
     if not file.is_file():
         return None
     side = 4 if file.parent.name == "intrinsic" else 3
-    return _matrix(file, side)[:3, :3].float()
+    return _matrix(contained(folder, file), side)[:3, :3].float()
 
 
-def _stamped(file: Path) -> dict[float, list[str]]:
+def _stamped(folder: Path, name: str) -> dict[float, list[str]]:
     """Rows of a TUM list by their time stamp in seconds, in time order."""
+    file = folder / name
     if not file.is_file():
-        raise FileNotFoundError(f"{file.parent}: a TUM folder needs {file.name}")
+        raise FileNotFoundError(f"{folder}: a TUM folder needs {name}")
+    contained(folder, file)
     rows = {}
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    for number, line in enumerate(text_of(file).splitlines(), start=1):
         if words := line.split("#")[0].split():
             try:
-                rows[float(words[0])] = words[1:]
+                time = float(words[0])
             except ValueError as error:
                 raise ValueError(f"{file}, line {number}: {words[0]!r} is no time") from error
             if len(words) < 2:
                 raise ValueError(f"{file}, line {number}: nothing follows the time {words[0]}")
+            if not math.isfinite(time) or rows.setdefault(time, words[1:]) != words[1:]:
+                raise ValueError(
+                    f"{file}, line {number}: the time {words[0]} is listed twice, or is none"
+                )
     if not rows:
         raise ValueError(f"{file}: lists nothing")
     return dict(sorted(rows.items()))

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anchorweave.recordings import FOLDER_FORMATS
+from anchorweave.recordings import FOLDER_FORMATS, camera_files_in
+from anchorweave.recordings.colmap import is_colmap
 from anchorweave.recordings.procedural import PREFIX, one_room_each
-from anchorweave.recordings.realestate10k import is_camera_file
+
+# What macOS puts beside the real files when it packs a folder.
+SHADOWS = "__MACOSX"
 
 
 def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
@@ -57,20 +60,24 @@ def _recordings(source: str) -> Iterator[tuple[str, str]]:
         yield _name(str(Path(name).with_suffix("")) if path.is_file() else name), str(path)
 
 
-def _below(path: Path) -> Iterator[Path]:
+def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Recordings in `path` and below; a folder that is one of those `above` it is not entered."""
     if path.is_file():
         yield path
         return
-    if any(is_format(path) for is_format, _ in FOLDER_FORMATS.values()):
+    if any(is_format(path) for is_format, _ in FOLDER_FORMATS.values()) or is_colmap(path):
+        # A COLMAP project is refused when it is opened, which says more than leaving it out.
         yield path
         return
-    texts = sorted(path.glob("*.txt"))
-    if cameras := [file for file in texts if is_camera_file(file)]:
+    if cameras := camera_files_in(path):
         yield from cameras
         return
+    here = path.resolve()
     for child in sorted(path.iterdir()):
-        if child.is_dir() and not child.name.startswith("."):
-            yield from _below(child)
+        if child.name.startswith(".") or child.name == SHADOWS or not child.is_dir():
+            continue
+        if child.resolve() not in above | {here}:
+            yield from _below(child, above | {here})
 
 
 def _name(words: str) -> str:

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+DEPTH_PATHS = ("depth_file_path", "depth_path")
+DEPTH_UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
+PATHS = ("file_path", *DEPTH_PATHS, "mask_path")
+# What is read.
+READ = {
+    *PATHS,
+    *DEPTH_UNITS,
+    *("frames", "transform_matrix", "enable_depth_loading"),
+    *("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_model", "is_fisheye"),
+    *("k1", "k2", "k3", "k4", "p1", "p2"),
+}
+# What would change the picture or the poses, and is not read.
+UNSUPPORTED = {
+    *("k5", "k6", "s1", "s2", "s3", "s4", "b1", "b2", "rolling_shutter", "fisheye_crop_radius"),
+    *("ftheta_p0", "ftheta_p1", "ftheta_p2", "ftheta_p3", "ftheta_p4", "latlong"),
+    *("equirectangular", "white_transparent", "black_transparent", "mask_color"),
+}
+# What changes nothing here; listed because it looks like something that does.
+HARMLESS = {"camera_angle_y", "has_mask", "sharpness", "depth_unit", "camera_type"}
+# Keys more alike than this, letter by letter, are taken for slips of the pen.
+ALIKE = 0.8
 
 
 def read_meta(file: Path) -> dict:
     """The parsed json, whose `frames` are one or more objects with a path and a pose each.
 
     Raises:
-        ValueError: no valid json, no list of frames, or an entry that is no object, lacks a key or
-            has something else in the place of a path.
+        ValueError: no valid json, no list of frames, or an entry that is no object, lacks a key, or
+            has something else in the place of a path; a key that would change what is seen and is
+            not read, or that looks like a known one.
     """
     try:
-        meta = json.loads(file.read_text())
+        # From bytes: json then knows UTF-8 and UTF-16, with a byte order mark or without.
+        meta = json.loads(file.read_bytes())
+    except RecursionError as error:
+        raise ValueError(f"{file}: is no valid json (it is nested too deeply)") from error
     except ValueError as error:
         raise ValueError(f"{file}: is no valid json ({error})") from error
     frames = meta.get("frames") if isinstance(meta, dict) else None
@@ -31,14 +59,23 @@ def read_meta(file: Path) -> dict:
                 f"{where} is {frame!r}, expected an object with file_path and transform_matrix"
             )
         if absent := {"file_path", "transform_matrix"} - set(frame):
+            # A misspelt key says more than an absent one.
+            _check_keys(where, frame)
             raise ValueError(f"{where} has no {' and no '.join(sorted(absent))}")
-        for key in {"file_path", "depth_file_path"} & set(frame):
+        for key in set(PATHS) & set(frame):
             if not isinstance(frame[key], str) or not frame[key]:
                 raise ValueError(f"{where} has {key} {frame[key]!r}, expected a path in quotes")
+    _check_keys(f"{file}", meta)
+    checked: set[str] = set()
+    for number, frame in enumerate(frames):
+        if new := {key: value for key, value in frame.items() if key not in checked}:
+            _check_keys(f"{file}: entry {number} of frames", new)
+            # Of those that were found harmless, no value matters.
+            checked |= set(new) - UNSUPPORTED
     return meta
 
 
-def finite_number(where: str, entry: dict, key: str, default: float | int = math.nan) -> float:
+def finite_number(where: str, entry: Mapping, key: str, default: float | int = math.nan) -> float:
     """The number under `key` of `entry`, or `default` where it has none.
 
     Raises:
@@ -52,3 +89,66 @@ def finite_number(where: str, entry: dict, key: str, default: float | int = math
     if not math.isfinite(number):
         raise ValueError(f"{where}: {key} is {value!r}, expected a finite number")
     return number
+
+
+def depth_path(where: str, frame: Mapping) -> str | None:
+    """The path of a frame's depth map, under nerfstudio's key or instant-ngp's; None = no depth.
+
+    Raises:
+        ValueError: both, and they differ.
+    """
+    return _one_of(where, {key: frame[key] for key in DEPTH_PATHS if key in frame})
+
+
+def depth_unit(where: str, meta: Mapping) -> float | None:
+    """Length of one step of depth, under nerfstudio's key or instant-ngp's; None = not said.
+
+    Raises:
+        ValueError: no number, or both, and they differ.
+    """
+    return _one_of(where, {k: finite_number(where, meta, k) for k in DEPTH_UNITS if k in meta})
+
+
+def _one_of(where: str, found: Mapping):
+    if len(set(found.values())) > 1:
+        said = " and ".join(f"{key} {value!r}" for key, value in found.items())
+        raise ValueError(f"{where}: says {said}, which differ; leave one of them")
+    return next(iter(found.values()), None)
+
+
+def _check_keys(where: str, entry: Mapping) -> None:
+    for key, value in entry.items():
+        if key in UNSUPPORTED and _says_something(value):
+            raise ValueError(
+                f"{where}: {key} is {value!r}, which is not supported; undistort or composite the "
+                "images, and remove the key"
+            )
+        if key in READ | UNSUPPORTED | HARMLESS:
+            continue
+        like = _alike(key)
+        if like or any(word in _bare(key) for word in ("depth", "mask")):
+            hint = f"; did you mean {like}?" if like else ""
+            raise ValueError(
+                f"{where}: has the key {key!r}, which is not read{hint} (known of this kind: "
+                f"{', '.join((*PATHS, *DEPTH_UNITS))}); rename it, or remove it if it is not meant"
+            )
+
+
+def _says_something(value) -> bool:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return any(map(_says_something, value))
+    return bool(value)
+
+
+def _alike(key: str) -> str | None:
+    bare = {_bare(known): known for known in READ}
+    if _bare(key) in bare:
+        return bare[_bare(key)]
+    # Short names are too much alike by nature: k1 and k7, w and h.
+    long = [name for name in bare if len(name) > 4]
+    found = difflib.get_close_matches(_bare(key), long, 1, ALIKE) if len(key) > 4 else []
+    return bare[found[0]] if found else None
+
+
+def _bare(key: str) -> str:
+    return "".join(c for c in key.lower() if c.isalnum())

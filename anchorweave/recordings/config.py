@@ -1,0 +1,68 @@
+"""RecordingConfig: what a recording cannot say of itself, or says wrongly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Order = Literal["auto", "listed", "numbers"]
+# Nobody stores depth in steps of a hundred units; such a value is the length of a step.
+FEWEST_STEPS = 0.01
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """How a recording's files are read; null = as the recording or its format says.
+
+    Args:
+        depth_scale: steps of a stored depth map in one unit of the poses, instead of what the
+            recording or its format says: 1000 for millimetres and poses in metres, 5000 for TUM
+            RGB-D, 6553.5 for ICL-NUIM and others. Of depth in floats (.npy): how many of its units
+            make one of the poses'.
+        intrinsics: fx, fy, cx, cy in pixels of the images as they are stored, for all frames,
+            instead of what the recording says.
+        order: of the frames of a transforms.json: `listed`, as it lists them; `numbers`, by the
+            numbers in their paths; `auto`, by the number if the paths differ in one number alone
+            and the list is shuffled, else as listed.
+
+    Raises:
+        ValueError: a scale or focal length that is not above 0, or no four intrinsics.
+    """
+
+    depth_scale: float | None = None
+    intrinsics: tuple[float, ...] | None = None
+    order: Order = "auto"
+
+    def __post_init__(self):
+        scale = self.depth_scale
+        if scale is not None and not FEWEST_STEPS <= scale < math.inf:
+            raise ValueError(
+                f"recording.depth_scale={scale}: is how many steps of depth make one unit of the "
+                f"poses, finite and at least {FEWEST_STEPS} (millimetres and metres: 1000)"
+            )
+        given = self.intrinsics
+        if given is not None and not (
+            len(given) == 4 and all(map(math.isfinite, given)) and min(given[:2]) > 0
+        ):
+            raise ValueError(
+                f"recording.intrinsics={list(given)}: are fx, fy, cx, cy in pixels of the stored "
+                "images, such as [525,525,320,240]"
+            )
+
+    def depth_unit(self, stated: float) -> float:
+        """Length of one step of depth, in the unit of the poses, where the format says `stated`."""
+        return stated if self.depth_scale is None else 1 / self.depth_scale
+
+    def refused(self, where: object, *names: str, why: str) -> None:
+        """Refuse options that this recording has no use for.
+
+        Raises:
+            ValueError: one of `names` is given.
+        """
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{where}: recording.{name} is given, but {why}; leave it out")
+
+
+AS_STATED = RecordingConfig()
