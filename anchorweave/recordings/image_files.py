@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import pixel_centres
-from anchorweave.images import read_depth, read_frame
+from anchorweave.images import about_orientation, read_depth, read_frame, read_opaque
 from anchorweave.recordings.base import Recording
 
 
@@ -72,6 +72,10 @@ class ImageFiles(Recording):
         depth = read_depth(self.depths[i], self.depth_unit)
         return depth_in_image(depth, self.stored[i], self.depth_K)
 
+    def static(self, i: int) -> Bool[Tensor, "H W"] | None:
+        """Where frame `i` is opaque [H, W]; None = everywhere."""
+        return read_opaque(self.images[i])
+
 
 def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> None:
     """Refuse an image of another (height, width) than its intrinsics are stated for.
@@ -82,7 +86,7 @@ def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> No
     if met != stated:
         raise ValueError(
             f"{image}: is {met[0]}x{met[1]} (height x width), but its K is for images of "
-            f"{stated[0]}x{stated[1]}; resize the image, or rescale K"
+            f"{stated[0]}x{stated[1]}; resize the image, or rescale K{about_orientation(image)}"
         )
 
 
