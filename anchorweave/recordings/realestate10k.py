@@ -1,8 +1,8 @@
 """RealEstate10K camera files, with a video or a folder of frames beside them, or alone.
 
-A line is: time stamp in microseconds (66667 or 66667.0), fx fy cx cy as shares of the image's width and height, two
-zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may be the video's
-address.
+A line is: time stamp in microseconds (66667 or 66667.0), fx fy cx cy as shares of the image's width
+and height, two zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may
+be the video's address.
 """
 
 from __future__ import annotations
