@@ -122,7 +122,7 @@ def test_a_bank_near_the_origin_stays_there_however_far_it_grows(tmp_path, scann
 def test_cameras_of_two_worlds_meet_in_the_first():
     from anchorweave.geometry.cameras import Cameras, intrinsics
 
-    K = intrinsics(30, 30, 16, 12).expand(5, 3, 3)
+    K = intrinsics(30.0, 30.0, 16.0, 12.0).expand(5, 3, 3)
     at = (448262.0, 5411932.0, 215.0)
     near = poses(UTM)
     near[:, :3, 3] -= torch.tensor(at, dtype=torch.float64)
