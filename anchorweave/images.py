@@ -1,4 +1,8 @@
-"""Still images and depth maps on disk (Pillow: Debian's decoders, 16-bit PNG, no torchvision)."""
+"""Still images and depth maps on disk (Pillow: Debian's decoders, 16-bit PNG, no torchvision).
+
+An image that says by its EXIF orientation how it is to be turned is turned so, its size as well:
+everything else about it (K, depth) is meant for the upright image.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from anchorweave.files import written_aside
@@ -19,23 +24,73 @@ IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES)
 # Kinect-style recordings write the largest uint16 where the sensor saw nothing.
 SATURATED = 65535
 JPEG_QUALITY = 92
+# Grey of more than 8 bits: Pillow would cut it off at 255.
+DEEP_GREY = ("I;16", "I;16L", "I;16B", "I")
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of the image at `path`, from its header alone."""
+    """(height, width) of the upright image at `path`."""
     with _readable(path) as image:
         return image.height, image.width
 
 
+def about_orientation(path: Path) -> str:
+    """What an error in size should add of an image that is stored turned; "" of any other.
+
+    Tools that do not look at the EXIF orientation (COLMAP among them) state sizes and intrinsics of
+    the pixels as they are stored.
+    """
+    with Image.open(path) as image:
+        turned = image.getexif().get(Base.Orientation, 1)
+        if turned in (None, 1):
+            return ""
+        return (
+            f". It is stored as {image.height}x{image.width}, and its EXIF orientation {turned} "
+            "turns it upright; if K and poses are for the pixels as stored, remove that tag"
+        )
+
+
 def read_frame(path: Path) -> Float[Tensor, "3 H W"]:
-    """The colours [3, H, W] in [0, 1] of the image at `path`.
+    """The colours [3, H, W] in [0, 1] of the image at `path`, upright.
+
+    Transparent pixels are laid over black, as everything is that nobody saw: the colours stored
+    under alpha 0 mean nothing. Grey of 16 bits spans [0, 65535].
+
+    Raises:
+        ValueError: the file is missing, cut off or no image, or of a kind of pixels that has no
+            agreed range.
+    """
+    with _readable(path) as image:
+        if image.mode in DEEP_GREY:
+            grey = np.array(image).astype(np.float32) / 65535
+            if grey.min() < 0 or grey.max() > 1:
+                raise ValueError(f"{path}: grey levels leave the 16 bits of 0..65535; rescale them")
+            pixels = np.repeat(grey[..., None], 3, axis=-1)
+        elif image.mode in ("F", "LAB", "HSV"):
+            raise ValueError(
+                f"{path}: pixels of Pillow mode {image.mode!r} have no range that all agree on; "
+                "store 8-bit colours, or 8- or 16-bit grey"
+            )
+        else:
+            pixels = np.array(image.convert("RGB")).astype(np.float32) / 255
+        alpha = _alpha(image)
+    if alpha is not None:
+        pixels = pixels * alpha[..., None]
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def read_opaque(path: Path) -> Bool[Tensor, "H W"] | None:
+    """Where the image at `path` is opaque [H, W]; None if it is everywhere.
 
     Raises:
         ValueError: the file is missing, cut off or no image.
     """
+    with _header(path) as image:
+        if not image.has_transparency_data:
+            return None
     with _readable(path) as image:
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        alpha = _alpha(image)
+    return None if alpha is None or (alpha == 1).all() else torch.from_numpy(alpha == 1)
 
 
 def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
@@ -49,7 +104,7 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
         ValueError: the file is missing, cut off, or no 16-bit image.
     """
     with _readable(path) as image:
-        if image.mode not in ("I;16", "I;16B", "I"):
+        if image.mode not in DEEP_GREY:
             raise ValueError(
                 f"{path}: depth must be a 16-bit grey PNG, met Pillow mode {image.mode!r}"
             )
@@ -102,12 +157,29 @@ def read_mask(path: Path) -> Bool[Tensor, "H W"]:
     return torch.from_numpy(values >= (128 if path.suffix.lower() in JPEG_SUFFIXES else 1))
 
 
+def _alpha(image: Image.Image) -> np.ndarray | None:
+    """Opacity [H, W] in [0, 1]; None for an image that has none."""
+    if not image.has_transparency_data:
+        return None
+    if image.mode in DEEP_GREY:
+        # PNG's way to make one grey level of 16 bits transparent.
+        return (np.array(image) != image.info["transparency"]).astype(np.float32)
+    return np.array(image.convert("RGBA").getchannel("A")).astype(np.float32) / 255
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[Image.Image]:
+    """The whole image, decoded and turned upright."""
+    with _header(path) as image:
+        image.load()
+        yield ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def _header(path: Path) -> Iterator[Image.Image]:
     # Pillow reports damage as any of these, depending on the format and on where the file ends.
     try:
         with Image.open(path) as image:
-            image.load()
             yield image
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error

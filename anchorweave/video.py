@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import decord
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import torch
 from jaxtyping import Float, Num, UInt8
@@ -18,10 +21,16 @@ from anchorweave.files import written_aside
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below cannot be told from the original by eye.
 RATE_FACTOR = 12
+# Times before 0 by more than rounding are of frames that the container hides.
+HIDDEN_SECONDS = 1e-3
 
 
 class VideoFile:
     """A video opened for random access.
+
+    A video that was cut without being encoded again hides frames before time 0, which its first
+    shown frames are decoded from. decord counts them and then returns others than were asked for,
+    so such a video is copied once, without loss, as it is shown; the copy goes with this object.
 
     Args:
         path: any file that ffmpeg decodes.
@@ -35,12 +44,22 @@ class VideoFile:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such video file")
+        self._reader = self._opened(self.path)
+        if self._reader.get_frame_timestamp([0])[0, 0] < -HIDDEN_SECONDS:
+            self._copy = tempfile.TemporaryDirectory(prefix="shown-")
+            shown = Path(self._copy.name) / "shown.mp4"
+            _copy_shown(self.path, shown)
+            self._reader = self._opened(shown)
+        height, width = self._reader[0].shape[:2]
+        self.size = (height, width)
+
+    def _opened(self, file: Path) -> decord.VideoReader:
         try:
-            self._reader = decord.VideoReader(str(self.path), num_threads=1)
-            height, width = self._reader[0].shape[:2]
+            reader = decord.VideoReader(str(file), num_threads=1)
+            reader[0]
         except (RuntimeError, IndexError, decord.DECORDError) as error:
             raise ValueError(_unreadable(self.path, error)) from error
-        self.size = (height, width)
+        return reader
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -116,6 +135,20 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
             raise OSError(
                 f"{path}: only {written} of {T} frames could be written; is the disk full?"
             )
+
+
+def _copy_shown(path: Path, shown: Path) -> None:
+    """Writes the frames that players show, at their times, with the pixels that they have."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path)]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0"]
+    command += ["-preset", "ultrafast", "-bf", "0", str(shown)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode or done.stderr.strip():
+        reason = (done.stderr.strip().splitlines() or ["ffmpeg failed"])[0]
+        raise ValueError(
+            f"{path}: hides frames before its beginning (it was cut without encoding it again), "
+            f"and could not be decoded whole ({reason}); encode it again, as by ffmpeg -i"
+        )
 
 
 def _count(path: Path) -> int:

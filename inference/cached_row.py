@@ -141,6 +141,7 @@ class CachedRow:
         if given.cameras is not None:
             c2w, K = given.cameras.c2w.numpy(), given.cameras.K.numpy()
             arrays |= {"c2w": c2w, "K": K, "size": given.cameras.size, "unit": given.unit}
+            arrays["origin"] = given.cameras.origin
         report_text = np.array(json.dumps(report))
         _write(self.path / clip / GIVEN, **arrays, seconds=given.seconds, report=report_text)
 
@@ -159,7 +160,9 @@ class CachedRow:
             if "c2w" in file:
                 c2w, K = (torch.from_numpy(file[name]) for name in ("c2w", "K"))
                 height, width = file["size"].tolist()
-                cameras, unit = Cameras(c2w, K, (height, width)), float(file["unit"])
+                x, y, z = file["origin"].tolist() if "origin" in file else (0.0, 0.0, 0.0)
+                cameras = Cameras(c2w, K, (height, width), (x, y, z))
+                unit = float(file["unit"])
             return Given(*arrays, float(file["seconds"]), cameras, unit)
 
     def write_sample(

@@ -137,7 +137,7 @@ def write_points(bank: Bank, config: EditMemoryConfig) -> None:
     voxels = GlobalCloudConfig(voxel=config.voxel)
     memory = GlobalCloud(bank, MemoryConfig("global_cloud", None, config.depth_edge, voxels))
     Path(config.points).parent.mkdir(parents=True, exist_ok=True)
-    save_ply(memory.cloud, Path(config.points))
+    save_ply(memory.cloud, Path(config.points), bank.cameras.origin)
 
 
 def _alike(before: Bank, after: Bank, i: int) -> bool:

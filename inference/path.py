@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
     path = path.at(torch.linspace(0, len(path) - 1, count))
     path2start = path.relative_to(path[0])
     path2start[:, :3, 3] *= unit
-    return Cameras(start.c2w @ path2start, start.K.expand(count, 3, 3), start.size)
+    return replace(start, c2w=start.c2w @ path2start, K=start.K.expand(count, 3, 3))
 
 
 def camera_count(config: RunConfig) -> int:

@@ -1,3 +1,6 @@
+import subprocess
+
+import imageio_ffmpeg
 import pytest
 import torch
 
@@ -93,3 +96,16 @@ def test_frames_that_ffmpeg_lost_are_noticed(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="0 of 6 frames"):
         write_video(tmp_path / "a.mp4", moving_square())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_without_encoding_shows_what_players_show(tmp_path):
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    write_video(whole, moving_square(T=24), fps=8)
+    # A cut at a frame that others are needed for: they stay in the file, hidden by an edit list.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-ss", "1.25"]
+    subprocess.run([*command, "-i", str(whole), "-c", "copy", str(cut)], check=True)
+    every, video = read_video(whole), VideoFile(cut)
+    assert len(video) == 14
+    torch.testing.assert_close(video.times(), torch.arange(14).double() / 8, atol=1e-3, rtol=0)
+    # The copy is lossless, the way from YUV to RGB is the same.
+    assert torch.equal(video.frames([0, 7, 13, 2]), every[[10, 17, 23, 12]])

@@ -202,6 +202,8 @@ def _identity(recording: Recording) -> str:
     found = hashlib.sha256("\n".join(recording.names).encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
         found.update(part.contiguous().numpy().tobytes())
+    if any(recording.cameras.origin):
+        found.update(repr(recording.cameras.origin).encode())
     return found.hexdigest()[:16]
 
 

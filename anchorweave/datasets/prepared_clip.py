@@ -115,6 +115,7 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         c2w=clip.cameras.c2w.numpy(),
         K=clip.cameras.K.numpy(),
         size=np.array(clip.cameras.size),
+        origin=np.array(clip.cameras.origin),
         unit=np.array(clip.unit),
         target2first=first,
         **poses,
@@ -178,8 +179,10 @@ def read_cameras(clip: Path) -> ClipCameras:
     with reading(clip, CAMERAS), np.load(clip / CAMERAS) as stored:
         arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
         height, width = arrays["size"].tolist()
+        # Clips that were prepared before it was written have none.
+        x, y, z = arrays["origin"].tolist() if "origin" in arrays else (0.0, 0.0, 0.0)
         poses = ClipCameras(
-            Cameras(arrays["c2w"], arrays["K"], (height, width)),
+            Cameras(arrays["c2w"], arrays["K"], (height, width), (x, y, z)),
             arrays["unit"].item(),
             arrays["target2first"],
             _by_memory(arrays, "target2source."),

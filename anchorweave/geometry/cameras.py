@@ -33,11 +33,34 @@ class Cameras:
         c2w: camera-to-world transforms [..., 4, 4], rigid, float.
         K: intrinsics [..., 3, 3] in pixels of an image of `size`.
         size: (height, width) of that image in pixels.
+        origin: where the origin of this world lies in the recording's own coordinates. 0 0 0 but
+            for recordings whose coordinates (UTM, earth-centred) are too large for float32; readers
+            subtract it in float64, `recorded_c2w` adds it again.
     """
 
     c2w: Float[Tensor, "*batch 4 4"]
     K: Float[Tensor, "*batch 3 3"]
     size: tuple[int, int]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def recorded_c2w(self) -> Float[Tensor, "*batch 4 4"]:
+        """Camera-to-world transforms [..., 4, 4] in the recording's own coordinates, float64."""
+        c2w = self.c2w.double()
+        c2w[..., :3, 3] += c2w.new_tensor(self.origin)
+        return c2w
+
+    def about(self, origin: tuple[float, float, float]) -> Cameras:
+        """The same cameras in a world whose origin lies elsewhere in the recording's coordinates.
+
+        Args:
+            origin: in the recording's coordinates.
+        """
+        if origin == self.origin:
+            return self
+        c2w = self.recorded_c2w
+        c2w[..., :3, 3] -= c2w.new_tensor(origin)
+        return replace(self, c2w=c2w.to(self.c2w), origin=origin)
 
     @property
     def w2c(self) -> Float[Tensor, "*batch 4 4"]:
@@ -64,7 +87,7 @@ class Cameras:
 
     def relative_to(self, source: Cameras) -> Float[Tensor, "*batch 4 4"]:
         """target2source [..., 4, 4]: where these (target) cameras stand, seen from `source`."""
-        return source.w2c @ self.c2w
+        return source.w2c @ self.about(source.origin).c2w
 
     def resized(self, size: tuple[int, int]) -> Cameras:
         """The cameras of the same images resized to `size` (height, width)."""
@@ -119,7 +142,7 @@ class Cameras:
 
 
 def join_cameras(parts: Sequence[Cameras]) -> Cameras:
-    """The cameras of `parts` one after another along the first axis.
+    """The cameras of `parts` one after another along the first axis, in the world of the first.
 
     Raises:
         ValueError: no parts, or parts of different image sizes.
@@ -127,9 +150,9 @@ def join_cameras(parts: Sequence[Cameras]) -> Cameras:
     sizes = sorted({part.size for part in parts})
     if len(sizes) != 1:
         raise ValueError(f"cameras to join must share one image size, met {sizes or 'none'}")
-    return Cameras(
-        torch.cat([part.c2w for part in parts]), torch.cat([part.K for part in parts]), sizes[0]
-    )
+    parts = [part.about(parts[0].origin) for part in parts]
+    c2w, K = torch.cat([part.c2w for part in parts]), torch.cat([part.K for part in parts])
+    return replace(parts[0], c2w=c2w, K=K)
 
 
 def intrinsics(

@@ -73,8 +73,16 @@ def depth_edges(depth: Float[Tensor, "*batch H W"], step: float) -> Bool[Tensor,
     return edge
 
 
-def save_ply(cloud: PointCloud, path: Path) -> None:
+def save_ply(
+    cloud: PointCloud, path: Path, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> None:
     """Write a binary PLY that any point-cloud viewer opens; colours are rounded to 8 bits.
+
+    Args:
+        cloud: the points.
+        path: the file.
+        origin: that of the cameras they came from, which is added in float64: the file holds the
+            recording's own coordinates.
 
     Raises:
         OSError: the file cannot be written; nothing is left under its name.
@@ -82,15 +90,21 @@ def save_ply(cloud: PointCloud, path: Path) -> None:
     import open3d as o3d
 
     legacy = o3d.geometry.PointCloud()
-    legacy.points = o3d.utility.Vector3dVector(cloud.points.double().cpu().numpy())
+    legacy.points = o3d.utility.Vector3dVector(
+        cloud.points.double().cpu().numpy() + np.array(origin)
+    )
     legacy.colors = o3d.utility.Vector3dVector(cloud.colours.double().cpu().numpy())
     with written_aside(path) as aside:
         if not o3d.io.write_point_cloud(str(aside), legacy):
             raise OSError(f"could not write {path}; is the folder there, and the disk not full?")
 
 
-def load_ply(path: Path) -> PointCloud:
+def load_ply(path: Path, dtype: torch.dtype = torch.float32) -> PointCloud:
     """Read a PLY; points without colour come back white.
+
+    Args:
+        path: the file.
+        dtype: of the points; coordinates of millions of metres need float64.
 
     Raises:
         FileNotFoundError: no such file.
@@ -103,8 +117,8 @@ def load_ply(path: Path) -> PointCloud:
     legacy = o3d.io.read_point_cloud(str(path))
     if not legacy.has_points():
         raise ValueError(f"{path} holds no points (empty, cut short, or not a PLY file)")
-    points = torch.from_numpy(np.asarray(legacy.points)).float()
-    colours = torch.ones_like(points)
+    points = torch.from_numpy(np.asarray(legacy.points)).to(dtype)
+    colours = torch.ones(points.shape)
     if legacy.has_colors():
         colours = torch.from_numpy(np.asarray(legacy.colors)).float()
     return PointCloud(points, colours)

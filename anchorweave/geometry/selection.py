@@ -15,6 +15,7 @@ from torch import Tensor
 from anchorweave.geometry.point_cloud import PointCloud, load_ply
 
 Vector = tuple[float, float, float]
+ORIGIN: Vector = (0.0, 0.0, 0.0)
 # Of a world whose cameras stand upright: y points down.
 VERTICAL = (0.0, 1.0, 0.0)
 
@@ -46,10 +47,19 @@ class Box:
             raise ValueError(f"{self}: the sides of a box must be positive and finite")
         rotation(self.axis, self.yaw)
 
-    def contains(self, points: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch"]:
-        """True for the points [..., 3] inside."""
+    def about(self, origin: Vector) -> Vector:
+        """Its middle in a world whose origin lies at `origin`."""
+        x, y, z = (value - at for value, at in zip(self.centre, origin, strict=True))
+        return (x, y, z)
+
+    def contains(
+        self, points: Float[Tensor, "*batch 3"], origin: Vector = ORIGIN
+    ) -> Bool[Tensor, "*batch"]:
+        """True for the points [..., 3] inside; `origin` as in `Selection.contains`."""
         # A row vector times the rotation is the inverse rotation of the point.
-        own = (points - points.new_tensor(self.centre)) @ rotation(self.axis, self.yaw).to(points)
+        own = (points - points.new_tensor(self.about(origin))) @ rotation(self.axis, self.yaw).to(
+            points
+        )
         return (own.abs() <= points.new_tensor(self.size) / 2).all(dim=-1)
 
 
@@ -88,33 +98,45 @@ class Selection:
         """The selection in words, for messages."""
         return f"within {self.radius} of {self.ply}" if self.box is None else f"in {self.box}"
 
-    @property
-    def centre(self) -> Float[Tensor, "3"]:
+    def centre(self, origin: Vector = ORIGIN) -> Float[Tensor, "3"]:
         """The middle [3] of the box, or of the extent of the PLY file's points."""
         if self.box is not None:
-            return torch.tensor(self.box.centre)
-        points = self._cloud.points
+            return torch.tensor(self.box.about(origin))
+        points = self._cloud(origin).points
         return (points.amin(dim=0) + points.amax(dim=0)) / 2
 
-    def contains(self, points: Float[Tensor, "P 3"]) -> Bool[Tensor, " P"]:
+    def contains(self, points: Float[Tensor, "P 3"], origin: Vector = ORIGIN) -> Bool[Tensor, " P"]:
         """True for the selected ones of points [P, 3].
+
+        Args:
+            points: in a world of their own.
+            origin: where the origin of that world lies in the coordinates of the box and the PLY
+                file.
 
         Raises:
             FileNotFoundError: there is no such PLY file.
             ValueError: it holds no points.
         """
         if self.box is not None:
-            return self.box.contains(points)
-        near, cloud = self._cloud.points, self._cloud
+            return self.box.contains(points, origin)
+        cloud = self._cloud(origin)
+        near = cloud.points
         # Most points are far away: only the rest is worth a search.
         low, high = near.amin(dim=0) - self.radius, near.amax(dim=0) + self.radius
         found = ((points >= low) & (points <= high)).all(dim=-1)
         found[found.clone()] = _distance(points[found], cloud) <= self.radius
         return found
 
+    def _cloud(self, origin: Vector) -> PointCloud:
+        if origin not in self._clouds:
+            cloud = load_ply(Path(self.ply), torch.float64)
+            points = (cloud.points - cloud.points.new_tensor(origin)).float()
+            self._clouds[origin] = PointCloud(points, cloud.colours)
+        return self._clouds[origin]
+
     @cached_property
-    def _cloud(self) -> PointCloud:
-        return load_ply(Path(self.ply))
+    def _clouds(self) -> dict[Vector, PointCloud]:
+        return {}
 
 
 def rotation(axis: Vector, degrees: float) -> Float[Tensor, "3 3"]:

@@ -19,6 +19,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -91,7 +92,7 @@ def trajectory(
     target2start[:, :3, 3] *= unit
     # In float64, so that a long float32 path stays rigid and frame 0 keeps its bits.
     c2w = (start.c2w.double() @ target2start.to(start.c2w.device)).to(start.c2w)
-    return Cameras(c2w, start.K.expand(frames, 3, 3).clone(), start.size)
+    return replace(start, c2w=c2w, K=start.K.expand(frames, 3, 3).clone())
 
 
 def _path(spec: str, frames: int, move_step: float, turn_step: float) -> Tensor:

@@ -12,7 +12,6 @@ again cannot differ from the one that was kept open.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -32,11 +31,15 @@ from anchorweave.recordings.nerfstudio import (
     open_nerfstudio,
     write_transforms,
 )
+from anchorweave.recordings.transforms_json import finite_number, read_meta
 
 # 65535 marks an invalid depth in many recordings, so it is not used.
 DEPTH_STEPS = 65534
 # One change of what the files mean, one more. Banks that do not tell theirs are of version 1.
 VERSION, VERSION_KEY = 1, "bank_version"
+# Of the world that its cameras are read in; listed where it is not 0 0 0. What is listed as poses
+# is in the recording's own coordinates.
+ORIGIN_KEY = "bank_origin"
 # How much farther than in the first clip a later depth may lie and still be kept.
 DEPTH_HEADROOM = 8.0
 
@@ -58,6 +61,7 @@ class Bank:
         self._entries: list[dict] = []
         self._files: NerfstudioFiles | None = None
         self.depth_unit: float | None = None
+        self._origin: tuple[float, float, float] | None = None
         if (self.path / TRANSFORMS).exists():
             self._reopen()
 
@@ -118,12 +122,17 @@ class Bank:
             write_frame(clip.frames[i], self.path / image)
             write_depth(known, unit, self.path / depth)
             added.append({**frame_entry(clip.cameras[i], image, depth), "source": name})
-        write_transforms(self._entries + added, self.path, unit, {VERSION_KEY: VERSION})
+        origin = clip.cameras.origin if self._origin is None else self._origin
+        notes = {VERSION_KEY: VERSION} | ({ORIGIN_KEY: list(origin)} if any(origin) else {})
+        write_transforms(self._entries + added, self.path, unit, notes)
         self._reopen()
 
     def _reopen(self) -> None:
+        meta = read_meta(self.path / TRANSFORMS)
+        # Kept from the first clip on: all that was made of the bank's cameras lies in their world.
+        self._origin = _origin(self.path, meta)
         try:
-            self._files = open_nerfstudio(self.path / TRANSFORMS)
+            self._files = open_nerfstudio(self.path / TRANSFORMS, origin=self._origin)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"the memory bank {self.path} lost files that it lists ({error.args[0]}); restore "
@@ -134,7 +143,6 @@ class Bank:
                 f"{self.path}: is a recording without depth, which is no memory bank; give it as "
                 "source= and let perception estimate the depth"
             )
-        meta = json.loads((self.path / TRANSFORMS).read_text())
         if (version := meta.get(VERSION_KEY, 1)) != VERSION:
             raise ValueError(
                 f"the memory bank {self.path} has layout {version}, this code reads and writes "
@@ -142,6 +150,15 @@ class Bank:
             )
         self._entries = meta["frames"]
         self.depth_unit = self._files.depth_unit
+
+
+def _origin(path: Path, meta: dict) -> tuple[float, float, float]:
+    origin = meta.get(ORIGIN_KEY, [0.0, 0.0, 0.0])
+    if not isinstance(origin, list) or len(origin) != 3:
+        raise ValueError(f"{path / TRANSFORMS}: {ORIGIN_KEY} is {origin!r}, expected three numbers")
+    where, numbers = str(path / TRANSFORMS), dict(zip("xyz", origin, strict=True))
+    x, y, z = (finite_number(where, numbers, axis) for axis in "xyz")
+    return (x, y, z)
 
 
 def _depth_unit(depth: Tensor) -> float:

@@ -100,16 +100,19 @@ def _in_words(edit: Edit) -> dict:
 def _apply(frames: EditedFrames, edit: Edit, rendering: RenderConfig, edge: float) -> Pixels:
     """Does one edit; returns the pixels that it changed in each frame."""
     if isinstance(edit, Add):
-        cloud, centre = load_ply(Path(edit.ply)), torch.zeros(3)
-        return _show(frames, _moved(cloud, edit, centre), rendering, f"added from {edit.ply}")
+        cloud = load_ply(Path(edit.ply), torch.float64)
+        put = _moved(cloud, edit, torch.zeros(3))
+        points = (put.points - put.points.new_tensor(frames.cameras.origin)).float()
+        cloud = PointCloud(points, cloud.colours)
+        return _show(frames, cloud, rendering, f"added from {edit.ply}")
     chosen = _selected(frames, edit)
     if isinstance(edit, Recolour):
         return _recolour(frames, chosen, edit)
     if isinstance(edit, Remove):
         return _remove(frames, chosen, rendering, edge)
-    cloud = _points_of(frames, chosen, edge)
+    cloud, centre = _points_of(frames, chosen, edge), edit.centre(frames.cameras.origin)
     removed = _remove(frames, chosen, rendering, edge)
-    shown = _show(frames, _moved(cloud, edit, edit.centre), rendering, f"moved from {edit.where}")
+    shown = _show(frames, _moved(cloud, edit, centre), rendering, f"moved from {edit.where}")
     changed = {**removed, **shown}
     return {
         i: torch.cat([part[i] for part in (removed, shown) if i in part]).unique() for i in changed
@@ -117,7 +120,7 @@ def _apply(frames: EditedFrames, edit: Edit, rendering: RenderConfig, edge: floa
 
 
 def _moved(cloud: PointCloud, edit: Move | Add, centre: Tensor) -> PointCloud:
-    turn = rotation(edit.axis, edit.degrees)
+    turn, centre = (v.to(cloud.points) for v in (rotation(edit.axis, edit.degrees), centre))
     return PointCloud(moved(cloud.points, centre, turn, edit.translation), cloud.colours)
 
 
@@ -130,13 +133,13 @@ def _selected(frames: EditedFrames, selection: Selection) -> Pixels:
         points = unproject(depth, frames.cameras[i]).view(-1, 3)[known]
         if len(points):
             low, high = low.minimum(points.amin(dim=0)), high.maximum(points.amax(dim=0))
-        inside = known[selection.contains(points)]
+        inside = known[selection.contains(points, frames.cameras.origin)]
         if len(inside):
             chosen[i] = inside
     if not chosen:
         raise ValueError(
             f"no point of the memory lies {selection.where}; the points of {frames.bank.path} "
-            f"span {_rounded(low)} to {_rounded(high)}"
+            f"span {_rounded(low, frames)} to {_rounded(high, frames)}"
         )
     return chosen
 
@@ -197,7 +200,7 @@ def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what
         extent = "none is left once those at depth edges are dropped"
         if len(cloud):
             low, high = cloud.points.amin(dim=0), cloud.points.amax(dim=0)
-            extent = f"they would span {_rounded(low)} to {_rounded(high)}"
+            extent = f"they would span {_rounded(low, frames)} to {_rounded(high, frames)}"
         raise ValueError(f"no frame of {frames.bank.path} shows the points {what}: {extent}")
     return changed
 
@@ -211,5 +214,7 @@ def _drawn(frames: EditedFrames, cloud: PointCloud, views: Sequence[int], render
             yield i, colours.reshape(3, -1).mT, depth.reshape(-1)
 
 
-def _rounded(point: Float[Tensor, "3"]) -> list[float]:
-    return [round(value, 3) for value in point.tolist()]
+def _rounded(point: Float[Tensor, "3"], frames: EditedFrames) -> list[float]:
+    """In the coordinates that edits are given in."""
+    origin = frames.cameras.origin
+    return [round(value + at, 3) for value, at in zip(point.tolist(), origin, strict=True)]

@@ -1,7 +1,8 @@
 """Edits of a remembered scene: what can be done to it (Spatia's 3D-aware editing).
 
-`memory/editing.py` does it. Lengths are in the unit of the memory, directions along its world's
-axes, angles in degrees and right-handed, colours in [0, 1].
+`memory/editing.py` does it. Positions are in the coordinates of the memory's recording, as its
+transforms.json lists them; lengths are in its unit, directions along its axes, angles in degrees
+and right-handed, colours in [0, 1].
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from anchorweave.recordings.reading import text_of
 
 # Positions named in a message before the rest is only counted.
 SHOWN_POSITIONS = 5
+# Coordinates are far from their origin if float32 would round them by more than this share of a
+# step from one frame to the next, and they are large as such: a camera that stands still is not.
+LARGE, STEP_ERROR, FLOAT32_ROUNDING = 100.0, 1e-4, 2.0**-24
 
 
 CAPTION = "caption.txt"
@@ -58,7 +62,10 @@ class Recording(ABC):
         raise ValueError(f"{self.path}: holds no depth; estimate it (see anchorweave/perception)")
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` shows no moving thing [H, W]; None where nothing is known to move."""
+        """Where frame `i` shows what may be remembered [H, W]; None = everywhere.
+
+        False where a thing moves, and where its image is transparent: nobody saw anything there.
+        """
         return None
 
     def caption(self) -> str | None:
@@ -116,7 +123,9 @@ class Recording(ABC):
     def _one(self, i: int, size: tuple[int, int] | None) -> Clip:
         frame = self.frame(i)
         depth = self.depth(i) if self.has_depth else torch.zeros_like(frame[0])
-        static = None if (known := self.static(i)) is None else known[None]
+        static = self.static(i)
+        if static is not None:
+            depth, static = torch.where(static, depth, 0.0), static[None]
         one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
         return one if size is None else reframed(one, size)
 
@@ -127,11 +136,38 @@ def posed_cameras(
     c2w: Float[Tensor, "T 4 4"],
     K: Float[Tensor, "T 3 3"],
     size: tuple[int, int],
+    origin: tuple[float, float, float] | None = None,
 ) -> Cameras:
     """Cameras [T] in float32, after a check of every pose and K that names the frame it fails on.
+
+    Args:
+        where: the file or folder they come from.
+        names: T names, for messages.
+        c2w: [T, 4, 4] in the recording's coordinates, float64 where these are large.
+        K: [T, 3, 3].
+        size: (height, width).
+        origin: of the world that they are brought to; None = `near_origin` of them.
 
     Raises:
         ValueError: a pose that is not finite and rigid, or a K that does not fit the image.
     """
     frames = [f"frame {name}" for name in names]
-    return Cameras(c2w.float(), K.float(), size).validated(str(where), frames)
+    given = Cameras(c2w, K.float(), size).validated(str(where), frames)
+    near = given.about(near_origin(c2w) if origin is None else origin)
+    return replace(near, c2w=near.c2w.float())
+
+
+def near_origin(c2w: Float[Tensor, "T 4 4"]) -> tuple[float, float, float]:
+    """An origin about which float32 tells the camera positions apart; 0 0 0 if that one does.
+
+    It is the first camera's position in whole units, so that it does not depend on what follows.
+    """
+    centres = c2w[:, :3, 3].double()
+    largest = centres.abs().max().item()
+    steps = centres.diff(dim=0).norm(dim=-1)
+    steps = steps[steps > 0]
+    step = steps.median().item() if len(steps) else 0.0
+    if largest < LARGE or largest * FLOAT32_ROUNDING <= STEP_ERROR * step:
+        return (0.0, 0.0, 0.0)
+    x, y, z = centres[0].round().tolist()
+    return (x, y, z)

@@ -12,8 +12,9 @@ from anchorweave.clip import Clip
 def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
     """`clip` cut to the aspect of `size` (height, width) about its centre, and resized to it.
 
-    Colours are averaged over the pixels they come from. Depth and `static` take the nearest
-    pixel: a mean over an edge would be a depth at which nothing stands.
+    Colours are averaged over the pixels they come from; where any of these is not static, the mean
+    is not. Depth takes the nearest pixel: a mean over an edge would be a depth at which nothing
+    stands.
     """
     top, left, window = _centre_window(clip.cameras.size, size)
     rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
@@ -22,7 +23,11 @@ def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
         frames = interpolate(frames, size, mode="bilinear", antialias=True).clamp(0, 1)
     static = clip.static
     if static is not None:
-        static = _nearest(static[:, rows, columns].float(), size).bool()
+        static = static[:, rows, columns]
+        if window != size:
+            share = interpolate(static[:, None].float(), size, mode="bilinear", antialias=True)
+            # All of it, up to rounding.
+            static = share[:, 0] > 0.999
     return replace(
         clip,
         frames=frames,

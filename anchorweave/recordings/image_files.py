@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras, intrinsics_problem
 from anchorweave.geometry.projection import pixel_centres
-from anchorweave.images import read_frame, read_mask
+from anchorweave.images import about_orientation, read_frame, read_mask, read_opaque
 from anchorweave.recordings.base import Recording
 from anchorweave.recordings.depth_files import check_depth_unit, read_depth_file
 
@@ -91,16 +91,18 @@ class ImageFiles(Recording):
         return depth_in_image(depth, self.stored[i], self.depth_K)
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` shows no moving thing [H, W]; None if the recording has no masks.
+        """Where frame `i` is opaque and shows no moving thing [H, W]; None = everywhere.
 
         Raises:
-            ValueError: a mask that is unreadable, or of another aspect than its image.
+            ValueError: an image or a mask that is unreadable, or a mask of another aspect.
         """
+        opaque = read_opaque(self.images[i])
         if not self.masks:
-            return None
+            return opaque
         mask = read_mask(self.masks[i])
         check_aspect(self.masks[i], "mask", tuple(mask.shape), self.stored.size)
-        return depth_in_image(mask.float(), self.stored[i]) > 0
+        still = depth_in_image(mask.float(), self.stored[i]) > 0
+        return still if opaque is None else still & opaque
 
 
 def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> None:
@@ -112,7 +114,7 @@ def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> No
     if met != stated:
         raise ValueError(
             f"{image}: is {met[0]}x{met[1]} (height x width), but its K is for images of "
-            f"{stated[0]}x{stated[1]}; resize the image, or rescale K"
+            f"{stated[0]}x{stated[1]}; resize the image, or rescale K{about_orientation(image)}"
         )
 
 

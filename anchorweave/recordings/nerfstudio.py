@@ -38,6 +38,8 @@ TRANSFORMS = "transforms.json"
 # Flips y and z: its own inverse, so it converts both ways.
 OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 DEPTH_UNIT = 1e-3
+# Share of a resampled pixel that must be opaque; all of it, up to rounding.
+SEEN = 0.999
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL")
 
 
@@ -71,9 +73,12 @@ class NerfstudioFiles(ImageFiles):
         return self._pinhole(super().depth(i)[None], i, "nearest")[0]
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` shows no moving thing [H, W], undistorted; None without masks."""
+        """What of frame `i`, undistorted, may be remembered [H, W]; None = everywhere."""
         static = super().static(i)
-        return None if static is None else self._pinhole(static[None].float(), i, "nearest")[0] > 0
+        # A pixel mixed from opaque and transparent ones shows a colour that is nowhere.
+        return (
+            None if static is None else self._pinhole(static[None].float(), i, "bilinear")[0] > SEEN
+        )
 
     def _pinhole(self, image: Tensor, i: int, mode: str) -> Tensor:
         if self.lenses[i] != Lens():
@@ -82,7 +87,10 @@ class NerfstudioFiles(ImageFiles):
 
 
 def open_nerfstudio(
-    file: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
+    file: Path,
+    missing: Missing = "error",
+    options: RecordingConfig = AS_STATED,
+    origin: tuple[float, float, float] | None = None,
 ) -> NerfstudioFiles:
     """The recording that a transforms.json describes.
 
@@ -90,6 +98,7 @@ def open_nerfstudio(
         file: the json file; image paths are relative to its folder and may not leave it.
         missing: what to do about listed frames whose files do not exist.
         options: what is to be taken otherwise than the json says it.
+        origin: see `posed_cameras`.
 
     Raises:
         FileNotFoundError: listed files that do not exist, unless `missing` is "skip".
@@ -130,7 +139,7 @@ def open_nerfstudio(
         K = intrinsics(*options.intrinsics).repeat(len(names), 1, 1)
     c2w = torch.stack([_c2w(file, name, e) for name, e in zip(names, entries, strict=True)])
     return NerfstudioFiles(
-        native=posed_cameras(file, names, c2w, K, size),
+        native=posed_cameras(file, names, c2w, K, size, origin),
         lenses=[_lens(file, name, e) for name, e in zip(names, entries, strict=True)],
         path=file.parent,
         names=names,
@@ -143,14 +152,17 @@ def open_nerfstudio(
 
 
 def frame_entry(camera: Cameras, image: str, depth: str | None = None) -> dict:
-    """One entry of `frames` for one camera; `image` and `depth` are relative paths."""
+    """One entry of `frames` for one camera, whose pose is written in the recording's coordinates.
+
+    `image` and `depth` are relative paths.
+    """
     (fx, _, cx), (_, fy, cy), _ = camera.K.double().tolist()
     entry = (
         {"file_path": image} if depth is None else {"file_path": image, "depth_file_path": depth}
     )
     entry |= {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": camera.size[1], "h": camera.size[0]}
     return entry | {
-        "transform_matrix": (camera.c2w.double() @ OPENGL.to(camera.c2w.device)).tolist()
+        "transform_matrix": (camera.recorded_c2w @ OPENGL.to(camera.c2w.device)).tolist()
     }
 
 

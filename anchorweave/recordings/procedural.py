@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ class ProceduralRoom(Recording):
         origin = self.cameras[start]
         K = origin.K.expand(len(path2start), 3, 3)
         other = copy(self)
-        other._follow(Cameras(origin.c2w @ path2start, K, origin.size))
+        other._follow(replace(origin, c2w=origin.c2w @ path2start, K=K))
         return other
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:

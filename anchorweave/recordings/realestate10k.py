@@ -1,12 +1,14 @@
 """RealEstate10K camera files, with a video or a folder of frames beside them, or alone.
 
-A line is: time stamp in microseconds, fx fy cx cy as shares of the image's width and height, two
-zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may be the video's
-address.
+A line is: time stamp in microseconds (66667 or 66667.0), fx fy cx cy as shares of the image's width
+and height, two zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may
+be the video's address.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ NUMBERS_A_LINE = 19
 # The data set's videos are wide-screen; without an image only the aspect of this size matters.
 TRAJECTORY_SIZE = (360, 640)
 SECONDS_A_STEP = 1e-6
+STAMP = r"\d+(\.\d*)?"
 
 
 class VideoFrames(Recording):
@@ -98,25 +101,64 @@ def open_realestate10k(path: Path, missing: Missing = "error") -> Recording:
 
 def _with_video(path, stamps, table, video: VideoFile, missing: Missing) -> VideoFrames:
     times = video.times().numpy()
-    wanted = np.array([int(stamp) * SECONDS_A_STEP for stamp in stamps])
-    positions = np.abs(times[None] - wanted[:, None]).argmin(axis=1)
-    # Half a frame and a little more: stamps and containers round differently.
-    tolerance = 0.75 * (np.median(np.diff(times)) if len(times) > 1 else np.inf)
-    problems = [
-        f"no frame of {video.path.name} within {tolerance:.3f} s" if gap > tolerance else None
-        for gap in np.abs(times[positions] - wanted)
-    ]
+    numbers = np.array([float(stamp) for stamp in stamps])
+    positions, problems = _frames_at(numbers * SECONDS_A_STEP, times, stamps, video.path.name)
+    if any(problems) and (unit := _other_unit(numbers, times, stamps)):
+        raise ValueError(
+            f"{path}: time stamps {stamps[0]} to {stamps[-1]} do not fit the "
+            f"{len(times)} frames, {times[-1] - times[0]:.3g} s, of {video.path.name} as "
+            f"microseconds, but as {unit}; write them in microseconds"
+        )
     kept = usable(path, stamps, problems, missing)
     names = [stamps[i] for i in kept]
     cameras = _cameras(path, names, table[kept], video.size)
     return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in kept])
 
 
+def _frames_at(seconds: np.ndarray, times: np.ndarray, stamps: Sequence[str], video: str):
+    """The frame nearest to each of `seconds` [T], and what is wrong with it, or None, for each."""
+    gaps = np.abs(times[None] - seconds[:, None])
+    positions = gaps.argmin(axis=1)
+    gaps = gaps.min(axis=1)
+    # Half a frame and a little more: stamps and containers round differently.
+    tolerance = 0.75 * (np.median(np.diff(times)) if len(times) > 1 else np.inf)
+    nearest: dict[int, int] = {}
+    for i in np.argsort(gaps, kind="stable"):
+        nearest.setdefault(int(positions[i]), int(i))
+    problems = []
+    for i, (position, gap) in enumerate(zip(positions.tolist(), gaps, strict=True)):
+        owner = nearest[position]
+        if gap > tolerance:
+            problems.append(f"no frame of {video} within {tolerance:.3f} s")
+        elif owner != i:
+            problems.append(f"its frame {position} of {video} is nearer to {stamps[owner]}")
+        else:
+            problems.append(None)
+    return positions, problems
+
+
+def _other_unit(numbers: np.ndarray, times: np.ndarray, stamps: Sequence[str]) -> str | None:
+    """In what else than microseconds each stamp has a frame of its own; None if in nothing."""
+    readings = {"nanoseconds": 1e-9 * numbers, "milliseconds": 1e-3 * numbers, "seconds": numbers}
+    if (numbers == numbers.round()).all() and numbers.max() < len(times):
+        readings = {"frame numbers": times[numbers.astype(int)], **readings}
+    for unit, seconds in readings.items():
+        if not any(_frames_at(seconds, times, stamps, "")[1]):
+            return unit
+    return None
+
+
 def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFiles:
-    files = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
-    problems = [None if s in files else f"no image in {folder.name}/" for s in stamps]
+    files: dict[float, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in IMAGE_SUFFIXES or not re.fullmatch(STAMP, file.stem):
+            continue
+        if (there := files.setdefault(float(file.stem), file)) != file:
+            raise ValueError(f"{folder}: {there.name} and {file.name} are of the same time")
+    found = [files.get(float(stamp)) for stamp in stamps]
+    problems = [None if file else f"no image in {folder.name}/" for file in found]
     kept = usable(path, stamps, problems, missing)
-    images = [files[stamps[i]] for i in kept]
+    images = [found[i] for i in kept]
     names = [stamps[i] for i in kept]
     cameras = _cameras(path, names, table[kept], image_size(images[0]))
     return ImageFiles(path, names, cameras, images)
@@ -124,7 +166,7 @@ def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFi
 
 def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
     """Time stamps as written, and the other 18 numbers of each line, float64."""
-    stamps, rows = [], []
+    stamps, rows, lines = [], [], {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         words = line.split()
         if not words or (number == 1 and len(words) == 1):
@@ -133,7 +175,7 @@ def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
             row = [float(word) for word in words]
         except ValueError:
             row = []
-        if len(row) != NUMBERS_A_LINE or not words[0].isdigit():
+        if len(row) != NUMBERS_A_LINE or not re.fullmatch(STAMP, words[0]):
             raise ValueError(
                 f"{path}, line {number}: expected {NUMBERS_A_LINE} numbers (time stamp, fx fy cx "
                 f"cy, two zeros, 3x4 world-to-camera), met {len(words)} words: {line[:60]!r}"
@@ -142,6 +184,11 @@ def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
             raise ValueError(
                 f"{path}, line {number}: columns 6 and 7 are {row[5]:g} {row[6]:g}, which "
                 "RealEstate10K leaves 0; undistort the images and write zeros"
+            )
+        if (first := lines.setdefault(row[0], number)) != number:
+            raise ValueError(
+                f"{path}, line {number}: time stamp {words[0]} is that of line {first} already; "
+                "every camera needs a time of its own"
             )
         stamps.append(words[0])
         rows.append(row[1:])

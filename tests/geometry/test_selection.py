@@ -58,14 +58,14 @@ def test_what_is_near_a_ply_is_what_a_plain_search_finds(tmp_path):
     assert 10 < expected.sum() < 200
     assert not selection.contains(points() + 50).any()
     assert selection.contains(torch.zeros(0, 3)).shape == (0,)
-    torch.testing.assert_close(selection.centre, (part.amin(dim=0) + part.amax(dim=0)) / 2)
+    torch.testing.assert_close(selection.centre(), (part.amin(dim=0) + part.amax(dim=0)) / 2)
     assert "part.ply" in selection.where
 
 
 def test_a_box_selects_as_it_holds():
     box = Box((0.0, 0.1, 0.2), (1.0, 1.0, 1.0), 20.0)
     assert torch.equal(Selection(box).contains(points()), box.contains(points()))
-    assert Selection(box).centre.tolist() == pytest.approx([0.0, 0.1, 0.2])
+    assert Selection(box).centre().tolist() == pytest.approx([0.0, 0.1, 0.2])
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,11 @@ def test_images_depth_and_cameras_stay_together(size):
     # that of a place up to half a source pixel away.
     assert colour < 1e-3
     assert depth <= 0.5 / 60 + 1e-9
-    assert (clip.static == (clip.depth > 2)).all()
+    # Static is what is static in all pixels it is averaged from: less than the nearest one says, by
+    # a border of one pixel.
+    nearest = clip.depth > 2
+    assert not (clip.static & ~nearest).any()
+    assert (nearest & ~clip.static).sum() <= 2 * size[0]
 
 
 def test_own_size_changes_nothing():

@@ -114,3 +114,61 @@ def test_real_trajectories():
         assert len(recording) > 10 and not recording.has_frames
     with pytest.raises(ValueError, match=f"{len(files)} RealEstate10K camera files; open one"):
         open_recording(TRAJECTORIES)
+
+
+def stamped(file, stamps):
+    file.write_text("\n".join(line(i, stamp) for i, stamp in enumerate(stamps)))
+
+
+@pytest.fixture
+def video(file):
+    write_video(file.with_suffix(".mp4"), torch.stack([grey(i) for i in range(24)]), fps=8)
+    return file
+
+
+def test_stamps_may_have_decimals(video):
+    stamped(video, ["500000.0", "1125000.", "2000000.25"])
+    clip = open_recording(video).clip(range(3))
+    expected = torch.stack([grey(4), grey(9), grey(16)])
+    torch.testing.assert_close(clip.frames, expected, atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("missing", ["error", "skip"])
+@pytest.mark.parametrize(
+    ("stamps", "unit"),
+    [
+        ([2, 6, 10, 14], "frame numbers"),
+        ([0, 125_000_000, 1_000_000_000], "nanoseconds"),
+        ([0, 125, 1000], "milliseconds"),
+        (["0.0", "0.125", "1.0"], "seconds"),
+    ],
+)
+def test_stamps_of_another_unit_are_refused(video, stamps, unit, missing):
+    stamped(video, stamps)
+    with pytest.raises(ValueError, match=f"walk.txt.*do not fit.*but as {unit}"):
+        open_recording(video, missing)
+
+
+def test_two_cameras_of_one_frame_are_counted(video):
+    stamped(video, [0, 125_000, 140_000, 250_000])
+    with pytest.raises(FileNotFoundError, match="1 of 4.*140000: its frame 1 .*nearer to 125000"):
+        open_recording(video)
+    assert open_recording(video, "skip").names == ("0", "125000", "250000")
+
+
+def test_a_stamp_that_comes_twice_is_named(file):
+    stamped(file, [5, 7, "5.0"])
+    with pytest.raises(ValueError, match="line 3: time stamp 5.0 is that of line 1"):
+        open_recording(file)
+
+
+def test_a_folder_of_frames_may_spell_stamps_otherwise(file):
+    stamped(file, ["125000.0", "250000"])
+    folder = file.with_suffix("")
+    folder.mkdir()
+    for i, name in enumerate(["125000.png", "250000.0.png", "._125000.png"]):
+        write_frame(grey(i), folder / name)
+    torch.testing.assert_close(open_recording(file).frame(1), grey(1), atol=2e-3, rtol=0)
+    write_frame(grey(3), folder / "125000.jpg")
+    with pytest.raises(ValueError, match="125000.jpg and 125000.png are of the same time"):
+        open_recording(file)
