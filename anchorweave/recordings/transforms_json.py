@@ -26,7 +26,10 @@ UNSUPPORTED = {
     *("equirectangular", "white_transparent", "black_transparent", "mask_color"),
 }
 # What changes nothing here; listed because it looks like something that does.
-HARMLESS = {"camera_angle_y", "has_mask", "sharpness", "depth_unit", "camera_type"}
+HARMLESS = {
+    *("camera_angle_y", "camera_type", "has_mask", "ply_file_path", "normal_file_path"),
+    *("semantic_file_path", "normal_path", "depth_unit"),
+}
 # Keys more alike than this, letter by letter, are taken for slips of the pen.
 ALIKE = 0.8
 

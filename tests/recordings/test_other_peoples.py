@@ -185,7 +185,7 @@ def test_depth_in_the_words_of_instant_ngp(folder):
     edited(folder, lambda m: (m.pop("depth_unit_scale_factor"), m.pop("integer_depth_scale")))
     with pytest.raises(ValueError, match="no integer_depth_scale"):
         open_recording(file)
-    scaled = open_recording(file, options=RecordingConfig(depth_scale=1000))
+    scaled = open_recording(file, options=RecordingConfig(depth_scale=1000.0))
     torch.testing.assert_close(scaled.depth(1), small_clip().depth[1])
     edited(folder, lambda m: m.update(enable_depth_loading=False))
     assert not open_recording(file).has_depth
@@ -258,7 +258,7 @@ def test_keys_that_mean_nothing_here_are_left_alone(folder):
 
 
 def test_scale_of_depth_and_intrinsics_may_be_given(tum):
-    given = RecordingConfig(depth_scale=1000, intrinsics=(500.0, 510.0, 300.0, 250.0))
+    given = RecordingConfig(depth_scale=1000.0, intrinsics=(500.0, 510.0, 300.0, 250.0))
     recording = open_recording(tum, options=given)
     torch.testing.assert_close(recording.depth(1)[5, 5], torch.tensor(1.001))
     assert recording.cameras.K[1].flatten()[[0, 2, 4, 5]].tolist() == [500, 300, 510, 250]
