@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anchorweave.datasets.splits import SplitConfig
+from anchorweave.evaluation.contradiction import Check
 from anchorweave.files import written_aside
 from anchorweave.memory import MemoryConfig
 from anchorweave.perception import PerceptionConfig
@@ -130,6 +131,9 @@ class RunConfig:
     Args:
         source: a recording: any folder or file that `recordings.open_recording` knows.
         missing: what to do with frames that a recording lists but does not hold.
+        check: what to do with memories that contradict each other, as those of a wrong unit, K or
+            poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
+            is measured.
         output: the folder that results are written to.
         seed: of the sampling noise.
         size: (height, width) that frames are cropped and resized to; multiples of 16.
@@ -139,6 +143,7 @@ class RunConfig:
 
     source: str = "data/example_dataset"
     missing: Literal["error", "skip"] = "error"
+    check: Check = "warn"
     output: str = "outputs/run"
     seed: int = 0
     size: tuple[int, int] = (480, 720)

@@ -24,6 +24,7 @@ from anchorweave.datasets.fingerprint import check_made
 from anchorweave.datasets.layout import CONFIG, BadClip, remove_unfinished
 from anchorweave.datasets.prepared_clip import PreparedClip, read_record, write_prepared
 from anchorweave.datasets.splits import Split
+from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.files import written_aside
 from anchorweave.memory import Bank, open_memory
 from anchorweave.perception import make_perception
@@ -122,6 +123,7 @@ class Preparer:
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
         seen = self._perception(recording.clip([*split.history, split.target[0]], self.config.size))
+        check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
             for kind in self.config.memories
