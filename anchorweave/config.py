@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from anchorweave.datasets.splits import SplitConfig
+from anchorweave.evaluation.contradiction import Check
 from anchorweave.files import written_aside
 from anchorweave.memory import MemoryConfig
 from anchorweave.perception import PerceptionConfig
@@ -147,6 +148,9 @@ class RunConfig:
         missing: what to do with frames that a recording lists but does not hold.
         recording: what is to be taken otherwise than the recording says it: the scale of its depth,
             its intrinsics, the order of its frames.
+        check: what to do with memories that contradict each other, as those of a wrong unit, K or
+            poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
+            is measured.
         output: the folder that results are written to.
         seed: of the sampling noise.
         size: (height, width) that frames are cropped and resized to; multiples of 16.
@@ -156,6 +160,7 @@ class RunConfig:
 
     source: str = "data/example_dataset"
     missing: Literal["error", "skip"] = "error"
+    check: Check = "warn"
     output: str = "outputs/run"
     seed: int = 0
     size: tuple[int, int] = (480, 720)

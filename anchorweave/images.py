@@ -40,7 +40,9 @@ def about_orientation(path: Path) -> str:
     Tools that do not look at the EXIF orientation (COLMAP among them) state sizes and intrinsics of
     the pixels as they are stored.
     """
-    with Image.open(path) as image:
+    if not path.is_file():
+        return ""
+    with _header(path) as image:
         turned = image.getexif().get(Base.Orientation, 1)
         if turned in (None, 1):
             return ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -238,6 +238,8 @@ def refuse_other_config(config: RunConfig) -> None:
     if not (output / ROLLOUT).exists():
         return
     begun = load_config(RunConfig, [f"config={output / 'config.yaml'}"])
+    # Whether it warns changes nothing that is made.
+    begun = replace(begun, check=config.check)
     if changed := differences(flat(begun), flat(config)):
         raise ValueError(
             f"{output} holds a rollout that was begun with another config: {'; '.join(changed)}; "

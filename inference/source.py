@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig
+from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.base import CAPTION
@@ -35,9 +36,14 @@ def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -
         config: the run.
         recording: of which frames are taken.
         indices: which ones, in the order they were seen.
+
+    Raises:
+        ValueError: with `check=error`, frames that contradict each other.
     """
     perceive = make_perception(config.perception.kind, config.perception)
-    return perceive(recording.clip(indices, config.size))
+    seen = perceive(recording.clip(indices, config.size))
+    check_memories(seen, config.check, str(recording.path))
+    return seen
 
 
 def prompt_of(config: RunConfig, recording: Recording | None) -> tuple[str, str]:

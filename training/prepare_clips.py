@@ -29,6 +29,7 @@ from anchorweave.datasets.prepared_clip import (
     write_prepared,
 )
 from anchorweave.datasets.splits import Split
+from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.files import written_aside
 from anchorweave.memory import Bank, open_memory
 from anchorweave.perception import check_depth, make_perception
@@ -168,6 +169,7 @@ class Preparer:
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
         seen = self._perception(known)
+        check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
             for kind in self.config.memories

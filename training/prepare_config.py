@@ -8,6 +8,7 @@ from typing import Any, Literal
 from anchorweave.datasets.clip_videos import Storage
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.datasets.splits import SplitConfig
+from anchorweave.evaluation.contradiction import Check
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
 from anchorweave.perception import PerceptionConfig
@@ -31,6 +32,8 @@ class PrepareConfig:
             list of these.
         missing: what to do with frames that a recording lists but does not hold.
         recording: what is to be taken otherwise than all the recordings say it.
+        check: what to do with memories that contradict each other: `warn`, `error` (the clip
+            counts as failed) or `off`, see `evaluation/contradiction.py`.
         output: the data set's folder.
         size: (height, width) that frames are cropped and resized to; multiples of 16.
         frames: length T of a clip; 4k + 1.
@@ -53,6 +56,7 @@ class PrepareConfig:
 
     source: Any = "data/example_dataset"
     missing: Literal["error", "skip"] = "error"
+    check: Check = "warn"
     output: str = "outputs/prepared"
     size: tuple[int, int] = (480, 720)
     frames: int = 49
