@@ -25,6 +25,8 @@ from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
 Schema = TypeVar("Schema")
+# Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
+SIDES = (16, 8192)
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ class RunConfig:
     def __post_init__(self):
         _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
+        fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
+        _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
 
 
 def load_config(
@@ -171,8 +175,8 @@ def load_config(
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        ValueError: a word without "=", an unknown key (with the nearest known one), or a value
-            of another type.
+        ValueError: a word without "=", an unknown key (with the nearest known one), a value of
+            another type, or an empty `output`, which would be the folder that one stands in.
     """
     paths, overrides = [], []
     for word in words:
@@ -194,7 +198,11 @@ def load_config(
         except OmegaConfBaseException as error:
             message = str(error).splitlines()[0]
             raise ValueError(f"{origin}: {error.full_key or ''}: {message}") from error
-    return OmegaConf.to_object(merged)
+    config = OmegaConf.to_object(merged)
+    output = getattr(config, "output", None)
+    if isinstance(output, str) and not output.strip():
+        raise ValueError(f"output={output}: name a folder; output=. is the one that you stand in")
+    return config
 
 
 def save_config(config: Any, path: Path) -> None:
