@@ -34,8 +34,8 @@ def remove_bank(path: Path) -> None:
     if files or pictures:
         if not (path / TRANSFORMS).is_file() or not read_list(path).marked:
             raise ValueError(
-                f"{path} holds {_some(path, files + pictures)} and does not say that it is a memory "
-                f"bank of an earlier run, so nothing in it is removed; {way_out}"
+                f"{path} holds {_some(path, files + pictures)} and does not say that it is a "
+                f"memory bank of an earlier run, so nothing in it is removed; {way_out}"
             )
         foreign = [file for file in files if not OWN_FILES.fullmatch(file.name)]
         foreign += [file for file in pictures if not OWN_PICTURES.fullmatch(file.name)]

@@ -51,6 +51,10 @@ class ImageFiles(Recording):
         self.depth_unit, self.depth_K = depth_unit, depth_K
         self.has_depth = bool(depths)
 
+    def files(self) -> list[Path]:
+        """Images and depth maps."""
+        return [*self.images, *self.depths]
+
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1].
 
