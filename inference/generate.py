@@ -72,7 +72,7 @@ def main(words: list[str]) -> None:
         list(recordings),
         config.seeds(),
         command,
-        contents(recordings, config.missing),
+        contents_of(recordings, config.missing),
     )
     for note in notes:
         console.print(f"{row.path} {note}", markup=False, soft_wrap=True)

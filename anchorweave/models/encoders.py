@@ -10,11 +10,12 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import T5EncoderModel, T5Tokenizer
 
-from anchorweave.models.digest import module_digest, weights_digest
+from anchorweave.models.digest import content_digest, module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 
 # The smallest tile: neighbours overlap by a quarter, which must stay a whole number of latents.
 TILE_STEP = 32
+TEXT_PARTS = ("tokenizer", "text_encoder")
 
 
 class Encoders:
@@ -30,6 +31,8 @@ class Encoders:
         patch_size: latent pixels along one side of its tokens.
         vae_weights: short name of the VAE's weights.
         text_weights: likewise of tokenizer and text encoder.
+        vae_content: the same for the VAE wherever it was saved again.
+        text_content: likewise for tokenizer and text encoder.
 
     Raises:
         FileNotFoundError: no model at `path`, or one without weights.
@@ -44,12 +47,16 @@ class Encoders:
             self.vae_weights = module_digest(self._tiny["vae"])
             words = json.dumps(self._tiny["tokenizer"].get_vocab(), sort_keys=True)
             text = [words, module_digest(self._tiny["text_encoder"])]
+            self.vae_content, contents = self.vae_weights, text
         else:
             folder = Path(path)
             settings = json.loads((folder / "transformer" / "config.json").read_text())
             self.vae_weights = weights_digest(folder / "vae")
-            text = [weights_digest(folder / part) for part in ("tokenizer", "text_encoder")]
+            text = [weights_digest(folder / part) for part in TEXT_PARTS]
+            self.vae_content = content_digest(folder / "vae")
+            contents = [content_digest(folder / part) for part in TEXT_PARTS]
         self.text_weights = hashlib.sha256("".join(text).encode()).hexdigest()[:16]
+        self.text_content = hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
         self.text_tokens: int = settings["max_text_seq_length"]
         self.patch_size: int = settings["patch_size"]
 
