@@ -155,9 +155,8 @@ def test_other_settings_of_the_same_weights_are_refused(words, networks, part, c
 
 def test_another_recording_of_the_same_name_is_refused(words, rooms, tmp_path):
     def source(folder, one):
-        for name in (one, "two"):
-            place = tmp_path / folder / ("one" if name == one else name)
-            shutil.copytree(rooms / name, place)
+        shutil.copytree(rooms / one, tmp_path / folder / "one")
+        shutil.copytree(rooms / "two", tmp_path / folder / "two")
         return f"source={tmp_path / folder}"
 
     asked = [word for word in words if not word.startswith("source=")]

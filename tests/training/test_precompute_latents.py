@@ -103,7 +103,16 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
 def test_what_it_was_made_with_is_kept(encoded):
     made = read_made(encoded / "one_000000" / LATENTS)
     assert made["storage"] == "float16" and made["tile"] is None
-    assert set(made) == {"code", "storage", "dtype", "vae", "prepared", "holes", "tile"}
+    assert set(made) == {
+        "code",
+        "storage",
+        "dtype",
+        "vae",
+        "prepared",
+        "holes",
+        "tile",
+        "vae_content",
+    }
     assert read_made(encoded / "two_000000" / "caption.safetensors")["caption"] == "a red room"
 
 
