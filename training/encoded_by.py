@@ -10,11 +10,11 @@ from anchorweave.datasets.layout import CAPTION_FEATURES, LATENTS, BadClip
 from anchorweave.datasets.mixture import Mixture
 from anchorweave.models.encoders import Encoders
 
-# File -> what it says it was encoded by: the encoders by content, and as files, which is all that
-# older files say.
+# File -> what it says it was encoded by: the encoders by content, and as files (under another key),
+# which is all that older files say.
 SAID = {
-    LATENTS: ("VAE", "vae_content", "vae"),
-    CAPTION_FEATURES: ("text encoder", "text_content", "text_encoder"),
+    LATENTS: ("VAE", "vae_content", "vae_weights", "vae"),
+    CAPTION_FEATURES: ("text encoder", "text_content", "text_weights", "text_encoder"),
 }
 
 
@@ -32,27 +32,27 @@ def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], No
     Raises:
         ValueError: a data set whose clips were encoded by others.
     """
-    own = {
-        LATENTS: (encoders.vae_content, encoders.vae_weights),
-        CAPTION_FEATURES: (encoders.text_content, encoders.text_weights),
-    }
     for root, one in clips.sets.items():
         if not isinstance(one, LatentClips):
             continue
-        for file, (what, content, as_files) in SAID.items():
+        for file, (what, content, as_files, key) in SAID.items():
             try:
                 made = read_made(one.clips[0] / file)
             except BadClip:
                 continue  # told when the clip itself is read
-            if content in made and made[content] != own[file][0]:
+            try:
+                own = getattr(encoders, content), getattr(encoders, as_files)
+            except FileNotFoundError:
+                continue  # a model that holds no such part was not what encoded, and needs none
+            if content in made and made[content] != own[0]:
                 raise ValueError(
                     f"{root}: {file} was made by another {what} ({made[content]}) than that of "
-                    f"network.path={encoders.path} ({own[file][0]}); remove every {file} and "
+                    f"network.path={encoders.path} ({own[0]}); remove every {file} and "
                     f"precompute with model.path={encoders.path}, or name the model that made them"
                 )
-            if content not in made and made.get(as_files, own[file][1]) != own[file][1]:
+            if content not in made and made.get(key, own[1]) != own[1]:
                 say(
                     f"{root}: {file} is of an earlier version and names another {what} "
-                    f"({made[as_files]}) than that of network.path={encoders.path} "
-                    f"({own[file][1]}), perhaps the same one saved again: nobody can tell"
+                    f"({made[key]}) than that of network.path={encoders.path} "
+                    f"({own[1]}), perhaps the same one saved again: nobody can tell"
                 )
