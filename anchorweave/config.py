@@ -28,6 +28,8 @@ from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
 Schema = TypeVar("Schema")
+# Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
+SIDES = (16, 8192)
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class RunConfig:
     def __post_init__(self):
         _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
+        fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
+        _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
 
 
 class UnknownOptionError(ValueError):
@@ -208,11 +212,14 @@ def load_config(
     Raises:
         FileNotFoundError: a YAML file that does not exist.
         UnknownOptionError: a key that is none, with the nearest known one.
-        ValueError: a word without "=", a value of another type, or a number that is not finite or
-            out of its range.
+        ValueError: a word without "=", a value of another type, a number that is not finite or out
+            of its range, or an empty `output`, which would be the folder that one stands in.
     """
     config = OmegaConf.to_object(_merged(schema, words, default))
     check_numbers(config)
+    output = getattr(config, "output", None)
+    if isinstance(output, str) and not output.strip():
+        raise ValueError(f"output={output}: name a folder; output=. is the one that you stand in")
     return config
 
 

@@ -1,7 +1,8 @@
-"""No half-written file ever carries a final name."""
+"""No half-written file ever carries a final name, and a file is known by its sum."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -44,3 +45,13 @@ def unfinished(path: str | Path) -> list[Path]:
 def _writer() -> str:
     """A name for this process, in hexadecimal digits, also where several hosts share a folder."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}{os.getpid():x}"
+
+
+def file_sum(path: str | Path) -> str:
+    """A short name for a file's bytes: one flipped bit, another name."""
+    return bytes_sum(Path(path).read_bytes())
+
+
+def bytes_sum(stored: bytes) -> str:
+    """The same of bytes in memory."""
+    return hashlib.sha256(stored).hexdigest()[:16]

@@ -1,12 +1,13 @@
 """The videos of one row on disk, and beside each clip what it is measured by.
 
-    ROW/row.json                 what it was made with, its clips and seeds, the command
+    ROW/row.json                 what it was made with, its clips and seeds, the command, and of
+                                 each clip what its recording is
     ROW/config.yaml              the config of the command, all values of it
     ROW/CLIP/given.npz           truth, anchors, cameras, masks of pixels; `report` as JSON text
     ROW/CLIP/sample_SEED.npz     the video of one seed; `report` of a closed loop as JSON text
 
-Colours are 8 bits, without loss. A file is there when it is complete. A video says by a fingerprint
-what the row was made with when it was made.
+Colours are 8 bits, without loss. A file is there when it is complete. A video and what it is
+measured by say by a fingerprint what the row was made with when they were made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch import Tensor
 from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
+from inference.made import changed
 from inference.report import write_json
 
 ROW, CONFIG, GIVEN = "row.json", "config.yaml", "given.npz"
@@ -73,9 +75,25 @@ class CachedRow:
         self.path = Path(path)
 
     def begin(
-        self, made: Mapping[str, Any], clips: Sequence[str], seeds: Sequence[int], command: str
-    ) -> None:
+        self,
+        made: Mapping[str, Any],
+        clips: Sequence[str],
+        seeds: Sequence[int],
+        command: str,
+        recordings: Mapping[str, str] | None = None,
+    ) -> list[str]:
         """Begin the row, or go on with it.
+
+        Args:
+            made: what its videos depend on.
+            clips: their names.
+            seeds: of the videos of each.
+            command: that makes them.
+            recordings: clip -> what its recording is; None = not known.
+
+        Returns:
+            What is to be said of a row that was there: what it is too old to state, and clips that
+            it had and that are not asked for any more.
 
         Raises:
             FingerprintError: it holds videos that were made with something else, and with what.
@@ -83,14 +101,40 @@ class CachedRow:
         self.path.mkdir(parents=True, exist_ok=True)
         record = self.path / ROW
         made = json.loads(json.dumps(made))
-        if record.exists() and (changed := differences(self.record()["made"], made)):
-            raise FingerprintError(
-                f"the videos in {self.path} were made with something else than {command!r} asks "
-                "for; give another row= or output=, or remove them to have them made again:\n  "
-                + "\n  ".join(changed)
-            )
+        kept, notes = dict(recordings or {}), []
+        if record.exists():
+            before = self.record()
+            differ, unstated = changed(before["made"], made)
+            were = before.get("recordings", {})
+            differ += [
+                f"recording of clip {clip}: {were[clip]} there, {kept[clip]} now"
+                for clip in clips
+                if clip in kept and were.get(clip, kept[clip]) != kept[clip]
+            ]
+            if differ:
+                raise FingerprintError(
+                    f"the videos in {self.path} were made with something else than {command!r} "
+                    "asks for; give another row= or output=, or remove them to have them made "
+                    "again:\n  " + "\n  ".join(differ)
+                )
+            if unstated:
+                notes.append(
+                    "was begun by an earlier version, which did not state "
+                    f"{', '.join(sorted({key.split('.')[0] for key in unstated}))}: nobody can "
+                    "tell whether these are the same now"
+                )
+            if gone := [clip for clip in before["clips"] if clip not in clips]:
+                notes.append(
+                    f"had {len(gone)} clips that are not asked for any more, whose videos stay and "
+                    f"are not measured: {', '.join(gone)}"
+                )
+            # What its videos bear the fingerprint of.
+            made, kept = before["made"], {**were, **kept}
         values = {"command": command, "clips": list(clips), "seeds": list(seeds), "made": made}
+        if kept:
+            values["recordings"] = kept
         write_json(values, record)
+        return notes
 
     def record(self) -> dict[str, Any]:
         """What `begin` wrote.
@@ -143,15 +187,19 @@ class CachedRow:
             arrays |= {"c2w": c2w, "K": K, "size": given.cameras.size, "unit": given.unit}
             arrays["origin"] = given.cameras.origin
         report_text = np.array(json.dumps(report))
-        _write(self.path / clip / GIVEN, **arrays, seconds=given.seconds, report=report_text)
+        about = {"seconds": given.seconds, "report": report_text}
+        _write(self.path / clip / GIVEN, **arrays, **about, made=np.array(self._fingerprint(clip)))
 
     def read_given(self, clip: str) -> Given:
         """What the clip is measured by.
 
         Raises:
+            FingerprintError: it was made when the row, or the clip's recording, was another.
             ValueError: a file that cannot be read, by name.
         """
-        with _opened(self.path / clip / GIVEN) as file:
+        path = self.path / clip / GIVEN
+        with _opened(path) as file:
+            self._refuse_other(path, file, self._fingerprint(clip))
             arrays = [
                 _to_unit(file[name]) if name in file else None
                 for name in ("truth", "anchors", "shown", "only_memory")
@@ -185,15 +233,22 @@ class CachedRow:
         """
         path = self._sample(clip, seed)
         with _opened(path) as file:
-            # Videos made before this was kept do not say.
-            if "made" in file and str(file["made"]) != self._fingerprint():
-                raise FingerprintError(
-                    f"{path} was made with something else than {self.path / ROW} says; {WAY_OUT}"
-                )
+            self._refuse_other(path, file, self._fingerprint())
             return _to_unit(file["video"]), float(file["seconds"])
 
-    def _fingerprint(self) -> str:
-        return digest(self.record()["made"])
+    def _refuse_other(self, path: Path, file: Mapping[str, Any], fingerprint: str) -> None:
+        # What was made before this was kept does not say.
+        if "made" in file and str(file["made"]) != fingerprint:
+            raise FingerprintError(
+                f"{path} was made with something else than {self.path / ROW} says; {WAY_OUT}"
+            )
+
+    def _fingerprint(self, clip: str | None = None) -> str:
+        """Of the row; of a clip, what its recording is counts as well."""
+        record = self.record()
+        if clip is None:
+            return digest(record["made"])
+        return digest([record["made"], record.get("recordings", {}).get(clip)])
 
     def _sample(self, clip: str, seed: int) -> Path:
         return self.path / clip / f"sample_{seed:04d}.npz"

@@ -182,6 +182,13 @@ def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
                 f"rows {first} and {name} were made of other lists of clips; generate both from "
                 "one source"
             )
+    for name in rows:
+        one, other = (rows[n].record().get("recordings", {}) for n in (first, name))
+        if differ := [clip for clip in one if other.get(clip, one[clip]) != one[clip]]:
+            raise ValueError(
+                f"rows {first} and {name} were made of other recordings of one name, so they have "
+                f"other truths: {', '.join(differ[:SHOWN_MISSING])}; generate both from one source"
+            )
     for name, values in asked.items():
         if differ := differences(asked[first], values):
             raise ValueError(

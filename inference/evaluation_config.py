@@ -10,8 +10,8 @@ from typing import Any, Literal
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
-from anchorweave.models.digest import module_digest
 from anchorweave.pipeline import AnchorWeavePipeline
+from inference.made import NETWORKS, VERSION, networks_made, without_unused
 from inference.protocols import Protocol, check_protocol, rolls_out
 
 # What changes neither a video nor what it is measured by.
@@ -24,9 +24,7 @@ ADDED_LATER = memory.ADDED_LATER | {
     "sampling.start_share": 0.3,
     "rollout.unit": "scene",
 }
-# One change of the files' content, one more.
-VERSION = 1
-NETWORKS = ("text_encoder", "vae", "transformer", "controller")
+LATER = list(ADDED_LATER.items())
 
 
 @dataclass(frozen=True)
@@ -127,10 +125,11 @@ class EvaluationConfig(RunConfig):
             values.pop("sampling")
         if pipe is not None:
             used = ("vae",) if self.method == "vae" else NETWORKS
-            values["weights"] = {name: module_digest(getattr(pipe, name)) for name in used}
+            values |= networks_made(pipe, used)
             if "controller" in used:
                 values["controller_holes"] = pipe.controller.config.holes
-        return dict(item for item in flat(values).items() if item not in ADDED_LATER.items())
+        made = without_unused(flat(values))
+        return {key: value for key, value in made.items() if (key, value) not in LATER}
 
 
 def noise_seed(seed: int, clip: str) -> int:

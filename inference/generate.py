@@ -18,7 +18,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from torch import Tensor
 from anchorweave.anchors import Retrieved, composite
 from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
+from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.holes import fill_holes
@@ -37,6 +38,9 @@ from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.perception import make_perception
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.progress import slowly
+from anchorweave.recordings import open_recording
+from anchorweave.recordings.identity import content_of
+from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.procedural import PREFIX
 from anchorweave.recordings.search import find_recordings
 from anchorweave.video import write_video
@@ -67,7 +71,15 @@ def main(words: list[str]) -> None:
         pipe.set_progress_bar_config(disable=True)
     row = CachedRow(config.folder)
     command = shlex.join(["python", "-m", "inference.generate", *words])
-    row.begin(config.made_with(pipe), list(recordings), config.seeds(), command)
+    notes = row.begin(
+        config.made_with(pipe),
+        list(recordings),
+        config.seeds(),
+        command,
+        contents_of(recordings, config.missing),
+    )
+    for note in notes:
+        console.print(f"{row.path} {note}", markup=False, soft_wrap=True)
     save_config(config, row.path / "config.yaml")
     missing = [name for name in recordings if _lacks(row, name, config.seeds())]
     console.print(
@@ -78,6 +90,16 @@ def main(words: list[str]) -> None:
         pass
     _write_montage(row, next(iter(recordings)), config)
     console.print(f"look at {row.path}/montage.png; python -m inference.evaluate measures the row")
+
+
+def contents_of(recordings: Mapping[str, str], missing: Missing) -> dict[str, str]:
+    """What each recording is, by the name of its clip; rooms made on the spot are their words."""
+    return {
+        name: digest(place)
+        if place.startswith(f"{PREFIX}:")
+        else content_of(open_recording(place, missing))
+        for name, place in recordings.items()
+    }
 
 
 def _lacks(row: CachedRow, name: str, seeds: Sequence[int]) -> bool:

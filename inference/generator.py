@@ -71,6 +71,9 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
     Each video has noise of its own, so it does not matter which others share its batch. With both
     weights 0, nothing that reads references and a start from noise memory changes nothing: the
     backbone runs alone.
+
+    Raises (when it is called):
+        ValueError: a video with values that are not finite.
     """
     weightless = config.control_weight == 0 and config.camera_weight == 0
     alone = weightless and pipe.references is None and config.start == "noise"
@@ -98,7 +101,14 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
         ).frames
-        return videos.float().cpu()
+        videos = videos.float().cpu()
+        # Written or remembered, what is no number would be black.
+        if bad := [i for i, video in enumerate(videos) if not video.isfinite().all()]:
+            raise ValueError(
+                f"{len(bad)} of {len(videos)} videos came out with values that are not finite: the "
+                f"weights are damaged, or {pipe.dtype} is too narrow for them (model.dtype=float32)"
+            )
+        return videos
 
     return generate
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from anchorweave.config import RunConfig, save_config
 from anchorweave.memory import Bank, Memory, open_memory
+from anchorweave.memory.removal import remove_bank
 
 # Where a rollout stands; a folder that holds it belongs to that rollout.
 ROLLOUT = "rollout.json"
@@ -33,10 +33,11 @@ def open_bank(config: RunConfig) -> Bank:
 
 
 def begin_memory(config: RunConfig) -> Memory:
-    """An empty memory for a run that starts anew; its own earlier bank is removed.
+    """An empty memory for a run that starts anew; the bank of an earlier such run is removed.
 
     Raises:
-        ValueError: the output folder holds a rollout, or `memory.path` a bank with frames in it.
+        ValueError: the output folder holds a rollout, `memory.path` a bank with frames in it, or
+            the place of the bank something that no run of this program put there.
     """
     output = Path(config.output)
     if (output / ROLLOUT).exists():
@@ -46,8 +47,8 @@ def begin_memory(config: RunConfig) -> Memory:
             f"memory.path={config.memory.path} holds frames already, and the target may be among "
             "them; name an empty folder (a rollout is what continues a memory)"
         )
-    if config.memory.path is None and bank_path(config).exists():
-        shutil.rmtree(bank_path(config))
+    if config.memory.path is None:
+        remove_bank(bank_path(config))
     return memory_over(config, open_bank(config))
 
 

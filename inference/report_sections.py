@@ -155,7 +155,7 @@ def makes_section(results: dict[str, Any], measured: Mapping[str, MeasuredRow]) 
         parts += [paragraph("What they differ in:"), table(["key", *makes], differ)]
     # The table has the others.
     known = {"metrics", "made", "command", "fingerprint", "seeds", "missing"}
-    known |= {"clips", "seconds_per_video"}
+    known |= {"clips", "seconds_per_video", "recordings"}
     for name, row in results["rows"].items():
         rest = {k: v for k, v in row.items() if k not in known and not k.startswith(DRIFT)}
         made = [[key, _words(makes[name], key)] for key in makes[name]]

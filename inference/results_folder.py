@@ -184,4 +184,6 @@ def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:
     # The order of the list of clips is not kept by the results.
     clips = sorted({*lacking, *(video.clip for video in videos)})
     record = {key: row[key] for key in ("command", "seeds", "made")}
+    # Results of earlier versions do not say.
+    record["recordings"] = row.get("recordings", {})
     return MeasuredRow(path, {**record, "clips": clips}, videos, row["missing"])

@@ -37,6 +37,7 @@ from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator
+from inference.made import networks_made
 from inference.output import (
     ROLLOUT,
     bank_path,
@@ -104,26 +105,38 @@ def roll_out(config: RunConfig, held: ExitStack) -> None:
     # Nothing is written before all that was asked for is known to be possible.
     plan = make_plan(config)
     pipe, weights = load_pipeline(config)
+    made = networks_made(pipe)
+    if "new (untrained" in weights:
+        # It changes nothing, and is another one every time.
+        made = {key: value for key, value in made.items() if not key.endswith(".controller")}
+    note = refuse_other_networks(config, made)
     prompt, about_prompt = plan.prompt
     console.print(f"source: {config.source}\n{about_prompt}\n{weights}")
     if plan.done:
         console.print(f"{plan.done} of {config.rollout.segments} segments are there; continuing")
+    if note is not None:
+        console.print(note, markup=False, soft_wrap=True)
 
     memory = begin_memory(config) if plan.seen else memory_over(config, open_bank(config))
     if begins:
         held.enter_context(in_use(memory.bank.path))
-    write_segments(config, plan, memory, pipe, console)
+    write_segments(config, plan, memory, pipe, made, console)
     console.print(f"{weights}\nlook at {config.output}/rollout.mp4, {config.output}/rollout.png")
 
 
 def write_segments(
-    config: RunConfig, plan: Plan, memory: Memory, pipe: AnchorWeavePipeline, console: Console
+    config: RunConfig,
+    plan: Plan,
+    memory: Memory,
+    pipe: AnchorWeavePipeline,
+    made: dict,
+    console: Console,
 ) -> None:
-    """Generate what is planned and not done, and remember it."""
+    """Generate what is planned and not done, and remember it; `made` is kept for whoever goes on."""
     output, bank, (prompt, _) = open_output(config), memory.bank, plan.prompt
     if plan.seen:
         memory.update(plan.seen)
-    state = {"base": plan.base, "unit": plan.unit, "prompt": prompt}
+    state = {"base": plan.base, "unit": plan.unit, "prompt": prompt, "made": made}
     write_json(state, output / ROLLOUT)
     (output / "segments").mkdir(exist_ok=True)
     perceive = make_perception(config.perception.generated, config.perception)
@@ -226,6 +239,37 @@ def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None
     write_video(folder / f"{segment.number:04d}.mp4", montage, fps)
     chunks = selection(segment.retrieved.report, (before, *segment.clip.names))
     write_json(chunks, folder / f"{segment.number:04d}.json")
+
+
+def refuse_other_networks(config: RunConfig, made: dict) -> str | None:
+    """A rollout goes on with the very networks that it began with, wherever they lie.
+
+    Args:
+        config: the run.
+        made: what its networks are, see `networks_made`.
+
+    Returns:
+        What is to be said of a rollout that is too old to tell.
+
+    Raises:
+        ValueError: they are others, and which.
+    """
+    state_file = Path(config.output) / ROLLOUT
+    if not state_file.exists():
+        return None
+    begun = json.loads(state_file.read_text()).get("made")
+    if begun is None:
+        return (
+            f"{state_file} is of an earlier version and does not say which weights it was begun "
+            "with; nobody can tell whether these are the same"
+        )
+    if changed := differences(begun, json.loads(json.dumps(made))):
+        raise ValueError(
+            f"{config.output} holds a rollout that was begun with other networks than those there "
+            f"now: {'; '.join(changed)}; put these back, or set another output (memory.path= goes "
+            "on with its memory)"
+        )
+    return None
 
 
 def refuse_other_config(config: RunConfig) -> None:

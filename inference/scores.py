@@ -119,6 +119,7 @@ class RowScores:
             "command": self.record["command"],
             "fingerprint": digest(self.record["made"]),
             "made": self.record["made"],
+            "recordings": self.record.get("recordings", {}),
         }
 
 

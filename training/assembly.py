@@ -21,11 +21,14 @@ from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from anchorweave.files import written_aside
 from anchorweave.models.ema import running_average
+from anchorweave.models.encoders import Encoders
 from anchorweave.models.latents import encode_video
 from anchorweave.models.schedules import learning_rate_factor
+from anchorweave.models.tiny import tiny_video
 from training.bad_clips import BadClips
 from training.batches import DrawnClips, Place
 from training.checkpoints import CONFIG, Checkpoints, damage
+from training.encoded_by import check_encoded_by
 from training.guards import GradientGuard
 from training.networks import Networks, build_networks, check_holes, trained
 from training.options import TrainConfig
@@ -49,6 +52,9 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     _print_data(accelerator, clips)
     networks = build_networks(config, clips[0])
     check_holes(networks.denoiser.controller, clips.holes())
+    t, _, h, w = clips[0].latents.shape
+    encoders = Encoders(config.network.path, *tiny_video((t, h, w)), whole=False)
+    check_encoded_by(clips, encoders, accelerator.print)
     drawn = DrawnClips(
         clips,
         config.draw,

@@ -86,6 +86,11 @@ def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
             f"  anchors of {memory} see {min(shares):.1%} to {max(shares):.1%} of the "
             f"target, {mean:.1%} on average"
         )
+    if unsummed := sum(not verdict.summed for verdict in good):
+        lines.append(
+            f"  {unsummed} of them keep no sums (an earlier version made them): a flipped bit in "
+            "them is not seen"
+        )
     if empty_prompt and any(shapes):
         lines.append(f"  the empty prompt, for caption dropout: {empty_prompt}")
     return lines

@@ -31,7 +31,12 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     remove_unfinished,
 )
-from anchorweave.datasets.prepared_clip import read_cameras, read_caption, read_record
+from anchorweave.datasets.prepared_clip import (
+    check_sums,
+    read_cameras,
+    read_caption,
+    read_record,
+)
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.text import encode_prompts
 from training.encoding import VideoEncoder
@@ -145,7 +150,8 @@ class TextPass:
             tokenizer, encoder = self._encoders.text(dtype)
             self._networks = tokenizer, encoder.to(self._shard.device)
         features = encode_prompts(*self._networks, [prompt], self._encoders.text_tokens)[0]
-        return {FEATURES: features.to("cpu", getattr(torch, self._config.storage))}, {}
+        features = features.to("cpu", getattr(torch, self._config.storage))
+        return {FEATURES: features}, {"text_content": self._encoders.text_content}
 
 
 class VideoPass:
@@ -183,8 +189,9 @@ class VideoPass:
                 self._shard.say,
                 config.holes,
             )
+        check_sums(clip)
         tensors, tile = self._encoder(clip)
-        return tensors, {"tile": tile}
+        return tensors, {"tile": tile, "vae_content": self._encoders.vae_content}
 
 
 def _made(config: PrecomputeConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from anchorweave.datasets.clip_videos import video_shape
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
+    keeps_sums,
     read_made,
     read_tensors,
 )
@@ -29,6 +30,7 @@ from anchorweave.datasets.layout import (
     prepared_clips,
 )
 from anchorweave.datasets.prepared_clip import (
+    check_sums,
     read_cameras,
     read_caption,
     read_record,
@@ -38,7 +40,9 @@ from anchorweave.datasets.prepared_clip import (
 from anchorweave.datasets.released_layout import ReleasedClips
 
 # These tell clips of one data set apart; everything else they share.
-OWN_KEYS = ("recording", "start", "caption", "prepared", "tile")
+OWN_KEYS = ("recording", "start", "caption", "prepared", "tile", "vae_content", "text_content")
+
+ENCODED = (LATENTS, CAPTION_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Verdict:
         coverage: share of the target's pixels that at least one anchor really saw, per memory
             system.
         shape: latent (t, C, h, w), None where there are no latents.
+        summed: whether sums were kept of its files; without them a flipped bit is not seen.
     """
 
     name: str
     problems: tuple[str, ...]
     coverage: Mapping[str, float]
     shape: tuple[int, ...] | None = None
+    summed: bool = True
 
 
 def examine(
@@ -139,7 +145,10 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
     if encoded and caption is not None and (made := tried(read_made, clip / CAPTION_FEATURES)):
         if made.get("caption") != caption:
             problems.append(f"caption changed after it was encoded, from {made.get('caption')!r}")
-    return Verdict(clip.name, tuple(dict.fromkeys(problems)), coverage, shape)
+    summed = tried(check_sums, clip)
+    if encoded:
+        summed = all([summed, *(tried(keeps_sums, clip / file) for file in ENCODED)])
+    return Verdict(clip.name, tuple(dict.fromkeys(problems)), coverage, shape, bool(summed))
 
 
 def _check_video(clip: Path, path: Path, expected: tuple[int, int, int]) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import BadClip, reading
 from anchorweave.datasets.training_clip import TrainingClip
-from anchorweave.files import written_aside
+from anchorweave.files import bytes_sum, written_aside
 
 # Names of tensors: latents.safetensors
 TARGET, IMAGE = "target", "image"
@@ -21,6 +23,8 @@ TARGET, IMAGE = "target", "image"
 FEATURES = "features"
 # One entry only: the order of several is not the same from one write to the next.
 MADE = "made"
+# Under it, beside what the file was made with: a sum of that and one of every tensor.
+SUMS = "sums"
 # What files say nothing of that are older than the choice.
 MADE_BEFORE = {"holes": "black"}
 
@@ -41,7 +45,7 @@ def references_key(memory: str) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
-    """Write tensors and what they were made with, aside and then renamed.
+    """Write tensors, what they were made with and their sums, aside and then renamed.
 
     Raises:
         ValueError: values that are not finite (in the precision that is stored), by name.
@@ -55,7 +59,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, 
             )
     whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
     # Saved to a file, safetensors would keep everybody but its owner from reading it.
-    stored = save(whole, metadata={MADE: json.dumps(made, sort_keys=True)})
+    sums = {MADE: digest(dict(made))} | {name: _tensor_sum(one) for name, one in whole.items()}
+    stored = save(whole, metadata={MADE: json.dumps({**made, SUMS: sums}, sort_keys=True)})
     with written_aside(path) as aside:
         aside.write_bytes(stored)
 
@@ -64,10 +69,21 @@ def read_made(path: Path) -> dict[str, Any]:
     """What a file of tensors was made with, from its header alone.
 
     Raises:
-        BadClip: the file is missing or unreadable.
+        BadClip: the file is missing or unreadable, or its header is not the one that was written.
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
-        return json.loads((stored.metadata() or {})[MADE])
+        made, _ = _header(path, stored)
+    return made
+
+
+def keeps_sums(path: Path) -> bool:
+    """Whether a file of tensors can say that it is as it was written; older ones cannot.
+
+    Raises:
+        BadClip: the file is missing or unreadable, or its header is not the one that was written.
+    """
+    with reading(path.parent, path.name), safe_open(path, "pt") as stored:
+        return bool(_header(path, stored)[1])
 
 
 def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -75,19 +91,45 @@ def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
 
     Raises:
         BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
-            finite.
+            finite or not those that were written.
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
+        sums = _header(path, stored)[1] if stored.metadata() else {}
         there = list(stored.keys())
         if missing := [name for name in names if name not in there]:
             raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {there}")
         tensors = {name: stored.get_tensor(name) for name in names}
     for name, tensor in tensors.items():
+        if name in sums and (met := _tensor_sum(tensor)) != sums[name]:
+            raise BadClip(
+                path.parent,
+                f"{path.name}: {name} is not what was written (its sum is {met}, the header says "
+                f"{sums[name]}); remove the file and precompute it again",
+            )
         if tensor.is_floating_point():
             tensors[name] = tensor.float()
             if not tensor.isfinite().all():
                 raise BadClip(path.parent, f"{path.name}: {name} has values that are not finite")
     return tensors
+
+
+def _header(path: Path, stored: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """What an open file was made with, and its sums; none in files older than these."""
+    made = json.loads((stored.metadata() or {})[MADE])
+    sums = made.pop(SUMS, {})
+    if sums and sums.get(MADE) != digest(made):
+        raise BadClip(
+            path.parent,
+            f"{path.name}: its header is not what was written; remove the file and precompute it "
+            "again",
+        )
+    return made, sums
+
+
+def _tensor_sum(tensor: Tensor) -> str:
+    """A short name for a tensor's kind, shape and bytes."""
+    kind = f"{tensor.dtype} {tuple(tensor.shape)}\n".encode()
+    return bytes_sum(kind + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def training_clip(

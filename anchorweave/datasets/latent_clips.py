@@ -33,7 +33,7 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     read_quarantine,
 )
-from anchorweave.datasets.prepared_clip import read_cameras
+from anchorweave.datasets.prepared_clip import check_sums, read_cameras
 from anchorweave.datasets.training_clip import TrainingClip
 
 
@@ -119,6 +119,7 @@ def read_clip(
     names = () if memory is None else tuple(key(memory) for key in keys)
     encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names))
     poses = read_cameras(clip)
+    check_sums(clip, (CAMERAS,))
     if memory is None:
         anchors, seen, target2source = _no_anchors(encoded[TARGET], poses.target2first)
         references, reference2first = encoded[TARGET][:0], poses.target2first[:0]

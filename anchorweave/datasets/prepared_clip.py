@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from anchorweave.anchors import Anchors, Retrieved
 from anchorweave.datasets.clip_videos import Storage, read_clip_video, write_videos
+from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import (
     CAMERAS,
     CAPTION,
@@ -29,11 +31,14 @@ from anchorweave.datasets.layout import (
     reference_frame,
     write_json,
 )
+from anchorweave.files import file_sum
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import read_frame, write_frame
 
 # Of what a clip was made with: "" where the recording brought no caption.
 OWN_CAPTION = "caption"
+# In the record: of every file that preparing wrote, by its path, and of the record itself.
+SUMS, OWN_SUM = "sums", "sum"
 
 
 @dataclass(frozen=True)
@@ -128,24 +133,69 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
             write_frame(frame, path)
     report = {name: [asdict(part) for part in r.report] for name, r in clip.retrieved.items()}
     write_json(report, folder / REPORT)
+    # A caption is text that people mend; all else stays as it was written.
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    paths = [file.relative_to(folder).as_posix() for file in files]
+    sums = {path: file_sum(folder / path) for path in paths if path != CAPTION}
     record = {
         "source": clip.source,
         "frames": list(clip.frame_names),
         "history": list(clip.history_names),
         "made": dict(clip.made),
+        SUMS: sums,
     }
-    write_json(record, folder / RECORD)
+    # As it will be read: a sum of the record itself.
+    record = json.loads(json.dumps(record))
+    write_json({**record, OWN_SUM: digest(record)}, folder / RECORD)
 
 
 def read_record(clip: Path) -> dict[str, Any]:
     """`clip.json`: source, frames, history and made.
 
     Raises:
-        BadClip: the file is missing, unreadable or incomplete.
+        BadClip: the file is missing, unreadable, incomplete, or not the one that was written.
     """
+    record = _whole_record(clip)
+    with reading(clip, RECORD):
+        return {key: record[key] for key in ("source", "frames", "history", "made")}
+
+
+def check_sums(clip: Path, only: Sequence[str] = ()) -> bool:
+    """Check that the files of a clip that are there are those that preparing wrote.
+
+    Args:
+        clip: its folder.
+        only: paths in it; none = all files.
+
+    Returns:
+        Whether its record keeps sums; clips that an earlier version prepared have none.
+
+    Raises:
+        BadClip: the record is unreadable, or a file is another.
+    """
+    sums = _whole_record(clip).get(SUMS, {})
+    for path in only or sums:
+        # Pixels may be removed once they are encoded; who needs them says that they are missing.
+        if path in sums and (clip / path).is_file():
+            with reading(clip, path):
+                met = file_sum(clip / path)
+            if met != sums[path]:
+                raise BadClip(
+                    clip,
+                    f"{path} is not what was prepared (its sum is {met}, {RECORD} says "
+                    f"{sums[path]}); remove the clip to have it made again",
+                )
+    return bool(sums)
+
+
+def _whole_record(clip: Path) -> dict[str, Any]:
     with reading(clip, RECORD):
         record = read_json(clip / RECORD)
-        return {key: record[key] for key in ("source", "frames", "history", "made")}
+    if OWN_SUM in record and record.pop(OWN_SUM) != digest(record):
+        raise BadClip(
+            clip, f"{RECORD} is not what was prepared; remove the clip to have it made again"
+        )
+    return record
 
 
 def read_caption(clip: Path) -> str:

@@ -27,6 +27,9 @@ def psnr(
 
     Returns:
         At most 100 dB; None when no pixel counts.
+
+    Raises:
+        ValueError: a colour that counts is not finite.
     """
     squared = (video.double() - truth.double()).square().mean(dim=-3)
     if visible is not None:
@@ -34,6 +37,12 @@ def psnr(
     if squared.numel() == 0:
         return None
     error = squared.mean()
+    # Not a number is neither above nor below 0.
+    if not error.isfinite():
+        raise ValueError(
+            f"{int((~squared.isfinite()).sum())} of {squared.numel()} pixels to compare have "
+            "colours that are not finite"
+        )
     return min(IDENTICAL_DB, (-10 * torch.log10(error)).item()) if error > 0 else IDENTICAL_DB
 
 
@@ -60,7 +69,13 @@ def ssim_of_parts(
     truth: Float[Tensor, "T 3 H W"],
     parts: Sequence[Bool[Tensor, "T H W"] | None],
 ) -> list[float | None]:
-    """`ssim` for several sets of pixels, in the time of one."""
+    """`ssim` for several sets of pixels, in the time of one.
+
+    Raises:
+        ValueError: a colour is not finite.
+    """
+    if not (video.isfinite().all() and truth.isfinite().all()):
+        raise ValueError("videos to compare have colours that are not finite")
     mean, local = structural_similarity_index_measure(
         video, truth, data_range=1.0, return_full_image=True
     )

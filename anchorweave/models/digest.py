@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from torch import nn
@@ -12,8 +13,12 @@ SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".json", ".model", ".txt")
 
 
+# Of configurations: who wrote them and where they came from.
+NOTES = ("transformers_version", "name_or_path", "torch_dtype", "dtype", "architectures")
+
+
 def weights_digest(folder: str | Path) -> str:
-    """A short name for the weights and configuration in a folder.
+    """A short name for the weights and configuration in a folder, as its files are.
 
     Large files are sampled at 64 places (their header and end among them) instead of read whole:
     other training gives other numbers everywhere.
@@ -21,7 +26,19 @@ def weights_digest(folder: str | Path) -> str:
     Raises:
         FileNotFoundError: no weights or configuration in `folder`.
     """
-    folder = Path(folder)
+    return _digest(Path(folder), exact=True)
+
+
+def content_digest(folder: str | Path) -> str:
+    """The same, whoever saved them again: notes in configurations (`_...`, versions) do not count.
+
+    Raises:
+        FileNotFoundError: no weights or configuration in `folder`.
+    """
+    return _digest(Path(folder), exact=False)
+
+
+def _digest(folder: Path, exact: bool) -> str:
     files = sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
     if not files:
         raise FileNotFoundError(
@@ -29,6 +46,9 @@ def weights_digest(folder: str | Path) -> str:
         )
     found = hashlib.sha256()
     for path in files:
+        if not exact and path.suffix == ".json":
+            found.update(f"{path.relative_to(folder)}\n{_without_notes(path)}\n".encode())
+            continue
         size = path.stat().st_size
         found.update(f"{path.relative_to(folder)} {size}\n".encode())
         with path.open("rb") as file:
@@ -39,6 +59,14 @@ def weights_digest(folder: str | Path) -> str:
                 file.seek((size - SAMPLE_BYTES) * i // (SAMPLES - 1))
                 found.update(file.read(SAMPLE_BYTES))
     return found.hexdigest()[:16]
+
+
+def _without_notes(path: Path) -> str:
+    values = json.loads(path.read_text())
+    if isinstance(values, dict):
+        kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in NOTES}
+        values = kept
+    return json.dumps(values, sort_keys=True)
 
 
 def module_digest(module: nn.Module) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import T5EncoderModel, T5Tokenizer
 
-from anchorweave.models.digest import module_digest, weights_digest
+from anchorweave.models.digest import content_digest, module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.whole import load_whole
+
+TEXT_PARTS = ("tokenizer", "text_encoder")
 
 
 class Encoders:
@@ -23,35 +27,60 @@ class Encoders:
         path: a folder in diffusers' layout, or `tiny`: small networks with random weights.
         frames: T of the videos, which `tiny` is made for.
         size: likewise their (height, width).
+        whole: whether a model that lacks one of them is refused now; else where it is asked for.
 
     Attributes:
         text_tokens: how many tokens of a prompt the backbone reads.
         patch_size: latent pixels along one side of its tokens.
-        vae_weights: short name of the VAE's weights.
-        text_weights: likewise of tokenizer and text encoder.
 
     Raises:
-        FileNotFoundError: no model at `path`, or one without weights.
+        FileNotFoundError: no model at `path`, or parts that it lacks, by name.
     """
 
-    def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
+    def __init__(self, path: str | Path, frames: int, size: tuple[int, int], whole: bool = True):
         self.path = path
         self._parts = ModelParts(path, frames, size)
         if path == TINY:
             self._tiny = self._parts.tiny
             settings = self._tiny["transformer"].config
-            self.vae_weights = module_digest(self._tiny["vae"])
-            words = json.dumps(self._tiny["tokenizer"].get_vocab(), sort_keys=True)
-            text = [words, module_digest(self._tiny["text_encoder"])]
         else:
-            folder = Path(path)
-            check_parts(folder, only=("tokenizer", "text_encoder", "vae"))
-            settings = json.loads((folder / "transformer" / "config.json").read_text())
-            self.vae_weights = weights_digest(folder / "vae")
-            text = [weights_digest(folder / part) for part in ("tokenizer", "text_encoder")]
-        self.text_weights = hashlib.sha256("".join(text).encode()).hexdigest()[:16]
+            if whole:
+                check_parts(path, only=(*TEXT_PARTS, "vae"))
+            settings = json.loads((Path(path) / "transformer" / "config.json").read_text())
         self.text_tokens: int = settings["max_text_seq_length"]
         self.patch_size: int = settings["patch_size"]
+
+    @cached_property
+    def vae_weights(self) -> str:
+        """Short name of the VAE's weights, as files."""
+        return self._vae(weights_digest)
+
+    @cached_property
+    def vae_content(self) -> str:
+        """The same for the VAE wherever it was saved again."""
+        return self._vae(content_digest)
+
+    @cached_property
+    def text_weights(self) -> str:
+        """Short name of tokenizer and text encoder, as files."""
+        return self._text(weights_digest)
+
+    @cached_property
+    def text_content(self) -> str:
+        """The same for them wherever they were saved again."""
+        return self._text(content_digest)
+
+    def _vae(self, of_folder: Callable[[Path], str]) -> str:
+        tiny = self.path == TINY
+        return module_digest(self._tiny["vae"]) if tiny else of_folder(Path(self.path) / "vae")
+
+    def _text(self, of_folder: Callable[[Path], str]) -> str:
+        if self.path == TINY:
+            words = json.dumps(self._tiny["tokenizer"].get_vocab(), sort_keys=True)
+            parts = [words, module_digest(self._tiny["text_encoder"])]
+        else:
+            parts = [of_folder(Path(self.path) / part) for part in TEXT_PARTS]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
         """The autoencoder."""

@@ -87,6 +87,10 @@ class Recording(ABC):
                 raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
         return None
 
+    def files(self) -> Sequence[Path]:
+        """The files that frames and depth are read from; none where they are made on the spot."""
+        return ()
+
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
         """The same place filmed along another path; None where there is no more than was filmed.
 

@@ -62,6 +62,10 @@ class ImageFiles(Recording):
         self.unit_stated = unit_stated
         self.has_depth = bool(depths)
 
+    def files(self) -> list[Path]:
+        """Images and depth maps."""
+        return [*self.images, *self.depths]
+
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1].
 

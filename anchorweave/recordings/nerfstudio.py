@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -166,11 +165,9 @@ def frame_entry(camera: Cameras, image: str, depth: str | None = None) -> dict:
     }
 
 
-def write_transforms(
-    entries: list[dict], path: Path, depth_unit: float = DEPTH_UNIT, notes: Mapping | None = None
-) -> None:
-    """Write `entries` as the transforms.json of folder `path`; `notes` are further keys of it."""
-    meta = {**(notes or {}), "depth_unit_scale_factor": depth_unit, "frames": entries}
+def write_transforms(entries: list[dict], path: Path, depth_unit: float = DEPTH_UNIT) -> None:
+    """Write `entries` as the transforms.json of folder `path`."""
+    meta = {"depth_unit_scale_factor": depth_unit, "frames": entries}
     with written_aside(path / TRANSFORMS) as aside:
         aside.write_text(json.dumps(meta, indent=1))
 

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 
@@ -105,11 +106,25 @@ def test_a_system_without_anchors_is_judged_by_its_references(tmp_path):
     arrays["target2source.frames"] = arrays["target2source.local_clouds"][:0]
     arrays["reference2first.frames"] = arrays["reference2first.local_clouds"]
     np.savez(path / "cameras.npz", **arrays)
+    record = json.loads((path / "clip.json").read_text())
+    kept = {key: value for key, value in record.items() if key not in ("sum", "sums")}
+    (path / "clip.json").write_text(json.dumps(kept))
     (nothing,) = examine(tmp_path)
     assert "references/frames/000.png" in " ".join(nothing.problems)
     shutil.copytree(path / "references/local_clouds", path / "references/frames")
     (whole,) = examine(tmp_path)
     assert whole.problems == () and whole.coverage["frames"] == 0
+
+
+def test_a_file_that_is_not_the_one_that_was_prepared_is_named(tmp_path):
+    path = write_clip(tmp_path, "a")
+    (whole,) = examine(tmp_path)
+    assert whole.problems == () and whole.summed
+    with np.load(path / "cameras.npz") as stored:
+        arrays = dict(stored)
+    np.savez(path / "cameras.npz", **{**arrays, "unit": arrays["unit"] * 2})
+    (other,) = examine(tmp_path)
+    assert other.problems and all("cameras.npz is not what was prep" in p for p in other.problems)
 
 
 def test_before_precomputing_pixels_are_judged_alone(tmp_path):

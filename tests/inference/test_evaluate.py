@@ -274,7 +274,7 @@ def test_a_record_that_is_not_of_the_videos_is_refused(rows):
     there = json.loads(record.read_text())
     there["made"]["memory.kind"] = "another"
     record.write_text(json.dumps(there))
-    with pytest.raises(FingerprintError, match=r"bad/a/sample_0000.npz was made with something"):
+    with pytest.raises(FingerprintError, match=r"bad/a/given.npz was made with something"):
         measure(rows)
 
 

@@ -1,6 +1,7 @@
 """Rows of a table on two small recordings, with networks of a few thousand parameters."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.holes import fill_holes
 from anchorweave.recordings.nerfstudio import write_recording
 from inference.cached_row import CachedRow
+from inference.evaluate import refuse_other_clips
 from inference.evaluation_config import EvaluationConfig, noise_seed
 from inference.generate import main
 from inference.generator import load_pipeline
@@ -133,6 +135,101 @@ def test_videos_of_other_weights_are_refused(words, networks):
             bias -= 1
 
 
+@pytest.mark.parametrize(
+    "part, change, named",
+    [
+        ("vae", {"scaling_factor": 0.5}, "autoencoder.scaling_factor: .*, 0.5 now"),
+        ("scheduler", {"beta_end": 0.5}, "scheduler.beta_end: .*, 0.5 now"),
+    ],
+)
+def test_other_settings_of_the_same_weights_are_refused(words, networks, part, change, named):
+    main(words)
+    config, before = getattr(networks[0], part), dict(getattr(networks[0], part).config)
+    config.register_to_config(**change)
+    try:
+        with pytest.raises(FingerprintError, match=named):
+            main(words)
+    finally:
+        config.register_to_config(**{key: before[key] for key in change})
+    main(words)
+
+
+def test_another_recording_of_the_same_name_is_refused(words, rooms, tmp_path):
+    def source(folder, one):
+        shutil.copytree(rooms / one, tmp_path / folder / "one")
+        shutil.copytree(rooms / "two", tmp_path / folder / "two")
+        return f"source={tmp_path / folder}"
+
+    asked = [word for word in words if not word.startswith("source=")]
+    main([*asked, source("a", "one")])
+    main([*asked, source("same", "one")])
+    with pytest.raises(FingerprintError, match="recording of clip one"):
+        main([*asked, source("other", "two")])
+    main([*asked, f"source={tmp_path / 'other'}", "row=there"])
+    rows = {name: CachedRow(tmp_path / "partial_revisit" / name) for name in ("here", "there")}
+    with pytest.raises(ValueError, match="other recordings of one name.*: one;"):
+        refuse_other_clips(rows)
+
+
+def test_another_caption_is_another_recording(words, rooms, tmp_path):
+    shutil.copytree(rooms, tmp_path / "rooms")
+    words = [*words, f"source={tmp_path / 'rooms'}"]
+    main(words)
+    (tmp_path / "rooms/two/caption.txt").write_text("a blue room")
+    with pytest.raises(FingerprintError, match="recording of clip two"):
+        main(words)
+
+
+def test_what_a_clip_is_measured_by_is_of_its_row(words, tmp_path):
+    main(words)
+    main([*words, "row=other", "retrieval.anchors=2"])
+    rows = tmp_path / "partial_revisit"
+    shutil.copyfile(rows / "other/one/given.npz", rows / "here/one/given.npz")
+    with pytest.raises(FingerprintError, match="given.npz was made with something else"):
+        CachedRow(rows / "here").read_given("one")
+
+
+def test_a_clip_that_is_not_asked_for_any_more_is_said(words, rooms, capsys):
+    main(words)
+    main([*words, f"source={rooms / 'one'}"])
+    assert "had 1 clips that are not asked for any more" in capsys.readouterr().out
+
+
+def test_options_of_memories_that_take_no_part_make_no_row_stale(words, tmp_path):
+    main(words)
+    record = tmp_path / "partial_revisit/here/row.json"
+    made = json.loads(record.read_text())["made"]
+    assert not any(key.startswith(("memory.global_cloud", "memory.posed")) for key in made)
+    main([*words, "memory.global_cloud.voxel=0.5"])
+
+
+def test_rows_of_version_1_are_read_and_gone_on_with(words, tmp_path, capsys):
+    """As they were: every memory's options, no settings, and files without a fingerprint."""
+    main([*words, "samples=2"])
+    row = CachedRow(tmp_path / "partial_revisit" / "here")
+    before = row.record()
+    made = {
+        key: value
+        for key, value in before["made"].items()
+        if not key.startswith(("settings.", "scheduler.", "autoencoder.", "weights.tokenizer"))
+    }
+    made |= {"version": 1, "memory.global_cloud.voxel": 0.01, "memory.posed_frames.context": 20}
+    del before["recordings"]
+    (row.path / "row.json").write_text(json.dumps({**before, "made": made}))
+    for file in row.path.glob("*/*.npz"):
+        with np.load(file) as stored:
+            arrays = {key: stored[key] for key in stored.files if key != "made"}
+        np.savez_compressed(file, **arrays)
+    (row.path / "two/sample_0001.npz").unlink()
+    capsys.readouterr()
+    main([*words, "samples=2"])
+    assert "begun by an earlier version, which did not state autoencoder" in capsys.readouterr().out
+    assert row.record()["made"] == made
+    assert row.read_sample("two", 1)[0].shape == row.read_given("two").truth.shape
+    with pytest.raises(FingerprintError, match="sampling.steps"):
+        main([*words, "samples=2", "sampling.steps=1"])
+
+
 def test_a_row_knows_the_holes_that_its_controller_is_for(words, networks, tmp_path):
     main(words)
     assert "controller_holes" not in CachedRow(tmp_path / "partial_revisit/here").record()["made"]
@@ -178,6 +275,7 @@ def test_without_memory_the_backbone_runs_alone(words, networks, tmp_path):
     config = load_config(EvaluationConfig, words)
     clip = generate.hold_out(config, "one", f"{config.source}/one")
     row = CachedRow(tmp_path / "row")
+    row.begin({}, ["one"], [0], "")
     known = generate._retrieve(config, row, clip)
     first = clip.truth.frames[0]
 

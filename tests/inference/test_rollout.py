@@ -149,6 +149,49 @@ def test_another_config_in_the_same_folder_is_refused(run):
         run("out", "rollout.segments=1", "seed=4")
 
 
+def test_other_weights_do_not_go_on_with_it(run, monkeypatch):
+    output = run("out", "rollout.segments=1")
+    load = rollout.load_pipeline
+
+    def others(config):
+        pipe, weights = load(config)
+        with torch.no_grad():
+            pipe.transformer.proj_out.bias += 1
+        return pipe, weights
+
+    monkeypatch.setattr(rollout, "load_pipeline", others)
+    with pytest.raises(ValueError, match="begun with other networks.*weights.transformer"):
+        run("out", "rollout.segments=1")
+    # One that is too old to say goes on, and that is said.
+    state = json.loads((output / "rollout.json").read_text())
+    del state["made"]
+    (output / "rollout.json").write_text(json.dumps(state))
+    run("out", "rollout.segments=1")
+
+
+def test_weights_that_are_no_numbers_make_no_frames(run, monkeypatch):
+    load = rollout.load_pipeline
+
+    def damaged(config):
+        pipe, weights = load(config)
+        with torch.no_grad():
+            pipe.transformer.proj_out.bias[0] = float("nan")
+        return pipe, weights
+
+    monkeypatch.setattr(rollout, "load_pipeline", damaged)
+    with pytest.raises(ValueError, match="not finite: the weights are damaged"):
+        run("out", "rollout.segments=1")
+    assert len(Bank(run.folder / "out" / "memory")) == 1
+
+
+def test_a_users_folder_called_memory_is_left_alone(run):
+    (run.folder / "out" / "memory").mkdir(parents=True)
+    (run.folder / "out" / "memory" / "diary.txt").write_text("mine")
+    with pytest.raises(ValueError, match="diary.txt.*nothing in it is removed"):
+        run("out", "rollout.segments=1")
+    assert (run.folder / "out" / "memory" / "diary.txt").read_text() == "mine"
+
+
 def test_a_camera_file_is_a_trajectory(run, tmp_path):
     lines = ["https://example.org/video"]
     for i in range(6):

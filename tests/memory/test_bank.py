@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from PIL import Image
 from anchorweave.clip import Clip
 from anchorweave.memory import Bank
 from anchorweave.recordings import open_recording
+from anchorweave.recordings.nerfstudio import write_recording
 from tests.rooms import walk
 
 
@@ -92,17 +94,152 @@ def test_a_damaged_bank_is_named(tmp_path):
         Bank(tmp_path / "b")
 
 
+def as_version_1(folder, **meta):
+    """Rewrites a bank as earlier versions wrote them: indented, without sums."""
+    file = folder / "transforms.json"
+    there = json.loads(file.read_text())
+    for frame in there["frames"]:
+        del frame["sums"]
+    unit = there["depth_unit_scale_factor"]
+    file.write_text(
+        json.dumps({**meta, "depth_unit_scale_factor": unit, "frames": there["frames"]}, indent=1)
+    )
+
+
 def test_a_bank_of_another_version_is_named(tmp_path):
     Bank(tmp_path).append(walk(2))
     file = tmp_path / "transforms.json"
     meta = json.loads(file.read_text())
-    assert meta["bank_version"] == 1
-    file.write_text(json.dumps({**meta, "bank_version": 2}))
-    with pytest.raises(ValueError, match="has layout 2, this code reads and writes layout 1"):
+    assert meta["bank_version"] == 2
+    file.write_text(json.dumps({**meta, "bank_version": 3}))
+    with pytest.raises(ValueError, match="has layout 3, this code reads layouts 1 and 2"):
         Bank(tmp_path)
-    del meta["bank_version"]
-    file.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("meta", [{}, {"bank_version": 1}])
+def test_a_bank_of_version_1_opens_and_becomes_one_of_version_2(tmp_path, meta):
+    clip = walk(5)
+    Bank(tmp_path).append(clip[:2])
+    as_version_1(tmp_path, **meta)
+    before = (tmp_path / "transforms.json").read_bytes()
+    old = Bank(tmp_path)
+    assert len(old) == 2 and old.unsummed == 2 and old.names == clip.names[:2]
+    old.frame(1), old.depth(1)
+    # To read it changes nothing.
+    assert (tmp_path / "transforms.json").read_bytes() == before
+    old.append(clip[2:3])
+    old.append(clip[3:])
+    new = Bank(tmp_path)
+    assert json.loads((tmp_path / "transforms.json").read_text())["bank_version"] == 2
+    assert len(new) == 5 and new.unsummed == 2 and new.names == clip.names
+    assert torch.equal(new.cameras.c2w, clip.cameras.c2w)
+    assert len(open_recording(tmp_path)) == 5
+
+
+def test_an_append_adds_a_line_and_composes_no_other_anew(tmp_path, monkeypatch):
+    bank = Bank(tmp_path)
+    bank.append(walk(6))
+    before = (tmp_path / "transforms.json").read_bytes()
+    dumps, composed = json.dumps, []
+
+    def counted(value, *args, **kwargs):
+        composed.append(value)
+        return dumps(value, *args, **kwargs)
+
+    monkeypatch.setattr(json, "dumps", counted)
+    monkeypatch.setattr(json, "loads", None)
+    bank.append(walk(2))
+    monkeypatch.undo()
+    assert len(composed) == 2
+    after = (tmp_path / "transforms.json").read_bytes()
+    tail = b"\n]}\n"
+    assert after.startswith(before.removesuffix(tail)) and after.count(b"\n") == 4
+    assert len(Bank(tmp_path)) == len(json.loads(after)["frames"]) == 8
+
+
+def test_grown_and_opened_again_it_is_the_same(tmp_path):
+    clip, bank = walk(6), Bank(tmp_path)
+    for part in (clip[:3], clip[3:4], clip[4:]):
+        bank.append(part)
+    again = Bank(tmp_path)
+    assert again.names == bank.names and again.depth_unit == bank.depth_unit
+    # To the sign of zeros.
+    for one in ("c2w", "K"):
+        values = getattr(again.cameras, one), getattr(bank.cameras, one)
+        assert values[0].numpy().tobytes() == values[1].numpy().tobytes()
+    assert all(torch.equal(again.depth(i), bank.depth(i)) for i in range(6))
+
+
+def test_whoever_reads_while_another_appends_finds_the_list_before_or_after(tmp_path, monkeypatch):
+    bank, seen = Bank(tmp_path), []
+    bank.append(walk(2))
+    replace = os.replace
+
+    def looked_at(one, other):
+        seen.append(len(Bank(tmp_path)))
+        replace(one, other)
+        seen.append(len(Bank(tmp_path)))
+
+    monkeypatch.setattr(os, "replace", looked_at)
+    bank.append(walk(3))
+    assert set(seen) == {2, 5} and seen == sorted(seen) and seen[-1] == 5
+
+
+def test_two_that_add_to_one_bank_do_not_lose_frames_without_a_word(tmp_path):
+    Bank(tmp_path).append(walk(2))
+    one, other = Bank(tmp_path), Bank(tmp_path)
+    one.append(walk(3))
+    with pytest.raises(ValueError, match="by another run since this one opened"):
+        other.append(walk(4))
+    assert len(Bank(tmp_path)) == 5 and not Bank(tmp_path).problems()
+
+
+def test_the_list_of_another_program_is_not_added_to(tmp_path):
+    Bank(tmp_path).append(walk(2))
+    file = tmp_path / "transforms.json"
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=2))
+    bank = Bank(tmp_path)
+    with pytest.raises(ValueError, match="written by another program"):
+        bank.append(walk(2))
     assert len(Bank(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("kind, read", [("images", "frame"), ("depth", "depth")])
+def test_pictures_that_are_swapped_or_flipped_are_found(tmp_path, kind, read):
+    bank = Bank(tmp_path)
+    bank.append(walk(3))
+    one, other = tmp_path / kind / "000000.png", tmp_path / kind / "000002.png"
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(ValueError, match="000000.png is not the picture that was remembered"):
+        getattr(Bank(tmp_path), read)(0)
+    getattr(bank, read)(1), getattr(bank, read)(2)
+    assert len(bank.problems()) == 1 and bank.unsummed == 0
+
+
+@pytest.mark.parametrize("part", ["frames", "depth"])
+def test_what_is_not_finite_is_not_remembered(tmp_path, part):
+    clip, bank = walk(2), Bank(tmp_path)
+    bank.append(clip)
+    getattr(clip, part)[1, ..., 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        bank.append(clip)
+    assert len(bank) == len(Bank(tmp_path)) == 2
+    bank.append(walk(1))
+
+
+def test_pictures_outside_the_folder_are_refused(tmp_path):
+    Bank(tmp_path / "bank").append(walk(2))
+    picture = tmp_path / "bank/images/000001.png"
+    picture.rename(tmp_path / "elsewhere.png")
+    picture.symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(ValueError, match="leaves the bank's folder"):
+        Bank(tmp_path / "bank")
+
+
+def test_a_recording_with_depth_is_no_bank(tmp_path):
+    write_recording(walk(3), tmp_path / "room", suffix=".jpg")
+    with pytest.raises(ValueError, match="is a recording and no memory bank"):
+        Bank(tmp_path / "room")
 
 
 def test_a_recording_without_depth_is_no_bank(tmp_path):

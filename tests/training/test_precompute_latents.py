@@ -1,5 +1,6 @@
 """Prepared clips to tensors: the same however often, by however many processes, after any kill."""
 
+import json
 import shutil
 
 import pytest
@@ -102,7 +103,16 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
 def test_what_it_was_made_with_is_kept(encoded):
     made = read_made(encoded / "one_000000" / LATENTS)
     assert made["storage"] == "float16" and made["tile"] is None
-    assert set(made) == {"code", "storage", "dtype", "vae", "prepared", "holes", "tile"}
+    assert set(made) == {
+        "code",
+        "storage",
+        "dtype",
+        "vae",
+        "prepared",
+        "holes",
+        "tile",
+        "vae_content",
+    }
     assert read_made(encoded / "two_000000" / "caption.safetensors")["caption"] == "a red room"
 
 
@@ -152,7 +162,9 @@ def test_tensors_made_otherwise_are_refused_with_what_differs(copy, file, change
         (copy / "one_000000" / "captions" / "caption.txt").write_text("a green room")
     elif change == "made":
         record = copy / "one_000000" / "clip.json"
-        record.write_text(record.read_text().replace('"fps": 8', '"fps": 9'))
+        values = json.loads(record.read_text().replace('"fps": 8', '"fps": 9'))
+        del values["sum"]
+        record.write_text(json.dumps(values))
     else:
         words = change
     with pytest.raises(
@@ -191,7 +203,7 @@ def test_a_bad_clip_fails_alone_and_is_named(prepared, encoded, tmp_path, capsys
         main([f"data={data}"])
     said = capsys.readouterr().out
     assert "3 made, 0 were there, 3 failed" in said
-    assert "failed: videos of one_000000: video.mp4 cannot be read" in said
+    assert "failed: videos of one_000000: video.mp4 is not what was prepared" in said
     assert "failed: caption of one_000007: captions/caption.txt is missing" in said
     assert "failed: videos of two_000000: latents.safetensors cannot be read" in said
     assert "remove the file to have it made again" in said

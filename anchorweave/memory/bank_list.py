@@ -1,0 +1,186 @@
+"""The list of a bank's frames on disk: a transforms.json that grows by a line for every append.
+
+    {"bank_version": 2, "depth_unit_scale_factor": 0.001, "frames": [
+    {frame}, {frame},
+    {frame}
+    ]}
+
+An append copies the list that is there aside, adds its line and renames it: nothing is parsed or
+composed again, and the copy of some hundred bytes a frame is far less than the pictures of the
+frames that are added. Whoever reads meanwhile, this code or another tool, finds the list before or
+the list after, each with all of its pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anchorweave.files import written_aside
+from anchorweave.geometry.cameras import Cameras, intrinsics
+from anchorweave.recordings.base import posed_cameras
+from anchorweave.recordings.nerfstudio import OPENGL, TRANSFORMS
+from anchorweave.recordings.transforms_json import finite_number
+
+# One change of what the files mean, one more. Banks that do not tell theirs are of version 1, whose
+# list is written anew as a whole by the first append; all else of it is the same.
+VERSION, VERSION_KEY = 2, "bank_version"
+READABLE = (1, VERSION)
+UNIT = "depth_unit_scale_factor"
+# Of the world that the cameras are read in; listed where it is not 0 0 0.
+ORIGIN_KEY = "bank_origin"
+TAIL = b"\n]}\n"
+# Of the two pictures of a frame, by name; banks of version 1 have none.
+SUMS = "sums"
+
+
+@dataclass(frozen=True)
+class BankList:
+    """What a list says.
+
+    Args:
+        version: of its layout.
+        depth_unit: length of one step of depth.
+        entries: a frame each.
+        bytes: of the file.
+        marked: whether it says that it is a bank's; the oldest ones do not.
+        origin: where the world of its cameras has its origin, in the coordinates of the poses.
+    """
+
+    version: int
+    depth_unit: float
+    entries: list[dict[str, Any]]
+    bytes: int
+    marked: bool
+    origin: tuple[float, float, float]
+
+
+def image_name(number: int) -> str:
+    """Where the colours of a frame lie."""
+    return f"images/{number:06d}.png"
+
+
+def depth_name(number: int) -> str:
+    """Where its depth lies."""
+    return f"depth/{number:06d}.png"
+
+
+def read_list(folder: Path) -> BankList:
+    """The list of the bank `folder`.
+
+    Raises:
+        ValueError: it is damaged, of another layout, or a recording's and no bank's.
+    """
+    file = folder / TRANSFORMS
+    stored = file.read_bytes()
+    try:
+        meta = json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: is no valid json ({error})") from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
+        raise ValueError(f"{file}: lists no frames, as the list of a memory bank does")
+    version = meta.get(VERSION_KEY, 1)
+    if version not in READABLE:
+        raise ValueError(
+            f"the memory bank {folder} has layout {version}, this code reads layouts "
+            f"{' and '.join(map(str, READABLE))}; use the code that made it, or begin another with "
+            "memory.path="
+        )
+    entries, unit = meta["frames"], meta.get(UNIT)
+    if entries and not any(isinstance(e, dict) and "depth_file_path" in e for e in entries):
+        raise ValueError(
+            f"{folder}: is a recording without depth, which is no memory bank; give it as "
+            "source= and let perception estimate the depth"
+        )
+    if type(unit) not in (int, float) or not 0 < unit < math.inf:
+        raise ValueError(f"{file}: {UNIT} is {unit!r}, expected a length above 0")
+    for number, entry in enumerate(entries):
+        paths = {"file_path": image_name(number), "depth_file_path": depth_name(number)}
+        if not isinstance(entry, dict) or any(entry.get(k) != v for k, v in paths.items()):
+            raise ValueError(
+                f"{folder}: is a recording and no memory bank, whose frame {number} would be "
+                f"{paths['file_path']} and {paths['depth_file_path']}; give it as source="
+            )
+    origin = _origin(file, meta)
+    return BankList(version, float(unit), entries, len(stored), VERSION_KEY in meta, origin)
+
+
+def write_list(
+    folder: Path,
+    entries: Sequence[dict],
+    depth_unit: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> int:
+    """Write a whole list; returns its bytes."""
+    about = {VERSION_KEY: VERSION, UNIT: depth_unit}
+    if any(origin):
+        about[ORIGIN_KEY] = list(origin)
+    head = f'{json.dumps(about)[:-1]}, "frames": ['
+    line = f"\n{_line(entries)}" if entries else ""
+    stored = (head + line).encode() + TAIL
+    with written_aside(folder / TRANSFORMS) as aside:
+        aside.write_bytes(stored)
+    return len(stored)
+
+
+def extend_list(folder: Path, entries: Sequence[dict]) -> int:
+    """Add frames to a list of this version that has some already; returns its bytes.
+
+    Raises:
+        ValueError: a list that does not end as those that this code writes.
+    """
+    file = folder / TRANSFORMS
+    with written_aside(file) as aside:
+        shutil.copyfile(file, aside)
+        with aside.open("r+b") as list_:
+            list_.seek(-len(TAIL), os.SEEK_END)
+            if list_.read() != TAIL:
+                raise ValueError(
+                    f"{file} was written by another program, so it cannot be added to; put the "
+                    "bank's own back, or begin another with memory.path="
+                )
+            list_.seek(-len(TAIL), os.SEEK_END)
+            list_.write(f",\n{_line(entries)}".encode() + TAIL)
+            return list_.tell()
+
+
+def cameras_of(
+    folder: Path, entries: Sequence[dict], origin: tuple[float, float, float]
+) -> Cameras:
+    """The cameras of some frames in the bank's world, whether they are read or added.
+
+    Raises:
+        ValueError: a pose or intrinsics that are wrong, or frames of several sizes.
+    """
+    file, names = folder / TRANSFORMS, [entry["file_path"] for entry in entries]
+    try:
+        sizes = {(entry["h"], entry["w"]) for entry in entries}
+        c2w = torch.tensor([e["transform_matrix"] for e in entries], dtype=torch.float64) @ OPENGL
+        K = torch.stack([intrinsics(e["fl_x"], e["fl_y"], e["cx"], e["cy"]) for e in entries])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{file}: a frame without a whole camera ({error!r})") from error
+    if len(sizes) != 1:
+        raise ValueError(f"{file}: lists frames of several sizes, {sorted(sizes)}")
+    return posed_cameras(file, names, c2w, K, next(iter(sizes)), origin)
+
+
+def _origin(file: Path, meta: dict) -> tuple[float, float, float]:
+    origin = meta.get(ORIGIN_KEY, [0.0, 0.0, 0.0])
+    if not isinstance(origin, list) or len(origin) != 3:
+        raise ValueError(f"{file}: {ORIGIN_KEY} is {origin!r}, expected three numbers")
+    x, y, z = (
+        finite_number(str(file), dict(zip("xyz", origin, strict=True)), axis) for axis in "xyz"
+    )
+    return (x, y, z)
+
+
+def _line(entries: Sequence[dict]) -> str:
+    return ", ".join(json.dumps(entry) for entry in entries)

@@ -1,0 +1,60 @@
+"""Removing a bank: what this program wrote and marked as its own, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from anchorweave.memory.bank import FOLDERS, NAMED
+from anchorweave.memory.bank_list import read_list
+from anchorweave.recordings.nerfstudio import TRANSFORMS
+
+# Beside the list, and what was left of it where a run was ended.
+PARTIAL = r"\.partial-[0-9a-f]+-"
+OWN_FILES = re.compile(rf"transforms\.json|edits\.(json|png)|{PARTIAL}transforms\.json")
+OWN_PICTURES = re.compile(rf"({PARTIAL})?\d{{6,}}\.png")
+
+
+def remove_bank(path: Path) -> None:
+    """Remove the bank in the folder `path`, file by file; no folder, or an empty one, is none.
+
+    Raises:
+        ValueError: the folder does not say that it is a bank of this program, or holds more than a
+            bank does; what, and nothing was removed.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    way_out = "move it away, or give another output="
+    if path.is_symlink() or not path.is_dir():
+        raise ValueError(
+            f"{path} is no folder of a run, which would put its memory there; {way_out}"
+        )
+    folders = [path / name for name in FOLDERS if (path / name).is_dir()]
+    files = [file for file in path.iterdir() if file not in folders]
+    pictures = [file for folder in folders for file in folder.iterdir()]
+    if files or pictures:
+        if not (path / TRANSFORMS).is_file() or not read_list(path).marked:
+            raise ValueError(
+                f"{path} holds {_some(path, files + pictures)} and does not say that it is a "
+                f"memory bank of an earlier run, so nothing in it is removed; {way_out}"
+            )
+        foreign = [file for file in files if not OWN_FILES.fullmatch(file.name)]
+        foreign += [file for file in pictures if not OWN_PICTURES.fullmatch(file.name)]
+        foreign += [f for f in (*files, *pictures) if f.is_dir() and f not in foreign]
+        foreign += [folder for folder in folders if folder.is_symlink()]
+        if foreign:
+            raise ValueError(
+                f"{path} is the memory bank of an earlier run, but holds {_some(path, foreign)} "
+                f"besides, so nothing in it is removed; {way_out}"
+            )
+    # The list last: what is left of a removal that was cut off still says whose it is.
+    for file in sorted(pictures) + sorted(files, key=lambda file: file.name == TRANSFORMS):
+        file.unlink()
+    for folder in (*folders, path):
+        folder.rmdir()
+
+
+def _some(path: Path, files: list[Path]) -> str:
+    shown = [str(file.relative_to(path)) for file in sorted(files)[:NAMED]]
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,85 @@
+"""What a result of the networks depends on, by content: the one place that says it.
+
+Rows of an evaluation and rollouts keep it beside what they made, and compare it before they go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anchorweave.datasets.fingerprint import differences, digest
+from anchorweave.memory import MEMORIES
+from anchorweave.models.digest import module_digest
+from anchorweave.pipeline import AnchorWeavePipeline
+
+# One change of the files' content, one more. Rows of version 1 do not state what STATED_LATER says.
+VERSION = 2
+STATED_LATER = (
+    *("settings.", "scheduler.", "autoencoder.", "weights.references", "weights.tokenizer"),
+    "version",
+)
+NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
+# Of the autoencoder's settings, those that latents are scaled by; all others have no number that
+# anybody would look for.
+SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "invert_scale_latents")
+
+
+def networks_made(pipe: AnchorWeavePipeline, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
+    """What the networks of a pipeline add to what its videos depend on, as dotted keys.
+
+    Args:
+        pipe: whole.
+        used: the parts that take part; all but an autoencoder alone have a noise schedule.
+
+    Returns:
+        `weights.PART`, of every weight; `settings.PART`, of the part's config; the autoencoder's
+        scaling and every value of the noise schedule by itself.
+    """
+    parts = {name: part for name in used if (part := getattr(pipe, name, None)) is not None}
+    made: dict[str, Any] = {f"weights.{name}": module_digest(part) for name, part in parts.items()}
+    made |= {f"settings.{name}": digest(_settings(part)) for name, part in parts.items()}
+    vae = _settings(pipe.vae)
+    made |= {f"autoencoder.{key}": vae[key] for key in SCALING if vae.get(key) is not None}
+    if "transformer" in parts:
+        made |= {f"scheduler.{key}": v for key, v in _settings(pipe.scheduler).items()}
+        made["scheduler.kind"] = type(pipe.scheduler).__name__
+        made["weights.tokenizer"] = digest(pipe.tokenizer.get_vocab())
+    return made
+
+
+def without_unused(made: Mapping[str, Any]) -> dict[str, Any]:
+    """`made` without the options of memory systems that took no part: a new one makes none stale.
+
+    Args:
+        made: as dotted keys.
+    """
+    unused = tuple(f"memory.{kind}." for kind in MEMORIES if kind != made.get("memory.kind"))
+    return {key: value for key, value in made.items() if not key.startswith(unused)}
+
+
+def changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What differs between what videos were made with and what they would be now.
+
+    Returns:
+        Differences in words; and keys that what is there is too old to state, so that nobody can
+        tell.
+    """
+    there, now = without_unused(there), without_unused(now)
+    unstated: list[str] = []
+    if there.get("version") == 1:
+        unstated = [key for key in now if key.startswith(STATED_LATER) and key not in there]
+        now = {key: value for key, value in now.items() if key not in unstated}
+        now["version"] = 1
+    return differences(there, now), unstated
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    """A part's config without notes on where it came from and who wrote it."""
+    config = part.config
+    values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    notes = ("transformers_version", "torch_dtype", "dtype", "architectures")
+    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
+    # Tuples and numpy's numbers as a file would give them back.
+    return json.loads(json.dumps(kept, sort_keys=True, default=lambda value: str(value)))

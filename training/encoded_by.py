@@ -1,0 +1,58 @@
+"""Whether clips were encoded by the very encoders that a run's model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anchorweave.datasets.encoded_clip import read_made
+from anchorweave.datasets.latent_clips import LatentClips
+from anchorweave.datasets.layout import CAPTION_FEATURES, LATENTS, BadClip
+from anchorweave.datasets.mixture import Mixture
+from anchorweave.models.encoders import Encoders
+
+# File -> what it says it was encoded by: the encoders by content, and as files (under another key),
+# which is all that older files say.
+SAID = {
+    LATENTS: ("VAE", "vae_content", "vae_weights", "vae"),
+    CAPTION_FEATURES: ("text encoder", "text_content", "text_weights", "text_encoder"),
+}
+
+
+def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], None]) -> None:
+    """Compare what clips were encoded by with the encoders of the model beside which is trained.
+
+    The first clip of every data set is looked at: clips of one set that were made otherwise than
+    most are the doctor's. Clips of the released layout do not say.
+
+    Args:
+        clips: all data sets.
+        encoders: of the model that `network.path` names.
+        say: prints what cannot be told.
+
+    Raises:
+        ValueError: a data set whose clips were encoded by others.
+    """
+    for root, one in clips.sets.items():
+        if not isinstance(one, LatentClips):
+            continue
+        for file, (what, content, as_files, key) in SAID.items():
+            try:
+                made = read_made(one.clips[0] / file)
+            except BadClip:
+                continue  # told when the clip itself is read
+            try:
+                own = getattr(encoders, content), getattr(encoders, as_files)
+            except FileNotFoundError:
+                continue  # a model that holds no such part was not what encoded, and needs none
+            if content in made and made[content] != own[0]:
+                raise ValueError(
+                    f"{root}: {file} was made by another {what} ({made[content]}) than that of "
+                    f"network.path={encoders.path} ({own[0]}); remove every {file} and "
+                    f"precompute with model.path={encoders.path}, or name the model that made them"
+                )
+            if content not in made and made.get(key, own[1]) != own[1]:
+                say(
+                    f"{root}: {file} is of an earlier version and names another {what} "
+                    f"({made[key]}) than that of network.path={encoders.path} "
+                    f"({own[1]}), perhaps the same one saved again: nobody can tell"
+                )
