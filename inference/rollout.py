@@ -132,7 +132,10 @@ def write_segments(
     made: dict,
     console: Console,
 ) -> None:
-    """Generate what is planned and not done, and remember it; `made` is kept for whoever goes on."""
+    """Generate what is planned and not done, and remember it.
+
+    `made`, what the networks are, is kept for whoever goes on.
+    """
     output, bank, (prompt, _) = open_output(config), memory.bank, plan.prompt
     if plan.seen:
         memory.update(plan.seen)
