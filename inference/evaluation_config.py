@@ -15,7 +15,10 @@ from inference.made import NETWORKS, VERSION, networks_made, without_unused
 from inference.protocols import Protocol, check_protocol, rolls_out
 
 # What changes neither a video nor what it is measured by.
-NOT_MADE_WITH = ("source", "missing", "output", "seed", "fps", "model", "row", "samples", "batch")
+NOT_MADE_WITH = (
+    *("source", "missing", "check", "output", "seed", "fps"),
+    *("model", "row", "samples", "batch"),
+)
 # Options that came when rows were there already, at the value that does what they did.
 ADDED_LATER = memory.ADDED_LATER | {
     "holes": "black",

@@ -149,7 +149,7 @@ def _likely(
     found = []
     for cause, reading in _readings():
         now = agreement(reading(clip), pairs)
-        if now.difference is None or now.pairs < max(1, given.pairs):
+        if now.difference is None or 2 * now.pairs < max(1, given.pairs):
             continue
         if given.difference is None:
             better = now.share >= MUCH_SHARE and now.difference <= SUSPECT
