@@ -1,13 +1,13 @@
 """Clips of one model's encoders do not train beside another's."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from anchorweave.datasets.encoded_clip import write_tensors
 from anchorweave.datasets.latent_clips import LatentClips
+from anchorweave.datasets.mixture import Mixture
 from anchorweave.models.digest import content_digest, weights_digest
+from anchorweave.models.encoders import Encoders
 from tests.datasets.small_clips import write_clip
 from training.encoded_by import check_encoded_by
 
@@ -16,8 +16,10 @@ OWN = {"vae_content": "v", "vae_weights": "V", "text_content": "t", "text_weight
 
 def checked(folder, file, made):
     write_tensors(write_clip(folder, "a") / file, {"x": torch.ones(1)}, made)
-    clips, said = SimpleNamespace(sets={"data": LatentClips(folder)}), []
-    check_encoded_by(clips, SimpleNamespace(path="model", **OWN), said.append)
+    encoders, said = Encoders.__new__(Encoders), []
+    vars(encoders).update(path="model", **OWN)
+    clips = Mixture({"data": LatentClips(folder)}, {"data": 1})
+    check_encoded_by(clips, encoders, said.append)
     return said
 
 
