@@ -20,7 +20,7 @@ ROOMS = {
 }
 
 
-def memories(source, count=22, size=(64, 96)):
+def memories(source, count=14, size=(48, 72)):
     recording = open_recording(source)
     at = np.unique(np.linspace(0, len(recording) - 1, count).round().astype(int))
     return recording.clip(at.tolist(), size)
@@ -57,8 +57,7 @@ def test_the_real_kitchen_agrees_and_its_faults_are_told():
     assert "world-to-camera" in contradiction(with_c2w(clip, clip.cameras.w2c))
 
 
-@pytest.mark.parametrize("name", ["exact", "another", "with errors", "example"])
-@pytest.mark.parametrize("factor", [1000.0, 0.2, 0.001])
+@pytest.mark.parametrize(("name", "factor"), [("with errors", 1000.0), ("example", 0.2)])
 def test_depth_in_another_unit_is_told(rooms, name, factor):
     found = contradiction(with_depth(rooms[name], factor))
     assert "contradict" in found and "with depth" in found and "another unit" in found
@@ -69,20 +68,22 @@ def test_the_factor_is_told(rooms):
     assert "depth divided by 1000 " in contradiction(with_depth(rooms["exact"], 1000.0))
 
 
-@pytest.mark.parametrize("name", ["exact", "another", "with errors", "example"])
-@pytest.mark.parametrize(("factor", "words"), [(0.5, "times 2"), (2.0, "divided by 2")])
+@pytest.mark.parametrize(
+    ("name", "factor", "words"),
+    [("with errors", 0.5, "times 2"), ("example", 2.0, "divided by 2")],
+)
 def test_K_of_another_size_is_told(rooms, name, factor, words):
     assert f"K {words}" in contradiction(with_K(rooms[name], factor))
 
 
-@pytest.mark.parametrize("name", ["exact", "another", "with errors", "example"])
+@pytest.mark.parametrize("name", ["another", "with errors"])
 def test_inverted_poses_are_told(rooms, name):
     clip = rooms[name]
     found = contradiction(with_c2w(clip, clip.cameras.w2c))
     assert "world-to-camera instead of camera-to-world" in found
 
 
-@pytest.mark.parametrize("name", ["exact", "another", "with errors", "example"])
+@pytest.mark.parametrize("name", ["another", "with errors"])
 def test_other_axes_are_told(rooms, name):
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     clip = rooms[name]
@@ -116,7 +117,7 @@ def test_large_frames_are_looked_at_in_small(rooms):
     big = Clip(
         clip.frames.repeat_interleave(3, -1).repeat_interleave(3, -2),
         clip.depth.repeat_interleave(3, -1).repeat_interleave(3, -2),
-        clip.cameras.resized((192, 288)),
+        clip.cameras.resized((144, 216)),
         clip.names,
     )
     assert contradiction(big) is None
