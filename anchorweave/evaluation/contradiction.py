@@ -32,6 +32,8 @@ SUSPECT, CONTRADICTING = 0.012, 0.03
 # A reading is the likelier one if depth differs by less than this share of what it did, and colours
 # agree by so many dB better.
 SHARE_LEFT, BETTER_DB = 0.5, 1.0
+# Of readings whose colours agree about as well, the one whose depths agree best is the likely one.
+ALIKE_DB = 1.5
 # Pairs with fewer common points say nothing.
 LEAST_SHARE = 0.05
 # Frames that see nothing in common are no contradiction, unless another reading shows so much.
@@ -155,10 +157,14 @@ def _likely(
             better = now.share >= MUCH_SHARE and now.difference <= SUSPECT
         else:
             better = now.difference <= SHARE_LEFT * given.difference
-            better &= now.psnr >= given.psnr + BETTER_DB
+            # Clear contradictions may be of so few points that their colours happen to agree.
+            least = BETTER_DB if given.difference <= CONTRADICTING else 0.0
+            better &= now.psnr >= given.psnr + least
         if better:
             found.append((cause, now))
-    return max(found, key=lambda one: one[1].psnr, default=None)
+    best = max((now.psnr for _, now in found), default=0.0)
+    alike = [one for one in found if one[1].psnr >= best - ALIKE_DB]
+    return min(alike, key=lambda one: one[1].difference, default=None)
 
 
 def _readings() -> Iterator[Reading]:
