@@ -96,14 +96,18 @@ def contradiction(clip: Clip) -> str | None:
     groups = _pairs(len(small))
     if not groups:
         return None
-    given = max((agreement(small, pairs) for pairs in groups), key=lambda one: one.difference or 0)
+    met_by_group = [(agreement(small, pairs), pairs) for pairs in groups]
+    # Those that disagree most first; of right ones, the farthest may see nothing in common.
+    met_by_group.sort(key=lambda one: one[0].difference or 0.0, reverse=True)
+    given = met_by_group[0][0]
     if given.difference is not None and given.difference <= SUSPECT:
         return None
-    # The pairs that disagree most, or that are nearest to each other where none sees another.
-    pairs = groups[0]
-    if given.difference is not None:
-        pairs = next(group for group in groups if agreement(small, group) == given)
-    likely = _likely(small, pairs, given)
+    tried = (
+        _likely(small, pairs, met)
+        for met, pairs in met_by_group
+        if met.difference is None or met.difference > SUSPECT
+    )
+    likely = next((found for found in tried if found), None)
     if given.difference is None and likely is None:
         return None
     if likely is None and given.difference <= CONTRADICTING:
