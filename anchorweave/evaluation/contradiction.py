@@ -29,8 +29,8 @@ Check = Literal["warn", "error", "off"]
 # Not given in any paper; measured as told above. Relative differences in depth: from SUSPECT on
 # other readings are tried, from CONTRADICTING on frames contradict each other whatever the cause.
 SUSPECT, CONTRADICTING = 0.012, 0.03
-# A reading is the likelier one if depth differs by less than this share of what it did, and colours
-# agree by so many dB better.
+# A reading is the likelier one if depth differs by no more than SUSPECT and by less than this share
+# of what it did, and colours agree by so many dB better.
 SHARE_LEFT, BETTER_DB = 0.5, 1.0
 # Of readings whose colours agree about as well, the one whose depths agree best is the likely one.
 ALIKE_DB = 1.5
@@ -157,8 +157,11 @@ def _likely(
         now = agreement(reading(clip), pairs)
         if now.difference is None or 2 * now.pairs < max(1, given.pairs):
             continue
+        # Less wrong is not right.
+        if now.difference > SUSPECT:
+            continue
         if given.difference is None:
-            better = now.share >= MUCH_SHARE and now.difference <= SUSPECT
+            better = now.share >= MUCH_SHARE
         else:
             better = now.difference <= SHARE_LEFT * given.difference
             # Clear contradictions may be of so few points that their colours happen to agree.
