@@ -29,9 +29,11 @@ Check = Literal["warn", "error", "off"]
 # Not given in any paper; measured as told above. Relative differences in depth: from SUSPECT on
 # other readings are tried, from CONTRADICTING on frames contradict each other whatever the cause.
 SUSPECT, CONTRADICTING = 0.012, 0.03
-# A reading is the likelier one if depth differs by less than this share of what it did, and colours
-# agree by so many dB better.
+# A reading is the likelier one if depth differs by no more than SUSPECT and by less than this share
+# of what it did, and colours agree by so many dB better.
 SHARE_LEFT, BETTER_DB = 0.5, 1.0
+# Of readings whose colours agree about as well, the one whose depths agree best is the likely one.
+ALIKE_DB = 1.5
 # Pairs with fewer common points say nothing.
 LEAST_SHARE = 0.05
 # Frames that see nothing in common are no contradiction, unless another reading shows so much.
@@ -94,14 +96,18 @@ def contradiction(clip: Clip) -> str | None:
     groups = _pairs(len(small))
     if not groups:
         return None
-    given = max((agreement(small, pairs) for pairs in groups), key=lambda one: one.difference or 0)
+    met_by_group = [(agreement(small, pairs), pairs) for pairs in groups]
+    # Those that disagree most first; of right ones, the farthest may see nothing in common.
+    met_by_group.sort(key=lambda one: one[0].difference or 0.0, reverse=True)
+    given = met_by_group[0][0]
     if given.difference is not None and given.difference <= SUSPECT:
         return None
-    # The pairs that disagree most, or that are nearest to each other where none sees another.
-    pairs = groups[0]
-    if given.difference is not None:
-        pairs = next(group for group in groups if agreement(small, group) == given)
-    likely = _likely(small, pairs, given)
+    tried = (
+        _likely(small, pairs, met)
+        for met, pairs in met_by_group
+        if met.difference is None or met.difference > SUSPECT
+    )
+    likely = next((found for found in tried if found), None)
     if given.difference is None and likely is None:
         return None
     if likely is None and given.difference <= CONTRADICTING:
@@ -151,14 +157,21 @@ def _likely(
         now = agreement(reading(clip), pairs)
         if now.difference is None or 2 * now.pairs < max(1, given.pairs):
             continue
+        # Less wrong is not right.
+        if now.difference > SUSPECT:
+            continue
         if given.difference is None:
-            better = now.share >= MUCH_SHARE and now.difference <= SUSPECT
+            better = now.share >= MUCH_SHARE
         else:
             better = now.difference <= SHARE_LEFT * given.difference
-            better &= now.psnr >= given.psnr + BETTER_DB
+            # Clear contradictions may be of so few points that their colours happen to agree.
+            least = BETTER_DB if given.difference <= CONTRADICTING else 0.0
+            better &= now.psnr >= given.psnr + least
         if better:
             found.append((cause, now))
-    return max(found, key=lambda one: one[1].psnr, default=None)
+    best = max((now.psnr for _, now in found), default=0.0)
+    alike = [one for one in found if one[1].psnr >= best - ALIKE_DB]
+    return min(alike, key=lambda one: one[1].difference, default=None)
 
 
 def _readings() -> Iterator[Reading]:
