@@ -68,8 +68,12 @@ class EvaluationConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.row or "/" in self.row or self.row.startswith("."):
-            raise ValueError(f"row={self.row!r} becomes a folder; give it a name without slashes")
+        plain = self.row.isprintable() and "/" not in self.row and not self.row.startswith(".")
+        if not self.row or not plain:
+            raise ValueError(
+                f"row={self.row!r} becomes a folder and stands in tables; name it in printable "
+                "characters without slashes"
+            )
         for name in ("samples", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")

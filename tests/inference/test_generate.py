@@ -339,6 +339,7 @@ def test_along_another_path_the_truth_is_not_known(words, tmp_path):
     "more, message",
     [
         (["row=a/b"], "without slashes"),
+        (["row=a\x1b[31mb"], "printable"),
         (["samples=0"], "samples=0"),
         (["batch=0"], "batch=0"),
         (["method=vae", "samples=2"], "draws no noise"),
