@@ -18,7 +18,7 @@ def refused_colmap(folder: Path) -> ValueError:
         f"{folder}: is a COLMAP project (model in {_model(folder)}), which is not read; convert it "
         "to a transforms.json, with nerfstudio (`ns-process-data images --data IMAGES --output-dir "
         "OUT --skip-colmap --colmap-model-path MODEL`, the model's path relative to OUT) or with "
-        "instant-ngp's scripts/colmap2nerf.py, and open that"
+        "instant-ngp's colmap2nerf.py, and open that"
     )
 
 

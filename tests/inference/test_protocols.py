@@ -55,7 +55,7 @@ def room():
 def small(networks, room, tmp_path, monkeypatch):
     """Words that come over a row and a protocol; networks and room are made once for all tests."""
     monkeypatch.setattr(generate, "load_pipeline", lambda config: networks)
-    monkeypatch.setattr(source, "open_recording", lambda words, missing: room)
+    monkeypatch.setattr(source, "open_recording", lambda words, missing, options: room)
     return [
         f"source={ROOM}",
         f"output={tmp_path}",

@@ -230,7 +230,8 @@ def test_masks_keep_moving_things_out_of_memory(folder):
     assert not clip.static[0, :, :6].any() and clip.static[0, :, 6:].all()
     assert not clip.static_depth[1, :, :4].any()
     torch.testing.assert_close(clip.static_depth[1, :, 4:], small_clip().depth[0, :, 4:])
-    assert open_recording(file).clip([0], size=(6, 8)).static[0].float().mean() == 0.75
+    # A resized pixel that is mixed from the thing and its surroundings is not static either.
+    assert open_recording(file).clip([0], size=(6, 8)).static[0].float().mean() == 0.625
     edited(folder, lambda m: m["frames"][1].pop("mask_path"))
     with pytest.raises(FileNotFoundError, match="000001.png: no mask_path, though other"):
         open_recording(file)
