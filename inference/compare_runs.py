@@ -29,7 +29,7 @@ from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
 from anchorweave.evaluation.vector_plots import number
-from anchorweave.files import written_aside
+from anchorweave.file_sets import written_together
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.report import write_json
 from inference.results_folder import MeasuredRow, find_run, label
@@ -74,15 +74,15 @@ def main(words: list[str]) -> None:
     one, other = find_run(config.one), find_run(config.other)
     pairs = {name: compare(*pair, config) for name, pair in pair_up(one, other).items()}
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     results = {
         "command": shlex.join(["python", "-m", "inference.compare_runs", *words]),
         "resamples": config.resamples,
         "seed": config.seed,
         "pairs": {name: _as_json(pair, config.most) for name, pair in pairs.items()},
     }
-    write_json(results, output / "comparison.json")
-    write_clips(pairs, output / "clips.csv")
+    with written_together(output, ("comparison.json", "clips.csv")) as aside:
+        write_json(results, aside / "comparison.json")
+        write_clips(pairs, aside / "clips.csv")
     console = Console()
     for name, pair in pairs.items():
         print_pair(console, name, pair, config.most)
@@ -151,7 +151,7 @@ def compare(one: MeasuredRow, other: MeasuredRow, config: CompareRunsConfig) -> 
 
 def write_clips(pairs: dict[str, Pair], path: Path) -> None:
     """A line per pair, metric and clip, where they differ most first."""
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["pair", "metric", "clip", "one", "other", "difference"])
         for name, pair in pairs.items():
