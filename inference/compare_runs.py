@@ -30,6 +30,7 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
 from anchorweave.evaluation.vector_plots import number
 from anchorweave.file_sets import written_together
+from inference.clip_names import readable
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.report import write_json
 from inference.results_folder import MeasuredRow, find_run, label
@@ -172,10 +173,11 @@ def print_pair(console: Console, name: str, pair: Pair, most: int) -> None:
         counts = (found.higher, found.lower, found.equal, i.clips)
         table.add_row(label(metric), mean, *map(str, counts))
     console.print(table)
+    called = readable(clip for row in pair.sides().values() for clip in row.record()["clips"])
     for metric, found in pair.metrics.items() if most else ():
         console.print(f"{label(metric)}, where they differ most:", markup=False)
         for clip, value in list(found.differences.items())[:most]:
-            console.print(f"  {number(value, '+')} {clip}", markup=False, soft_wrap=True)
+            console.print(f"  {number(value, '+')} {called[clip]}", markup=False, soft_wrap=True)
     if pair.unpaired:
         names = ", ".join(pair.unpaired)
         console.print(f"metrics of one only, not compared: {names}", markup=False)
