@@ -61,7 +61,7 @@ svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 .up { fill: var(--c0); } .down { fill: var(--c3); }
 .lines { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 .tiles { display: flex; gap: 1rem; align-items: flex-start; max-width: 100%; overflow-x: auto; }
-.tile { margin: 0; flex: none; width: min(var(--width), 100%); }
+.tile { margin: 0; flex: none; width: min(var(--width), 90vw); }
 .tile figcaption { font-weight: 600; font-size: 14px; overflow-wrap: anywhere; }
 .tile video { display: block; width: 100%; height: auto; image-rendering: pixelated;
   background: #000; }
