@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from anchorweave.memory import Bank
+from anchorweave.recordings import open_recording
 from anchorweave.recordings.nerfstudio import write_recording
 from inference.bytes_kept import BytesKept
 from inference.compare_geometry import main
@@ -244,7 +245,9 @@ def test_points_are_as_wide_as_what_stands_still_is_far():
 
 
 def test_a_history_that_contradicts_itself_is_met(tmp_path):
-    wrong = replace(room(), depth=5 * room().depth)
+    """Depth in another unit than the poses."""
+    right = open_recording("procedural:seed=3,frames=24,size=48x80").clip(range(24))
+    wrong = replace(right, depth=5 * right.depth)
     words = ["systems=[posed_frames]", "gaps=[1]"]
     with pytest.raises(ValueError, match="a room: memories contradict each other"):
         measured(tmp_path, wrong, *words, "check=error")
