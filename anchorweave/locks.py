@@ -48,6 +48,23 @@ def in_use(folder: str | Path) -> Iterator[None]:
             folder.rmdir()
 
 
+@contextmanager
+def making(path: str | Path) -> Iterator[None]:
+    """Inside, this process makes `path`, a folder that appears when it is whole, and no other does.
+
+    The lock lies beside it, in `.NAME.making`.
+
+    Raises:
+        FolderInUseError: another run makes it; names it, and says what to do.
+    """
+    beside = Path(path).with_name(f".{Path(path).name}.making")
+    with in_use(beside):
+        yield
+    # Left by a run that was killed and taken over by this one.
+    if beside.is_dir() and not any(beside.iterdir()):
+        beside.rmdir()
+
+
 def refuse_in_use(folder: str | Path) -> None:
     """Refuse a folder that another run works in; what a dead one left of itself is removed.
 

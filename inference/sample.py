@@ -12,6 +12,7 @@ memory bank.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -23,11 +24,12 @@ from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
+from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.perception import make_perception
 from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator
-from inference.output import begin_memory, open_output
+from inference.output import bank_path, begin_memory, open_output
 from inference.report import measure, print_report, selection, write_json
 from inference.source import open_source, prompt_of, seen_clip
 
@@ -37,6 +39,23 @@ DEFAULT = "configs/tiny.yaml"
 def main(words: list[str]) -> None:
     """Run the main job with `a.b=c` overrides."""
     config = load_config(RunConfig, words, DEFAULT)
+    with ExitStack() as held:
+        held.enter_context(in_use(config.output))
+        sample(config, held)
+
+
+def sample(config: RunConfig, held: ExitStack) -> None:
+    """The main job.
+
+    Args:
+        config: of the run, whose output is held already.
+        held: keeps other runs out of the memory bank as well.
+
+    Raises:
+        FolderInUseError: another run works with the bank.
+    """
+    # What lies there may be about to be removed.
+    refuse_in_use(bank_path(config))
     console = Console()
     began = time.perf_counter()
     recording = open_source(config)
@@ -50,6 +69,7 @@ def main(words: list[str]) -> None:
     pipe, weights = load_pipeline(config)
     console.print(weights)
     memory = begin_memory(config)
+    held.enter_context(in_use(memory.bank.path))
     output = open_output(config)
     memory.update(seen)
     world = World(
