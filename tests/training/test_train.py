@@ -77,6 +77,7 @@ def finished(process):
 def test_a_run_leaves_what_it_promises(whole):
     assert [p.name for p in sorted(whole.iterdir())] == [
         "checkpoints",
+        "clips.json",
         "config.yaml",
         "log.jsonl",
         "loss.png",
