@@ -251,6 +251,8 @@ def _rotation(quaternion: Tensor) -> Tensor:
 
 def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
     """Which of M cameras may have a problem; one look at thousands, of which mostly none has."""
+    if not len(c2w):
+        return []
     rotation = c2w[:, :3, :3]
     error = (rotation.mT @ rotation - torch.eye(3).to(c2w)).abs().amax(dim=(1, 2))
     level = (c2w[:, 3] == c2w.new_tensor([0.0, 0.0, 0.0, 1.0])).all(dim=1)
@@ -259,7 +261,7 @@ def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
     rigid &= c2w.isfinite().flatten(1).all(dim=1)
     different, which = K.unique(dim=0, return_inverse=True)
     fits = torch.tensor([intrinsics_problem(one, size) is None for one in different])
-    return (~(rigid.cpu() & fits[which.cpu()])).nonzero().flatten().tolist() if len(c2w) else []
+    return (~(rigid.cpu() & fits[which.cpu()])).nonzero().flatten().tolist()
 
 
 def _pose_problem(c2w: Tensor) -> str | None:
