@@ -13,9 +13,12 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +40,9 @@ ALSO = {
 # Where entry points lie; looked at only when a word is no option of the one that runs.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
+# What a scheduler, a closed terminal or `kill` sends. Left alone they end a process between two
+# instructions, and temporary folders stay.
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,9 @@ class Command:
 
         Raises:
             SystemExit: with 2, after one message, for what a user can mend: a value or word that
-                does not fit, a file that is missing, damaged or cannot be written. Any other error
-                goes on, with its traceback.
+                does not fit, a file that is missing, damaged or cannot be written; with 128 and
+                the signal's number where SIGTERM or SIGHUP ended it, after it has tidied up. Any
+                other error goes on, with its traceback.
         """
         words = list(sys.argv[1:] if words is None else words)
         shown = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
@@ -76,10 +83,11 @@ class Command:
         if self.first and words and "=" not in words[0] and not words[0].startswith("-"):
             words[0] = f"{self.first}={words[0]}"
         try:
-            if set(HELP) & set(words):
-                print(self.help())
-            else:
-                self.main(words)
+            with _ended_by_signals(self):
+                if set(HELP) & set(words):
+                    print(self.help())
+                else:
+                    self.main(words)
             sys.stdout.flush()
         except BrokenPipeError:
             # Whoever read the output (`| head`) has seen enough; nothing is left to write it to.
@@ -134,6 +142,36 @@ class Command:
         spec = sys.modules[self.main.__module__].__spec__
         # What `python -m` runs is called __main__; its spec keeps the name.
         return self.main.__module__ if spec is None else spec.name
+
+
+@contextmanager
+def _ended_by_signals(command: Command) -> Iterator[None]:
+    """Inside, signals that would kill the process raise SystemExit, so that all is tidied up.
+
+    A training replaces this by its own way to stop; a signal that is ignored (`nohup`) stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own, before = os.getpid(), {}
+
+    def end(number: int, frame: object) -> None:
+        # Once: a second one must not cut off the tidying up of the first.
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        if os.getpid() == own:
+            said = f"{command._name()}: ended by {signal.Signals(number).name}"
+            print(said, file=sys.stderr, flush=True)
+        sys.exit(128 + number)
+
+    for each in ENDING:
+        if signal.getsignal(each) is signal.SIG_DFL:
+            before[each] = signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def commands() -> dict[str, Command]:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anchorweave.files import unfinished, written_aside
-from anchorweave.locks import in_use
+from anchorweave.locks import in_use_once
 
 COMPLETE = ".complete-set"
 # In a complete set, names of files of the old one that the new one has not; and what was there.
@@ -48,7 +48,7 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
         ValueError: the body wrote something of another name.
     """
     folder = Path(folder)
-    with in_use(folder):
+    with in_use_once(folder):
         _finish(folder)
         # Nobody else works here, so whoever wrote these was killed.
         for left in unfinished(folder / COMPLETE):
@@ -68,7 +68,7 @@ def finish_set(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if (folder / COMPLETE).is_dir():
-        with in_use(folder):
+        with in_use_once(folder):
             _finish(folder)
 
 

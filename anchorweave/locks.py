@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 IN_USE = ".in-use.json"
+# What this process wrote to the locks that it holds now.
+_HELD: set[str] = set()
 
 
 class FolderInUseError(ValueError):
@@ -40,12 +42,46 @@ def in_use(folder: str | Path) -> Iterator[None]:
     mine = json.dumps(_owner(), indent=1) + "\n"
     while not _taken(folder / IN_USE, mine):
         refuse_in_use(folder)
+    _HELD.add(mine)
     try:
         yield
     finally:
+        _HELD.discard(mine)
         _give_back(folder / IN_USE, mine)
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+@contextmanager
+def in_use_once(folder: str | Path) -> Iterator[None]:
+    """As `in_use`, for parts of a run that may hold the folder already.
+
+    Raises:
+        FolderInUseError: another run works there; names it, and says what to do.
+    """
+    lock = Path(folder) / IN_USE
+    if _HELD and lock.is_file() and lock.read_text() in _HELD:
+        yield
+        return
+    with in_use(folder):
+        yield
+
+
+@contextmanager
+def making(path: str | Path) -> Iterator[None]:
+    """Inside, this process makes `path`, a folder that appears when it is whole, and no other does.
+
+    The lock lies beside it, in `.NAME.making`.
+
+    Raises:
+        FolderInUseError: another run makes it; names it, and says what to do.
+    """
+    beside = Path(path).with_name(f".{Path(path).name}.making")
+    with in_use(beside):
+        yield
+    # Left by a run that was killed and taken over by this one.
+    if beside.is_dir() and not any(beside.iterdir()):
+        beside.rmdir()
 
 
 def refuse_in_use(folder: str | Path) -> None:

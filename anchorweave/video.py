@@ -15,13 +15,14 @@ import torch
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
+from anchorweave.edit_lists import shown_seconds
 from anchorweave.errors import OutsideError
 from anchorweave.files import written_aside
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below cannot be told from the original by eye.
 RATE_FACTOR = 12
-# Times before 0 by more than rounding are of frames that the container hides.
+# Times before 0 or after the end by more than rounding are of frames that the container hides.
 HIDDEN_SECONDS = 1e-3
 
 
@@ -29,8 +30,9 @@ class VideoFile:
     """A video opened for random access.
 
     A video that was cut without being encoded again hides frames before time 0, which its first
-    shown frames are decoded from. decord counts them and then returns others than were asked for,
-    so such a video is copied once, without loss, as it is shown; the copy goes with this object.
+    shown frames are decoded from, or after its end. decord counts them and then returns others than
+    were asked for, so such a video is copied once, without loss, as it is shown; the copy goes with
+    this object.
 
     Args:
         path: any file that ffmpeg decodes.
@@ -45,13 +47,20 @@ class VideoFile:
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such video file")
         self._reader = self._opened(self.path)
-        if self._reader.get_frame_timestamp([0])[0, 0] < -HIDDEN_SECONDS:
+        if self._hides_frames():
             self._copy = tempfile.TemporaryDirectory(prefix="shown-")
             shown = Path(self._copy.name) / "shown.mp4"
             _copy_shown(self.path, shown)
             self._reader = self._opened(shown)
         height, width = self._reader[0].shape[:2]
         self.size = (height, width)
+
+    def _hides_frames(self) -> bool:
+        """Whether decord counts frames that players do not show."""
+        first, last = self._reader.get_frame_timestamp([0, len(self._reader) - 1])[:, 0]
+        shown = shown_seconds(self.path)
+        too_late = shown is not None and last > shown - HIDDEN_SECONDS
+        return bool(first < -HIDDEN_SECONDS or too_late)
 
     def _opened(self, file: Path) -> decord.VideoReader:
         try:
@@ -146,8 +155,9 @@ def _copy_shown(path: Path, shown: Path) -> None:
     if done.returncode or done.stderr.strip():
         reason = (done.stderr.strip().splitlines() or ["ffmpeg failed"])[0]
         raise ValueError(
-            f"{path}: hides frames before its beginning (it was cut without encoding it again), "
-            f"and could not be decoded whole ({reason}); encode it again, as by ffmpeg -i"
+            f"{path}: hides frames before its beginning or after its end (it was cut without "
+            f"encoding it again), and could not be decoded whole ({reason}); encode it again, as "
+            "by ffmpeg -i"
         )
 
 

@@ -35,6 +35,8 @@ from anchorweave.geometry.cameras import Cameras
 from inference.made import changed
 from inference.report import write_json
 
+# Of all else that row.json says.
+OWN_SUM = "sum"
 ROW, CONFIG, GIVEN = "row.json", "config.yaml", "given.npz"
 WAY_OUT = (
     "put the file back that belongs to the videos, or remove the row's folder and make it anew"
@@ -138,7 +140,7 @@ class CachedRow:
             values["recordings"] = kept
         names = (ROW,) if config is None else (ROW, CONFIG)
         with written_together(self.path, names) as aside:
-            write_json(values, aside / ROW)
+            write_json({**values, OWN_SUM: digest(values)}, aside / ROW)
             if config is not None:
                 save_config(config, aside / CONFIG)
         return notes
@@ -148,6 +150,7 @@ class CachedRow:
 
         Raises:
             FileNotFoundError: no row in the folder.
+            ValueError: it is not what was written.
         """
         finish_set(self.path)
         record = self.path / ROW
@@ -155,7 +158,17 @@ class CachedRow:
             raise FileNotFoundError(
                 f"{self.path} holds no row (no {ROW}); python -m inference.generate makes one"
             )
-        return json.loads(record.read_text())
+        try:
+            values = json.loads(record.read_text())
+            # Older rows have none.
+            if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
+                raise ValueError("its sum is another")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{record} is not what was written ({error}); restore it, or remove {self.path} to "
+                "have the row made again"
+            ) from error
+        return values
 
     def check_config(self) -> None:
         """Check that config.yaml, where there is one, is of what row.json says was made.

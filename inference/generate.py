@@ -33,6 +33,7 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
 from anchorweave.holes import fill_holes
+from anchorweave.locks import in_use
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.perception import make_perception
@@ -58,6 +59,17 @@ DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
 def main(words: list[str]) -> None:
     """Generate what is missing of a row, with `a.b=c` overrides."""
     config = load_config(EvaluationConfig, words, DEFAULT)
+    with in_use(config.folder):
+        generate_row(config, words)
+
+
+def generate_row(config: EvaluationConfig, words: Sequence[str]) -> None:
+    """Generate what is missing of a row, whose folder is held.
+
+    Args:
+        config: of the row.
+        words: of the command line.
+    """
     console = Console()
     recordings = find_recordings(config.source)
     if config.rolls_out:

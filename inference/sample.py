@@ -14,6 +14,7 @@ once when the run is done; one that ends before leaves these as they were.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,13 +28,14 @@ from anchorweave.config import RunConfig, load_config, save_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
+from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.pipeline import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator
-from inference.output import MEMORY, check_output, memory_over, open_bank
+from inference.output import MEMORY, bank_path, check_output, memory_over, open_bank
 from inference.report import measure, print_report, selection, write_json
 from inference.source import open_source, prompt_of, seen_clip
 
@@ -70,6 +72,9 @@ class SampleConfig(RunConfig):
 def main(words: list[str]) -> None:
     """Run the main job with `a.b=c` overrides."""
     config = load_config(SampleConfig, words, DEFAULT)
+    # Said before anything is computed; both are held once there is something to write.
+    refuse_in_use(config.output)
+    refuse_in_use(bank_path(config))
     console = Console()
     began = time.perf_counter()
     recording = open_source(config)
@@ -84,7 +89,10 @@ def main(words: list[str]) -> None:
     pipe, weights = load_pipeline(config)
     console.print(weights)
     own_bank = (MEMORY,) if config.memory.path is None else ()
-    with written_together(config.output, (*WRITTEN, *own_bank)) as aside:
+    with ExitStack() as held:
+        aside = held.enter_context(written_together(config.output, (*WRITTEN, *own_bank)))
+        if not own_bank:
+            held.enter_context(in_use(bank_path(config)))
         bank = Bank(aside / MEMORY) if own_bank else open_bank(config)
         memory = memory_over(config, bank)
         memory.update(seen)

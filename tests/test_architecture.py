@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
+    "anchorweave.edit_lists": 0,
     "anchorweave.errors": 0,
     "anchorweave.files": 0,
     "anchorweave.progress": 0,

@@ -1,6 +1,7 @@
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -162,3 +163,43 @@ def test_files_that_are_cited_exist(folder):
         if not re.search(r"/[A-Z]{3}", cited) and not (ROOT / cited).exists()
     }
     assert missing == set()
+
+
+ENDED = """
+import os, signal, sys, tempfile, threading, time
+from dataclasses import dataclass
+from pathlib import Path
+from anchorweave.command import Command
+from anchorweave.files import written_aside
+from anchorweave.locks import in_use
+
+@dataclass(frozen=True)
+class Options:
+    output: str = ""
+
+def main(words):
+    with in_use("out"), tempfile.TemporaryDirectory(dir=".") as folder, written_aside("x") as aside:
+        Path(folder, "file").write_text("of a bank")
+        aside.write_text("half")
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        time.sleep(60)
+
+Command(main, Options).run(())
+"""
+
+
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_is_ended_by_a_signal_leaves_nothing_behind(tmp_path, name, code):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", ENDED, name]
+    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ended.returncode == code and f"ended by {name}" in ended.stderr
+    assert "Traceback" not in ended.stderr and not list(tmp_path.iterdir())
+
+
+def test_signals_mean_what_they_did_before_once_it_has_run():
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
+    during = []
+    command(lambda words: during.append(signal.getsignal(signal.SIGTERM))).run(())
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)] == before
+    assert during[0] not in before

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anchorweave import file_sets
+from anchorweave import file_sets, locks
 from anchorweave.file_sets import (
     COMPLETE,
     MixedSetError,
@@ -159,12 +159,21 @@ def test_a_process_that_is_killed_while_writing_leaves_the_old_set(tmp_path):
     assert content(tmp_path) == NEW and not list(tmp_path.glob(".*"))
 
 
-def test_a_folder_where_another_run_works_is_refused(tmp_path):
+def test_a_folder_where_another_run_works_is_refused(tmp_path, monkeypatch):
     with in_use(tmp_path):
+        # As another process sees it.
+        monkeypatch.setattr(locks, "_HELD", set())
         with pytest.raises(FolderInUseError), written_together(tmp_path, NAMES):
             pass
         # Nothing is to be finished, so reading waits for nobody.
         finish_set(tmp_path)
+
+
+def test_a_run_writes_a_set_in_a_folder_that_it_holds(tmp_path):
+    with in_use(tmp_path):
+        write_new(tmp_path)
+        assert (tmp_path / IN_USE).is_file()
+    assert content(tmp_path) == NEW and not list(tmp_path.glob(".*"))
 
 
 def test_files_of_two_runs_are_named(tmp_path):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from anchorweave.locks import IN_USE, FolderInUseError, in_use, refuse_in_use
+from anchorweave.locks import IN_USE, FolderInUseError, in_use, making, refuse_in_use
 
 HOLD = """
 import sys, time
@@ -102,3 +102,18 @@ def test_a_lock_that_another_run_holds_by_now_is_left_to_it(tmp_path):
     with in_use(tmp_path):
         (tmp_path / IN_USE).write_text("another's")
     assert (tmp_path / IN_USE).read_text() == "another's"
+
+
+def test_a_folder_that_appears_whole_is_locked_beside_it(tmp_path):
+    with making(tmp_path / "text"):
+        assert not (tmp_path / "text").exists()
+        with pytest.raises(FolderInUseError, match=r"\.text\.making is in use"):
+            with making(tmp_path / "text"):
+                pass
+        (tmp_path / "text").mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+    # What a killed run leaves is taken over.
+    (tmp_path / ".text.making").mkdir()
+    with making(tmp_path / "text"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -109,3 +109,29 @@ def test_a_cut_without_encoding_shows_what_players_show(tmp_path):
     torch.testing.assert_close(video.times(), torch.arange(14).double() / 8, atol=1e-3, rtol=0)
     # The copy is lossless, the way from YUV to RGB is the same.
     assert torch.equal(video.frames([0, 7, 13, 2]), every[[10, 17, 23, 12]])
+
+
+def trimmed(whole, path, milliseconds):
+    """A copy of a video whose edit list ends it earlier, as an editor's trim does."""
+    stored = bytearray(whole.read_bytes())
+    span = stored.index(b"elst") + 12
+    assert int.from_bytes(stored[span : span + 4], "big") == 3000
+    stored[span : span + 4] = milliseconds.to_bytes(4, "big")
+    path.write_bytes(stored)
+
+
+@pytest.mark.parametrize("milliseconds, count", [(1000, 8), (1060, 9), (2875, 23)])
+def test_an_edit_list_ends_a_video_where_players_end_it(tmp_path, milliseconds, count):
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    write_video(whole, moving_square(T=24), fps=8)
+    trimmed(whole, cut, milliseconds)
+    every, video = read_video(whole), VideoFile(cut)
+    assert len(every) == 24 and len(video) == count
+    assert torch.equal(video.frames(range(count)), every[:count])
+    with pytest.raises(IndexError, match=f"0..{count - 1}"):
+        video.frames([count])
+
+
+def test_a_whole_video_is_not_copied(written, monkeypatch):
+    monkeypatch.setattr(video, "_copy_shown", None)
+    assert len(VideoFile(written)) == 6

@@ -25,9 +25,11 @@ from anchorweave.models.encoders import Encoders
 from anchorweave.models.latents import encode_video
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.tiny import tiny_video
+from anchorweave.models.video_shape import other_size
 from training.bad_clips import BadClips
 from training.batches import DrawnClips, Place
 from training.checkpoints import CONFIG, Checkpoints, damage
+from training.clip_list import changed_clips, keep_clips
 from training.encoded_by import check_encoded_by
 from training.guards import GradientGuard
 from training.networks import Networks, build_networks, check_holes, trained
@@ -53,6 +55,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     networks = build_networks(config, clips[0])
     check_holes(networks.denoiser.controller, clips.holes())
     t, _, h, w = clips[0].latents.shape
+    _tell_other_size(accelerator, networks.denoiser.backbone.config, (t, h, w))
     encoders = Encoders(config.network.path, *tiny_video((t, h, w)), whole=False)
     check_encoded_by(clips, encoders, accelerator.print)
     drawn = DrawnClips(
@@ -125,6 +128,10 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         output.mkdir(parents=True, exist_ok=True)
         save_config(config, output / CONFIG)
         _write_origin(output)
+        if start is not None:
+            for line in changed_clips(output, clips):
+                print(line, flush=True)
+        keep_clips(output, clips)
     start_trackers(config, accelerator, run.step)
     return run
 
@@ -164,6 +171,13 @@ def _print_data(accelerator: Accelerator, clips: Mixture) -> None:
     for root, one in clips.sets.items():
         for name, reason in one.quarantined.items():
             accelerator.print(f"{root}: {name} is in quarantine ({reason})")
+
+
+def _tell_other_size(accelerator: Accelerator, backbone, latents: tuple[int, int, int]) -> None:
+    """Say that the backbone was made for another size than that of latents (t, h, w)."""
+    own = tiny_video((1, backbone.sample_height, backbone.sample_width))[1]
+    if about := other_size(own, tiny_video(latents)[1]):
+        accelerator.print(f"warning: {about}, until they have learned this one")
 
 
 def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:

@@ -135,7 +135,11 @@ class Checkpoints:
             name, loss = known["checkpoint"], float(known["loss"])
             if not math.isfinite(loss):
                 raise ValueError(f"a loss of {loss}")
-        except (ValueError, KeyError, TypeError) as error:
+            if (self.folder / name).is_dir() and loss != (
+                stated := _manifest_loss(self.folder / name)
+            ):
+                raise ValueError(f"a loss of {loss}, of which {name} says {stated}")
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             # It repeats what the checkpoints say of themselves.
             found = [(path.name, _stated_loss(path)) for path in self.all()]
             name, loss = min(found, key=lambda pair: pair[1], default=none)
@@ -206,7 +210,7 @@ def write_manifest(folder: Path, step: int, best: float | None = None) -> None:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         files[str(path.relative_to(folder))] = [path.stat().st_size, _checksum(path, sync=True)]
     stated = {"step": step, "files": files} | ({} if best is None else {"validation_loss": best})
-    text = json.dumps(stated, indent=1) + "\n"
+    text = json.dumps({**stated, "crc32": _own_sum(stated)}, indent=1) + "\n"
     with written_aside(folder / MANIFEST) as aside:
         aside.write_text(text)
 
@@ -217,7 +221,10 @@ def damage(folder: Path) -> str | None:
     if not path.is_file():
         return f"{MANIFEST} is missing: it was never finished"
     try:
-        files = {name: (size, sum_) for name, (size, sum_) in _read(path)["files"].items()}
+        stated = _read(path)
+        if "crc32" in stated and stated.pop("crc32") != _own_sum(stated):
+            return f"{MANIFEST} is not what was written (its checksum differs)"
+        files = {name: (size, sum_) for name, (size, sum_) in stated["files"].items()}
     # Any byte of it may be another than was written.
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return f"{MANIFEST} cannot be read ({error})"
@@ -237,14 +244,21 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def _own_sum(stated: dict) -> int:
+    """Of all else that a manifest states."""
+    return zlib.crc32(json.dumps(stated).encode())
+
+
 def _read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
 def _stated_loss(folder: Path) -> float:
     """The validation loss that a checkpoint says it has; infinite where it says nothing."""
-    if damage(folder) is not None:
-        return math.inf
+    return math.inf if damage(folder) is not None else _manifest_loss(folder)
+
+
+def _manifest_loss(folder: Path) -> float:
     return float(_read(folder / MANIFEST).get("validation_loss", math.inf))
 
 

@@ -2,9 +2,11 @@
 
     python -m training.doctor outputs/prepared
     python -m training.doctor data/released min_coverage=0.1
+    python -m training.doctor outputs/rollout/memory
 
 Writes quarantine.json into the data set (an empty list where all is well), which training honours
-and prints. Ends with an error only where no clip is left.
+and prints. Ends with an error only where no clip is left. Of a memory bank every picture is read
+and compared with its sum; nothing is written, and one that is bad ends with an error.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
@@ -20,7 +23,9 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.doctor import Verdict, empty_prompt_problem, examine
 from anchorweave.datasets.layout import write_quarantine
+from anchorweave.memory import Bank
 from anchorweave.ranges import within
+from anchorweave.recordings.nerfstudio import TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class DoctorConfig:
     """What the doctor looks at.
 
     Args:
-        data: a data set, prepared or in the authors' released layout.
+        data: a data set, prepared or in the authors' released layout; or a memory bank.
         min_coverage: clips whose anchors see less of the target than this share go into
             quarantine (not given in the paper).
     """
@@ -38,13 +43,15 @@ class DoctorConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Examine a data set with `a.b=c` overrides.
+    """Examine a data set or a memory bank with `a.b=c` overrides.
 
     Raises:
-        SystemExit: no clip can be trained on.
+        SystemExit: no clip can be trained on, or a picture of a bank is not as it was written.
     """
     config = load_config(DoctorConfig, words)
     console = Console()
+    if (Path(config.data) / TRANSFORMS).exists():
+        return examine_bank(Bank(config.data), console)
     verdicts = examine(
         config.data,
         config.min_coverage,
@@ -57,6 +64,29 @@ def main(words: Sequence[str]) -> None:
     console.print(f"quarantine: {len(bad)} clip(s), listed in {path}", soft_wrap=True)
     if len(bad) == len(verdicts):
         raise SystemExit(f"{config.data}: 0 of {len(verdicts)} clips can be trained on")
+
+
+def examine_bank(bank: Bank, console: Console) -> None:
+    """Say what is wrong with a memory bank, a line for each picture.
+
+    Raises:
+        SystemExit: anything is.
+    """
+    problems = bank.problems()
+    for problem in problems:
+        console.print(f"bad: {problem}", markup=False, soft_wrap=True)
+    console.print(
+        f"{bank.path}: {len(bank)} frames, {len(problems)} bad picture(s)",
+        markup=False,
+        soft_wrap=True,
+    )
+    if bank.unsummed:
+        console.print(
+            f"  {bank.unsummed} of them keep no sums (an earlier version made them): a flipped bit "
+            "in them is not seen"
+        )
+    if problems:
+        raise SystemExit(f"{bank.path}: {len(problems)} picture(s) are not as they were written")
 
 
 def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:

@@ -56,9 +56,7 @@ def new_controller(
     return controller
 
 
-def warm_start(
-    controller: WeavingController, saved: WeavingController, where: str | Path
-) -> None:
+def warm_start(controller: WeavingController, saved: WeavingController, where: str | Path) -> None:
     """Copy the weights of a saved controller into a new one, of another fusion if need be.
 
     Args:

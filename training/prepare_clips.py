@@ -20,7 +20,7 @@ from pathlib import Path
 from anchorweave.clip import Clip
 from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
-from anchorweave.datasets.fingerprint import check_made
+from anchorweave.datasets.fingerprint import check_made, digest
 from anchorweave.datasets.layout import CONFIG, BadClip, remove_unfinished
 from anchorweave.datasets.prepared_clip import (
     OWN_CAPTION,
@@ -35,6 +35,7 @@ from anchorweave.memory import Bank, open_memory
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.base import CAPTION
+from anchorweave.recordings.identity import content_of
 from anchorweave.recordings.procedural import PREFIX
 from anchorweave.recordings.reading import reading
 from anchorweave.world import scene_unit
@@ -47,6 +48,8 @@ from training.sources import find_recordings, windows
 DEFAULT = "configs/data/prepare_tiny.yaml"
 # Recordings named in a message before the rest is only counted.
 NAMED = 5
+# Of what a clip was made with: a sum over its recording's files. Older clips do not state it.
+CONTENT = "content"
 
 
 def main(words: Sequence[str]) -> None:
@@ -118,9 +121,11 @@ class Preparer:
         name, path = entry
         try:
             recording, stretches = self._opened(path)
+            with reading(path):
+                made = {"recording": _identity(recording), CONTENT: _content(path, recording)}
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
-        return sum((self._one(name, recording, stretch) for stretch in stretches), Tally())
+        return sum((self._one(name, recording, made, one) for one in stretches), Tally())
 
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
         """A recording with all that clips are made of, and the stretches that become clips."""
@@ -133,11 +138,11 @@ class Preparer:
         )
         return recording, stretches
 
-    def _one(self, recording_name: str, recording: Recording, split: Split) -> Tally:
+    def _one(self, recording_name: str, recording: Recording, of: dict, split: Split) -> Tally:
         start = min(split.target + split.history)
         name = f"{recording_name}_{start:06d}"
         path = Path(self.config.output) / name
-        made = {**self._made, "recording": _identity(recording), "start": start}
+        made = {**self._made, **of, "start": start}
         if self.config.caption.kind == "sidecar" and recording.caption() is None:
             # So that one that is written later is not passed over.
             made[OWN_CAPTION] = ""
@@ -147,7 +152,8 @@ class Preparer:
             except BadClip as bad:
                 return Tally(failed={name: f"{bad}; remove {path} to have it made again"})
             way_out = "give another output=, or remove it to have it made again"
-            check_made(path, there, made, way_out)
+            now = {key: value for key, value in made.items() if key != CONTENT or key in there}
+            check_made(path, there, now, way_out)
             return Tally(there=1)
         remove_unfinished(path)
         try:
@@ -197,6 +203,11 @@ class Preparer:
         )
         memory.update(seen)
         return memory.retrieve(target.cameras)
+
+
+def _content(path: str, recording: Recording) -> str:
+    """A short name for what the recording's files hold; for a room made on the spot, its words."""
+    return digest(path) if path.split(":")[0] == PREFIX else content_of(recording, captioned=False)
 
 
 def _identity(recording: Recording) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from anchorweave.files import written_aside
 from training.options import TrainConfig
 
 LOG = "log.jsonl"
+# Of each line: CRC-32 of all else that is in it.
+SUM = "crc32"
 
 
 class JsonLines(GeneralTracker):
@@ -42,7 +45,7 @@ class JsonLines(GeneralTracker):
     ) -> None:
         """Append a line."""
         with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values, **(samples or {})}) + "\n")
+            file.write(_line({"step": step, **values, **(samples or {})}))
 
     @on_main_process
     def rewind(self, step: int) -> None:
@@ -55,12 +58,21 @@ class JsonLines(GeneralTracker):
             print(f"{self.path}: cannot read line {lines}; left out", flush=True)
         kept = [r for r in records if r["step"] < step]
         with written_aside(self.path) as aside:
-            aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            aside.write_text("".join(_line(record) for record in kept))
 
 
 def read_log(path: Path) -> list[dict]:
-    """The records of a log; a line that a kill or a power cut spoiled is left out."""
+    """The records of a log; a line that a kill, a power cut or a bad disk spoiled is left out."""
     return _parsed(path)[0]
+
+
+def _line(record: dict) -> str:
+    """A record with its sum, as it is written."""
+    return json.dumps({**record, SUM: _sum(record)}) + "\n"
+
+
+def _sum(record: dict) -> int:
+    return zlib.crc32(json.dumps(record).encode())
 
 
 def _parsed(path: Path) -> tuple[list[dict], list[int]]:
@@ -73,6 +85,9 @@ def _parsed(path: Path) -> tuple[list[dict], list[int]]:
             record = json.loads(line)
             if not isinstance(record["step"], int):
                 raise TypeError("no step")
+            # Lines that an earlier version wrote have none.
+            if SUM in record and record.pop(SUM) != _sum(record):
+                raise ValueError("another sum")
         except (ValueError, KeyError, TypeError):
             unreadable.append(number)
         else:

@@ -7,7 +7,8 @@
         config=configs/train/cogvideox_5b.yaml
 
 Writes to `output`: checkpoints/, log.jsonl, loss.png, loss_by_timestep.png, validation/,
-config.yaml and origin.json. Running it again goes on from the newest complete checkpoint.
+config.yaml, origin.json and clips.json. Running it again goes on from the newest complete
+checkpoint, and says which clips are gone or new since.
 """
 
 from __future__ import annotations

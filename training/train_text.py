@@ -26,6 +26,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made, flat
 from anchorweave.files import written_aside
+from anchorweave.locks import making
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small_text import IGNORED, TextConfig, encoder_of, small_denoiser
@@ -87,13 +88,17 @@ class TextTrainConfig:
 def main(words: list[str]) -> None:
     """Train with `a.b=c` overrides."""
     config = load_config(TextTrainConfig, words, DEFAULT)
-    output = Path(config.output)
+    with making(config.output):
+        make(config, Path(config.output))
+
+
+def make(config: TextTrainConfig, output: Path) -> None:
+    """Train into `output`, unless that is there already."""
     if output.exists():
         check_there(config, output)
         print(f"{output}: is there already, made with this config; remove it to train again")
         return
     captions, held_out = captions_of(config.source), captions_of(config.validation)
-    output.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(output) as aside:
         aside.mkdir()
         results = train_text(config, captions, held_out, aside)

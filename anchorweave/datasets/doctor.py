@@ -40,7 +40,10 @@ from anchorweave.datasets.prepared_clip import (
 from anchorweave.datasets.released_layout import ReleasedClips
 
 # These tell clips of one data set apart; everything else they share.
-OWN_KEYS = ("recording", "start", "caption", "prepared", "tile", "vae_content", "text_content")
+OWN_KEYS = (
+    *("recording", "content", "start", "caption", "prepared", "tile"),
+    *("vae_content", "text_content"),
+)
 
 ENCODED = (LATENTS, CAPTION_FEATURES)
 

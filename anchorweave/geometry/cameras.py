@@ -134,7 +134,7 @@ class Cameras:
             ValueError: the first camera that fails, what it holds, and what to do.
         """
         c2w, K = self.c2w.reshape(-1, 4, 4), self.K.reshape(-1, 3, 3)
-        for i in range(len(c2w)):
+        for i in _suspects(c2w.double(), K, self.size):
             if problem := _pose_problem(c2w[i].double()) or intrinsics_problem(K[i], self.size):
                 name = f"camera {i}" if names is None else names[i]
                 raise ValueError(f"{where}: {name} {problem}")
@@ -247,6 +247,21 @@ def _rotation(quaternion: Tensor) -> Tensor:
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
+    """Which of M cameras may have a problem; one look at thousands, of which mostly none has."""
+    if not len(c2w):
+        return []
+    rotation = c2w[:, :3, :3]
+    error = (rotation.mT @ rotation - torch.eye(3).to(c2w)).abs().amax(dim=(1, 2))
+    level = (c2w[:, 3] == c2w.new_tensor([0.0, 0.0, 0.0, 1.0])).all(dim=1)
+    # Comparisons with NaN are false.
+    rigid = (error <= RIGID_TOLERANCE) & (torch.linalg.det(rotation) >= 0) & level
+    rigid &= c2w.isfinite().flatten(1).all(dim=1)
+    different, which = K.unique(dim=0, return_inverse=True)
+    fits = torch.tensor([intrinsics_problem(one, size) is None for one in different])
+    return (~(rigid.cpu() & fits[which.cpu()])).nonzero().flatten().tolist()
 
 
 def _pose_problem(c2w: Tensor) -> str | None:

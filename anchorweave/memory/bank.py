@@ -2,6 +2,7 @@
 
     BANK/transforms.json        nerfstudio's keys; `bank_version` is this layout's, `source` what
                                 a frame is called elsewhere, `sums` those of its two pictures
+                                and of its entry
     BANK/images/NNNNNN.png      colours, 8 bits
     BANK/depth/NNNNNN.png       uint16 steps of `depth_unit_scale_factor`, 0 = unknown
 
@@ -27,10 +28,12 @@ from anchorweave.geometry.cameras import Cameras, join_cameras
 from anchorweave.geometry.point_cloud import depth_edges
 from anchorweave.images import read_depth, read_frame, write_depth, write_frame
 from anchorweave.memory.bank_list import (
+    ENTRY,
     SUMS,
     VERSION,
     cameras_of,
     depth_name,
+    entry_sum,
     extend_list,
     image_name,
     read_list,
@@ -106,15 +109,25 @@ class Bank:
         depth = self.depth(i)
         return torch.where(depth_edges(depth, edge), 0.0, depth)
 
+    def depth_sum(self, i: int) -> str | None:
+        """The sum of the depth picture of memory `i`; None where an earlier version wrote it."""
+        return self._entries[i].get(SUMS, {}).get("depth")
+
     def problems(self) -> list[str]:
         """What is wrong with the pictures, one line each; reads all of them."""
         found = []
         for i in slowly(range(len(self)), "examining the memory bank"):
-            for read in (self.frame, self.depth):
+            for what, read in (("colours", self.frame), ("depth", self.depth)):
                 try:
-                    read(i)
+                    met = tuple(read(i).shape[-2:])
                 except (ValueError, OSError) as error:
                     found.append(str(error))
+                    continue
+                if met != self.cameras.size:
+                    found.append(
+                        f"{self.path}: the {what} of frame {i} are {met} (height, width), its "
+                        f"camera is of {self.cameras.size}"
+                    )
         return found
 
     @property
@@ -162,7 +175,9 @@ class Bank:
             write_frame(clip.frames[i], self.path / image)
             write_depth(known, unit, self.path / depth)
             sums = {"image": file_sum(self.path / image), "depth": file_sum(self.path / depth)}
-            added.append({**frame_entry(clip.cameras[i], image, depth), "source": name, SUMS: sums})
+            entry = {**frame_entry(clip.cameras[i], image, depth), "source": name, SUMS: sums}
+            sums[ENTRY] = entry_sum(entry, unit)
+            added.append(entry)
         cameras = cameras_of(self.path, added, origin)
         self._refuse_changed()
         if len(self) and self._version == VERSION:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from anchorweave.files import written_aside
+from anchorweave.files import bytes_sum, written_aside
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.nerfstudio import OPENGL, TRANSFORMS
@@ -38,8 +38,8 @@ UNIT = "depth_unit_scale_factor"
 # Of the world that the cameras are read in; listed where it is not 0 0 0.
 ORIGIN_KEY = "bank_origin"
 TAIL = b"\n]}\n"
-# Of the two pictures of a frame, by name; banks of version 1 have none.
-SUMS = "sums"
+# Of the two pictures of a frame, by name, and of its entry; banks of version 1 have none.
+SUMS, ENTRY = "sums", "entry"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,22 @@ def read_list(folder: Path) -> BankList:
                 f"{paths['file_path']} and {paths['depth_file_path']}; give it as source="
             )
     origin = _origin(file, meta)
+    for number, entry in enumerate(entries):
+        sums = entry.get(SUMS, {})
+        if not isinstance(sums, dict) or sums.get(ENTRY, met := entry_sum(entry, unit)) != met:
+            raise ValueError(
+                f"{file}: frame {number} is not listed as it was written (its camera, its name, "
+                f"its sums or {UNIT} changed since); put the bank's own list back, or begin "
+                "another with memory.path="
+            )
     return BankList(version, float(unit), entries, len(stored), VERSION_KEY in meta, origin)
+
+
+def entry_sum(entry: dict[str, Any], depth_unit: float) -> str:
+    """The sum of all that a list says of a frame, the length of its steps of depth included."""
+    pictures = {name: one for name, one in entry.get(SUMS, {}).items() if name != ENTRY}
+    said = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
+    return bytes_sum(json.dumps(said, sort_keys=True).encode())
 
 
 def write_list(

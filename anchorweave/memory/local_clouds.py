@@ -3,7 +3,7 @@
 Keeps every frame with its depth. Fusing clouds would put one surface at several places wherever
 poses or depths err; kept apart, each cloud agrees with itself, and reconciling several is left to
 the trained controller (paper section 3.2). Costs a frame's colours and depth on disk per memory
-and a coarse depth map in main memory.
+and a coarse depth map in main memory, once something is asked of it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,10 @@ from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
 from anchorweave.memory.config import MemoryConfig
+from anchorweave.memory.stored_views import StoredViews
 from anchorweave.progress import slowly
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
-from anchorweave.retrieval import (
-    CoarseViews,
-    RetrievalConfig,
-    coarse_views,
-    join_coarse_views,
-    select,
-)
+from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
 # A memory was "seen from the first target camera" if it stands there to rounding.
 SAME_PLACE = 1e-4
@@ -66,8 +61,8 @@ class LocalClouds(Memory):
         self.retrieval = retrieval or RetrievalConfig()
         self.rendering = rendering or RenderConfig()
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
-        self._views: CoarseViews | None = None
-        self._remember_views()
+        # Read when first asked for: a bank of thousands is opened in the time that its list takes.
+        self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
 
     def __len__(self) -> int:
         return len(self.bank)
@@ -75,7 +70,7 @@ class LocalClouds(Memory):
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
         self.bank.append(clip)
-        self._remember_views()
+        self._views.store()
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
         """The best memories for each chunk of T target cameras, rendered as K anchor videos.
@@ -100,8 +95,9 @@ class LocalClouds(Memory):
         return depth
 
     def _select(self, cameras: Cameras) -> tuple[ChunkReport, ...]:
-        views = self._views
-        if views is None:
+        if len(self.bank):
+            views = self._views.views()
+        else:
             nothing = torch.zeros(0, *cameras.size)
             views = coarse_views(nothing, cameras[:0], (), self.retrieval.downscale)
         return select(cameras, views, self.retrieval, self._seen_from(cameras[0]))
@@ -127,20 +123,6 @@ class LocalClouds(Memory):
 
     def _clean_depth(self, memory: int) -> Float[Tensor, "H W"]:
         return self.bank.clean_depth(memory, self.config.depth_edge)
-
-    def _remember_views(self) -> None:
-        """What retrieval needs of the frames that it does not know yet."""
-        known = 0 if self._views is None else len(self._views)
-        if known == len(self.bank):
-            return
-        # One at a time: full depth maps of thousands of memories would not fit main memory.
-        views = [] if self._views is None else [self._views]
-        for i in slowly(range(known, len(self.bank)), "reading the memory bank"):
-            one = slice(i, i + 1)
-            depth, name = self._clean_depth(i)[None], self.bank.names[one]
-            camera = self.bank.cameras[one]
-            views.append(coarse_views(depth, camera, name, self.retrieval.downscale))
-        self._views = join_coarse_views(views)
 
     def _seen_from(self, camera: Cameras) -> int | None:
         """The newest memory that stands where `camera` stands and looks the same way."""

@@ -11,7 +11,9 @@ from anchorweave.recordings.nerfstudio import TRANSFORMS
 
 # Beside the list, and what was left of it where a run was ended.
 PARTIAL = r"\.partial-[0-9a-f]+-"
-OWN_FILES = re.compile(rf"transforms\.json|edits\.(json|png)|{PARTIAL}transforms\.json")
+OWN_FILES = re.compile(
+    rf"transforms\.json|edits\.(json|png)|views-[0-9a-f]{{8}}\.bin|{PARTIAL}transforms\.json"
+)
 OWN_PICTURES = re.compile(rf"({PARTIAL})?\d{{6,}}\.png")
 
 

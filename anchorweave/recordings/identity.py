@@ -8,20 +8,30 @@ from anchorweave.recordings.base import Recording
 
 # Of each file this much is read at its start, middle and end: thousands of frames in a moment.
 PART_BYTES = 1 << 13
+# Left out where it is this: recordings were named before depth of other units was told apart.
+USUAL_DEPTH_UNIT = 1e-3
 
 
-def content_of(recording: Recording) -> str:
+def content_of(recording: Recording, captioned: bool = True) -> str:
     """A short name for a recording's content: of its frames' names, cameras, caption and files.
 
     Files are told by their sizes and by parts of them: compressed pictures of other things differ
     nearly everywhere.
+
+    Args:
+        recording: one that lies in files.
+        captioned: whether its caption counts.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: a caption that is empty.
     """
     found = hashlib.sha256("\n".join(recording.names).encode())
-    found.update(repr((recording.cameras.size, recording.caption())).encode())
+    caption = recording.caption() if captioned else None
+    found.update(repr((recording.cameras.size, caption)).encode())
+    unit = getattr(recording, "depth_unit", USUAL_DEPTH_UNIT)
+    if unit != USUAL_DEPTH_UNIT:
+        found.update(f"a step of depth is {unit!r}".encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
         found.update(part.contiguous().numpy().tobytes())
     for path in recording.files():

@@ -63,8 +63,8 @@ class ImageFiles(Recording):
         self.has_depth = bool(depths)
 
     def files(self) -> list[Path]:
-        """Images and depth maps."""
-        return [*self.images, *self.depths]
+        """Images, depth maps and masks."""
+        return [*self.images, *self.depths, *self.masks]
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1].

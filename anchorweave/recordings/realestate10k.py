@@ -21,7 +21,7 @@ from anchorweave.geometry.cameras import inverse_rigid
 from anchorweave.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.base import Recording, posed_cameras
 from anchorweave.recordings.image_files import ImageFiles
-from anchorweave.recordings.listing import Missing, usable
+from anchorweave.recordings.listing import Missing, contained, usable
 from anchorweave.video import VIDEO_SUFFIXES, VideoFile
 
 NUMBERS_A_LINE = 19
@@ -45,6 +45,10 @@ class VideoFrames(Recording):
     def __init__(self, path, names, cameras, video: VideoFile, positions: list[int]):
         self.path, self.names, self.cameras = path, tuple(names), cameras
         self.video, self.positions = video, positions
+
+    def files(self) -> list[Path]:
+        """The video."""
+        return [self.video.path]
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
         """Colours of frame `i` [3, H, W] in [0, 1]."""
@@ -88,14 +92,22 @@ def open_realestate10k(path: Path, missing: Missing = "error") -> Recording:
 
     Raises:
         FileNotFoundError: cameras without a frame of their time, unless `missing` is "skip".
-        ValueError: lines that are no cameras, lens distortion, wrong poses or intrinsics.
+        ValueError: lines that are no cameras, lens distortion, wrong poses or intrinsics; several
+            videos or folders of its name, or frames outside the folder that it lies in.
     """
     stamps, table = _parsed(path)
-    video = next((v for s in VIDEO_SUFFIXES if (v := path.with_suffix(s)).is_file()), None)
-    if video is not None:
-        return _with_video(path, stamps, table, VideoFile(video), missing)
-    if path.with_suffix("").is_dir():
-        return _with_folder(path, stamps, table, path.with_suffix(""), missing)
+    named = [path.with_name(f"{path.stem}{suffix}") for suffix in VIDEO_SUFFIXES]
+    videos = [file for file in named if file.is_file()]
+    folders = [folder for folder in [path.with_name(path.stem)] if folder.is_dir()]
+    if len(videos + folders) > 1:
+        raise ValueError(
+            f"{path}: its frames may be those of {' or '.join(f.name for f in videos + folders)}, "
+            "which lie beside it; remove or rename all but one"
+        )
+    if videos:
+        return _with_video(path, stamps, table, VideoFile(contained(path.parent, *videos)), missing)
+    if folders:
+        return _with_folder(path, stamps, table, contained(path.parent, *folders), missing)
     return Trajectory(path, stamps, _cameras(path, stamps, table, TRAJECTORY_SIZE))
 
 
@@ -153,6 +165,7 @@ def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFi
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() not in IMAGE_SUFFIXES or not re.fullmatch(STAMP, file.stem):
             continue
+        contained(path.parent, file)
         if (there := files.setdefault(float(file.stem), file)) != file:
             raise ValueError(f"{folder}: {there.name} and {file.name} are of the same time")
     found = [files.get(float(stamp)) for stamp in stamps]

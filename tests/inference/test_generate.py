@@ -13,6 +13,7 @@ import inference.generate as generate
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.holes import fill_holes
+from anchorweave.locks import FolderInUseError, in_use
 from anchorweave.recordings.nerfstudio import write_recording
 from inference.cached_row import CachedRow
 from inference.evaluate import refuse_other_clips
@@ -406,3 +407,36 @@ def test_there_is_a_row_for_every_line_of_the_table():
 
 def _one(words):
     return next(word for word in words if word.startswith("source=")).partition("=")[2] + "/one"
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "bytes", "list"])
+def test_a_damaged_record_of_a_row_is_named(tmp_path, harm):
+    row = CachedRow(tmp_path / "row")
+    row.begin({"sampling.steps": 2}, ["one"], [0], "python")
+    file = row.path / "row.json"
+    stored = file.read_bytes()
+    assert b'"one"' in stored
+    file.write_bytes(
+        {
+            "flip": stored.replace(b'"one"', b'"ona"'),
+            "cut": stored[:20],
+            "bytes": b"\xff" + stored,
+            "list": b"[]",
+        }[harm]
+    )
+    with pytest.raises(ValueError, match="row.json is not what was written"):
+        row.record()
+    file.write_bytes(stored)
+    assert row.record()["clips"] == ["one"]
+    # An earlier version kept no sum.
+    values = json.loads(stored)
+    del values["sum"]
+    file.write_text(json.dumps(values))
+    assert row.record()["made"] == {"sampling.steps": 2}
+
+
+def test_a_row_that_another_run_makes_is_left_alone(words, tmp_path):
+    folder = tmp_path / "partial_revisit" / "here"
+    with in_use(folder), pytest.raises(FolderInUseError, match="here is in use by"):
+        main(words)
+    assert not folder.exists()

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from anchorweave.locks import FolderInUseError, in_use
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.video import read_video
 from inference import sample
@@ -255,3 +256,12 @@ def test_missing_depth_and_captions_are_met_before_a_pipeline_is_loaded(
     with pytest.raises(ValueError, match="holds no depth; perception=plane_sweep"):
         main(words)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_another_run_works_in_is_left_alone(run):
+    output, words = run
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    for folder in (output, output / "memory"):
+        with in_use(folder), pytest.raises(FolderInUseError, match=f"{folder} is in use by"):
+            main(words)
+    assert {p: p.stat().st_mtime_ns for p in output.rglob("*") if p.is_file()} == before

@@ -150,7 +150,8 @@ def test_an_append_adds_a_line_and_composes_no_other_anew(tmp_path, monkeypatch)
     monkeypatch.setattr(json, "loads", None)
     bank.append(walk(2))
     monkeypatch.undo()
-    assert len(composed) == 2
+    # Each of the two for its sum, then for the list.
+    assert len(composed) == 4
     after = (tmp_path / "transforms.json").read_bytes()
     tail = b"\n]}\n"
     assert after.startswith(before.removesuffix(tail)) and after.count(b"\n") == 4

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from anchorweave.clip import join_clips
@@ -72,3 +73,75 @@ def test_points_at_depth_edges_are_dropped(tmp_path):
     edges = depth_edges(sharp.bank.depth(0), 0.04).sum()
     assert edges > 0
     assert len(all_points.cloud(0)) - len(sharp.cloud(0)) == edges
+
+
+def picks_of(memory, target):
+    return [
+        [(pick.slot, pick.memory, pick.gain) for pick in chunk.picks]
+        for chunk in memory.retrieve(target).report
+    ]
+
+
+def test_opening_reads_no_picture_and_retrieving_none_but_those_it_shows(tmp_path, monkeypatch):
+    grown = memory_at(tmp_path, chunk=2, anchors=2)
+    for start in range(0, 12, 4):
+        grown.update(walk(12)[start : start + 4])
+    target = walk(9).cameras[5:]
+    expected, anchors = picks_of(grown, target), grown.retrieve(target).anchors
+    read, depth = [], Bank.depth
+    monkeypatch.setattr(Bank, "depth", lambda bank, i: (read.append(i), depth(bank, i))[1])
+    opened = memory_at(tmp_path, chunk=2, anchors=2)
+    assert not read
+    assert picks_of(opened, target) == expected
+    shown = {memory for chunk in expected for _, memory, _ in chunk}
+    assert set(read) == shown and len(shown) < 12
+    assert torch.equal(opened.retrieve(target).anchors.video, anchors.video)
+    assert torch.equal(opened.retrieve(target).anchors.visible, anchors.visible)
+
+
+def stored_views(path):
+    (file,) = path.glob("views-*.bin")
+    return file
+
+
+@pytest.mark.parametrize("harm", ["none", "gone", "torn", "flipped", "swapped"])
+def test_without_or_with_damaged_views_the_same_is_picked(tmp_path, harm):
+    grown = memory_at(tmp_path, chunk=2, anchors=2)
+    grown.update(walk(10))
+    target = walk(9).cameras[5:]
+    expected, file = picks_of(grown, target), stored_views(tmp_path)
+    whole = file.read_bytes()
+    one = len(whole) // 10
+    file.write_bytes(
+        {
+            "none": whole,
+            "gone": b"",
+            "torn": whole[: 4 * one + 50],
+            "flipped": whole[:200] + bytes([whole[200] ^ 64]) + whole[201:],
+            "swapped": whole[one : 2 * one] + whole[:one] + whole[2 * one :],
+        }[harm]
+    )
+    opened = memory_at(tmp_path, chunk=2, anchors=2)
+    assert picks_of(opened, target) == expected
+    # To read changes nothing; to add mends what is stored.
+    opened.update(walk(12)[10:])
+    grown = memory_at(tmp_path, chunk=2, anchors=2)
+    assert file.read_bytes()[: len(whole)] == whole and len(file.read_bytes()) == 12 * one
+    assert len(grown) == 12 and picks_of(grown, target) == picks_of(opened, target)
+
+
+def test_other_settings_have_views_of_their_own(tmp_path):
+    memory_at(tmp_path).update(walk(4))
+    other = memory_at(tmp_path, depth_edge=0.5)
+    other.update(walk(6)[4:])
+    assert len(list(tmp_path.glob("views-*.bin"))) == 2
+    assert picks_of(memory_at(tmp_path), walk(5).cameras)
+
+
+def test_a_depth_picture_that_was_changed_is_met_where_it_is_shown(tmp_path):
+    memory = memory_at(tmp_path)
+    memory.update(walk(3))
+    for path in (tmp_path / "depth").iterdir():
+        path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(ValueError, match="is not the picture that was remembered"):
+        memory_at(tmp_path).retrieve(walk(3).cameras)

@@ -172,3 +172,43 @@ def test_a_folder_of_frames_may_spell_stamps_otherwise(file):
     write_frame(grey(3), folder / "125000.jpg")
     with pytest.raises(ValueError, match="125000.jpg and 125000.png are of the same time"):
         open_recording(file)
+
+
+def test_two_places_for_the_frames_of_one_camera_file_are_refused(video):
+    for other in ("walk.mov", "walk"):
+        there = video.with_name(other)
+        there.mkdir() if other == "walk" else there.write_bytes(b"another")
+        with pytest.raises(ValueError, match=f"walk.mp4 or {other}, which lie beside it"):
+            open_recording(video)
+        there.rmdir() if other == "walk" else there.unlink()
+    assert len(open_recording(video)) == 4
+
+
+@pytest.mark.parametrize("linked", ["video", "folder", "image"])
+def test_frames_that_lie_elsewhere_are_refused(file, tmp_path_factory, linked):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    target = elsewhere / "real"
+    if linked == "video":
+        write_video(target.with_suffix(".mp4"), torch.stack([grey(i) for i in range(24)]), fps=8)
+        file.with_suffix(".mp4").symlink_to(target.with_suffix(".mp4"))
+    else:
+        folder = target if linked == "folder" else file.with_suffix("")
+        folder.mkdir()
+        for i in range(4):
+            write_frame(grey(i), folder / f"{2_000_000 + i * 125_000}.png")
+        if linked == "folder":
+            file.with_suffix("").symlink_to(target)
+        else:
+            (folder / "2125000.png").rename(elsewhere / "one.png")
+            (folder / "2125000.png").symlink_to(elsewhere / "one.png")
+    with pytest.raises(ValueError, match="leaves the recording's folder"):
+        open_recording(file)
+
+
+def test_a_camera_file_whose_name_has_a_dot_has_its_own_folder(file):
+    dotted = file.rename(file.with_name("walk.2.txt"))
+    (file.parent / "walk").mkdir()
+    (file.parent / "walk.2").mkdir()
+    for i in range(4):
+        write_frame(grey(i), file.parent / f"walk.2/{2_000_000 + i * 125_000}.png")
+    assert open_recording(dotted).has_frames

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from accelerate.state import AcceleratorState, GradientState
 
 from anchorweave.config import load_config
 from anchorweave.datasets.mixture import open_clips
+from tests.training.clips import write_clips, write_model
 from training.assembly import prepare_run
 from training.loop import train
 from training.options import TrainConfig
@@ -19,6 +21,15 @@ from training.validation import Validation
 
 ROOT = Path(__file__).parents[2]
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Clips and a model; a module takes it by `data = runs.data`."""
+    root = tmp_path_factory.mktemp("data")
+    write_clips(root / "clips")
+    write_model(root / "model")
+    return root
 
 
 def words(data, output, **changes):

@@ -185,3 +185,16 @@ def test_a_branch_that_was_given_up_goes_when_the_run_has_come_as_far_again(chec
     assert given_up() == ["given-up-step-00000012"]
     checkpoints.save(12, contents(12))
     assert given_up() == []
+
+
+def test_a_loss_that_is_not_the_one_that_was_measured_is_said(checkpoints, capsys):
+    for step, loss in ((1, 0.5), (2, 0.25)):
+        checkpoints.save(step, contents(step), best=loss)
+    best = checkpoints.folder / "best.json"
+    best.write_text(best.read_text().replace("0.25", "0.05"))
+    assert checkpoints.best() == 0.25
+    assert "a loss of 0.05, of which step-00000002 says 0.25" in capsys.readouterr().out
+    manifest = checkpoints.path(2) / MANIFEST
+    manifest.write_text(manifest.read_text().replace("0.25", "0.15"))
+    assert "checksum differs" in damage(checkpoints.path(2))
+    assert checkpoints.best() == 0.5

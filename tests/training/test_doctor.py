@@ -5,8 +5,10 @@ import pytest
 
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS
+from anchorweave.memory import Bank
 from tests.datasets.small_clips import write_clip
-from training.doctor import main
+from tests.rooms import walk
+from training.doctor import COMMAND, main
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,55 @@ def test_what_is_missing_beside_the_clips_is_told(root, tmp_path, capsys):
     assert "1 with no latents yet: run scripts/precompute.sh" in said and "empty prompt" not in said
     with pytest.raises(ValueError, match="0 clips; looked for folders with clip.json"):
         main([f"data={tmp_path}"])
+
+
+@pytest.fixture
+def bank(tmp_path):
+    Bank(tmp_path / "bank").append(walk(4))
+    return tmp_path / "bank"
+
+
+def test_a_good_memory_bank_is_said_to_be_good_and_left_as_it_is(bank, capsys):
+    before = {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()}
+    main([f"data={bank}"])
+    assert "4 frames, 0 bad picture(s)" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()} == before
+
+
+def test_flipped_and_swapped_pictures_of_a_memory_bank_are_found(bank, capsys):
+    flipped = bank / "depth" / "000000.png"
+    stored = bytearray(flipped.read_bytes())
+    stored[-20] ^= 1
+    flipped.write_bytes(stored)
+    one, other = (bank / "images" / f"00000{i}.png" for i in (1, 3))
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second), other.write_bytes(first)
+    with pytest.raises(SystemExit, match="3 picture") as ended:
+        COMMAND.run([str(bank)])
+    # A text ends a process with 1.
+    assert isinstance(ended.value.code, str)
+    bad = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bad: ")]
+    assert len(bad) == 3
+    for path in (flipped, one, other):
+        assert sum(f"{path} is not the picture that was remembered" in line for line in bad) == 1
+
+
+def test_a_memory_bank_of_an_earlier_version_is_said_to_keep_no_sums(bank, capsys):
+    file = bank / "transforms.json"
+    meta = json.loads(file.read_text())
+    for entry in meta["frames"][:3]:
+        del entry["sums"]
+    file.write_text(json.dumps(meta))
+    main([f"data={bank}"])
+    assert "3 of them keep no sums" in capsys.readouterr().out
+
+
+def test_a_list_that_was_changed_is_one_message(bank, capsys):
+    file = bank / "transforms.json"
+    assert '"source": "room 0"' in file.read_text()
+    file.write_text(file.read_text().replace('"source": "room 0"', '"source": "room 4"'))
+    with pytest.raises(SystemExit) as ended:
+        COMMAND.run([str(bank)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "frame 0 is not listed as it was written" in said
+    assert "Traceback" not in said

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.layout import BadClip
@@ -264,3 +265,19 @@ def test_a_recording_without_depth_is_told_before_anything_is_rendered(tmp_path,
     first = said.index("cannot be prepared: flat: ")
     assert "holds no depth; perception=plane_sweep" in said[first:]
     assert first < said.index("1 made, 0 were there, 1 failed")
+
+
+def test_another_recording_of_the_same_name_and_cameras_is_noticed(copy, rooms, tmp_path):
+    other = shutil.copytree(rooms, tmp_path / "rooms")
+    # The same content elsewhere is the same recording, whatever is captioned now.
+    main(words(other, copy))
+    image = other / "one" / "images" / "000003.png"
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    with pytest.raises(FingerprintError, match="one_000000 .*\n *content: '.*' there, '.*' now"):
+        main(words(other, copy))
+    # An earlier version did not state it.
+    for record in copy.glob("*/clip.json"):
+        stated = json.loads(record.read_text())
+        del stated["made"]["content"], stated["sum"]
+        record.write_text(json.dumps(stated))
+    main(words(other, copy))

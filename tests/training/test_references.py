@@ -9,7 +9,8 @@ from anchorweave.models.historical_attention import HistoricalAttention
 from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.alike import assert_trained_alike
-from tests.training.clips import write_clips, write_model
+from tests.training import runs
+from tests.training.clips import write_clips
 from tests.training.runs import config_of, start, train_here
 from training.batches import DrawnClips, Place
 from training.network_options import NetworkConfig
@@ -24,12 +25,7 @@ SYSTEMS = {
 }
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_clips(root / "clips")
-    write_model(root / "model")
-    return root
+data = runs.data
 
 
 def tensors(folder):

@@ -28,7 +28,21 @@ def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path):
     path.write_text(json.dumps({"step": 0}) + "\n" + '{"step": 1, "lo')
     assert read_log(path) == [{"step": 0}]
     JsonLines(path).rewind(10)
-    assert path.read_text() == '{"step": 0}\n'
+    assert len(path.read_text().splitlines()) == 1 and read_log(path) == [{"step": 0}]
+
+
+def test_a_flipped_digit_leaves_its_line_out_and_is_said(tmp_path, capsys):
+    journal = JsonLines(tmp_path / LOG)
+    for step in range(3):
+        journal.log({"loss": 1.5, "rate": 1e-4}, step)
+    text = journal.path.read_text()
+    for before, after in (('"step": 1', '"step": 3'), ("1.5", "1.7"), ('"loss"', '"lost"')):
+        start = text.index("\n") + 1
+        journal.path.write_text(text[:start] + text[start:].replace(before, after, 1))
+        assert [r["step"] for r in read_log(journal.path)] == [0, 2]
+    journal.rewind(10)
+    assert "cannot read line 2; left out" in capsys.readouterr().out
+    assert [r["step"] for r in read_log(journal.path)] == [0, 2]
 
 
 def test_wandb_writes_to_the_output_folder_and_sends_nothing(tmp_path, accelerator, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from anchorweave.datasets.layout import BadClip
 from anchorweave.models.controller import WeavingController
 from tests.alike import assert_trained_alike
-from tests.training.clips import write_clips, write_model
+from tests.training import runs
+from tests.training.clips import write_clips
 from tests.training.runs import config_of, launch, losses, start, train_here, words
 from training.checkpoints import damage
 from training.signals import stop_on_signals
@@ -32,12 +34,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_clips(root / "clips")
-    write_model(root / "model")
-    return root
+data = runs.data
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +77,7 @@ def finished(process):
 def test_a_run_leaves_what_it_promises(whole):
     assert [p.name for p in sorted(whole.iterdir())] == [
         "checkpoints",
+        "clips.json",
         "config.yaml",
         "log.jsonl",
         "loss.png",
@@ -471,3 +469,29 @@ def test_two_runs_in_one_folder(data, tmp_path):
 def test_a_run_that_is_done_says_so(data, whole, capsys):
     train_here(config_of(data, whole, steps=9))
     assert "12 steps are done already; steps=9 asks for no more" in capsys.readouterr().out
+
+
+def test_clips_that_are_gone_or_new_since_the_last_go_are_named(data, tmp_path, capsys):
+    clips = write_clips(tmp_path / "clips")
+    config = config_of(data, tmp_path / "run", steps=4, data__train=clips)
+    train_here(config)
+    assert "since the last go" not in capsys.readouterr().out
+    shutil.rmtree(clips / "clip_2")
+    (clips / "clip_3").rename(clips / "clip_9")
+    start(config)
+    said = capsys.readouterr().out
+    assert "2 are gone (clip_2, clip_3) and 1 are new (clip_9) since the last go" in said
+    start(config)
+    assert "since the last go" not in capsys.readouterr().out
+
+
+def test_weights_of_another_size_are_said_once(data, tmp_path, capsys):
+    start(config_of(data, tmp_path / "same", steps=4))
+    assert "were made for" not in capsys.readouterr().out
+    model = shutil.copytree(data / "model", tmp_path / "model")
+    config = model / "transformer" / "config.json"
+    settings = json.loads(config.read_text())
+    settings["sample_height"] *= 2
+    config.write_text(json.dumps(settings))
+    start(config_of(data, tmp_path / "other", steps=4, network__path=model))
+    assert capsys.readouterr().out.count("were made for") == 1

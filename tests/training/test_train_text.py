@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.datasets.fingerprint import FingerprintError
+from anchorweave.locks import FolderInUseError, making
 from anchorweave.models.small_text import IGNORED
 from anchorweave.models.text import encode_prompts
 from anchorweave.models.tiny import TEXT_TOKENS, WORDS
@@ -125,6 +126,12 @@ def test_a_folder_of_something_else_is_refused(rooms, tmp_path):
     with pytest.raises(ValueError, match=r"holds no config\.yaml"):
         main(words(rooms, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_two_do_not_train_the_same_one(rooms, tmp_path):
+    with making(tmp_path / "text"), pytest.raises(FolderInUseError, match="text.making is in use"):
+        main(words(rooms, tmp_path / "text"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_recording_without_a_caption_is_named(tmp_path):

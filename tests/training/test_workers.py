@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from anchorweave.datasets.layout import BadClip
-from tests.training.clips import write_clips, write_model
+from tests.training import runs
+from tests.training.clips import write_clips
 from tests.training.runs import config_of, launch, start, train_here, words
 from training.signals import stop_on_signals
 
@@ -15,12 +16,7 @@ from training.signals import stop_on_signals
 PATIENCE = 100
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_clips(root / "clips")
-    write_model(root / "model")
-    return root
+data = runs.data
 
 
 def at_step(run, step, act):

@@ -1,0 +1,125 @@
+"""What retrieval knows of a bank's frames, kept beside them, so that opening decodes no picture.
+
+    BANK/views-XXXXXXXX.bin     a record a frame, in their order: the sum of the depth picture that
+                                it was made from, its depth as `coarse_views` takes it, and a sum of
+                                that; XXXXXXXX stands for the two settings that it depends on
+
+Nothing is in it that the pictures do not say. A record that was made from another picture, is torn
+or damaged is made again from the picture, and so are all where there is no such file; it is written
+where frames are added, never where a bank is only read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.files import bytes_sum
+from anchorweave.memory.bank import Bank
+from anchorweave.progress import slowly
+from anchorweave.retrieval import CoarseViews, coarse_views
+from anchorweave.retrieval.coarse_views import coarse_size
+
+# One change of how coarse depth is made, one more.
+VERSION = 1
+
+
+class StoredViews:
+    """The coarse views of a bank, read from its file of them as far as that goes.
+
+    Args:
+        bank: whose frames.
+        depth_edge: see `Bank.clean_depth`.
+        downscale: see `coarse_views`.
+    """
+
+    def __init__(self, bank: Bank, depth_edge: float, downscale: int):
+        self.bank, self._edge, self._downscale = bank, depth_edge, downscale
+        self._depth: Float[Tensor, "M h w"] | None = None
+        # Records at the file's beginning that are known to be of the bank's frames.
+        self._stored = 0
+
+    @property
+    def path(self) -> Path:
+        """The file, which is one of these settings and of no others."""
+        of = (VERSION, float(self._edge), self._downscale, self.bank.depth_unit, self._size())
+        return self.bank.path / f"views-{bytes_sum(repr(of).encode())[:8]}.bin"
+
+    def views(self) -> CoarseViews:
+        """What retrieval knows of all M >= 1 frames of the bank.
+
+        Raises:
+            ValueError: a depth picture that is needed and is not the one that was written.
+        """
+        known = self._known()
+        cameras = self.bank.cameras.to("cpu").resized(self._size())
+        return CoarseViews(known, cameras, self.bank.names)
+
+    def store(self) -> None:
+        """Write the records that the file lacks; those of earlier frames with it.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        depth = self._known()
+        added = np.zeros(len(depth) - self._stored, self._record())
+        for record, i in zip(added, range(self._stored, len(depth)), strict=True):
+            record["picture"] = (self.bank.depth_sum(i) or "").encode()
+            record["depth"] = depth[i].numpy()
+            record["sum"] = zlib.crc32(record["depth"].tobytes())
+        if len(added):
+            with self.path.open("r+b" if self.path.exists() else "wb") as file:
+                file.seek(self._stored * added.itemsize)
+                file.write(added.tobytes())
+                file.truncate()
+        self._stored = len(depth)
+
+    def _known(self) -> Float[Tensor, "M h w"]:
+        done = 0 if self._depth is None else len(self._depth)
+        if done == len(self.bank):
+            return self._depth
+        # Of frames that are added nothing is stored yet.
+        records = self._records() if self._depth is None else self._nothing()
+        new = torch.zeros(len(self.bank) - done, *self._size())
+        # One at a time: full depth maps of thousands of memories would not fit main memory.
+        for i in slowly(range(done, len(self.bank)), "reading the memory bank"):
+            if self._holds(records, i):
+                new[i - done] = torch.from_numpy(records[i]["depth"].copy())
+                self._stored += self._stored == i
+            else:
+                one = slice(i, i + 1)
+                depth = self.bank.clean_depth(i, self._edge)[None]
+                camera, name = self.bank.cameras[one], self.bank.names[one]
+                new[i - done] = coarse_views(depth, camera, name, self._downscale).depth[0]
+        self._depth = new if self._depth is None else torch.cat([self._depth, new])
+        return self._depth
+
+    def _holds(self, records: np.ndarray, i: int) -> bool:
+        """Whether record `i` is there, and of the picture that the bank lists."""
+        wanted = self.bank.depth_sum(i)
+        if wanted is None or i >= len(records):
+            return False
+        record = records[i]
+        same = record["picture"] == wanted.encode()
+        return bool(same and zlib.crc32(record["depth"].tobytes()) == record["sum"])
+
+    def _records(self) -> np.ndarray:
+        if not self.path.is_file():
+            return self._nothing()
+        # What a write that was cut off left of its last record is no record.
+        whole = self.path.stat().st_size // self._record().itemsize
+        return np.fromfile(self.path, self._record(), whole)
+
+    def _nothing(self) -> np.ndarray:
+        return np.zeros(0, self._record())
+
+    def _record(self) -> np.dtype:
+        return np.dtype([("picture", "S16"), ("sum", "<u4"), ("depth", "<f4", self._size())])
+
+    def _size(self) -> tuple[int, int]:
+        return coarse_size(self.bank.cameras.size, self._downscale)
