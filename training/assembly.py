@@ -58,13 +58,12 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     drawn = DrawnClips(
         clips,
         config.draw,
-        len(networks.alpha_bar),
+        networks.process,
         config.seed,
         _empty_prompt(clips) if config.draw.caption_dropout else None,
         _black(networks, clips, accelerator.device)
         if config.draw.anchors.hidden == "black" and config.network.woven
         else None,
-        networks.alpha_bar,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
     drawn.drawn(clips[0], Place(step=0, place=0, clip=0))
@@ -86,11 +85,11 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     plain = accelerator.unwrap_model(model)
     parameters = trained(plain)
     device = accelerator.device
-    rotary = networks.rotary
+    positions = networks.positions
     networks = Networks(
         plain,
-        networks.alpha_bar.to(device),
-        None if rotary is None else (rotary[0].to(device), rotary[1].to(device)),
+        networks.process.to(device),
+        None if positions is None else tuple(part.to(device) for part in positions),
         networks.dtype,
         networks.parts,
     )

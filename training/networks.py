@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.initialisation import copy_backbone_blocks
@@ -38,15 +38,16 @@ class Networks:
     Args:
         denoiser: backbone, controller and reference network, as far as there are; what requires a
             gradient is float32.
-        alpha_bar: of the noise schedule.
-        rotary: the backbone's table for the clips' size, or None.
+        process: the noise process.
+        positions: what the backbone is told of the positions of latents of the clips' size, or
+            None.
         dtype: the backbone's own.
         parts: for the VAE, where one is needed.
     """
 
     denoiser: Denoiser
-    alpha_bar: Float[Tensor, " total"]
-    rotary: tuple[Tensor, Tensor] | None
+    process: NoiseProcess
+    positions: tuple[Tensor, ...] | None
     dtype: torch.dtype
     parts: ModelParts
 
@@ -89,7 +90,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     if network.gradient_checkpointing:
         for part in denoiser.children():
             part.enable_gradient_checkpointing()
-    return Networks(denoiser, parts.alpha_bar(), rotary_table(backbone, (t, h, w)), dtype, parts)
+    return Networks(denoiser, parts.process(), rotary_table(backbone, (t, h, w)), dtype, parts)
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from anchorweave.datasets.training_clip import TrainingClip, collate
+from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
@@ -39,12 +40,12 @@ class Validation:
     Args:
         config: of the run.
         clips: a map-style data set of `TrainingClip`.
-        total: timesteps of the noise schedule.
+        process: the noise process.
     """
 
-    def __init__(self, config: TrainConfig, clips: Dataset, total: int):
+    def __init__(self, config: TrainConfig, clips: Dataset, process: NoiseProcess):
         self.config: ValidationConfig = config.validation
-        self.timesteps, self.total = config.draw.timestep, total
+        self.timesteps, self.process = config.draw.timestep, process
         # Nothing is hidden, so that the number says how well the anchors are used.
         draw = DrawConfig(
             timestep=config.draw.timestep,
@@ -54,7 +55,7 @@ class Validation:
             caption_dropout=0.0,
         )
         self.clips = clips
-        self.drawn = DrawnClips(clips, draw, total, self.config.seed)
+        self.drawn = DrawnClips(clips, draw, process, self.config.seed)
 
     def rehearse(self, run: Run) -> None:
         """Try what will be needed, so that hours of training do not end at what is missing."""
@@ -94,8 +95,8 @@ class Validation:
                 losses = batch_losses(
                     run.model,
                     self.sample_of(min(place, count - 1), count),
-                    run.networks.alpha_bar,
-                    run.networks.rotary,
+                    run.networks.process,
+                    run.networks.positions,
                     run.config.objective,
                     run.networks.dtype,
                 )
@@ -111,7 +112,7 @@ class Validation:
         # One timestep from the middle of each of `count` equal parts of what is trained.
         low, high = self.timesteps.low, self.timesteps.high
         share = low + (high - low) * (place + 0.5) / count
-        return stacked([(at, replace(drawn, timestep=int(share * self.total)), ())])
+        return stacked([(at, replace(drawn, timestep=self.process.timestep_at(share)), ())])
 
     @torch.no_grad()
     def sample(self, run: Run, step: int) -> dict[str, float]:

@@ -12,9 +12,9 @@ from diffusers import (
     CogVideoXImageToVideoPipeline,
     CogVideoXTransformer3DModel,
 )
-from jaxtyping import Float
-from torch import Tensor
 
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbone import backbone_sizes
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.tiling import lay_out_tiles
@@ -22,6 +22,22 @@ from anchorweave.models.tiny import tiny_components
 from anchorweave.models.whole import load_whole
 
 TINY = "tiny"
+
+
+def v_prediction(scheduler: diffusers.SchedulerMixin) -> VPrediction:
+    """The noise process of a scheduler of v-predictions, in float32.
+
+    Raises:
+        ValueError: one of other predictions. Its `alphas_cumprod` would be there as well, but mean
+            nothing to the network.
+    """
+    kind = scheduler.config.get("prediction_type")
+    if kind != "v_prediction":
+        raise ValueError(
+            f"the scheduler {type(scheduler).__name__} is one of prediction_type={kind}, but "
+            "CogVideoX backbones predict v; take the scheduler that came with the backbone"
+        )
+    return VPrediction(scheduler.alphas_cumprod.float())
 
 
 class ModelParts:
@@ -68,9 +84,13 @@ class ModelParts:
         """The noise scheduler of sampling."""
         return self._part("scheduler")
 
-    def alpha_bar(self) -> Float[Tensor, " total"]:
-        """The noise schedule's cumulative products, one per training timestep, float32."""
-        return self.scheduler().alphas_cumprod.float()
+    def process(self) -> NoiseProcess:
+        """The noise process that the backbone is trained in, float32.
+
+        Raises:
+            ValueError: a scheduler of another process.
+        """
+        return v_prediction(self.scheduler())
 
     def sampler(
         self, backbone: CogVideoXTransformer3DModel, dtype: torch.dtype

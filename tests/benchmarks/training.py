@@ -52,6 +52,7 @@ from anchorweave.datasets.layout import (
     write_json,
 )
 from anchorweave.diffusion.objective import ObjectiveConfig
+from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbone import CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
@@ -72,6 +73,8 @@ from training.options import (
 from training.step import batch_losses
 from training.tracking import LOG, read_log
 
+# The schedule does not matter to the time; any falling from 1 to 0 will do.
+NOISE = VPrediction(torch.linspace(0.999, 0, 1000))
 MEMORY = "local_clouds"
 CLIPS = 16
 WORKERS = (0, 1, 2)
@@ -126,7 +129,7 @@ def measure_loader(folder: Path) -> dict:
     root = folder / "large"
     write_clips(root, PAPER_CLIPS, 16, PUBLISHED_5B["text_embed_dim"], CLIPS)
     clips = LatentClips(root, MEMORY)
-    drawn = DrawnClips(clips, DrawConfig(), 1000, 0, clips.empty_prompt())
+    drawn = DrawnClips(clips, DrawConfig(), NOISE, 0, clips.empty_prompt())
     rates = {}
     for workers in WORKERS:
         batches = RankBatches(len(clips), 1, 1, 0, 1, 0, (0, 2 * CLIPS))
@@ -266,11 +269,10 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         root = Path(folder) / "clips"
         write_clips(root, PAPER_CLIPS, 16, PUBLISHED_5B["text_embed_dim"], 1)
         clips = LatentClips(root, MEMORY)
-        drawn = DrawnClips(clips, NOTHING_HIDDEN, 1000, 0, clips.empty_prompt())
+        drawn = DrawnClips(clips, NOTHING_HIDDEN, NOISE, 0, clips.empty_prompt())
         batch = stacked([drawn[Place(0, 0, 0)]])
     optimizer = torch.optim.AdamW(denoiser.controller.parameters(), lr=1e-6)
-    # The schedule does not matter to the time; any falling from 1 to 0 will do.
-    alpha_bar = torch.linspace(0.999, 0, 1000, device="cuda")
+    process = NOISE.to("cuda")
     rotary = rotary_table(denoiser.backbone, PAPER_CLIPS.latent_size, device="cuda")
     average = [p.detach().clone() for p in denoiser.controller.parameters()]
     torch.cuda.empty_cache()
@@ -281,7 +283,7 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         start = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16):
             losses = batch_losses(
-                denoiser, batch, alpha_bar, rotary, ObjectiveConfig(), torch.bfloat16
+                denoiser, batch, process, rotary, ObjectiveConfig(), torch.bfloat16
             )
         losses.total.mean().backward()
         torch.nn.utils.clip_grad_norm_(denoiser.controller.parameters(), 1.0)

@@ -126,7 +126,7 @@ def test_videos_are_sampled_through_a_vae_of_four_times_in_space(data, tmp_path)
     config = replace(config, data=replace(config.data, validation=str(data / "clips")))
     run = start(config)
     clips = open_clips(config.data.validation, config.memory)
-    found = Validation(config, clips, 1000).measure(run, 1, last=True)
+    found = Validation(config, clips, run.networks.process).measure(run, 1, last=True)
     assert {"validation/loss", "validation/psnr"} <= found.keys()
     assert len(list((tmp_path / "run" / "validation").rglob("*.mp4"))) == 1
 
