@@ -22,15 +22,15 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
 from anchorweave.models.anchored_start import last_steps, start_latents
-from anchorweave.models.backbone import check_backbone
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.controller_file import load_controller
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import (
     encode_references,
     encode_retrieved,
     with_odd_frames,
 )
+from anchorweave.models.make_controller import NEW, make_controller
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
@@ -80,7 +80,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
         references: ReferenceNetwork | None = None,
     ):
-        check_backbone(transformer, vae)
+        family_of(transformer).check_image_to_video(transformer)
         lay_out_tiles(vae)
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)
@@ -144,11 +144,11 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             refuse_without_values(backbone.transformer, f"{path}/transformer")
             refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
-        check_backbone(transformer, backbone.vae)
-        if controller is None:
-            controller = WeavingController.from_backbone(transformer)
-        elif not isinstance(controller, WeavingController):
-            controller = load_controller(controller, transformer, released_weights)
+        family_of(transformer).check_image_to_video(transformer)
+        if not isinstance(controller, WeavingController):
+            controller = make_controller(
+                transformer, controller or NEW, released_weights=released_weights
+            )
         controller.to(transformer.device, transformer.dtype)
         parts = {**backbone.components, "controller": controller}
         if references is not None:
@@ -249,8 +249,9 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             )
         retrieved = [retrieved] if isinstance(retrieved, Retrieved) else retrieved
         shape = self._video_shape(retrieved, num_frames, height, width)
+        sizes = family_of(self.transformer).sizes(self.transformer)
         if max_sequence_length is None:
-            max_sequence_length = self.transformer.config.max_text_seq_length
+            max_sequence_length = sizes.text_tokens
         videos = _count(prompt, diffusion.get("prompt_embeds"))
         images = read_images(image, shape[1:])
         _check_count("image(s)", len(images), videos)
@@ -275,7 +276,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         anchors = encode_retrieved(
             self.vae,
             retrieved,
-            self.transformer.config.patch_size,
+            sizes.patch_size,
             visible_first_frame,
             self._execution_device,
             self.controller.config.holes,

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from anchorweave.models.controller import WeavingController
+from anchorweave.models.backbones import family_of
 from anchorweave.models.historical_attention import HistoricalAttention
+from anchorweave.models.make_controller import ControllerOptions
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
 from training.network_options import NetworkConfig
@@ -29,17 +30,11 @@ REFERENCES_TRAINED_WITH = {
 }
 
 
-def new_controller(
-    network: NetworkConfig, backbone: nn.Module, holes: str = "black"
-) -> WeavingController:
-    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise."""
-    heads = network.heads
-    if heads is None and network.controller == "from_backbone":
-        heads = backbone.config.num_attention_heads
-    return WeavingController.from_backbone(
-        backbone,
-        num_layers=network.layers,
-        num_heads=heads,
+def controller_options(network: NetworkConfig, holes: str = "black") -> ControllerOptions:
+    """Of a new controller, for anchors with `holes` unless `network` says otherwise."""
+    return ControllerOptions(
+        layers=network.layers,
+        heads=network.heads,
         fusion=network.fusion or "pose_guided",
         attention=network.attention or "joint",
         tokens=network.tokens or "all",
@@ -63,7 +58,7 @@ def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceN
             backbone,
             network.reference_interval or INTERVAL,
             network.reference_heads or REFERENCE_HEADS,
-            min(HEAD_DIM, backbone.config.attention_head_dim),
+            min(HEAD_DIM, family_of(backbone).sizes(backbone).head_dim),
         )
     saved = load_reference_network(network.references)
     names = REFERENCES_TRAINED_WITH[type(saved)]

@@ -9,14 +9,14 @@ from anchorweave.diffusion.objective import Losses, ObjectiveConfig, clip_loss
 from anchorweave.diffusion.process import NoiseProcess
 from training.batches import DrawnBatch
 
-Rotary = tuple[Tensor, Tensor] | None
+Positions = tuple[Tensor, ...] | None
 
 
 def batch_losses(
     denoiser: nn.Module,
     drawn: DrawnBatch,
     process: NoiseProcess,
-    rotary: Rotary,
+    positions: Positions,
     config: ObjectiveConfig,
     dtype: torch.dtype,
 ) -> Losses:
@@ -26,7 +26,7 @@ def batch_losses(
         denoiser: a `Denoiser`, or what wraps one for several ranks.
         drawn: the samples, on any device.
         process: the noise process, on the networks' device.
-        rotary: the backbone's rotary table for latents of this size, likewise.
+        positions: `Family.positions` of the backbone for latents of this size, likewise.
         config: the objective.
         dtype: of what the networks are shown, the backbone's own.
     """
@@ -43,7 +43,7 @@ def batch_losses(
         prompt_features=drawn.clips.prompt_features.to(device, dtype),
         timestep=timestep,
         anchors=drawn.clips.anchors.to(device, torch.float32),
-        image_rotary_emb=rotary,
+        positions=positions,
         references=drawn.clips.references.to(device, torch.float32),
         alone=drawn.alone.to(device) if drawn.alone.any() else None,
     )

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import T5EncoderModel, T5Tokenizer
 
+from anchorweave.models.backbones import family_named, family_of
 from anchorweave.models.digest import content_digest, module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 from anchorweave.models.model_folder import check_parts
@@ -42,13 +43,16 @@ class Encoders:
         self._parts = ModelParts(path, frames, size)
         if path == TINY:
             self._tiny = self._parts.tiny
+            family = family_of(self._tiny["transformer"])
             settings = self._tiny["transformer"].config
         else:
             if whole:
                 check_parts(path, only=(*TEXT_PARTS, "vae"))
             settings = json.loads((Path(path) / "transformer" / "config.json").read_text())
-        self.text_tokens: int = settings["max_text_seq_length"]
-        self.patch_size: int = settings["patch_size"]
+            family = family_named(str(settings.get("_class_name")))
+        sizes = family.sizes_of(settings)
+        self.text_tokens: int = sizes.text_tokens
+        self.patch_size: int = sizes.patch_size
 
     @cached_property
     def vae_weights(self) -> str:

@@ -10,34 +10,17 @@ import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
     CogVideoXImageToVideoPipeline,
-    CogVideoXTransformer3DModel,
 )
+from torch import nn
 
 from anchorweave.diffusion.process import NoiseProcess
-from anchorweave.diffusion.v_prediction import VPrediction
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.backbones import Family, family_named, family_of
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
 from anchorweave.models.whole import load_whole
 
 TINY = "tiny"
-
-
-def v_prediction(scheduler: diffusers.SchedulerMixin) -> VPrediction:
-    """The noise process of a scheduler of v-predictions, in float32.
-
-    Raises:
-        ValueError: one of other predictions. Its `alphas_cumprod` would be there as well, but mean
-            nothing to the network.
-    """
-    kind = scheduler.config.get("prediction_type")
-    if kind != "v_prediction":
-        raise ValueError(
-            f"the scheduler {type(scheduler).__name__} is one of prediction_type={kind}, but "
-            "CogVideoX backbones predict v; take the scheduler that came with the backbone"
-        )
-    return VPrediction(scheduler.alphas_cumprod.float())
 
 
 class ModelParts:
@@ -64,14 +47,26 @@ class ModelParts:
                 "pretrained/README.md says which weights go where"
             )
 
-    def backbone(self, dtype: torch.dtype) -> CogVideoXTransformer3DModel:
+    def family(self) -> Family:
+        """The family of its backbone.
+
+        Raises:
+            ValueError: none that is known.
+        """
+        if self.path == TINY:
+            return family_of(self.tiny["transformer"])
+        check_parts(self.path, only=("transformer",))
+        _, kind = json.loads((Path(self.path) / "model_index.json").read_text())["transformer"]
+        return family_named(kind)
+
+    def backbone(self, dtype: torch.dtype) -> nn.Module:
         """The transformer.
 
         Raises:
-            ValueError: a CogVideoX 1.5 backbone.
+            ValueError: one that cannot be woven into.
         """
         backbone = self._part("transformer", dtype)
-        backbone_sizes(backbone)
+        family_of(backbone).sizes(backbone)
         return backbone
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
@@ -90,11 +85,9 @@ class ModelParts:
         Raises:
             ValueError: a scheduler of another process.
         """
-        return v_prediction(self.scheduler())
+        return self.family().process(self.scheduler())
 
-    def sampler(
-        self, backbone: CogVideoXTransformer3DModel, dtype: torch.dtype
-    ) -> CogVideoXImageToVideoPipeline:
+    def sampler(self, backbone: nn.Module, dtype: torch.dtype) -> CogVideoXImageToVideoPipeline:
         """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
         return CogVideoXImageToVideoPipeline(
             None, None, self.vae(dtype), backbone, self.scheduler()

@@ -53,15 +53,15 @@ from anchorweave.datasets.layout import (
 )
 from anchorweave.diffusion.objective import ObjectiveConfig
 from anchorweave.diffusion.v_prediction import VPrediction
-from anchorweave.models.backbone import CogVideoXTransformer3DModel
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.rotary import rotary_table
 from training import train
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnClips, Place, RankBatches, stacked, training_calls
 from training.cost import GIB, PROCESS, Step, Weights, memory, training_step
-from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, TINY_CLIPS, ClipShape, backbone_config
+from training.dry_run import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.noise import DrawConfig
 from training.options import (
     CheckpointConfig,
@@ -158,7 +158,7 @@ def measure_tiny_step(folder: Path, batch: int) -> dict:
     root = folder / f"small_{batch}"
     output = folder / f"run_{batch}"
     network = NetworkConfig(layers=3, heads=2)
-    backbone, _ = backbone_config(network, TINY_CLIPS)
+    _, backbone, _ = backbone_config(network, TINY_CLIPS)
     write_clips(root, TINY_CLIPS, backbone["out_channels"], backbone["text_embed_dim"], 8)
     config = TrainConfig(
         output=str(output),
@@ -240,7 +240,7 @@ def step_of_the_5b() -> Step:
         backbone = CogVideoXTransformer3DModel(**PUBLISHED_5B)
         controller = WeavingController.from_backbone(backbone)
     return training_step(
-        backbone.config,
+        family_of(backbone).sizes(backbone),
         controller.config,
         batch=1,
         anchors=PAPER_CLIPS.anchors,
@@ -273,7 +273,9 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         batch = stacked([drawn[Place(0, 0, 0)]])
     optimizer = torch.optim.AdamW(denoiser.controller.parameters(), lr=1e-6)
     process = NOISE.to("cuda")
-    rotary = rotary_table(denoiser.backbone, PAPER_CLIPS.latent_size, device="cuda")
+    rotary = family_of(denoiser.backbone).positions(
+        denoiser.backbone, PAPER_CLIPS.latent_size, device="cuda"
+    )
     average = [p.detach().clone() for p in denoiser.controller.parameters()]
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

@@ -4,8 +4,8 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.rotary import rotary_table
 
 t, h, w = 3, 4, 6
 T = 9
@@ -65,7 +65,7 @@ def small_call(backbone, B: int = 1, seed: int = 3) -> dict:
         "noisy_latents": torch.randn(B, t, 4, h, w, generator=make),
         "prompt_features": torch.randn(B, S, 12, generator=make),
         "timestep": torch.randint(0, 1000, (B,), generator=make),
-        "image_rotary_emb": rotary_table(backbone, (t, h, w)),
+        "positions": family_of(backbone).positions(backbone, (t, h, w)),
     }
 
 

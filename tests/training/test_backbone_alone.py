@@ -55,7 +55,7 @@ def test_a_denoiser_without_a_controller_is_the_backbone():
         hidden_states=torch.cat([call["noisy_latents"], image], dim=2),
         encoder_hidden_states=call["prompt_features"],
         timestep=call["timestep"],
-        image_rotary_emb=call["image_rotary_emb"],
+        image_rotary_emb=call["positions"],
         return_dict=False,
     )[0]
     denoiser = Denoiser(backbone, None)

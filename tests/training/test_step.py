@@ -21,10 +21,10 @@ PLAIN = DrawConfig(caption_dropout=0.0)
 
 
 def rotary():
-    from anchorweave.models.rotary import rotary_table
+    from anchorweave.models.backbones import family_of
     from tests.models.small import h, t, w
 
-    return rotary_table(small_backbone(), (t, h, w))
+    return family_of(small_backbone()).positions(small_backbone(), (t, h, w))
 
 
 @pytest.fixture
