@@ -20,9 +20,9 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.latents import encode_video
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.tiny import tiny_video
 from training.bad_clips import BadClips
@@ -176,12 +176,11 @@ def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:
 
 
 def _black(networks: Networks, clips: Mixture, device: torch.device) -> Float[Tensor, "t C h w"]:
-    vae = networks.parts.vae(networks.dtype).to(device)
-    in_space = 2 ** (len(vae.config.block_out_channels) - 1)
+    codec = codec_of(networks.parts.vae(networks.dtype).to(device))
     T = len(clips[0].target2first)
-    H, W = (in_space * side for side in clips[0].latents.shape[-2:])
+    H, W = (codec.in_space * side for side in clips[0].latents.shape[-2:])
     with torch.no_grad():
-        return encode_video(vae, torch.zeros(1, T, 3, H, W))[0].float().cpu()
+        return codec.encode(torch.zeros(1, T, 3, H, W))[0].float().cpu()
 
 
 def _print_changes(accelerator: Accelerator, config: TrainConfig, start: Path) -> None:

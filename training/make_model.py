@@ -32,7 +32,7 @@ from anchorweave.models.make_controller import ControllerOptions, make_controlle
 from anchorweave.models.model_folder import PARTS, load_part, write_model
 from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from training.finished import newest_weights
 from training.new_networks import TRAINED_WITH
 

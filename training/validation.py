@@ -22,8 +22,9 @@ from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import decode_video
+from anchorweave.pipelines import sampler
 from anchorweave.video import write_video
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnBatch, DrawnClips, Place, stacked
@@ -61,7 +62,8 @@ class Validation:
         """Try what will be needed, so that hours of training do not end at what is missing."""
         self.loss(run, count=1)
         if self.config.videos:
-            run.networks.parts.sampler(run.networks.denoiser.backbone, run.networks.dtype)
+            networks = run.networks
+            sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
 
     def measure(self, run: Run, step: int, last: bool) -> dict[str, float]:
         """What is due after this step; every rank calls this at once.
@@ -123,8 +125,9 @@ class Validation:
         """
         accelerator, networks = run.accelerator, run.networks
         # Loaded when it is needed and let go again, so that training has the memory.
-        pipe = networks.parts.sampler(networks.denoiser.backbone, networks.dtype)
+        pipe = sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
         pipe.vae.to(accelerator.device)
+        codec = codec_of(pipe.vae)
         pipe.set_progress_bar_config(disable=True)
         folder = Path(run.config.output) / "validation" / f"step-{step + 1:08d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,10 +135,10 @@ class Validation:
         scores = []
         for place in range(accelerator.process_index, count, accelerator.num_processes):
             clip = self.clips[place]
-            truth = decode_video(pipe.vae, clip.latents[None]).float().cpu()[0]
+            truth = codec.decode(clip.latents[None]).float().cpu()[0]
             with compute_in(run.config, accelerator.device):
                 latents = self._sampled(pipe, networks.denoiser, clip, truth, place)
-                video = decode_video(pipe.vae, latents).float().cpu()[0]
+                video = codec.decode(latents).float().cpu()[0]
             scores.append((psnr(video[1:], truth[1:]), ssim(video[1:], truth[1:])))
             both = side_by_side({"target, through the VAE": truth, "generated": video})
             write_video(folder / f"{place:03d}.mp4", both, self.config.fps)

@@ -7,16 +7,11 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXImageToVideoPipeline,
-)
 from torch import nn
 
 from anchorweave.diffusion.process import NoiseProcess
-from anchorweave.models.backbones import Family, family_named, family_of
+from anchorweave.models.backbones import Family, codec_of, family_named, family_of
 from anchorweave.models.model_folder import check_parts
-from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
 from anchorweave.models.whole import load_whole
 
@@ -69,10 +64,10 @@ class ModelParts:
         family_of(backbone).sizes(backbone)
         return backbone
 
-    def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+    def vae(self, dtype: torch.dtype) -> nn.Module:
         """The autoencoder, with tiles that divide where tiling is switched on."""
         vae = self._part("vae", dtype)
-        lay_out_tiles(vae)
+        codec_of(vae).lay_out_tiles()
         return vae
 
     def scheduler(self) -> diffusers.SchedulerMixin:
@@ -86,12 +81,6 @@ class ModelParts:
             ValueError: a scheduler of another process.
         """
         return self.family().process(self.scheduler())
-
-    def sampler(self, backbone: nn.Module, dtype: torch.dtype) -> CogVideoXImageToVideoPipeline:
-        """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
-        return CogVideoXImageToVideoPipeline(
-            None, None, self.vae(dtype), backbone, self.scheduler()
-        )
 
     def _part(self, name: str, dtype: torch.dtype | None = None):
         if self.path == TINY:

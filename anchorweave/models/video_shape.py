@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from anchorweave.anchors import Retrieved
-from anchorweave.models.backbones import family_of
-from anchorweave.models.latents import latent_shape
-from anchorweave.models.tiling import check_tiles, spatial_compression
+from anchorweave.models.backbones import codec_of, family_of
 
 
 def video_shape(
@@ -49,8 +47,9 @@ def video_shape(
                 f"{len(one.target2first)} cameras, but a video of {asked[0]} frames of "
                 f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
             )
-    latent_shape(vae, asked[0], asked[1:], sizes.patch_size)
-    check_tiles(vae, asked[1:])
+    codec = codec_of(vae)
+    codec.shape(asked[0], asked[1:], sizes.patch_size)
+    codec.check_tiles(asked[1:])
     own = own_size(transformer, vae)
     if sizes.learned_positions and asked[1:] != own:
         raise ValueError(
@@ -62,7 +61,7 @@ def video_shape(
 
 def own_size(transformer: nn.Module, vae: nn.Module) -> tuple[int, int]:
     """(height, width) in pixels that a backbone was made for."""
-    scale = spatial_compression(vae)
+    scale = codec_of(vae).in_space
     height, width = family_of(transformer).sizes(transformer).latent_size
     return height * scale, width * scale
 

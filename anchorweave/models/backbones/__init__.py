@@ -6,8 +6,17 @@ from torch import nn
 
 from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
 from anchorweave.models.backbones.cogvideox import CogVideoX
+from anchorweave.models.codec.base import VideoCodec
 
-__all__ = ["FAMILIES", "BackboneCall", "BackboneSizes", "Family", "family_named", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "BackboneCall",
+    "BackboneSizes",
+    "Family",
+    "codec_of",
+    "family_named",
+    "family_of",
+]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (CogVideoX(),)}
 
@@ -38,3 +47,17 @@ def family_named(transformer: str) -> Family:
             return family
     known = ", ".join(family.parts["transformer"].__name__ for family in FAMILIES.values())
     raise ValueError(f"{transformer} is no backbone of a known family; known are {known}")
+
+
+def codec_of(vae: nn.Module) -> VideoCodec:
+    """An autoencoder as the codec of its family.
+
+    Raises:
+        ValueError: an autoencoder of none that is known.
+    """
+    for family in FAMILIES.values():
+        if isinstance(vae, family.parts["vae"]):
+            return family.codec(vae)
+    raise ValueError(
+        f"a {type(vae).__name__} is no autoencoder of a known family ({', '.join(FAMILIES)})"
+    )

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.models.codec.base import TextEncoder, VideoCodec
 from anchorweave.models.cross_anchor_attention import Arrangement
 
 # What of its sizes a controller is made for, under the names of its own configuration.
@@ -107,6 +108,8 @@ class Family(ABC):
     Attributes:
         name: under which it stands in `FAMILIES`.
         parts: classes of the parts of a model folder, by name; `transformer` is the backbone's.
+        codec: of its videos.
+        text: of its prompts.
         pipeline: name of the class that opens its model folders (`anchorweave/pipelines`).
         published: title, and configuration of the backbone as published, for estimates where no
             model is on disk.
@@ -115,6 +118,8 @@ class Family(ABC):
 
     name: str
     parts: Mapping[str, type]
+    codec: type[VideoCodec]
+    text: type[TextEncoder]
     pipeline: str
     published: tuple[str, Mapping[str, Any]]
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")

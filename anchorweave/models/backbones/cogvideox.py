@@ -24,6 +24,8 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
+from anchorweave.models.codec.cogvideox import CogVideoXCodec
+from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
 
 # transformer/config.json of CogVideoX-5b-I2V.
@@ -64,6 +66,8 @@ class CogVideoX(Family):
         "transformer": CogVideoXTransformer3DModel,
         "scheduler": CogVideoXDPMScheduler,
     }
+    codec = CogVideoXCodec
+    text = T5Text
     pipeline = "AnchorWeavePipeline"
     published = ("CogVideoX-5b-I2V", PUBLISHED_5B)
 
