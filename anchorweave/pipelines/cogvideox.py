@@ -50,8 +50,9 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
         scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
         references: ReferenceNetwork | None = None,
     ):
-        family_of(transformer).check_image_to_video(transformer)
-        codec_of(vae).lay_out_tiles()
+        codec = codec_of(vae)
+        family_of(transformer).check_image_to_video(transformer, codec.channels)
+        codec.lay_out_tiles()
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)
 

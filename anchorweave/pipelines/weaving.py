@@ -117,7 +117,7 @@ class WeavingMixin(AnchoredStart):
             refuse_without_values(backbone.transformer, f"{path}/transformer")
             refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
-        family_of(transformer).check_image_to_video(transformer)
+        family_of(transformer).check_image_to_video(transformer, codec_of(backbone.vae).channels)
         if not isinstance(controller, WeavingController):
             controller = make_controller(
                 transformer, controller or NEW, released_weights=released_weights

@@ -143,11 +143,15 @@ class Family(ABC):
         return self.sizes_of(backbone.config)
 
     @abstractmethod
-    def check_image_to_video(self, backbone: nn.Module) -> None:
-        """Refuse a backbone that takes no image.
+    def check_image_to_video(self, backbone: nn.Module, channels: int) -> None:
+        """Refuse a backbone that takes no image, or latents of another autoencoder.
+
+        Args:
+            backbone: of this family.
+            channels: of the autoencoder's latents.
 
         Raises:
-            ValueError: it takes none.
+            ValueError: it takes none, or none like these.
         """
 
     @abstractmethod

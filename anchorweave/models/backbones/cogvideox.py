@@ -107,13 +107,13 @@ class CogVideoX(Family):
             temporal_interpolation_scale=settings["temporal_interpolation_scale"],
         )
 
-    def check_image_to_video(self, backbone: CogVideoXTransformer3DModel) -> None:
-        """Refuse a backbone that takes no image, and those that `sizes_of` refuses."""
+    def check_image_to_video(self, backbone: CogVideoXTransformer3DModel, channels: int) -> None:
+        """Refuse a backbone that takes no such image, and those that `sizes_of` refuses."""
         sizes = self.sizes(backbone)
-        if sizes.input_channels != 2 * sizes.latent_channels:
+        if sizes.input_channels != 2 * channels:
             raise ValueError(
                 f"the backbone takes {sizes.input_channels} channels, but noisy latents and the "
-                f"image's have {2 * sizes.latent_channels}; use an image-to-video backbone"
+                f"image's have {2 * channels}; use an image-to-video backbone"
             )
 
     def process(self, scheduler: SchedulerMixin) -> VPrediction:

@@ -32,7 +32,9 @@ def test_a_backbone_finds_its_family(backbone):
     assert (sizes.num_layers, sizes.latent_channels, sizes.text_dim) == (3, 4, 12)
     assert (sizes.latent_size, sizes.text_tokens) == ((h, w), S)
     assert len(family.blocks(backbone)) == sizes.num_layers
-    family.check_image_to_video(backbone)
+    family.check_image_to_video(backbone, sizes.latent_channels)
+    with pytest.raises(ValueError, match="image-to-video"):
+        family.check_image_to_video(backbone, sizes.latent_channels + 1)
 
 
 @torch.no_grad()

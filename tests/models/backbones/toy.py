@@ -35,11 +35,11 @@ class ToyControllerBlock(ToyBlock):
 
 class ToyTransformer(ModelMixin, ConfigMixin):
     @register_to_config
-    def __init__(self, layers: int = LAYERS):
+    def __init__(self, depth: int = LAYERS):
         super().__init__()
         self.patch = nn.Conv2d(C, WIDTH, PATCH, stride=PATCH)
         self.text, self.time = nn.Linear(TEXT, WIDTH), nn.Linear(1, TIME)
-        self.layers = nn.ModuleList(ToyBlock(WIDTH, TIME) for _ in range(layers))
+        self.layers = nn.ModuleList(ToyBlock(WIDTH, TIME) for _ in range(depth))
         self.out = nn.Linear(WIDTH, C * PATCH**2)
 
     def forward(self, latents, text, frame_timesteps):
@@ -125,7 +125,7 @@ class Flow(NoiseProcess):
 class Toy(Family):
     name, pipeline = "toy", "ToyPipeline"
     parts = {"transformer": ToyTransformer, "vae": ToyVAE}
-    codec, text, published = ToyCodec, ToyText, ("Toy", {"layers": LAYERS})
+    codec, text, published = ToyCodec, ToyText, ("Toy", {"depth": LAYERS})
 
     def blocks(self, backbone):
         return backbone.layers
@@ -133,7 +133,7 @@ class Toy(Family):
     def sizes_of(self, config):
         return BackboneSizes(
             backbone_dim=WIDTH,
-            num_layers=config["layers"],
+            num_layers=config["depth"],
             num_heads=2,
             head_dim=8,
             input_channels=C,
@@ -148,7 +148,7 @@ class Toy(Family):
             latent_size=(4, 6),
         )
 
-    def check_image_to_video(self, backbone):
+    def check_image_to_video(self, backbone, channels):
         pass
 
     def process(self, scheduler):
