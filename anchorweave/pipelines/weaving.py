@@ -269,7 +269,7 @@ class WeavingMixin(AnchoredStart):
         """
         self._video_shape(None, frames, height, width)
 
-    def _guidance_now(self, scale: float) -> float:
+    def _guidance_now(self, scale: float | int) -> float | int:
         """Weight of the prompt in this step.
 
         Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
