@@ -1,9 +1,10 @@
 """RunConfig: the owners' dataclasses put together, from YAML files and `a.b=c` words.
 
-Of several YAML files each comes over those before it, as a protocol over a row. A file may name one
-other as its `base:`, which comes right before it; the words of the command line come last. A key
-that no dataclass knows is an error that names the nearest one. A section that offers several kinds
-may be given by the kind alone: `split=later` is `split.kind=later`.
+Of several YAML files each comes over those before it, as a protocol over a row. A file may name
+another one as its `base:`, which comes right before it and may have a base as well; the words of
+the command line come last. A key that no dataclass knows is an error that names the nearest one. A
+section that offers several kinds may be given by the kind alone: `split=later` is
+`split.kind=later`.
 """
 
 from __future__ import annotations
@@ -302,16 +303,24 @@ def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
 
 
 def _yaml_layers(path: str) -> list[tuple[str, dict]]:
-    """The file at `path`, after the file that it names as its base."""
-    values = _read_yaml(Path(path))
-    base = values.pop("base", None)
-    if base is None:
-        return [(path, values)]
-    base_path = Path(path).parent / base
-    base_values = _read_yaml(base_path)
-    if "base" in base_values:
-        raise ValueError(f"{base_path} is the base of {path} and has a base itself; one level only")
-    return [(str(base_path), base_values), (path, values)]
+    """The file at `path`, after the file that it names as its base, after that one's, and so on."""
+    layers: list[tuple[str, dict]] = []
+    read: list[Path] = []
+    following: Path | None = Path(path)
+    while following is not None:
+        if any(_same_file(following, earlier) for earlier in read):
+            circle = " -> ".join(str(one) for one in [*read, following])
+            raise ValueError(f"configs are each other's base in a circle: {circle}")
+        read.append(following)
+        values = _read_yaml(following)
+        base = values.pop("base", None)
+        layers.insert(0, (str(following), values))
+        following = None if base is None else following.parent / base
+    return layers
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _read_yaml(path: Path) -> dict:

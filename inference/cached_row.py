@@ -27,7 +27,9 @@ import yaml
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anchorweave.config import save_config
 from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
+from anchorweave.file_sets import finish_set, written_together
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
 from inference.made import changed
@@ -81,6 +83,7 @@ class CachedRow:
         seeds: Sequence[int],
         command: str,
         recordings: Mapping[str, str] | None = None,
+        config: Any = None,
     ) -> list[str]:
         """Begin the row, or go on with it.
 
@@ -90,6 +93,7 @@ class CachedRow:
             seeds: of the videos of each.
             command: that makes them.
             recordings: clip -> what its recording is; None = not known.
+            config: of the command, kept as config.yaml; None = it is not kept.
 
         Returns:
             What is to be said of a row that was there: what it is too old to state, and clips that
@@ -98,11 +102,10 @@ class CachedRow:
         Raises:
             FingerprintError: it holds videos that were made with something else, and with what.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        record = self.path / ROW
+        finish_set(self.path)
         made = json.loads(json.dumps(made))
         kept, notes = dict(recordings or {}), []
-        if record.exists():
+        if (self.path / ROW).exists():
             before = self.record()
             differ, unstated = changed(before["made"], made)
             were = before.get("recordings", {})
@@ -133,7 +136,11 @@ class CachedRow:
         values = {"command": command, "clips": list(clips), "seeds": list(seeds), "made": made}
         if kept:
             values["recordings"] = kept
-        write_json(values, record)
+        names = (ROW,) if config is None else (ROW, CONFIG)
+        with written_together(self.path, names) as aside:
+            write_json(values, aside / ROW)
+            if config is not None:
+                save_config(config, aside / CONFIG)
         return notes
 
     def record(self) -> dict[str, Any]:
@@ -142,6 +149,7 @@ class CachedRow:
         Raises:
             FileNotFoundError: no row in the folder.
         """
+        finish_set(self.path)
         record = self.path / ROW
         if not record.is_file():
             raise FileNotFoundError(

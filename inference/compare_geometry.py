@@ -9,9 +9,10 @@ cloud at several sides of its voxels; a TSDF map; plain frames. What they show i
 true target frames: how much, how true on the pixels that each shows and on those that all show, how
 far from one view to the next it disagrees with itself (`evaluation/cross_view.py`), and what it
 costs. Plain frames show nothing by themselves; of them, as of all, it is told what share of the
-target the chosen frames saw. Prints two tables and writes to `output`: geometry.json, geometry.csv,
-shown.png (some target frames and what each system shows of them), coverage_against_psnr.png and
-psnr_by_frame.png.
+target the chosen frames saw. Moving things, where the recording marks them, are neither remembered
+nor compared. A history whose frames contradict each other is warned of (`check`). Prints two tables
+and writes to `output`, all or none: geometry.json, geometry.csv, shown.png (some target frames and
+what each system shows of them), coverage_against_psnr.png and psnr_by_frame.png.
 """
 
 from __future__ import annotations
@@ -27,15 +28,26 @@ from anchorweave.clip import Clip, join_clips
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.splits import split_frames
+from anchorweave.evaluation.contradiction import check_memories
+from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr
+from anchorweave.file_sets import written_together
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from inference.geometry_config import CompareConfig, fused_name, local_name, rows_of
-from inference.geometry_report import print_tables, write_csv, write_pictures
-from inference.geometry_rows import Shown, chosen_frames, cost, measure, seen_share, show
+from inference.geometry_report import PICTURES, print_tables, write_csv, write_pictures
+from inference.geometry_rows import (
+    Shown,
+    chosen_frames,
+    cost,
+    measure,
+    seen_share,
+    show,
+    still_pixels,
+)
 from inference.report import write_json
 
 # So many frames have everything compiled and loaded before time is taken.
@@ -49,6 +61,7 @@ def main(words: list[str]) -> None:
     history, target = history_and_target(config, recording)
     counted = f"{len(history)} frames of history, {len(target)} of target"
     print(f"{recording.path.name}: {counted}", flush=True)
+    check_memories(history, config.check, str(recording.path))
     with tempfile.TemporaryDirectory() as folder:
         results, shown = compare(config, history, target, Path(folder))
     memory = {key: value for key, value in asdict(config.memory).items() if key != "path"}
@@ -58,13 +71,11 @@ def main(words: list[str]) -> None:
     # Where the recording lies is nobody's business.
     about = {"recording": recording.path.name, "colour_focal": config.colour_focal}
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    size = target.cameras.size
-    write_json(
-        {**about, "size": size, **counts, **results, "settings": settings}, output / "geometry.json"
-    )
-    write_csv(results["systems"], output / "geometry.csv")
-    write_pictures(results["systems"], shown, target, output)
+    about |= {"size": target.cameras.size, **counts}
+    with written_together(output, ("geometry.json", "geometry.csv", *PICTURES)) as aside:
+        write_json({**about, **results, "settings": settings}, aside / "geometry.json")
+        write_csv(results["systems"], aside / "geometry.csv")
+        write_pictures(results["systems"], shown, target, aside)
     print_tables(results)
 
 
@@ -130,7 +141,8 @@ def compare(
         for name, row in slowly(rows.items(), "retrieving and drawing", len(rows))
     }
     drawn = [one.visible for one in shown.values() if one.visible is not None]
-    all_show = torch.stack(drawn).all(dim=0) if drawn else torch.zeros_like(target.depth).bool()
+    still = still_pixels(target)
+    all_show = torch.stack([still, *drawn]).all(dim=0) if drawn else torch.zeros_like(still)
     fill = history.frames.mean(dim=(0, 2, 3))
     results = {
         name: {
@@ -142,7 +154,7 @@ def compare(
         for name, one in slowly(shown.items(), "measuring", len(shown))
     }
     return {
-        "all_show": all_show.float().mean().item(),
+        "all_show": coverage(all_show, still),
         "seen_by_any": seen_share([range(len(bank))] * len(target), bank, target),
         "store_seconds_per_frame": store_seconds / len(history),
         "systems": results,
@@ -157,7 +169,7 @@ def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: 
     names = ("local_db_where_both", "fused_db_where_both", "local_minus_fused_db")
     if local is None or fused is None:
         return dict.fromkeys(names)
-    both = local.visible & fused.visible
+    both = local.visible & fused.visible & still_pixels(target)
     dbs = [psnr(one.video, target.frames, both) for one in (local, fused)]
     return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 

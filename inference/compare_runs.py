@@ -29,7 +29,8 @@ from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
 from anchorweave.evaluation.vector_plots import number
-from anchorweave.files import written_aside
+from anchorweave.file_sets import written_together
+from inference.clip_names import readable
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.report import write_json
 from inference.results_folder import MeasuredRow, find_run, label
@@ -74,15 +75,15 @@ def main(words: list[str]) -> None:
     one, other = find_run(config.one), find_run(config.other)
     pairs = {name: compare(*pair, config) for name, pair in pair_up(one, other).items()}
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     results = {
         "command": shlex.join(["python", "-m", "inference.compare_runs", *words]),
         "resamples": config.resamples,
         "seed": config.seed,
         "pairs": {name: _as_json(pair, config.most) for name, pair in pairs.items()},
     }
-    write_json(results, output / "comparison.json")
-    write_clips(pairs, output / "clips.csv")
+    with written_together(output, ("comparison.json", "clips.csv")) as aside:
+        write_json(results, aside / "comparison.json")
+        write_clips(pairs, aside / "clips.csv")
     console = Console()
     for name, pair in pairs.items():
         print_pair(console, name, pair, config.most)
@@ -151,7 +152,7 @@ def compare(one: MeasuredRow, other: MeasuredRow, config: CompareRunsConfig) -> 
 
 def write_clips(pairs: dict[str, Pair], path: Path) -> None:
     """A line per pair, metric and clip, where they differ most first."""
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["pair", "metric", "clip", "one", "other", "difference"])
         for name, pair in pairs.items():
@@ -172,10 +173,11 @@ def print_pair(console: Console, name: str, pair: Pair, most: int) -> None:
         counts = (found.higher, found.lower, found.equal, i.clips)
         table.add_row(label(metric), mean, *map(str, counts))
     console.print(table)
+    called = readable(clip for row in pair.sides().values() for clip in row.record()["clips"])
     for metric, found in pair.metrics.items() if most else ():
         console.print(f"{label(metric)}, where they differ most:", markup=False)
         for clip, value in list(found.differences.items())[:most]:
-            console.print(f"  {number(value, '+')} {clip}", markup=False, soft_wrap=True)
+            console.print(f"  {number(value, '+')} {called[clip]}", markup=False, soft_wrap=True)
     if pair.unpaired:
         names = ", ".join(pair.unpaired)
         console.print(f"metrics of one only, not compared: {names}", markup=False)

@@ -6,11 +6,12 @@
     python -m inference.evaluate rows=outputs/evaluation/closed_loop cameras=true truth=true
 
 `python -m inference.generate` makes rows. Means are over clips, after the mean over each clip's
-seeds; intervals are 95 % bootstrap intervals over clips. Writes to `output`: results.json (per row
-and metric mean, interval and clips; drift; what each row was made with), videos.csv (every video),
-table.md and drift.png. Ends with an error when a row lacks videos. Estimated cameras, which take
-some seconds a video, are kept beside the videos; a video of whom none can be estimated counts as
-failed in a column of its own, and the errors beside it are of the others.
+seeds; intervals are 95 % bootstrap intervals over clips. Writes to `output`, all or none:
+results.json (per row and metric mean, interval and clips; drift; what each row was made with),
+videos.csv (every video), table.md and drift.png. Results and videos bear the id of their run, and
+are not read with another's. Ends with an error when a row lacks videos. Estimated cameras, which
+take some seconds a video, are kept beside the videos; a video of whom none can be estimated counts
+as failed in a column of its own, and the errors beside it are of the others.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
-from anchorweave.files import written_aside
+from anchorweave.file_sets import new_run, written_together
 from inference.cached_row import ROW, CachedRow
 from inference.camera_scores import estimate_missing, kept_cameras
 from inference.protocols import rolls_out
 from inference.report import write_json
-from inference.results_folder import same_makes
+from inference.results_folder import DRIFT, REPORT, RESULTS, TABLE, VIDEOS, same_makes
 from inference.score_table import compare, table, write_drift, write_videos
 from inference.scores import TRUTH, RowScores, score_row, score_truth
 
@@ -90,6 +91,7 @@ def main(words: list[str]) -> None:
     refuse_other_clips(rows)
     measured = measure(rows, config)
     results = {
+        "run": new_run(),
         "command": shlex.join(["python", "-m", "inference.evaluate", *words]),
         "resamples": config.resamples,
         "seed": config.seed,
@@ -104,13 +106,12 @@ def main(words: list[str]) -> None:
         results["differences"] = compare(measured, config.against, config.resamples, config.seed)
     same = same_makes(rows)
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(results, output / "results.json")
-    write_videos(measured, output / "videos.csv")
     text = table(results) + "".join(f"\n{line}.\n" for line in same)
-    with written_aside(output / "table.md") as aside:
-        aside.write_text(text)
-    write_drift(measured, config.resamples, config.seed, output / "drift.png")
+    with written_together(output, (RESULTS, VIDEOS, TABLE, DRIFT)) as aside:
+        write_json(results, aside / RESULTS)
+        write_videos(measured, results["run"], aside / VIDEOS)
+        (aside / TABLE).write_text(text)
+        write_drift(measured, config.resamples, config.seed, aside / DRIFT)
     console = Console()
     console.print(text, markup=False)
     for name in filter(lambda name: keeps_no_cameras(rows[name]), rows):
@@ -216,7 +217,15 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
             more = f" and {len(missing) - SHOWN_MISSING} more" * (len(missing) > SHOWN_MISSING)
             shown = "; ".join(missing[:SHOWN_MISSING])
             console.print(f"{name} lacks {len(missing)} videos: {shown}{more}", markup=False)
-    console.print(f"look at {output}/table.md, {output}/drift.png, {output}/results.json")
+    drawn = [output / name for name in (TABLE, DRIFT, RESULTS) if (output / name).is_file()]
+    console.print(f"look at {', '.join(map(str, drawn))}", markup=False, soft_wrap=True)
+    if (output / REPORT).is_file():
+        console.print(
+            f"{output / REPORT} shows the results that were there before; python -m "
+            f"inference.write_report results={output} writes it anew",
+            markup=False,
+            soft_wrap=True,
+        )
     if short := [name for name, scores in measured.items() if scores.missing]:
         # A row that was begun and never made is another matter than one that lacks a video.
         empty = [name for name in short if not measured[name].scores]

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from anchorweave.anchors import Retrieved, composite
 from anchorweave.command import Command
-from anchorweave.config import load_config, save_config
+from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
+from anchorweave.file_sets import written_together
 from anchorweave.holes import fill_holes
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.models.backbones import codec_of
@@ -77,10 +77,10 @@ def main(words: list[str]) -> None:
         config.seeds(),
         command,
         contents_of(recordings, config.missing),
+        config,
     )
     for note in notes:
         console.print(f"{row.path} {note}", markup=False, soft_wrap=True)
-    save_config(config, row.path / "config.yaml")
     missing = [name for name in recordings if _lacks(row, name, config.seeds())]
     console.print(
         f"{row.path}: {len(missing)} of {len(recordings)} clips to do; {weights}", markup=False
@@ -232,9 +232,9 @@ def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
     for seed in config.seeds():
         tiles[f"{config.row}, seed {seed}"] = row.read_sample(name, seed)[0]
     montage = side_by_side(tiles)
-    write_video(row.path / "montage.mp4", montage, config.fps)
-    with written_aside(row.path / "montage.png") as aside:
-        contact_sheet(montage).save(aside)
+    with written_together(row.path, ("montage.mp4", "montage.png")) as aside:
+        write_video(aside / "montage.mp4", montage, config.fps)
+        contact_sheet(montage).save(aside / "montage.png")
 
 
 COMMAND = Command(main, EvaluationConfig, DEFAULT)

@@ -7,6 +7,7 @@ from typing import Any
 
 from anchorweave.clip import Clip
 from anchorweave.datasets.splits import SplitConfig
+from anchorweave.evaluation.contradiction import Check
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.perception import PerceptionConfig
 from anchorweave.recordings.config import RecordingConfig
@@ -22,6 +23,8 @@ class CompareConfig:
         source: a recording; see `recordings.open_recording`.
         missing: what to do with frames that it lists but does not hold.
         recording: what is to be taken otherwise than it says it.
+        check: what to do with a history whose frames contradict each other: `warn`, `error`
+            (refuse) or `off`; see `evaluation/contradiction.py`.
         output: the folder for the results.
         height: image height in pixels; the width keeps the aspect.
         systems: which memory systems; `anchorweave.memory.MEMORIES` lists them.
@@ -44,6 +47,7 @@ class CompareConfig:
     source: str = "data/example_dataset"
     missing: str = "error"
     recording: RecordingConfig = field(default_factory=RecordingConfig)
+    check: Check = "warn"
     output: str = "outputs/geometry"
     height: int = 240
     systems: tuple[str, ...] = tuple(MEMORIES)
@@ -133,5 +137,6 @@ def fused_name(voxel: float) -> str:
 
 def drawn_radius(voxel: float, history: Clip) -> int:
     """The splat radius whose square is as wide as a voxel at the history's median depth."""
-    pixels = voxel * history.cameras.K[0, 0, 0] / history.depth[history.depth > 0].median()
+    depth = history.static_depth
+    pixels = voxel * history.cameras.K[0, 0, 0] / depth[depth > 0].median()
     return max(round((pixels.item() - 1) / 2), 0)

@@ -12,11 +12,11 @@ from rich.table import Table
 from anchorweave.clip import Clip
 from anchorweave.evaluation.curves import curves
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
 from inference.geometry_rows import Shown
 
 # Target frames in shown.png.
 PICTURED = 3
+PICTURES = ("shown.png", "coverage_against_psnr.png", "psnr_by_frame.png")
 # A row's numbers stand side by side, whatever the terminal.
 WIDTH = 140
 NO_GEOMETRY = (
@@ -118,7 +118,7 @@ def write_csv(systems: dict[str, dict], path: Path) -> None:
             line |= {f"{key}_{gap}_apart": value for key, value in (found or {}).items()}
         lines.append(line)
     keys = list(dict.fromkeys(key for line in lines for key in line))
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, keys)
         writer.writeheader()
         writer.writerows(lines)
@@ -150,8 +150,7 @@ def write_pictures(
             },
         )
     for name, picture in pictures.items():
-        with written_aside(output / name) as aside:
-            picture.save(aside)
+        picture.save(output / name)
 
 
 def _told(value: float | None, form: str) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anchorweave.anchors import ChunkReport, composite
 from anchorweave.clip import Clip
+from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.cross_view import SAME_SURFACE, cross_view
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.geometry.cameras import Cameras
@@ -75,7 +76,7 @@ def measure(
     fill: Float[Tensor, "3"],
     gaps: tuple[int, ...],
 ) -> dict:
-    """How much of the target a row shows, and how true.
+    """How much of the target a row shows, and how true; moving things do not count.
 
     Args:
         shown: by one row.
@@ -93,23 +94,30 @@ def measure(
         names = ("coverage", "psnr_visible", "ssim_visible", "psnr_where_all", "ssim_where_all")
         nothing = dict.fromkeys((*names, "psnr_filled", "coverage_by_frame", "psnr_by_frame"))
         return {**nothing, "cross_view": {str(gap): None for gap in gaps}}
-    video, visible, truth = shown.video, shown.visible, target.frames
+    still = still_pixels(target)
+    video, visible, truth = shown.video, shown.visible & still, target.frames
     filled = torch.where(visible[:, None], video, fill[:, None, None])
     frames = zip(video, truth, visible, strict=True)
+    by_frame = [coverage(*one) for one in zip(visible, still, strict=True)]
     compared = {
         str(gap): asdict(cross_view(video, shown.depth, all_show, target, gap)) for gap in gaps
     }
     return {
-        "coverage": visible.float().mean().item(),
+        "coverage": coverage(visible, still),
         "psnr_visible": psnr(video, truth, visible),
         "ssim_visible": _ssim(video, truth, visible),
         "psnr_where_all": psnr(video, truth, all_show),
         "ssim_where_all": _ssim(video, truth, all_show),
-        "psnr_filled": psnr(filled, truth),
+        "psnr_filled": psnr(filled, truth, still),
         "cross_view": compared,
-        "coverage_by_frame": visible.float().mean(dim=(1, 2)).tolist(),
+        "coverage_by_frame": by_frame,
         "psnr_by_frame": [psnr(*frame) for frame in frames],
     }
+
+
+def still_pixels(target: Clip) -> Bool[Tensor, "T H W"]:
+    """The pixels of the true frames that a memory of what stands still could know."""
+    return torch.ones_like(target.depth).bool() if target.static is None else target.static
 
 
 def cost(shown: Shown, frames: int, store_seconds: float) -> dict:
@@ -140,7 +148,7 @@ def chosen_frames(report: tuple[ChunkReport, ...], frames: int) -> list[tuple[in
 
 
 def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> float | None:
-    """Share of the target's pixels of known depth that remembered frames saw.
+    """Share of the target's still pixels of known depth that remembered frames saw.
 
     By the true depth: the surface at a pixel lies in one of the frames, at the depth that is known
     there. Pixels of a frame without depth say nothing.
@@ -153,7 +161,8 @@ def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> flo
     Returns:
         None where no depth of the target is known.
     """
-    known = target.depth > 0
+    depth = target.static_depth
+    known = depth > 0
     if not known.any():
         return None
     views = {
@@ -163,7 +172,7 @@ def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> flo
     seen = torch.zeros_like(known)
     for t in slowly(range(len(target)), "looking what the frames saw"):
         for number in chosen[t]:
-            missing = torch.where(seen[t], 0.0, target.depth[t])
+            missing = torch.where(seen[t], 0.0, depth[t])
             seen[t] |= shown_before(missing, target.cameras[t], views[number], SAME_SURFACE)
     return seen[known].float().mean().item()
 

@@ -7,15 +7,16 @@
 Never generates and never downloads: each metric needs packages (requirements-eval.txt) or files
 (pretrained/README.md), and where they are not there, one line says what to do and the others are
 measured all the same. Means of metrics per video are over clips, after the mean over each clip's
-seeds, with 95 % bootstrap intervals over clips. Writes `output`/extras.json, where a metric that
-was not measured says "not measured: ..."; ends with an error when none was.
+seeds, with 95 % bootstrap intervals over clips. Writes `output`/extras.json after each metric,
+where one that was not measured, or that the run has not come to, says "not measured: ..."; ends
+with an error when none was.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -45,6 +46,7 @@ from inference.report import write_json
 from inference.video_scores import comes_back
 
 NOT_MEASURED = "not measured: "
+NOT_YET = f"{NOT_MEASURED}the run has not come to it, or was ended before; measure again"
 # Of a metric, beside its numbers.
 TOLD = ("what", "needs", "kind")
 
@@ -91,7 +93,7 @@ def main(words: list[str]) -> None:
         "seed": config.seed,
         "perceptual": asdict(config.perceptual),
         "metrics": {n: {k: getattr(m, k) for k in TOLD} for n, m in metrics.items()},
-        "rows": {name: describe(row) for name, row in rows.items()},
+        "rows": {name: describe(row, metrics) for name, row in rows.items()},
     }
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -111,12 +113,12 @@ def main(words: list[str]) -> None:
         sys.exit(f"none of {', '.join(metrics)} could be measured; the lines above say why")
 
 
-def describe(row: CachedRow) -> dict[str, Any]:
-    """What a row's results begin with; `metrics` is filled in."""
+def describe(row: CachedRow, metrics: Iterable[str]) -> dict[str, Any]:
+    """What a row's results begin with; `metrics` are filled in."""
     record = row.record()
     asked = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
     return {
-        "metrics": {},
+        "metrics": dict.fromkeys(metrics, NOT_YET),
         "clips": len(record["clips"]),
         "seeds": record["seeds"],
         "missing": [f"{clip}, seed {seed}" for clip, seed in asked if not _there(row, clip, seed)],

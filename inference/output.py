@@ -6,15 +6,17 @@ from pathlib import Path
 
 from anchorweave.config import RunConfig, save_config
 from anchorweave.memory import Bank, Memory, open_memory
-from anchorweave.memory.removal import remove_bank
+from anchorweave.memory.removal import own_files, remove_bank
 
 # Where a rollout stands; a folder that holds it belongs to that rollout.
 ROLLOUT = "rollout.json"
+# The bank in the output folder.
+MEMORY = "memory"
 
 
 def bank_path(config: RunConfig) -> Path:
     """Where the run's memory bank lies."""
-    return Path(config.memory.path or Path(config.output) / "memory")
+    return Path(config.memory.path or Path(config.output) / MEMORY)
 
 
 def open_bank(config: RunConfig) -> Bank:
@@ -36,6 +38,18 @@ def begin_memory(config: RunConfig) -> Memory:
     """An empty memory for a run that starts anew; the bank of an earlier such run is removed.
 
     Raises:
+        ValueError: as `check_output`.
+    """
+    check_output(config)
+    if config.memory.path is None:
+        remove_bank(bank_path(config))
+    return memory_over(config, open_bank(config))
+
+
+def check_output(config: RunConfig) -> None:
+    """Refuse a place where a run that starts anew would take something away; changes nothing.
+
+    Raises:
         ValueError: the output folder holds a rollout, `memory.path` a bank with frames in it, or
             the place of the bank something that no run of this program put there.
     """
@@ -48,8 +62,7 @@ def begin_memory(config: RunConfig) -> Memory:
             "them; name an empty folder (a rollout is what continues a memory)"
         )
     if config.memory.path is None:
-        remove_bank(bank_path(config))
-    return memory_over(config, open_bank(config))
+        own_files(bank_path(config))
 
 
 def memory_over(config: RunConfig, bank: Bank) -> Memory:

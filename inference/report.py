@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 from jaxtyping import Float
 from rich.console import Console
@@ -12,54 +14,89 @@ from rich.table import Table
 from torch import Tensor
 
 from anchorweave.anchors import Anchors, ChunkReport, composite
+from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.files import written_aside
 from anchorweave.holes import fill_holes
 
+# Videos of the main job, as they are called in metrics.json.
+VIDEOS = ("generated", "without_memory")
+# Column of the table by key.
+QUALITY = {
+    "psnr_all": "PSNR, all pixels (dB)",
+    "ssim_all": "SSIM, all pixels",
+    "psnr_visible": "PSNR where anchors show (dB)",
+}
+
 
 def measure(
-    video: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "T 3 H W"], anchors: Anchors
+    videos: Mapping[str, Float[Tensor, "T 3 H W"]],
+    truth: Float[Tensor, "T 3 H W"],
+    anchors: Anchors,
 ) -> dict:
-    """How near the generated video and the anchors themselves come to the true target frames.
+    """How near generated videos and the anchors themselves come to the true target frames.
 
-    Frame 0 is given to the model, so the generated video is measured from frame 1 on; anchors are
-    measured on the pixels they see.
+    Frame 0 is given to the model, so videos are measured from frame 1 on; anchors are measured on
+    the pixels they see.
+
+    Args:
+        videos: generated ones by name.
+        truth: the true frames, in [0, 1].
+        anchors: what memory shows of them.
 
     Returns:
-        `generated` with psnr and ssim; `anchors`, one entry per slot and one for the `composite`
-        (each pixel from the first slot that sees it), with coverage in [0, 1] and psnr in dB;
-        `composite_filled`, measured as the generated video is: the composite with its holes
-        filled, which is what anyone could show without a network.
+        By each video's name `psnr_all` in dB and `ssim_all`, over all pixels, and `psnr_visible`,
+        over those that any anchor shows. Under `anchors` one entry per slot and one for the
+        `composite` (each pixel from the first slot that sees it), with `coverage` in [0, 1] and
+        `psnr_visible`, of the composite also `coverage_by_frame`; `composite_filled`, measured as
+        videos are: the composite with its holes filled, which is what anyone could show without a
+        network. None where no pixel counts.
     """
     slots = [
         _anchor(v, visible, truth)
         for v, visible in zip(anchors.video, anchors.visible, strict=True)
     ]
-    found = {"generated": _whole(video, truth), "anchors": {"slots": slots}}
+    composed, shown = composite(anchors)
+    found: dict = {name: _whole(video, truth, shown) for name, video in videos.items()}
+    found["anchors"] = {"slots": slots}
     if slots:
-        video, shown = composite(anchors)
-        found["anchors"]["composite"] = _anchor(video, shown, truth)
-        found["anchors"]["composite_filled"] = _whole(fill_holes(video, shown, "filled"), truth)
+        by_frame = [coverage(one) for one in shown]
+        found["anchors"]["composite"] = {
+            **_anchor(composed, shown, truth),
+            "coverage_by_frame": by_frame,
+        }
+        filled = fill_holes(composed, shown, "filled")
+        found["anchors"]["composite_filled"] = _whole(filled, truth, shown)
     return found
 
 
-def _whole(video: Tensor, truth: Tensor) -> dict:
-    return {"psnr": psnr(video[1:], truth[1:]), "ssim": ssim(video[1:], truth[1:])}
-
-
-def _anchor(video: Tensor, visible: Tensor, truth: Tensor) -> dict:
+def _whole(video: Tensor, truth: Tensor, shown: Tensor) -> dict:
     return {
-        "coverage": visible.float().mean().item(),
-        "psnr_visible": psnr(video, truth, visible),
+        "psnr_all": psnr(video[1:], truth[1:]),
+        "ssim_all": ssim(video[1:], truth[1:]),
+        "psnr_visible": psnr(video[1:], truth[1:], shown[1:]),
     }
 
 
+def _anchor(video: Tensor, visible: Tensor, truth: Tensor) -> dict:
+    return {"coverage": coverage(visible), "psnr_visible": psnr(video, truth, visible)}
+
+
 def selection(report: tuple[ChunkReport, ...], target_names: tuple[str, ...]) -> list[dict]:
-    """The retrieval report with the names of the target frames, ready for JSON."""
-    return [
-        {**asdict(chunk), "target_frames": list(target_names[chunk.start : chunk.stop])}
-        for chunk in report
-    ]
+    """The retrieval report with the names of the target frames, ready for JSON.
+
+    What picks gain and cover is of the small views by which memories are chosen, and named so.
+    """
+    chunks = []
+    for chunk in report:
+        picks = [_pick(asdict(pick)) for pick in chunk.picks]
+        frames = list(target_names[chunk.start : chunk.stop])
+        chunks.append({**asdict(chunk), "picks": picks, "target_frames": frames})
+    return chunks
+
+
+def _pick(pick: dict) -> dict:
+    return {f"coarse_{k}" if k in ("gain", "coverage") else k: v for k, v in pick.items()}
 
 
 def write_json(values: dict | list, path: Path) -> None:
@@ -70,35 +107,48 @@ def write_json(values: dict | list, path: Path) -> None:
 
 def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...]) -> None:
     """Two tables: what was retrieved, and how good it is."""
+    found = metrics["anchors"]
+    by_frame = found["composite"]["coverage_by_frame"] if found["slots"] else []
     chosen = Table(title="retrieved memories")
-    for heading in ("target frames", "pool", "slot: frame (newly covered)", "coverage", "stopped"):
+    for heading in ("target frames", "pool", "slot: frame (coarse gain)", "coverage", "stopped"):
         chosen.add_column(heading)
     for chunk in report:
         picks = ", ".join(
             f"{pick.slot}: {pick.name} ({'forced, ' if pick.forced else ''}{pick.gain:.0%})"
             for pick in chunk.picks
         )
-        coverage = f"{chunk.picks[-1].coverage:.0%}" if chunk.picks else "0%"
+        frames = by_frame[chunk.start : chunk.stop]
+        covered = f"{fmean(frames):.0%}" if frames else "-"
         span = f"{chunk.start}-{chunk.stop - 1}"
-        chosen.add_row(span, str(chunk.pool), picks or "none", coverage, chunk.stopped)
+        chosen.add_row(span, str(chunk.pool), picks or "none", covered, chunk.stopped)
     console.print(chosen)
-    shown = any(slot["coverage"] > 0 for slot in metrics["anchors"]["slots"])
+    shown = any(slot["coverage"] > 0 for slot in found["slots"])
     if not shown and not any(chunk.picks for chunk in report):
         console.print(
             "memory shows nothing of the target: the first frame is all there is to go by"
         )
     table = Table(title="against the true target frames")
-    for heading in ("what", "coverage", "PSNR (dB)", "SSIM"):
+    table.add_column("what", no_wrap=True)
+    for heading in ("coverage", *QUALITY.values()):
         table.add_column(heading)
-    whole = {"generated": metrics["generated"]}
-    if filled := metrics["anchors"].get("composite_filled"):
-        whole["anchors, composite, holes filled"] = filled
-    for name, row in whole.items():
-        table.add_row(name, "100%", f"{row['psnr']:.2f}", f"{row['ssim']:.3f}")
-    rows = [(f"anchor {slot}", row) for slot, row in enumerate(metrics["anchors"]["slots"])]
-    if rows:
-        rows.append(("anchors, composite", metrics["anchors"]["composite"]))
-    for name, row in rows:
-        quality = "-" if row["psnr_visible"] is None else f"{row['psnr_visible']:.2f}"
-        table.add_row(name, f"{row['coverage']:.0%}", quality, "")
+    rows = {name.replace("_", " "): metrics[name] for name in VIDEOS if name in metrics}
+    if found["slots"]:
+        rows["anchors, composite, holes filled"] = found["composite_filled"]
+        rows |= {f"anchor {slot}": row for slot, row in enumerate(found["slots"])}
+        rows["anchors, composite"] = found["composite"]
+    for name, row in rows.items():
+        covered = f"{row['coverage']:.0%}" if "coverage" in row else "100%"
+        qualities = (_told(row.get(key), key) for key in QUALITY)
+        table.add_row(name, covered, *qualities)
     console.print(table)
+    console.print(
+        "coverage: share of the target's pixels that are shown; coarse gain: newly covered when it "
+        "was chosen, on views of an eighth of the size; a single anchor is measured where it shows",
+        soft_wrap=True,
+    )
+
+
+def _told(value: float | None, key: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if key.startswith("ssim") else f"{value:.2f}"

@@ -16,6 +16,7 @@ from anchorweave.evaluation.vector_plots import (
     number,
     sorted_differences,
 )
+from inference.clip_names import readable
 from inference.protocols import rolls_out
 from inference.results_folder import MeasuredRow, in_order, label, same_makes
 from inference.scores import comparable
@@ -46,13 +47,20 @@ def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command:
             summary = f"{name} lacks {len(row.missing)} videos; its numbers are over the rest"
             listed = element("ul", *(element("li", video) for video in row.missing))
             parts.append(element("div", folded(summary, listed), class_="warn"))
-    listed = element("ul", *(element("li", clip) for clip in sorted(clips)))
+    called = readable(sorted(clips))
+    lines = (clip if called[clip] == clip else f"{called[clip]}: {clip}" for clip in sorted(clips))
+    listed = element("ul", *(element("li", line) for line in lines))
     parts += [
-        paragraph("Measured by, and written by:"),
+        paragraph(f"Measured by{_run(results)}, and written by:"),
         code(f"{results['command']}\n{command}"),
         folded(f"The {len(clips)} clips", listed),
     ]
     return joined(*parts)
+
+
+def _run(results: dict[str, Any]) -> str:
+    """Which run of evaluate; results of earlier versions do not say."""
+    return f" (run {results['run']})" if "run" in results else ""
 
 
 def results_section(results: dict[str, Any]) -> Markup:

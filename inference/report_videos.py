@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.datasets.fingerprint import digest
+from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.report_page import Tile
 from anchorweave.evaluation.vector_plots import number
 from anchorweave.video import write_video
 from inference.cached_row import CachedRow
 from inference.results_folder import MeasuredRow, label
+from inference.scores import Score
 
 
 def spread(values: Mapping[str, float], count: int) -> dict[str, str]:
@@ -64,14 +68,30 @@ def open_measured(
     return {name: folders[name] for name in results["rows"]}
 
 
-def clip_tiles(
+@dataclass(frozen=True)
+class ClipVideos:
+    """What is shown of one clip.
+
+    Args:
+        lines: the truth; then what memory shows, beside the videos of the rows to which it shows
+            just that.
+        frames: how many each has; 0: no video is there.
+        start: the frame that tells most, 0-based; never the given one where there is another.
+    """
+
+    lines: list[list[Tile]]
+    frames: int
+    start: int
+
+
+def clip_videos(
     clip: str,
     rows: Mapping[str, CachedRow],
     measured: Mapping[str, MeasuredRow],
     seeds: int,
     fps: int,
-) -> tuple[list[Tile], int]:
-    """What is known of one clip, and how many frames it has (0: no video is there).
+) -> ClipVideos:
+    """What is known of one clip.
 
     Args:
         clip: its name.
@@ -80,50 +100,76 @@ def clip_tiles(
         seeds: how many of each row's seeds are shown, the first ones.
         fps: frames per second.
     """
-    known, size, frames = _known_tiles(clip, rows, fps)
-    tiles = []
+    truth, lines, told = None, {}, _MostTelling()
     for name, row in rows.items():
-        numbers = {(v.clip, v.seed): v for v in measured[name].videos}
+        given = row.read_given(clip) if row.has_given(clip) else None
+        truth = given.truth if truth is None and given is not None else truth
+        anchors = None if given is None else given.anchors
+        # Rows without anchors share a line, which comes where the first of them does.
+        key = None if anchors is None else anchors.numpy().tobytes()
+        names, _, tiles = lines.setdefault(key, ([], given, []))
+        names.append(name)
+        numbers = {video.seed: video for video in measured[name].videos if video.clip == clip}
         for seed in row.record()["seeds"][:seeds]:
-            title = f"{name}, seed {seed}"
-            if not row.has_sample(clip, seed):
-                note = f"no video: {row.path} lacks seed {seed} of this clip"
-                tiles.append((title, None, {}, note))
-                continue
-            video, _ = row.read_sample(clip, seed)
-            size, frames = tuple(video.shape[-2:]), len(video)
-            found = numbers.get((clip, seed))
-            values = {} if found is None else found.values
-            shown = {label(m): number(v) for m, v in values.items()}
-            note = "" if found is not None else "not measured: no numbers in the results"
-            tiles.append((title, _mp4(video, fps), shown, note))
-    return [*known, *(Tile(name, video, size, *rest) for name, video, *rest in tiles)], frames
+            video = row.read_sample(clip, seed)[0] if row.has_sample(clip, seed) else None
+            tiles.append(_row_tile(row, seed, video, numbers.get(seed), fps))
+            told.add(video)
+    shown = [] if truth is None else [[_tile("truth", truth, fps)]]
+    for names, given, tiles in lines.values():
+        known = []
+        if given is not None and given.anchors is not None:
+            numbers = {"pixels shown": f"{coverage(given.shown):.0%}"}
+            note = f"of {', '.join(names)}"
+            known = [_tile("anchors", given.anchors, fps, numbers, note)]
+            told.frames = told.frames or len(given.anchors)
+        shown.append([*known, *tiles])
+    frames = told.frames or (0 if truth is None else len(truth))
+    return ClipVideos(shown, frames, told.frame(truth))
 
 
-def _known_tiles(
-    clip: str, rows: Mapping[str, CachedRow], fps: int
-) -> tuple[list[Tile], tuple[int, int], int]:
-    """The truth once, and what memory shows once for all rows to which it shows the same."""
-    truth, size, frames = None, (1, 1), 0
-    anchors: dict[bytes, tuple[list[str], Tensor, float]] = {}
-    for name, row in rows.items():
-        if not row.has_given(clip):
-            continue
-        given = row.read_given(clip)
-        truth = given.truth if truth is None else truth
-        if given.anchors is not None:
-            key = given.anchors.numpy().tobytes()
-            share = given.shown.float().mean().item()
-            anchors.setdefault(key, ([], given.anchors, share))[0].append(name)
-    tiles = []
-    if truth is not None:
-        size, frames = tuple(truth.shape[-2:]), len(truth)
-        tiles.append(Tile("truth", _mp4(truth, fps), size))
-    for names, video, share in anchors.values():
-        size, frames = tuple(video.shape[-2:]), len(video)
-        shown = {"pixels shown": f"{share:.0%}"}
-        tiles.append(Tile("anchors", _mp4(video, fps), size, shown, f"of {', '.join(names)}"))
-    return tiles, size, frames
+class _MostTelling:
+    """The frame at which videos differ most from each other; a single one, from the truth."""
+
+    def __init__(self):
+        self.frames, self.count = 0, 0
+        self.sum = self.squares = torch.zeros(())
+
+    def add(self, video: Tensor | None) -> None:
+        if video is not None:
+            # One after the other, since all videos of many rows are large.
+            self.frames, self.count = len(video), self.count + 1
+            self.sum, self.squares = self.sum + video, self.squares + video.square()
+
+    def frame(self, truth: Tensor | None) -> int:
+        if self.count == 0 or self.frames < 2:
+            return 0
+        if self.count == 1:
+            # Where nothing is known to compare with, the frame that has come farthest.
+            difference = (self.sum - (self.sum[:1] if truth is None else truth)).square()
+        else:
+            difference = self.squares / self.count - (self.sum / self.count).square()
+        return 1 + int(difference[1:].mean(dim=(1, 2, 3)).argmax())
+
+
+def _row_tile(
+    row: CachedRow, seed: int, video: Tensor | None, found: Score | None, fps: int
+) -> Tile:
+    title = f"{row.path.name}, seed {seed}"
+    if video is None:
+        return Tile(title, None, (1, 1), {}, f"no video: {row.path} lacks seed {seed} of this clip")
+    shown = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
+    note = "" if found is not None else "not measured: no numbers in the results"
+    return _tile(title, video, fps, shown, note)
+
+
+def _tile(
+    name: str,
+    video: Float[Tensor, "T 3 H W"],
+    fps: int,
+    numbers: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Tile:
+    return Tile(name, _mp4(video, fps), tuple(video.shape[-2:]), numbers or {}, note)
 
 
 def _mp4(video: Float[Tensor, "T 3 H W"], fps: int) -> bytes:

@@ -3,8 +3,9 @@
     RESULTS/results.json     per row means with intervals, drift, what it was made with
     RESULTS/videos.csv       every number of every video
 
-Which metrics there are is what the files hold. Videos need not be there. A row that has no
-results yet is measured as it is read.
+Either says which run of evaluate it is of; files of two runs are refused. Which metrics there are
+is what the files hold. Videos need not be there. A row that has no results yet is measured as it is
+read.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from statistics import fmean
 from typing import Any
 
 from anchorweave.datasets.fingerprint import digest
+from anchorweave.file_sets import finish_set, refuse_mixed
 from inference.cached_row import ROW, CachedRow
 from inference.scores import METRICS, Score, score_row
 
-RESULTS, VIDEOS = "results.json", "videos.csv"
+RESULTS, VIDEOS, TABLE, DRIFT = "results.json", "videos.csv", "table.md", "drift.png"
+# Written of them by `inference.write_report`.
+REPORT = "report.html"
 
 
 class MeasuredRow(CachedRow):
@@ -99,6 +103,7 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
         ValueError: they are not what evaluate writes, or not of one run.
     """
     folder = Path(folder)
+    finish_set(folder)
     for name in (RESULTS, VIDEOS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -107,19 +112,21 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
     try:
         results = json.loads((folder / RESULTS).read_text())
         rows = results["rows"]
-        videos = _read_videos(folder / VIDEOS, rows)
+        videos, run = _read_videos(folder / VIDEOS, rows)
         found = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder} holds no results of inference.evaluate as this version writes them "
             f"({type(error).__name__}: {error}); measure again"
         ) from error
+    if any(videos.values()):
+        refuse_mixed({folder / RESULTS: results.get("run"), folder / VIDEOS: run})
     for name, row in found.items():
         clips = len({video.clip for video in row.videos})
         if clips != rows[name]["clips"]:
             raise ValueError(
-                f"{folder}: {RESULTS} says {rows[name]['clips']} clips of row {name}, {VIDEOS} "
-                f"holds {clips}; they are of two runs, measure again"
+                f"{folder / RESULTS} says {rows[name]['clips']} clips of row {name}, "
+                f"{folder / VIDEOS} holds {clips}; they are of two runs, measure again"
             )
     return results, found
 
@@ -132,6 +139,8 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
         ValueError: results that are not whole.
     """
     folder = Path(place)
+    for place in (folder, folder.parent):
+        finish_set(place)
     if (folder / ROW).is_file():
         row = CachedRow(folder)
         scored, record = score_row(row), row.record()
@@ -155,10 +164,11 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
     )
 
 
-def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[Score]]:
-    """Columns that are no metric of any row (remarks, say) are passed over."""
+def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Score]], str | None]:
+    """Also the id of their run. Columns that are no metric (remarks, say) are passed over."""
     metrics = list(dict.fromkeys(m for row in rows.values() for m in row["metrics"]))
     found: dict[str, list[Score]] = {name: [] for name in rows}
+    runs: set[str | None] = set()
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
         # A quantity of a whole row has no column.
@@ -166,9 +176,10 @@ def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[Score]]:
         for line in lines:
             if line["row"] not in rows:
                 raise ValueError(
-                    f"{path}: has a row {line['row']!r}, {RESULTS} has not; they are of two runs, "
-                    "measure again"
+                    f"{path}: has a row {line['row']!r}, {path.with_name(RESULTS)} has not; they "
+                    "are of two runs, measure again"
                 )
+            runs.add(line.get("run"))
             try:
                 values = {m: float(line[m]) for m in metrics if line[m] != ""}
                 seed, seconds = int(line["seed"]), float(line["seconds"])
@@ -176,7 +187,9 @@ def _read_videos(path: Path, rows: dict[str, dict]) -> dict[str, list[Score]]:
                 raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
             # Its parts stand in results.json, as means over the row.
             found[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
-    return found
+    if len(runs) > 1:
+        raise ValueError(f"{path} holds lines of {len(runs)} runs; measure again")
+    return found, next(iter(runs), None)
 
 
 def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:

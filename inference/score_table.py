@@ -38,7 +38,7 @@ def table(results: dict) -> str:
     against = results.get("against")
     headings = ["row", *(METRICS[m] for m in metrics)]
     if against is not None:
-        headings += [f"PSNR minus {against}'s (dB)"]
+        headings += [f"PSNR, all pixels, minus {against}'s (dB)"]
     lines = [[*headings, "clips x seeds", "s per video"]]
     lines.append(["---"] * len(lines[0]))
     for name, row in rows.items():
@@ -52,15 +52,15 @@ def table(results: dict) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def write_videos(measured: Mapping[str, RowScores], path: Path) -> None:
-    """Every number of every video, a line each."""
+def write_videos(measured: Mapping[str, RowScores], run: str, path: Path) -> None:
+    """Every number of every video, a line each, with the id of the run."""
     with written_aside(path) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "clip", "seed", *METRICS, "seconds"])
+        writer.writerow(["row", "clip", "seed", *METRICS, "seconds", "run"])
         for name, scores in measured.items():
             for score in scores.scores:
                 values = [score.values.get(metric, "") for metric in METRICS]
-                writer.writerow([name, score.clip, score.seed, *values, score.seconds])
+                writer.writerow([name, score.clip, score.seed, *values, score.seconds, run])
 
 
 def write_drift(measured: Mapping[str, RowScores], resamples: int, seed: int, path: Path) -> None:

@@ -22,8 +22,8 @@ from inference.video_scores import check_shape, video_values
 
 # Column -> what it is, in the order of the table.
 METRICS = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
+    "psnr": "PSNR, all pixels (dB)",
+    "ssim": "SSIM, all pixels",
     "psnr_shown": "PSNR where the row's anchors show (dB)",
     "ssim_shown": "SSIM where the row's anchors show",
     "psnr_only_memory": "PSNR where only memory can know (dB)",

@@ -16,7 +16,7 @@ from PIL import Image
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
+from anchorweave.file_sets import written_together
 from inference.cached_row import CachedRow
 
 QUALITY = 90
@@ -61,13 +61,16 @@ def main(words: list[str]) -> None:
     tiles |= {row.path.name: row.read_sample(clip, config.seed)[0] for row in rows}
     montage = side_by_side(tiles)
     output = Path(config.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(output.with_suffix(".jpg")) as aside:
-        contact_sheet(montage, config.frames).save(aside, quality=QUALITY)
+    still, moving = (output.with_suffix(suffix).name for suffix in (".jpg", ".gif"))
     images = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in montage]
-    with written_aside(output.with_suffix(".gif")) as aside:
+    with written_together(output.parent, (still, moving)) as aside:
+        contact_sheet(montage, config.frames).save(aside / still, quality=QUALITY)
         images[0].save(
-            aside, save_all=True, append_images=images[1:], duration=1000 // config.fps, loop=0
+            aside / moving,
+            save_all=True,
+            append_images=images[1:],
+            duration=1000 // config.fps,
+            loop=0,
         )
     print(f"{clip}: look at {output}.jpg, {output}.gif")
 

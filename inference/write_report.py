@@ -25,6 +25,7 @@ from anchorweave.evaluation.markup import Markup, joined
 from anchorweave.evaluation.report_page import clip, page, paragraph
 from anchorweave.files import written_aside
 from anchorweave.progress import slowly
+from inference.clip_names import readable
 from inference.evaluate import EvaluateConfig, find_rows
 from inference.report_sections import (
     about,
@@ -33,8 +34,8 @@ from inference.report_sections import (
     makes_section,
     results_section,
 )
-from inference.report_videos import chosen_clips, clip_tiles, open_measured
-from inference.results_folder import MeasuredRow, label, read_results
+from inference.report_videos import chosen_clips, clip_videos, open_measured
+from inference.results_folder import REPORT, MeasuredRow, label, read_results
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def main(words: list[str]) -> None:
     protocols = sorted({str(row.record()["made"]["protocol"]) for row in measured.values()})
     title = f"Evaluation: {', '.join(protocols).replace('_', ' ')}"
     written = page(title, about(results, measured, command), sections)
-    output = Path(config.output or Path(config.results) / "report.html")
+    output = Path(config.output or Path(config.results) / REPORT)
     output.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(output) as aside:
         aside.write_text(written, encoding="utf-8")
@@ -135,17 +136,21 @@ def videos_section(
             f"{len(chosen)} of {of} clips, spread evenly from {by}'s lowest to its highest "
             f"{label(metric)}"
         )
+    called = readable(clip for row in measured.values() for clip in row.record()["clips"])
     shown = [
         paragraph(
             f"Shown are {how}; {config.seeds} of each row's seeds, the first. The first frame is "
-            "given to the model. Anchors are what was retrieved for a row, those of several "
+            "given to the model, so each clip opens on the frame at which its videos differ most. "
+            "Anchors are what was retrieved for a row, those of several "
             "memories laid over each other, whether or not its model looks at them. Numbers "
             "beneath a video are that video's own. Small videos are enlarged by whole numbers."
         )
     ]
     for name, why in slowly(chosen.items(), "clips"):
-        tiles, frames = clip_tiles(name, rows, measured, config.seeds, config.fps)
-        shown.append(clip(name, why, tiles, max(frames, 1), config.fps))
+        found = clip_videos(name, rows, measured, config.seeds, config.fps)
+        note = why if called[name] == name else f"{why}; clip {name}"
+        frames = max(found.frames, 1)
+        shown.append(clip(called[name], note, found.lines, frames, config.fps, found.start))
     return joined(*shown)
 
 

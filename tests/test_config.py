@@ -113,10 +113,19 @@ def test_a_file_that_fits_nothing_is_refused_by_name(tmp_path):
         load_config(Schema, [f"config={tmp_path / 'nothing.yaml'}"])
 
 
-def test_a_base_has_no_base(tmp_path):
-    (tmp_path / "a.yaml").write_text("name: a\nbase: b.yaml\n")
-    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
-    with pytest.raises(ValueError, match="one level"):
+def test_a_base_may_have_a_base(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.yaml").write_text("name: a\nsize: [1, 2]\nsection: {number: 1, kind: b}\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\nname: b\nsection: {number: 2}\n")
+    (tmp_path / "sub" / "c.yaml").write_text("base: ../b.yaml\nname: c\n")
+    got = load_config(Schema, [f"config={tmp_path / 'sub' / 'c.yaml'}"])
+    assert (got.name, got.section.number, got.section.kind) == ("c", 2, "b")
+
+
+def test_bases_in_a_circle_are_printed(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
+    with pytest.raises(ValueError, match=r"circle: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
         load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
 
 

@@ -24,7 +24,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.models.backbones import FAMILIES, Family, family_named
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.make_controller import FROM_BACKBONE, NEW, make_controller
+from anchorweave.models.make_controller import FROM_BACKBONE, NEW
 from anchorweave.models.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
@@ -33,7 +33,7 @@ from training.network_options import NetworkConfig
 from training.networks import add_lora
 from training.new_networks import (
     TRAINED_WITH,
-    controller_options,
+    new_controller,
     reference_network,
     refuse_contradiction,
 )
@@ -209,7 +209,7 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
         refuse_contradiction(network, TRAINED_WITH, stated, "controller")
         return WeavingController(**stated)
     start = network.controller if network.controller == FROM_BACKBONE else NEW
-    return make_controller(backbone, start, controller_options(network))
+    return new_controller(network, backbone, source=start)
 
 
 def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:

@@ -31,6 +31,9 @@ class NetworkConfig:
             to be what the data were precomputed with. A saved controller takes it on as well, to
             learn another kind than before. null = as the saved one says, `black` for a released
             `.pt`, and as the data say for all others.
+        warm_start: a folder that a controller was saved to; a `new` controller starts from its
+            weights instead of random ones. They may differ in what their weights mean the same in:
+            `fusion`, `attention`, `tokens` and `holes`. null = random weights.
         train_controller: false keeps it as it starts, which has to be a trained one, to train the
             backbone beside it.
         backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
@@ -62,6 +65,7 @@ class NetworkConfig:
     attention: Literal["joint", "separate"] | None = None
     tokens: Literal["all", "visible"] | None = None
     holes: Literal["black", "cracks", "filled"] | None = None
+    warm_start: str | None = None
     train_controller: bool = True
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     references: str = "none"
@@ -84,8 +88,15 @@ class NetworkConfig:
                 "network.backbone=frozen leave nothing to train; train the controller, "
                 "backbone=lora or full, or references=tokens or attention"
             )
+        if self.warm_start is not None and self.controller != "new":
+            raise ValueError(
+                f"network.warm_start={self.warm_start} is where a new controller starts, but "
+                f"network.controller={self.controller}; set network.controller=new, or leave "
+                "warm_start out"
+            )
         # These say nothing to the backbone before they are trained.
-        if not self.train_controller and self.controller in ("new", "from_backbone"):
+        untrained = self.controller in ("new", "from_backbone") and self.warm_start is None
+        if not self.train_controller and untrained:
             raise ValueError(
                 f"network.train_controller=false keeps network.controller={self.controller}, "
                 "which says nothing to the backbone before it is trained; start from a trained "

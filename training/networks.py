@@ -20,7 +20,7 @@ from anchorweave.models.tiny import tiny_video
 from training.network_options import NetworkConfig
 from training.new_networks import (
     TRAINED_WITH,
-    controller_options,
+    new_controller,
     reference_network,
     refuse_contradiction,
 )
@@ -128,8 +128,7 @@ def _controller(
                 controller.register_to_config(**{option: getattr(network, option)})
         return controller
     released = start not in (NEW, FROM_BACKBONE)
-    options = controller_options(network, "black" if released else holes)
-    return make_controller(backbone, start, options)
+    return new_controller(network, backbone, "black" if released else holes, start)
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:

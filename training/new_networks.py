@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from anchorweave.models.backbones import family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.historical_attention import HistoricalAttention
-from anchorweave.models.make_controller import ControllerOptions
+from anchorweave.models.make_controller import NEW, ControllerOptions, make_controller
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
+from anchorweave.models.whole import load_whole
 from training.network_options import NetworkConfig
 
 # Of SPMem's released cross-attention.
@@ -30,16 +33,67 @@ REFERENCES_TRAINED_WITH = {
 }
 
 
-def controller_options(network: NetworkConfig, holes: str = "black") -> ControllerOptions:
-    """Of a new controller, for anchors with `holes` unless `network` says otherwise."""
-    return ControllerOptions(
-        layers=network.layers,
-        heads=network.heads,
+def new_controller(
+    network: NetworkConfig, backbone: nn.Module, holes: str = "black", source: str | Path = NEW
+) -> WeavingController:
+    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise.
+
+    Args:
+        network: layers and heads that it leaves open are those of `warm_start`, where there is one.
+        backbone: of a known family.
+        holes: see above.
+        source: as in `make_controller`, but no folder.
+    """
+    layers, heads, saved = network.layers, network.heads, None
+    if network.warm_start is not None:
+        saved = _saved_controller(network.warm_start)
+        layers = layers or saved.config.num_layers
+        heads = heads or saved.config.num_heads
+    options = ControllerOptions(
+        layers=layers,
+        heads=heads,
         fusion=network.fusion or "pose_guided",
         attention=network.attention or "joint",
         tokens=network.tokens or "all",
         holes=network.holes or holes,
     )
+    controller = make_controller(backbone, source, options)
+    if saved is not None:
+        warm_start(controller, saved, network.warm_start)
+    return controller
+
+
+def warm_start(controller: WeavingController, saved: WeavingController, where: str | Path) -> None:
+    """Copy the weights of a saved controller into a new one, of another fusion if need be.
+
+    Args:
+        controller: the new one, changed in place. What only `saved` has (the scores of pose-guided
+            fusion, for one that averages) is left out.
+        saved: the trained one.
+        where: its folder, for messages.
+
+    Raises:
+        ValueError: a weight of the new one that `saved` lacks, or has in another shape.
+    """
+    own, theirs = controller.state_dict(), saved.state_dict()
+    for name, weight in own.items():
+        if name not in theirs or theirs[name].shape != weight.shape:
+            met = list(theirs[name].shape) if name in theirs else "none"
+            raise ValueError(
+                f"network.warm_start={where} cannot start this controller: {name} has "
+                f"shape {list(weight.shape)}, there {met}; ask for its layers, heads and backbone"
+            )
+    controller.load_state_dict({name: theirs[name] for name in own})
+
+
+def _saved_controller(folder: str) -> WeavingController:
+    # Else the name would be looked for on the net.
+    if not Path(folder, "config.json").is_file():
+        raise FileNotFoundError(
+            f"no controller at network.warm_start={folder}: it has no config.json; name a folder "
+            "that one was saved to, such as CHECKPOINT/controller"
+        )
+    return load_whole(WeavingController, folder)
 
 
 def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:

@@ -56,9 +56,10 @@ def cross_view(
 ) -> CrossView:
     """Compares what is shown of every target frame with what is shown of the one `gap` later.
 
-    A pixel of the earlier frame is compared if it counts, its true depth is known and is no jump,
-    its surface lands in a pixel of the later frame that counts, and the true depth there is that of
-    the same surface. Colours are those of the two pixels, nothing is interpolated.
+    A pixel of the earlier frame is compared if it counts and is of no moving thing, its true depth
+    is known and is no jump, its surface lands in a pixel of the later frame that counts, and the
+    true depth there is that of the same surface. Colours are those of the two pixels, nothing is
+    interpolated.
 
     Args:
         video: what a memory shows of the T target frames, in [0, 1].
@@ -75,15 +76,16 @@ def cross_view(
     """
     if gap < 1:
         raise ValueError(f"gap={gap}: frames to compare are 1 or more apart")
-    surface = (target.depth > 0) & ~depth_edges(target.depth, EDGE)
+    still = target.static_depth
+    surface = (still > 0) & ~depth_edges(still, EDGE)
     colours, truths, distances = [], [], []
     for early in range(len(target) - gap):
         late = early + gap
         here = (surface[early] & counts[early]).nonzero()
-        positions, z = _landing(target.depth[early], target, here, early, late)
+        positions, z = _landing(still[early], target, here, early, late)
         drawn, ahead = _landing(depth[early], target, here, early, late)
         row, column, inside = _pixels(positions, target.cameras.size)
-        true = target.depth[late][row, column]
+        true = still[late][row, column]
         same = inside & (z > 0) & (ahead > 0) & (true > 0) & counts[late][row, column]
         same &= (z - true).abs() <= SAME_SURFACE * true
         pixel, there = here[same].unbind(-1), (row[same], column[same])

@@ -47,9 +47,9 @@ class CommonView:
 def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> CommonView:
     """Looks up the points of `a` in `b`.
 
-    Points at a jump in depth, in either frame, are left out: there a shift of half a pixel looks
-    like any error in depth. Depth is interpolated between pixels as 1 / depth, which is exact on
-    planes.
+    Points of moving things are left out, and points at a jump in depth, in either frame: there a
+    shift of half a pixel looks like any error in depth. Depth is interpolated between pixels as
+    1 / depth, which is exact on planes.
 
     Args:
         a: one frame with depth.
@@ -63,11 +63,12 @@ def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> Com
     """
     if len(a.frames) != 1 or len(b.frames) != 1:
         raise ValueError(f"takes one frame each, met {len(a.frames)} and {len(b.frames)}")
-    clean = (a.depth[0] > 0) & ~depth_edges(a.depth[0], edge)
-    points = unproject(a.depth[0], a.cameras[0])[clean]
+    depths = a.static_depth[0], b.static_depth
+    clean = (depths[0] > 0) & ~depth_edges(depths[0], edge)
+    points = unproject(depths[0], a.cameras[0])[clean]
     positions, z = project(points, b.cameras[0])
-    usable = (b.depth > 0) & ~depth_edges(b.depth, edge)
-    disparity = torch.where(usable, 1 / b.depth.clamp(min=1e-6), 0.0)
+    usable = (depths[1] > 0) & ~depth_edges(depths[1], edge)
+    disparity = torch.where(usable, 1 / depths[1].clamp(min=1e-6), 0.0)
     found = _sampled(torch.cat([disparity, usable.float(), b.frames[0]]), positions)
     # Less than all of it: one of the four pixels around is an edge, invalid or out of the image.
     seen = (z > 0) & (found[1] > 0.999)

@@ -103,27 +103,38 @@ def plots(*drawn: Markup) -> Markup:
     return element("div", *drawn, class_="plots")
 
 
-def clip(name: str, note: str, tiles: Sequence[Tile], frames: int, fps: int) -> Markup:
+def clip(
+    name: str,
+    note: str,
+    lines: Sequence[Sequence[Tile]],
+    frames: int,
+    fps: int,
+    start: int = 0,
+) -> Markup:
     """The videos of one clip, side by side and in step.
 
     Args:
         name: of the clip.
         note: why it is shown.
-        tiles: the videos, all of one length.
+        lines: the videos, all of one length. Those of one line stay beside each other, and are
+            scrolled where the window is narrower.
         frames: that length.
         fps: frames per second.
+        start: the frame that is shown before anything is played, 0-based.
     """
     bar = element(
         "div",
         element("button", "Play", type="button"),
-        element("input", type="range", min=0, max=frames - 1, value=0, aria_label="frame"),
+        element("input", type="range", min=0, max=frames - 1, value=start, aria_label="frame"),
         element("output"),
         class_="bar",
         hidden=True,
     )
-    videos = element("div", *(_tile(tile) for tile in tiles), class_="tiles")
+    # With a place in the order of the tab key, so that keys can scroll them.
+    drawn = (element("div", *map(_tile, line), class_="tiles", tabindex=0) for line in lines)
+    videos = element("div", *drawn, class_="lines")
     parts = [element("h3", name), paragraph(note, kind="soft"), bar, videos]
-    return element("article", *parts, class_="clip", data_fps=fps)
+    return element("article", *parts, class_="clip", data_fps=fps, data_start=start)
 
 
 def page(title: str, introduction: Markup, sections: Mapping[str, Markup]) -> str:

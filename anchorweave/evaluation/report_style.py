@@ -59,8 +59,9 @@ svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 .axis { stroke: var(--rule); } .whisker { stroke: currentColor; stroke-width: 1.2; }
 .line { fill: none; stroke-width: 1.8; } .thin { stroke-width: 1; }
 .up { fill: var(--c0); } .down { fill: var(--c3); }
-.tiles { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.tile { margin: 0; width: min(var(--width), 100%); }
+.lines { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.tiles { display: flex; gap: 1rem; align-items: flex-start; max-width: 100%; overflow-x: auto; }
+.tile { margin: 0; flex: none; width: min(var(--width), 90vw); }
 .tile figcaption { font-weight: 600; font-size: 14px; overflow-wrap: anywhere; }
 .tile video { display: block; width: 100%; height: auto; image-rendering: pixelated;
   background: #000; }
@@ -109,6 +110,7 @@ for (const clip of document.querySelectorAll(".clip")) {
   const bar = clip.querySelector(".bar"), button = bar.querySelector("button");
   const slider = bar.querySelector("input"), output = bar.querySelector("output");
   const fps = Number(clip.dataset.fps), frames = Number(slider.max) + 1;
+  const first = Number(clip.dataset.start);
   let playing = false, wanted = 0;
   for (const video of videos) {
     // Some browsers cannot seek in a data URI, but all can in a blob of the same bytes.
@@ -158,7 +160,7 @@ for (const clip of document.querySelectorAll(".clip")) {
     start(frame < frames - 1 ? frame : 0);
   };
   slider.oninput = () => { stop(); seek(Number(slider.value)); };
-  seek(0);
+  seek(first);
   bar.hidden = false;
 }
 """

@@ -22,8 +22,21 @@ def remove_bank(path: Path) -> None:
         ValueError: the folder does not say that it is a bank of this program, or holds more than a
             bank does; what, and nothing was removed.
     """
+    files, folders = own_files(path)
+    for file in files:
+        file.unlink()
+    for folder in folders:
+        folder.rmdir()
+
+
+def own_files(path: Path) -> tuple[list[Path], list[Path]]:
+    """The files and folders of the bank in the folder `path`, in the order to remove them.
+
+    Raises:
+        ValueError: as `remove_bank`.
+    """
     if not path.exists() and not path.is_symlink():
-        return
+        return [], []
     way_out = "move it away, or give another output="
     if path.is_symlink() or not path.is_dir():
         raise ValueError(
@@ -48,10 +61,8 @@ def remove_bank(path: Path) -> None:
                 f"besides, so nothing in it is removed; {way_out}"
             )
     # The list last: what is left of a removal that was cut off still says whose it is.
-    for file in sorted(pictures) + sorted(files, key=lambda file: file.name == TRANSFORMS):
-        file.unlink()
-    for folder in (*folders, path):
-        folder.rmdir()
+    files = sorted(pictures) + sorted(files, key=lambda file: file.name == TRANSFORMS)
+    return files, [*folders, path]
 
 
 def _some(path: Path, files: list[Path]) -> str:

@@ -61,6 +61,19 @@ def test_what_stands_in_front_is_another_surface():
     assert found.difference.quantile(0.9) < 5e-3
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_moving_things_do_not_count(first):
+    """A thing that moved meanwhile lies elsewhere in the other frame, and nothing is wrong."""
+    depth, static = A.depth.clone(), torch.ones_like(A.depth, dtype=torch.bool)
+    depth[..., :36] *= 0.85
+    static[..., :36] = False
+    found = []
+    for one in (replace(A, depth=depth), replace(A, depth=depth, static=static)):
+        found.append(common_view(one, A) if first else common_view(A, one))
+    assert found[0].difference.quantile(0.9) > 0.1
+    assert found[1].difference.quantile(0.9) < 5e-3 and 0 < found[1].share < 0.55
+
+
 def test_pixels_without_depth_do_not_count():
     hole = A.depth.clone()
     hole[:, :24] = 0

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import re
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_a_page_is_well_formed_and_loads_nothing():
     tile = Tile("row", b"bytes", (64, 96), {"PSNR": "20"})
     read = whole(
         numbers=table(["row", "PSNR"], [["a", Cell("20", "[19, 21]", 20.0)]]),
-        videos=clip("room", "the lowest", [tile], 17, 8),
+        videos=clip("room", "the lowest", [[tile]], 17, 8),
         rest=joined(code("python -m x"), folded("more", "inside"), plots()),
     )
     assert read.from_elsewhere() == []
@@ -54,7 +55,7 @@ def test_whatever_is_given_is_text():
     sections = {
         HOSTILE: joined(
             table([HOSTILE], [[Cell(HOSTILE, HOSTILE)]]),
-            clip(HOSTILE, HOSTILE, [tile], 2, 8),
+            clip(HOSTILE, HOSTILE, [[tile]], 2, 8),
             code(HOSTILE),
             folded(HOSTILE, HOSTILE),
         )
@@ -67,7 +68,7 @@ def test_whatever_is_given_is_text():
 
 def test_videos_show_without_a_script_and_small_ones_by_whole_factors():
     tiles = [Tile("a", b"x", (64, 96)), Tile("b", b"x", (480, 720)), Tile("c", b"x", (16, 24))]
-    videos = Page(clip("room", "", tiles, 5, 8)).all("video")
+    videos = Page(clip("room", "", [tiles], 5, 8)).all("video")
     widths = [int(video["width"]) for video in videos]
     assert widths == [288, 720, 288] and max(widths[0], widths[2]) <= TILE_WIDTH
     assert [int(v["height"]) / int(v["width"]) for v in videos] == pytest.approx([2 / 3] * 3)
@@ -76,14 +77,28 @@ def test_videos_show_without_a_script_and_small_ones_by_whole_factors():
 
 
 def test_what_steers_all_videos_waits_for_the_script():
-    read = Page(clip("room", "", [Tile("a", b"x", (64, 96))], 17, 8))
+    read = Page(clip("room", "", [[Tile("a", b"x", (64, 96))]], 17, 8, 12))
     bar = next(d for d in read.all("div") if d["class"] == "bar")
     assert "hidden" in bar and read.all("input")[0]["max"] == "16"
-    assert read.all("article")[0]["data-fps"] == "8"
+    article = read.all("article")[0]
+    assert (article["data-fps"], article["data-start"]) == ("8", "12")
+    # Before the script has moved anything, the bar says the same frame.
+    assert read.all("input")[0]["value"] == "12" and "seek(first);" in SCRIPT
+
+
+def test_videos_of_a_line_stay_beside_each_other():
+    """On a narrow window they are scrolled: none wraps away from the anchors before it."""
+    tiles = [Tile(name, b"x", (64, 96)) for name in ("truth", "anchors", "row")]
+    read = Page(clip("room", "", [tiles[:1], tiles[1:]], 5, 8))
+    lines = [div for div in read.all("div") if div.get("class") == "tiles"]
+    assert len(lines) == 2 and all(line["tabindex"] == "0" for line in lines)
+    rule = re.search(r"\n\.tiles \{([^}]*)\}", STYLE)[1]
+    assert "overflow-x: auto" in rule and "max-width: 100%" in rule and "wrap" not in rule
+    assert "flex: none" in re.search(r"\n\.tile \{([^}]*)\}", STYLE)[1]
 
 
 def test_a_video_that_is_not_there_is_a_note():
-    read = Page(clip("room", "", [Tile("a", None, (64, 96), note="no video: lacks it")], 1, 8))
+    read = Page(clip("room", "", [[Tile("a", None, (64, 96), note="no video: lacks it")]], 1, 8))
     assert not read.all("video") and "no video: lacks it" in read.text["p"]
     assert any(p.get("class") == "warn" for p in read.all("p"))
 

@@ -8,10 +8,19 @@ import torch
 from PIL import Image
 
 from anchorweave.memory import Bank
+from anchorweave.recordings import open_recording
 from anchorweave.recordings.nerfstudio import write_recording
+from inference.bytes_kept import BytesKept
 from inference.compare_geometry import main
 from inference.geometry_config import CompareConfig, drawn_radius, rows_of
-from inference.geometry_rows import chosen_frames, seen_share, show
+from inference.geometry_rows import (
+    Shown,
+    chosen_frames,
+    measure,
+    seen_share,
+    show,
+    still_pixels,
+)
 from tests.rooms import look, view_room
 
 KITCHEN = Path(__file__).parents[3] / "shared" / "data" / "kitchen"
@@ -197,6 +206,55 @@ def test_frames_that_stood_there_saw_all_and_others_none(tmp_path):
     # Depth that is not known at the target is not asked for.
     assert seen_share([(0,)], bank, replace(target, depth=half)) == 1
     assert seen_share([(0,)], bank, replace(target, depth=0 * half)) is None
+
+
+def test_moving_things_are_not_compared(tmp_path):
+    """What stands still is shown exactly; a thing that moves is shown where it was."""
+    target = room(4)
+    static = torch.ones_like(target.depth, dtype=torch.bool)
+    static[:, :, 16:32] = False
+    marked = replace(target, static=static)
+    video, visible = target.frames.clone(), torch.ones_like(static)
+    video[:, :, :, 16:32] = 0.5
+    visible[:, :, 24:] = False
+    shown = Shown(video, visible, target.depth, (), BytesKept(0, 0, 0), None, 0.0, 0.0)
+    found, with_thing = (
+        measure(shown, one, still_pixels(one) & visible, torch.zeros(3), (1,))
+        for one in (marked, target)
+    )
+    # Columns 0-15 of the 48 that stand still.
+    assert found["coverage"] == pytest.approx(1 / 3) and with_thing["coverage"] == 3 / 8
+    assert found["coverage_by_frame"] == pytest.approx([1 / 3] * 4)
+    assert found["psnr_visible"] == 100 > 30 > with_thing["psnr_visible"]
+    assert found["psnr_by_frame"] == [100] * 4
+    assert 0 < found["cross_view"]["1"]["share"] < with_thing["cross_view"]["1"]["share"]
+    # Nor is it asked whether a frame saw it.
+    bank = Bank(tmp_path)
+    bank.append(replace(target, depth=torch.where(static, target.depth, 0.0)))
+    assert seen_share([(t,) for t in range(4)], bank, marked) == 1
+    assert seen_share([(t,) for t in range(4)], bank, target) < 0.95
+
+
+def test_points_are_as_wide_as_what_stands_still_is_far():
+    clip = room(2)
+    far = replace(clip, depth=torch.where(torch.arange(64) < 40, 100.0, clip.depth))
+    static = (torch.arange(64) >= 40).expand_as(clip.depth)
+    voxel = 7 * clip.depth.median().item() / 60.0
+    assert drawn_radius(voxel, far) == 0
+    assert drawn_radius(voxel, replace(far, static=static)) >= 2
+
+
+def test_a_history_that_contradicts_itself_is_met(tmp_path):
+    """Depth in another unit than the poses."""
+    right = open_recording("procedural:seed=3,frames=24,size=48x80").clip(range(24))
+    wrong = replace(right, depth=5 * right.depth)
+    words = ["systems=[posed_frames]", "gaps=[1]"]
+    with pytest.raises(ValueError, match="a room: memories contradict each other"):
+        measured(tmp_path, wrong, *words, "check=error")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "warned").mkdir()
+    with pytest.warns(UserWarning, match="a room: memories contradict each other"):
+        measured(tmp_path / "warned", wrong, *words)
 
 
 def test_frames_are_chosen_chunk_by_chunk(tmp_path):

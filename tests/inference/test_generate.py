@@ -398,8 +398,8 @@ def test_fewer_anchors_are_filled_up_with_black_ones(words, tmp_path, monkeypatc
 def test_there_is_a_row_for_every_line_of_the_table():
     assert {path.stem for path in ROWS} == {
         "no_memory", "k1", "k2", "k4", "global_cloud", "average_fusion", "separate_attention",
-        "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "short",
-        "short_k1", "composite_filled",
+        "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "local",
+        "local_k1", "composite_filled",
         "camera_only",
     }  # fmt: skip
 

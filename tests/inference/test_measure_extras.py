@@ -8,6 +8,7 @@ import torch
 from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance
 from anchorweave.evaluation.perceptual.optional_metrics import METRICS
 from anchorweave.geometry.cameras import Cameras
+from inference import measure_extras
 from inference.cached_row import CachedRow, Given
 from inference.measure_extras import main, samples
 from tests.evaluation.perceptual.small import SmallI3D, SmallInception, noise, save
@@ -81,6 +82,24 @@ def test_it_ends_with_an_error_when_nothing_could_be_measured(rows):
     (rows / "weights" / fid.FILE).unlink()
     with pytest.raises(SystemExit, match="none of fid could be measured"):
         measure(rows, "metrics=[fid]")
+
+
+def test_a_run_that_ends_in_between_says_what_it_did_not_come_to(rows, monkeypatch):
+    """Nothing is left that looks as if it had been asked for less."""
+    measured, done = measure_extras.measure, []
+
+    def stopped(name, *rest):
+        if done:
+            raise KeyboardInterrupt
+        done.append(name)
+        return measured(name, *rest)
+
+    monkeypatch.setattr(measure_extras, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        measure(rows, "metrics=[lpips,fid]")
+    good = json.loads((rows / "out" / "extras.json").read_text())["rows"]["good"]["metrics"]
+    assert "means" in good["lpips"]
+    assert good["fid"].startswith("not measured: the run has not come to it")
 
 
 def test_a_loop_without_a_known_truth_has_only_what_needs_none(rows):

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from inference.report_videos import chosen_clips, clip_tiles, open_measured, spread
+from inference.report_videos import chosen_clips, clip_videos, open_measured, spread
 from inference.results_folder import read_results
 from tests.inference.measured_rows import write_results, write_row
 
@@ -34,16 +36,22 @@ def known(tmp_path):
     return rows, results, measured
 
 
+def names(found):
+    return [[tile.name for tile in line] for line in found.lines]
+
+
 def test_truth_and_equal_anchors_are_shown_once(known):
     rows, _, measured = known
-    tiles, frames = clip_tiles("b", rows, measured, 1, 8)
-    assert [tile.name for tile in tiles] == ["truth", "anchors", "good, seed 0", "bad, seed 0"]
-    assert frames == 5 and all(tile.size == (16, 32) and tile.video for tile in tiles)
+    found = clip_videos("b", rows, measured, 1, 8)
+    assert names(found) == [["truth"], ["anchors", "good, seed 0", "bad, seed 0"]]
+    tiles = [tile for line in found.lines for tile in line]
+    assert found.frames == 5 and all(tile.size == (16, 32) and tile.video for tile in tiles)
     assert tiles[1].note == "of good, bad" and tiles[1].numbers == {"pixels shown": "50%"}
     # Error of 2 + 1 levels in clip b.
-    assert tiles[2].numbers["PSNR (dB)"] == "38.588" and not tiles[0].numbers
-    both, _ = clip_tiles("b", rows, measured, 2, 8)
-    assert [tile.name for tile in both[2:]] == [
+    assert tiles[2].numbers["PSNR, all pixels (dB)"] == "38.588" and not tiles[0].numbers
+    both = clip_videos("b", rows, measured, 2, 8)
+    assert names(both)[1] == [
+        "anchors",
         "good, seed 0",
         "good, seed 1",
         "bad, seed 0",
@@ -51,23 +59,52 @@ def test_truth_and_equal_anchors_are_shown_once(known):
     ]
 
 
+def test_other_anchors_stand_before_the_rows_that_they_are_of(known):
+    rows, _, measured = known
+    given = rows["bad"].read_given("b")
+    rows["bad"].write_given("b", replace(given, anchors=given.anchors * 0.5), [])
+    found = clip_videos("b", rows, measured, 1, 8)
+    assert names(found) == [["truth"], ["anchors", "good, seed 0"], ["anchors", "bad, seed 0"]]
+    assert [line[0].note for line in found.lines[1:]] == ["of good", "of bad"]
+
+
+def test_a_clip_opens_where_its_videos_differ_most(known):
+    """Not on the first frame, which was given and is the same in all."""
+    rows, _, measured = known
+    video, seconds = rows["bad"].read_sample("b", 0)
+    video[3] = 1 - video[3]
+    rows["bad"].write_sample("b", 0, video, seconds)
+    assert clip_videos("b", rows, measured, 1, 8).start == 3
+    # A single row is compared with the truth; without truth, with where it began.
+    one = {"bad": rows["bad"]}
+    assert clip_videos("b", one, measured, 1, 8).start == 3
+    given = rows["bad"].read_given("b")
+    rows["bad"].write_given("b", replace(given, truth=None), [])
+    # It darkens from frame to frame.
+    assert clip_videos("b", one, measured, 1, 8).start == 4
+
+
 def test_a_video_that_is_not_there_is_named(known):
     rows, _, measured = known
     (rows["bad"].path / "b" / "sample_0000.npz").unlink()
-    tiles, _ = clip_tiles("b", rows, measured, 1, 8)
-    assert tiles[-1].video is None and "no video" in tiles[-1].note
-    assert str(rows["bad"].path) in tiles[-1].note
+    tile = clip_videos("b", rows, measured, 1, 8).lines[-1][-1]
+    assert tile.video is None and "no video" in tile.note
+    assert str(rows["bad"].path) in tile.note
     for row in rows.values():
         for path in (row.path / "c").iterdir():
             path.unlink()
-    tiles, frames = clip_tiles("c", rows, measured, 1, 8)
-    assert frames == 0 and [tile.video for tile in tiles] == [None, None]
+    found = clip_videos("c", rows, measured, 1, 8)
+    assert (found.frames, found.start) == (0, 0)
+    assert [tile.video for line in found.lines for tile in line] == [None, None]
 
 
 def test_clips_can_be_named(known):
     measured = known[2]
     chosen = chosen_clips(2, measured, "good", "psnr")
-    assert list(chosen) == ["d", "a"] and "the lowest of good by PSNR (dB): " in chosen["d"]
+    assert (
+        list(chosen) == ["d", "a"]
+        and "the lowest of good by PSNR, all pixels (dB): " in chosen["d"]
+    )
     assert list(chosen_clips(["c"], measured, "good", "psnr")) == ["c"]
     with pytest.raises(ValueError, match="clips: x, y are none of the 4 clips"):
         chosen_clips(["a", "x", "y"], measured, "good", "psnr")

@@ -1,8 +1,11 @@
 import csv
 import json
+import shutil
 
 import pytest
 
+from anchorweave import file_sets
+from inference import evaluate
 from inference.cached_row import CachedRow
 from inference.results_folder import find_run, label, read_results
 from inference.scores import METRICS, comparable, score_row
@@ -102,11 +105,78 @@ def test_results_of_something_else_are_refused(results, content, message):
 def test_files_of_two_runs_are_refused(results):
     lines = list(csv.DictReader((results / "videos.csv").open()))
     write_lines(results, [line for line in lines if (line["row"], line["clip"]) != ("one", "b")])
-    with pytest.raises(ValueError, match="4 clips of row one, videos.csv holds 3"):
+    with pytest.raises(
+        ValueError, match="results.json says 4 clips of row one, .*videos.csv holds 3"
+    ):
         read_results(results)
     write_lines(results, [*lines, {**lines[0], "row": "three"}])
-    with pytest.raises(ValueError, match="has a row 'three', results.json has not"):
+    with pytest.raises(ValueError, match="videos.csv: has a row 'three', .*results.json has not"):
         read_results(results)
+
+
+def test_results_of_one_run_are_not_read_with_videos_of_another(results, tmp_path):
+    """The rows and clips are the same; only the ids of their runs tell."""
+    first = shutil.copytree(results, tmp_path / "first")
+    write_results(tmp_path)
+    runs = [json.loads((one / "results.json").read_text())["run"] for one in (first, results)]
+    shutil.copy(first / "videos.csv", results)
+    mixed = f"results.json of run {runs[1]} and .*results/videos.csv of run {runs[0]} are no set"
+    with pytest.raises(ValueError, match=mixed):
+        read_results(results)
+    with pytest.raises(ValueError, match=mixed):
+        find_run(str(results / "one"))
+    lines = list(csv.DictReader((results / "videos.csv").open()))
+    write_lines(results, [{**line, "run": runs[i % 2]} for i, line in enumerate(lines)])
+    with pytest.raises(ValueError, match="lines of 2 runs"):
+        read_results(results)
+
+
+def test_results_of_earlier_versions_state_no_run(results):
+    lines = list(csv.DictReader((results / "videos.csv").open()))
+    write_lines(results, [{k: v for k, v in line.items() if k != "run"} for line in lines])
+    with pytest.raises(ValueError, match="videos.csv of a run without an id"):
+        read_results(results)
+    said = json.loads((results / "results.json").read_text())
+    del said["run"]
+    (results / "results.json").write_text(json.dumps(said))
+    assert list(read_results(results)[1]) == ["one", "two"]
+
+
+@pytest.mark.parametrize("write", ["write_videos", "write_drift", "write_json"])
+def test_measuring_again_and_failing_between_two_files_leaves_the_old_results(
+    results, tmp_path, monkeypatch, write
+):
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(evaluate, write, full)
+    with pytest.raises(OSError, match="disk full"):
+        write_results(tmp_path)
+    assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+    assert list(read_results(results)[1]) == ["one", "two"]
+
+
+def test_results_whose_run_was_killed_while_they_took_their_places_are_whole(
+    results, tmp_path, monkeypatch
+):
+    old = json.loads((results / "results.json").read_text())["run"]
+    with monkeypatch.context() as patched:
+        patched.setattr(file_sets, "_finish", lambda folder: None)
+        write_results(tmp_path)
+    # Complete, and not yet in its places.
+    assert json.loads((results / "results.json").read_text())["run"] == old
+    assert read_results(results)[0]["run"] != old
+    assert json.loads((results / "results.json").read_text())["run"] != old
+
+
+def test_a_report_of_the_results_before_is_pointed_out(results, tmp_path, capsys):
+    assert "shows the results that were there before" not in capsys.readouterr().out
+    (results / "report.html").write_text("old")
+    write_results(tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "shows the results that were there before; python -m inference.write_report" in said
 
 
 def test_a_line_that_is_no_number_or_cut_off_is_named(results):

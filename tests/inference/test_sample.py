@@ -1,6 +1,7 @@
 """The main job from a recording to its reports, with networks of a few thousand parameters."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.video import read_video
 from inference import sample
-from inference.sample import main
+from inference.sample import SampleConfig, main
 from tests.rooms import look, view_room
 
 SMALL = [
@@ -42,6 +43,7 @@ def test_everything_is_written(run):
     names = {path.name for path in output.iterdir()}
     assert names == {
         "generated.mp4",
+        "without_memory.mp4",
         "anchors.mp4",
         "anchors.png",
         "montage.mp4",
@@ -57,7 +59,11 @@ def test_everything_is_written(run):
 def test_metrics_say_how_good_and_with_which_weights(run):
     metrics = json.loads((run[0] / "metrics.json").read_text())
     assert metrics["weights"].startswith("weights: trained: anchorweave-tiny")
-    assert metrics["generated"]["psnr"] > 0 and -1 <= metrics["generated"]["ssim"] <= 1
+    for name in ("generated", "without_memory"):
+        assert metrics[name]["psnr_all"] > 0 and -1 <= metrics[name]["ssim_all"] <= 1
+        # Over other pixels, so another number.
+        assert metrics[name]["psnr_visible"] != metrics[name]["psnr_all"]
+    assert metrics["generated"] != metrics["without_memory"]
     slots, composite = metrics["anchors"]["slots"], metrics["anchors"]["composite"]
     assert len(slots) == 4
     assert composite["coverage"] >= max(slot["coverage"] for slot in slots)
@@ -71,10 +77,75 @@ def test_selection_names_memory_frame_gain_and_reason(run):
     for chunk in chunks:
         assert len(chunk["target_frames"]) == chunk["stop"] - chunk["start"]
         assert chunk["stopped"] and chunk["picks"][0]["forced"]
-        shares = [pick["coverage"] for pick in chunk["picks"]]
+        shares = [pick["coarse_coverage"] for pick in chunk["picks"]]
         assert shares == sorted(shares)
-        total = sum(pick["gain"] for pick in chunk["picks"])
+        total = sum(pick["coarse_gain"] for pick in chunk["picks"])
         assert total == pytest.approx(shares[-1])
+
+
+def everything(output):
+    return {p.relative_to(output): p.read_bytes() for p in output.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("ends_in", ["measure", "write_json", "write_pictures", "contact_sheet"])
+def test_a_run_that_ends_before_it_is_done_leaves_all_of_the_one_before(
+    run, tmp_path, monkeypatch, ends_in
+):
+    """Wherever it ends: other seeds would leave another video, config and metrics."""
+    output = tmp_path / "out"
+    shutil.copytree(run[0], output)
+    before = everything(output)
+
+    def full(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(sample, ends_in, full)
+    words = [*run[1], f"output={output}", "seed=1", "sampling.steps=1"]
+    with pytest.raises(OSError, match="disk full"):
+        main(words)
+    assert everything(output) == before
+
+
+def test_what_a_person_put_into_the_memory_is_not_taken_away(run, tmp_path, monkeypatch):
+    """Also where it comes while the run goes on."""
+    output = tmp_path / "out"
+    shutil.copytree(run[0], output)
+    measured = sample.measure
+
+    def meanwhile(*args):
+        (output / "memory" / "notes.txt").write_text("mine")
+        return measured(*args)
+
+    monkeypatch.setattr(sample, "measure", meanwhile)
+    before = everything(output)
+    with pytest.raises(ValueError, match="holds notes.txt besides"):
+        main([*run[1], f"output={output}", "sampling.steps=1"])
+    (output / "memory" / "notes.txt").unlink()
+    assert everything(output) == before
+
+
+def test_without_memory_is_of_the_first_frame_and_prompt_alone(run, tmp_path):
+    """Other memories change the generated video, and not the one without."""
+    words = [*run[1], f"output={tmp_path / 'out'}", "retrieval.anchors=1", "retrieval.forced=none"]
+    main(words)
+    videos = {
+        name: [read_video(one / f"{name}.mp4") for one in (run[0], tmp_path / "out")]
+        for name in ("generated", "without_memory")
+    }
+    assert torch.equal(*videos["without_memory"])
+    assert not torch.equal(*videos["generated"])
+
+
+def test_large_videos_are_generated_once_unless_asked(run, tmp_path):
+    assert SampleConfig(frames=25, size=(128, 192)).shows_without
+    assert not SampleConfig(frames=49, size=(480, 720)).shows_without
+    assert SampleConfig(frames=49, size=(480, 720), without_memory=True).shows_without
+    output = tmp_path / "out"
+    shutil.copytree(run[0], output)
+    main([*run[1], f"output={output}", "without_memory=false", "sampling.steps=1"])
+    # Nor does that of the run before stay.
+    assert not (output / "without_memory.mp4").exists()
+    assert "without_memory" not in json.loads((output / "metrics.json").read_text())
 
 
 def test_running_again_gives_the_same_and_does_not_pile_up_memories(run):

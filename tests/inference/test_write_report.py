@@ -46,8 +46,8 @@ def test_one_file_holds_everything(rows, tmp_path):
             if error is not None:
                 wanted = true_video(number) * 255 + error
                 assert (frames - wanted).abs().mean() < 1.5, (name, number)
-    assert "the lowest of bad by PSNR (dB)" in page.text["p"]
-    assert "the highest of bad by PSNR (dB)" in page.text["p"]
+    assert "the lowest of bad by PSNR, all pixels (dB)" in page.text["p"]
+    assert "the highest of bad by PSNR, all pixels (dB)" in page.text["p"]
     assert ["Results", "Over time", "Videos"] == [
         h for h in ("Results", "Over time", "Videos") if h in page.text["h2"]
     ]
@@ -76,7 +76,7 @@ def test_plots_show_every_row_and_clip(rows):
     labels = [svg["aria-label"] for svg in page.all("svg")]
     metrics = max(len(row["metrics"]) for row in results["rows"].values())
     # Bars per metric, mean differences, differences clip by clip, drift.
-    assert len(labels) == metrics + 3 and "good minus bad, PSNR (dB)" in labels
+    assert len(labels) == metrics + 3 and "good minus bad, PSNR, all pixels (dB)" in labels
     assert len([r for r in page.all("rect") if r["class"] in ("up", "down")]) == 4
     assert len(page.all("polyline")) == 2
 
@@ -94,6 +94,19 @@ def test_names_prompts_and_paths_are_text(tmp_path):
         assert HOSTILE in page.text[tag], tag
     assert "<b>clip" in page.text["h3"] and str(folder) in page.text["p"]
     assert "alert" not in page.text["script"]
+
+
+def test_rooms_are_called_by_their_seed_and_the_run_is_named(tmp_path):
+    clips = [f"procedural-seed={seed}-size=16x32" for seed in (7, 8)]
+    write_row(tmp_path / "rows", "good", 2, clips=clips)
+    results = write_results(tmp_path)
+    page = report(tmp_path, results=results)
+    assert "room 7" in page.text["h3"] and "room 8" in page.text["h3"]
+    assert "procedural" not in page.text["h3"]
+    # The name that clips=[...] takes stands beneath, and in the list.
+    assert f"clip {clips[0]}" in page.text["p"] and f"room 8: {clips[1]}" in page.text["li"]
+    assert json.loads((results / "results.json").read_text())["run"] in page.text["p"]
+    assert all(int(article["data-start"]) > 0 for article in page.all("article"))
 
 
 def test_missing_videos_are_named_in_the_page(rows, capsys):

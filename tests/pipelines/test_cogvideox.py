@@ -449,8 +449,8 @@ def small_new_controllers(monkeypatch):
     """New controllers of the tiny model's size: those of the released one fill a gigabyte."""
     new = WeavingController.from_backbone
 
-    def small(backbone, num_layers=3, num_heads=2):
-        return new(backbone, num_layers, num_heads)
+    def small(backbone, num_layers=None, num_heads=None, **options):
+        return new(backbone, num_layers or 3, num_heads or 2, **options)
 
     monkeypatch.setattr(WeavingController, "from_backbone", staticmethod(small))
 

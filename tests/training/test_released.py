@@ -68,4 +68,4 @@ def test_a_released_checkpoint_and_data_set_train_and_sample(tmp_path):
         )
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert metrics["weights"].endswith(controller)
-        assert 0 < metrics["generated"]["psnr"] < 100
+        assert 0 < metrics["generated"]["psnr_all"] < 100

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from anchorweave.evaluation.bootstrap import Interval
-from anchorweave.files import written_aside
+from anchorweave.file_sets import written_together
 from inference.report import write_json
 from training.ablations.order import Column
 from training.ablations.table import AblationTable, PlannedRow
@@ -66,9 +66,10 @@ def write_beside_paper(
             for row in rows
         },
     }
-    write_json(values, folder / "beside_paper.json")
-    with written_aside(folder / "beside_paper.md") as aside:
-        aside.write_text(as_markdown(table, rows, columns) + f"\n    {command}\n")
+    with written_together(folder, ("beside_paper.json", "beside_paper.md")) as aside:
+        write_json(values, aside / "beside_paper.json")
+        text = as_markdown(table, rows, columns) + f"\n    {command}\n"
+        (aside / "beside_paper.md").write_text(text)
 
 
 def _as_json(column: Column) -> dict:

@@ -1,0 +1,24 @@
+"""Coverage: how much of the target is shown. Every table of a run or an evaluation means this one.
+
+Choosing memories counts on views of an eighth of the size (`retrieval/coverage.py`), where a seen
+pixel stands for 64; that share is called coarse wherever it is told.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Bool
+from torch import Tensor
+
+
+def coverage(
+    visible: Bool[Tensor, "*batch H W"], of: Bool[Tensor, "*batch H W"] | None = None
+) -> float:
+    """Share of full-size pixels that are shown, in [0, 1]; 0 where none counts.
+
+    Args:
+        visible: True where something is shown.
+        of: the pixels that count; None = all.
+    """
+    if of is None:
+        return visible.float().mean().item()
+    return (visible & of).sum().item() / max(1, of.sum().item())

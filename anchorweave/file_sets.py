@@ -1,0 +1,130 @@
+"""Files that are read as a set: all of them take their places, or none does.
+
+    FOLDER/.partial-WRITER-.complete-set/    a set that is being written
+    FOLDER/.complete-set/                    a complete one, until its files lie in FOLDER
+
+One rename makes a set complete. From then on it is the one that counts: the files of the old set
+are removed, and those of the new one put in their places, so that no file of the one ever lies
+beside a file of the other. If the run is killed in between, whoever reads or writes the folder next
+finishes the work. Files that a person copied together are told apart by the id of their run, where
+the files bear one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from anchorweave.files import unfinished, written_aside
+from anchorweave.locks import in_use
+
+COMPLETE = ".complete-set"
+# In a complete set, names of files of the old one that the new one has not; and what was there.
+OBSOLETE, REPLACED = ".obsolete", ".replaced"
+
+
+class MixedSetError(ValueError):
+    """Files that are read together, but are of different runs."""
+
+
+@contextmanager
+def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
+    """A hidden folder to write a set of files and folders to, which replaces the set in `folder`.
+
+    If the body fails, what it wrote is removed and `folder` is as it was before. Meanwhile `folder`
+    is this process's alone.
+
+    Args:
+        folder: where the set belongs; made where there is none.
+        names: of everything that may belong to the set. What the body does not write of these is
+            removed with the old set; everything else in `folder` stays.
+
+    Raises:
+        FolderInUseError: another run works there.
+        ValueError: the body wrote something of another name.
+    """
+    folder = Path(folder)
+    with in_use(folder):
+        _finish(folder)
+        # Nobody else works here, so whoever wrote these was killed.
+        for left in unfinished(folder / COMPLETE):
+            shutil.rmtree(left)
+        with written_aside(folder / COMPLETE) as aside:
+            aside.mkdir()
+            yield aside
+            _complete(aside, names)
+        _finish(folder)
+
+
+def finish_set(folder: str | Path) -> None:
+    """Put a complete set into its places where its run was killed before; called by readers.
+
+    Raises:
+        FolderInUseError: the run is alive and doing so.
+    """
+    folder = Path(folder)
+    if (folder / COMPLETE).is_dir():
+        with in_use(folder):
+            _finish(folder)
+
+
+def new_run() -> str:
+    """An id for the files of one run."""
+    return uuid.uuid4().hex[:12]
+
+
+def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
+    """Refuse to read files of different runs as a set.
+
+    Args:
+        runs: file -> id of its run; None = it states none, as those of earlier versions.
+
+    Raises:
+        MixedSetError: names each file and its run.
+    """
+    if len(set(runs.values())) > 1:
+        said = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
+        raise MixedSetError(
+            f"{said} are no set: put the files of one run together, or make them again"
+        )
+
+
+def _called(run: str | None) -> str:
+    return "a run without an id" if run is None else f"run {run}"
+
+
+def _complete(aside: Path, names: Sequence[str]) -> None:
+    written = {path.name for path in aside.iterdir()}
+    if unknown := written - set(names):
+        raise ValueError(f"{', '.join(sorted(unknown))}: not among the names of the set")
+    (aside / OBSOLETE).write_text("\n".join(name for name in names if name not in written))
+    (aside / REPLACED).mkdir()
+
+
+def _finish(folder: Path) -> None:
+    """Old files first, so that none lies beside a new one. May be cut off and begun again."""
+    complete = folder / COMPLETE
+    if not complete.is_dir():
+        return
+    # Those that lie in their places already are of this set.
+    coming = [path.name for path in complete.iterdir() if path.name not in (OBSOLETE, REPLACED)]
+    if (complete / OBSOLETE).is_file():
+        for name in (*coming, *filter(None, (complete / OBSOLETE).read_text().split("\n"))):
+            _remove(folder / name, complete / REPLACED / name)
+    for name in coming:
+        os.replace(complete / name, folder / name)
+    shutil.rmtree(complete)
+
+
+def _remove(path: Path, away: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        # Gone at once, however long it takes to remove.
+        if away.exists():
+            shutil.rmtree(away)
+        os.replace(path, away)
+    else:
+        path.unlink(missing_ok=True)
