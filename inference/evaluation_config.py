@@ -10,7 +10,7 @@ from typing import Any, Literal
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from inference.made import NETWORKS, VERSION, networks_made, without_unused
 from inference.protocols import Protocol, check_protocol, rolls_out
 

@@ -35,9 +35,9 @@ from anchorweave.file_sets import written_together
 from anchorweave.holes import fill_holes
 from anchorweave.locks import in_use
 from anchorweave.memory import Bank, Memory, open_memory
-from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.models.backbones import codec_of
 from anchorweave.perception import make_perception
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.progress import slowly
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.identity import content_of
@@ -193,9 +193,8 @@ def _videos(
 
 @torch.no_grad()
 def _through_vae(pipe: AnchorWeavePipeline, video: Tensor) -> Tensor:
-    device = pipe._execution_device
-    latents = encode_video(pipe.vae, video[None], device)
-    return decode_video(pipe.vae, latents, device)[0].float().cpu()
+    codec, device = codec_of(pipe.vae), pipe._execution_device
+    return codec.decode(codec.encode(video[None], device), device)[0].float().cpu()
 
 
 def _rollouts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.tiny import write_tiny
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin, pipeline_class
 from anchorweave.world import Generate
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -27,7 +26,7 @@ GenerateBatch = Callable[
 ]
 
 
-def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
+def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     """The pipeline that `config.model` describes, and one line that says which weights it has.
 
     Raises:
@@ -43,7 +42,7 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     else:
         pipe, weights = _load(model, dtype)
     if model.references is not None:
-        pipe = AnchorWeavePipeline.from_backbone(pipe, pipe.controller, references=model.references)
+        pipe = pipe.from_backbone(pipe, pipe.controller, references=model.references)
         weights += f", references: {model.references}"
     if model.lora is not None:
         weights += f", adapter: {model.lora}"
@@ -59,24 +58,20 @@ def load_pipeline(config: RunConfig) -> tuple[AnchorWeavePipeline, str]:
     return pipe, weights
 
 
-def make_generator(pipe: AnchorWeavePipeline, config: SamplingConfig, prompt: str) -> Generate:
+def make_generator(pipe: WeavingMixin, config: SamplingConfig, prompt: str) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
     generate_batch = make_batch_generator(pipe, config)
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
 
-def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> GenerateBatch:
+def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> GenerateBatch:
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
-    Each video has noise of its own, so it does not matter which others share its batch. With both
-    weights 0, nothing that reads references and a start from noise memory changes nothing: the
-    backbone runs alone.
+    Each video has noise of its own, so it does not matter which others share its batch.
 
     Raises (when it is called):
         ValueError: a video with values that are not finite.
     """
-    weightless = config.control_weight == 0 and config.camera_weight == 0
-    alone = weightless and pipe.references is None and config.start == "noise"
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -87,7 +82,7 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
             height=height,
             width=width,
             num_frames=len(retrieved[0].target2first),
-            retrieved=None if alone else retrieved,
+            retrieved=retrieved,
             num_inference_steps=config.steps,
             guidance_scale=config.guidance,
             use_dynamic_cfg=config.dynamic_guidance,
@@ -113,7 +108,7 @@ def make_batch_generator(pipe: AnchorWeavePipeline, config: SamplingConfig) -> G
     return generate
 
 
-def _add_lora(pipe: AnchorWeavePipeline, folder: str) -> None:
+def _add_lora(pipe: WeavingMixin, folder: str) -> None:
     if not Path(folder, LORA_FILE).is_file():
         raise FileNotFoundError(f"no adapter at model.lora={folder} (no {LORA_FILE} in it)")
     pipe.load_lora_weights(folder)
@@ -132,18 +127,18 @@ def _device(model: ModelConfig) -> str:
     return device
 
 
-def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, str]:
+def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
     with tempfile.TemporaryDirectory() as folder, quiet_loading():
         path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
-        pipe = AnchorWeavePipeline.from_pretrained(path, dtype=dtype)
+        pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
     # Training with network.path=tiny trains beside these very networks.
-    pipe = AnchorWeavePipeline.from_backbone(pipe, controller, config.model.released_weights)
+    pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 
 
-def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, str]:
+def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
     index = Path(model.path) / "model_index.json"
     if not index.is_file():
         raise FileNotFoundError(
@@ -151,13 +146,11 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[AnchorWeavePipeline, 
             "pretrained/README.md says which weights go where"
         )
     check_parts(model.path)
-    whole = json.loads(index.read_text()).get("_class_name") == AnchorWeavePipeline.__name__
+    kind, whole = pipeline_class(model.path)
     note = weights_note(model.path)
     weights = f"weights: {note + ', from ' if note else ''}{model.path}"
     if whole and model.controller is None:
-        return AnchorWeavePipeline.from_pretrained(model.path, dtype=dtype), weights
-    pipe = AnchorWeavePipeline.from_backbone(
-        model.path, model.controller, model.released_weights, dtype=dtype
-    )
+        return kind.from_pretrained(model.path, dtype=dtype), weights
+    pipe = kind.from_backbone(model.path, model.controller, model.released_weights, dtype=dtype)
     controller = model.controller or "new (untrained: it changes nothing)"
     return pipe, f"{weights}, weaving controller: {controller}"

@@ -12,7 +12,7 @@ from typing import Any
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.memory import MEMORIES
 from anchorweave.models.digest import module_digest
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 
 # One change of the files' content, one more. Rows of version 1 do not state what STATED_LATER says.
 VERSION = 2

@@ -33,7 +33,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.generator import load_pipeline, make_generator

@@ -31,7 +31,7 @@ from anchorweave.file_sets import written_together
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator

@@ -1,6 +1,7 @@
 """The house as it is meant to be: imports point down, third parties come in by their doors."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ FLOORS = {
     "anchorweave.evaluation": 3,
     "anchorweave.models": 3,
     "anchorweave.memory": 4,
-    "anchorweave.pipeline": 4,
+    "anchorweave.pipelines": 4,
     "anchorweave.config": 5,
     "anchorweave.option_help": 5,
     "anchorweave.command": 5,
@@ -49,8 +50,8 @@ ON_ONE_FLOOR = {
     ("anchorweave.command", "anchorweave.option_help"),
 }
 DOORS = {
-    "diffusers": ("anchorweave/models/", "anchorweave/pipeline.py"),
-    "transformers": ("anchorweave/models/", "anchorweave/pipeline.py", "anchorweave/perception/"),
+    "diffusers": ("anchorweave/models/", "anchorweave/pipelines/"),
+    "transformers": ("anchorweave/models/", "anchorweave/pipelines/", "anchorweave/perception/"),
     "huggingface_hub": ("anchorweave/models/",),
     "omegaconf": ("anchorweave/config.py",),
     "accelerate": ("training/",),
@@ -71,7 +72,20 @@ DOORS = {
 }
 # What the two halves may not see of each other.
 GEOMETRY_HALF = {"geometry", "retrieval", "rendering", "recordings", "perception", "memory"}
-GENERATION_HALF = {"models", "diffusion", "pipeline"}
+GENERATION_HALF = {"models", "diffusion", "pipelines"}
+# Which files may name a class of one family of diffusers: the family's own, and the builders of
+# small models from its parts.
+NAMES_A_FAMILY = (
+    "anchorweave/models/backbones/",
+    "anchorweave/models/codec/",
+    "anchorweave/pipelines/",
+    "anchorweave/models/small_backbone.py",
+    "anchorweave/models/small_vae.py",
+    "anchorweave/models/tiny.py",
+)
+CLASS_OF_A_FAMILY = re.compile(
+    r"\b(?:Autoencoder(?:KL)?)?(?:CogVideoX|Wan)[A-Z]\w*|\bAutoencoderKL\w+"
+)
 
 FILES = [
     path
@@ -140,6 +154,20 @@ def test_geometry_and_generation_do_not_know_each_other(path):
         assert not (pair & GEOMETRY_HALF and pair & GENERATION_HALF), (
             f"{name(path)} imports {imported}; the halves meet in anchors.py only"
         )
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_a_familys_own_files_name_its_classes(path):
+    if name(path).startswith(NAMES_A_FAMILY):
+        return
+    found = CLASS_OF_A_FAMILY.findall(path.read_text())
+    assert not found, f"{name(path)} names {found[0]}; ask the family for it (models/backbones)"
+
+
+def test_files_that_may_name_a_family_are_there_and_do():
+    for allowed in NAMES_A_FAMILY:
+        texts = [path.read_text() for path in FILES if name(path).startswith(allowed)]
+        assert any(CLASS_OF_A_FAMILY.search(text) for text in texts), f"{allowed} names none"
 
 
 def test_no_circles_between_files():

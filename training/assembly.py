@@ -20,9 +20,9 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.latents import encode_video
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.tiny import tiny_video
 from anchorweave.models.video_shape import other_size
@@ -61,13 +61,12 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     drawn = DrawnClips(
         clips,
         config.draw,
-        len(networks.alpha_bar),
+        networks.process,
         config.seed,
         _empty_prompt(clips) if config.draw.caption_dropout else None,
         _black(networks, clips, accelerator.device)
         if config.draw.anchors.hidden == "black" and config.network.woven
         else None,
-        networks.alpha_bar,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
     drawn.drawn(clips[0], Place(step=0, place=0, clip=0))
@@ -89,11 +88,11 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     plain = accelerator.unwrap_model(model)
     parameters = trained(plain)
     device = accelerator.device
-    rotary = networks.rotary
+    positions = networks.positions
     networks = Networks(
         plain,
-        networks.alpha_bar.to(device),
-        None if rotary is None else (rotary[0].to(device), rotary[1].to(device)),
+        networks.process.to(device),
+        None if positions is None else tuple(part.to(device) for part in positions),
         networks.dtype,
         networks.parts,
     )
@@ -191,12 +190,11 @@ def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:
 
 
 def _black(networks: Networks, clips: Mixture, device: torch.device) -> Float[Tensor, "t C h w"]:
-    vae = networks.parts.vae(networks.dtype).to(device)
-    in_space = 2 ** (len(vae.config.block_out_channels) - 1)
+    codec = codec_of(networks.parts.vae(networks.dtype).to(device))
     T = len(clips[0].target2first)
-    H, W = (in_space * side for side in clips[0].latents.shape[-2:])
+    H, W = (codec.in_space * side for side in clips[0].latents.shape[-2:])
     with torch.no_grad():
-        return encode_video(vae, torch.zeros(1, T, 3, H, W))[0].float().cpu()
+        return codec.encode(torch.zeros(1, T, 3, H, W))[0].float().cpu()
 
 
 def _print_changes(accelerator: Accelerator, config: TrainConfig, start: Path) -> None:

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.training_clip import TrainingBatch, TrainingClip, collate
+from anchorweave.diffusion.process import NoiseProcess
 from training.noise import Draw, DrawConfig, draw, sample_generator
 from training.signals import outlive_signals
 
@@ -105,25 +106,25 @@ class DrawnClips(Dataset):
     Args:
         clips: a map-style data set of `TrainingClip`.
         config: what is drawn.
-        total: timesteps of the noise schedule.
+        process: the noise process.
         seed: of the run.
         empty_prompt: text features of the empty prompt, where captions are dropped.
         black: the latent of a black video, where hidden anchors show it.
-        alpha_bar: of the noise schedule, where references are noised.
     """
 
     def __init__(
         self,
         clips: Dataset,
         config: DrawConfig,
-        total: int,
+        process: NoiseProcess,
         seed: int,
         empty_prompt: Float[Tensor, "S D"] | None = None,
         black: Float[Tensor, "t C h w"] | None = None,
-        alpha_bar: Float[Tensor, " total"] | None = None,
     ):
-        self.clips, self.config, self.total, self.seed = clips, config, total, seed
-        self.empty_prompt, self.black, self.alpha_bar = empty_prompt, black, alpha_bar
+        self.clips, self.config, self.seed = clips, config, seed
+        # Samples are drawn on the CPU, by workers that have no other device.
+        self.process = process.to("cpu")
+        self.empty_prompt, self.black = empty_prompt, black
 
     def __getitem__(self, at: Place) -> tuple[Place, Draw | None, tuple[BadClip, ...]]:
         """A sample, after the bad clips that were met on the way to it; no sample if all are."""
@@ -141,8 +142,7 @@ class DrawnClips(Dataset):
     def drawn(self, clip: TrainingClip, at: Place) -> Draw:
         """A clip as the sample at a place."""
         generator = sample_generator(self.seed, at.step, at.place)
-        given = self.empty_prompt, self.black, self.alpha_bar
-        return draw(clip, self.config, self.total, generator, *given)
+        return draw(clip, self.config, self.process, generator, self.empty_prompt, self.black)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class DrawnBatch:
     clips: TrainingBatch
     noise: Float[Tensor, "B t C h w"]
     image_noise: Float[Tensor, "B 1 C h w"]
-    timestep: Int[Tensor, " B"]
+    timestep: Shaped[Tensor, " B"]
     alone: Bool[Tensor, " B"]
     bad: tuple[BadClip, ...] = ()
 

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anchorweave.models.backbones import BackboneSizes
+
 GIB = 2**30
 # Of one token for each unit of width, what a block keeps for its backward pass. bf16 is autocast on
 # a GPU, where norms keep float32. A block with trained weights keeps the input of every product.
@@ -133,7 +135,7 @@ class Step:
 
 
 def training_step(
-    backbone: Mapping[str, Any],
+    backbone: BackboneSizes,
     controller: Mapping[str, Any] | None,
     *,
     batch: int,
@@ -147,7 +149,7 @@ def training_step(
     """What one call of the networks has to do.
 
     Args:
-        backbone: configuration of the CogVideoX transformer.
+        backbone: its sizes.
         controller: configuration of the controller; None = the backbone alone.
         batch: samples B of the call.
         anchors: N of each sample.
@@ -160,14 +162,13 @@ def training_step(
             attends to visible tokens only.
     """
     t, h, w = latent_size
-    patch, C = backbone["patch_size"], backbone["out_channels"]
+    patch, C = backbone.patch_size, backbone.latent_channels
     L, S, B, N = t * (h // patch) * (w // patch), text_tokens, batch, anchors
-    D = backbone["num_attention_heads"] * backbone["attention_head_dim"]
-    time, text = backbone["time_embed_dim"], backbone["text_embed_dim"]
+    D, time, text = backbone.backbone_dim, backbone.time_embed_dim, backbone.text_dim
     learn, pixels = int(train_backbone), 2 * patch**2
-    blocks = Blocks(backbone["num_layers"], B, S + L, D, time, train_backbone)
+    blocks = Blocks(backbone.num_layers, B, S + L, D, time, train_backbone)
     ends = (
-        (B * L * pixels * backbone["in_channels"] * D, learn),  # latents to tokens
+        (B * L * pixels * backbone.input_channels * D, learn),  # latents to tokens
         (2 * B * S * text * D, learn),  # text features to tokens
         (2 * B * time * (D + time), 2 * learn),  # the timestep
         (2 * B * time * 2 * D, 2 * learn),  # the last norm

@@ -22,10 +22,9 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-
-# By way of the room that has the door to diffusers.
-from anchorweave.models.backbone import CogVideoXTransformer3DModel
+from anchorweave.models.backbones import FAMILIES, Family, family_named
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.make_controller import FROM_BACKBONE, NEW
 from anchorweave.models.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.tiny import tiny_components, tiny_video
 from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
@@ -40,24 +39,8 @@ from training.new_networks import (
 )
 from training.options import TrainConfig
 
-# transformer/config.json of CogVideoX-5b-I2V as published, where it is not on disk.
-PUBLISHED_5B = {
-    "num_attention_heads": 48,
-    "attention_head_dim": 64,
-    "in_channels": 32,
-    "out_channels": 16,
-    "num_layers": 42,
-    "time_embed_dim": 512,
-    "text_embed_dim": 4096,
-    "sample_width": 90,
-    "sample_height": 60,
-    "sample_frames": 49,
-    "patch_size": 2,
-    "temporal_compression_ratio": 4,
-    "max_text_seq_length": 226,
-    "use_rotary_positional_embeddings": True,
-    "use_learned_positional_embeddings": True,
-}
+# What a run is taken for that has no model on disk.
+FIRST = FAMILIES["cogvideox"]
 # The config of `training.train` where none is named.
 DEFAULT = "configs/train/tiny.yaml"
 STRATEGIES = ("ddp", "zero2", "fsdp2")
@@ -106,10 +89,10 @@ def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
         world: GPUs; None = as many as a step's batch keeps busy.
     """
     clips = clip_shape(config)
-    backbone, source = backbone_config(config.network, clips)
+    family, backbone, source = backbone_config(config.network, clips)
     world = world or max(1, config.batch // config.batch_per_process)
     return {
-        **estimate(config, backbone, clips, world),
+        **estimate(config, backbone, clips, world, family),
         "backbone_from": source,
         "clips_from": clips.source,
         "missing": missing_files(config),
@@ -117,19 +100,24 @@ def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
 
 
 def estimate(
-    config: TrainConfig, backbone: Mapping[str, Any], clips: ClipShape, world: int
+    config: TrainConfig,
+    backbone: Mapping[str, Any],
+    clips: ClipShape,
+    world: int,
+    family: Family = FIRST,
 ) -> dict[str, Any]:
     """The numbers of a run, from shapes alone.
 
     Args:
         config: of the run.
-        backbone: configuration of its CogVideoX transformer.
+        backbone: configuration of its transformer.
         clips: what it is trained on.
         world: GPUs.
+        family: of the backbone.
     """
     network = config.network
     with torch.device("meta"):
-        transformer = CogVideoXTransformer3DModel(**backbone).requires_grad_(False)
+        transformer = family.parts["transformer"](**backbone).requires_grad_(False)
         controller = _controller(network, transformer)
         references = _references(network, transformer)
         if network.backbone == "lora":
@@ -146,7 +134,7 @@ def estimate(
         trained += network.train_references * counts["references"]
     weights = Weights(sum(counts.values()) - trained, trained)
     step = training_step(
-        transformer.config,
+        family.sizes(transformer),
         None if controller is None else controller.config,
         batch=config.batch_per_process,
         anchors=clips.anchors,
@@ -178,15 +166,21 @@ def estimate(
     }
 
 
-def backbone_config(network: NetworkConfig, clips: ClipShape) -> tuple[Mapping[str, Any], str]:
-    """The configuration of the backbone of a run, and where it was read."""
+def backbone_config(
+    network: NetworkConfig, clips: ClipShape
+) -> tuple[Family, Mapping[str, Any], str]:
+    """Family and configuration of the backbone of a run, and where it was read."""
     if network.path == "tiny":
         frames, size = tiny_video(clips.latent_size)
-        return _own(tiny_components(frames=frames, size=size)["transformer"].config), "tiny"
+        tiny = tiny_components(frames=frames, size=size)["transformer"]
+        return FIRST, _own(tiny.config), "tiny"
     path = Path(network.path) / "transformer" / "config.json"
     if path.is_file():
-        return _own(json.loads(path.read_text())), str(path)
-    return PUBLISHED_5B, f"CogVideoX-5b-I2V as published ({path} is not there)"
+        settings = json.loads(path.read_text())
+        family = family_named(settings["_class_name"]) if "_class_name" in settings else FIRST
+        return family, _own(settings), str(path)
+    title, settings = FIRST.published
+    return FIRST, settings, f"{title} as published ({path} is not there)"
 
 
 def clip_shape(config: TrainConfig) -> ClipShape:
@@ -214,7 +208,8 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
         stated = _own(json.loads(saved.read_text()))
         refuse_contradiction(network, TRAINED_WITH, stated, "controller")
         return WeavingController(**stated)
-    return new_controller(network, backbone)
+    start = network.controller if network.controller == FROM_BACKBONE else NEW
+    return new_controller(network, backbone, source=start)
 
 
 def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:

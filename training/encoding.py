@@ -24,8 +24,7 @@ from anchorweave.datasets.prepared_clip import (
     read_target,
 )
 from anchorweave.holes import fill_holes
-from anchorweave.models.latents import encode_first_frame, encode_video, latent_shape
-from anchorweave.models.tiling import TILE_STEP, set_tile
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.visible_tokens import visible_tokens
 
 # Where a torch without a GPU says in a RuntimeError that memory ran out.
@@ -58,7 +57,7 @@ class VideoEncoder:
     ):
         if one_by_one:
             vae.enable_slicing()
-        self._vae, self._patch_size, self._storage = vae, patch_size, storage
+        self._codec, self._patch_size, self._storage = codec_of(vae), patch_size, storage
         self._tile, self._say, self._holes = tile, say, holes
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -75,9 +74,9 @@ class VideoEncoder:
                 the smallest tiles.
         """
         height, width = read_cameras(clip).cameras.size
-        tiles = list(smaller_tiles(self._tile, max(height, width)))
+        tiles = list(smaller_tiles(self._tile, max(height, width), self._codec.tile_step))
         for tile, smaller in zip(tiles, [*tiles[1:], None], strict=True):
-            set_tile(self._vae, tile)
+            self._codec.tile(tile)
             try:
                 return self._encoded(clip), tile
             except RuntimeError as error:
@@ -99,12 +98,12 @@ class VideoEncoder:
     def _encoded(self, clip: Path) -> dict[str, Tensor]:
         target = read_target(clip)
         try:
-            latent_shape(self._vae, len(target), tuple(target.shape[2:]), self._patch_size)
+            self._codec.shape(len(target), tuple(target.shape[2:]), self._patch_size)
         except ValueError as error:
             raise BadClip(clip, str(error)) from error
-        first = encode_first_frame(self._vae, target[None, 0], frames=1)
+        first = self._codec.encode_first_frame(target[None, 0], frames=1)
         tensors = {
-            TARGET: self._stored(encode_video(self._vae, target[None])[0]),
+            TARGET: self._stored(self._codec.encode(target[None])[0]),
             IMAGE: self._stored(first[0]),
         }
         for memory in read_cameras(clip).target2source:
@@ -112,8 +111,8 @@ class VideoEncoder:
             tensors[anchors_key(memory)] = self._stored(self._anchors(anchors, tensors[TARGET]))
             tensors[visible_key(memory)] = visible_tokens(
                 anchors.visible,
-                spatial=target.shape[-1] // tensors[TARGET].shape[-1] * self._patch_size,
-                temporal=self._vae.config.temporal_compression_ratio,
+                spatial=self._codec.in_space * self._patch_size,
+                temporal=self._codec.in_time,
             )
             references = read_references(clip, memory)
             tensors[references_key(memory)] = self._stored(
@@ -125,7 +124,7 @@ class VideoEncoder:
         # Encoded one by one (Context-as-Memory): as one video their differences would be motion.
         if not len(frames):
             return target.new_zeros(0, *target.shape[1:])
-        return encode_video(self._vae, frames[:, None])[:, 0]
+        return self._codec.encode(frames[:, None])[:, 0]
 
     def _anchors(self, anchors: Anchors, target: Tensor) -> Tensor:
         if not len(anchors):
@@ -135,23 +134,24 @@ class VideoEncoder:
         filled = fill_holes(anchors.video[shown], anchors.visible[shown], self._holes)
         videos = torch.cat([filled, anchors.video[~shown][:1]])
         slots = torch.where(shown, shown.cumsum(0) - 1, shown.sum())
-        return encode_video(self._vae, videos).cpu()[slots]
+        return self._codec.encode(videos).cpu()[slots]
 
     def _stored(self, latents: Tensor) -> Tensor:
         return latents.to("cpu", self._storage)
 
 
-def smaller_tiles(tile: int | None, side: int) -> Iterator[int | None]:
+def smaller_tiles(tile: int | None, side: int, step: int) -> Iterator[int | None]:
     """The tile to begin with, then half of it again and again, down to the smallest.
 
     Args:
         tile: None = whole videos.
         side: the longer side of the videos.
+        step: what a tile is a multiple of.
     """
     yield tile
     tile = side if tile is None else tile
-    while tile > TILE_STEP:
-        tile = max(tile // 2 // TILE_STEP * TILE_STEP, TILE_STEP)
+    while tile > step:
+        tile = max(tile // 2 // step * step, step)
         yield tile
 
 

@@ -116,8 +116,8 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
                 losses = batch_losses(
                     run.model,
                     drawn,
-                    run.networks.alpha_bar,
-                    run.networks.rotary,
+                    run.networks.process,
+                    run.networks.positions,
                     config.objective,
                     run.networks.dtype,
                 )

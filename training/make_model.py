@@ -25,13 +25,14 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
-from anchorweave.models.controller import WeavingController
+from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
-from anchorweave.models.model_folder import KINDS, load_part, write_model
+from anchorweave.models.make_controller import ControllerOptions, make_controller
+from anchorweave.models.model_folder import PARTS, load_part, write_model
 from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from training.finished import newest_weights
 from training.new_networks import TRAINED_WITH
 
@@ -147,7 +148,7 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
         if not Path(config.model, "model_index.json").is_file():
             raise FileNotFoundError(f"model={config.model}: no model (no model_index.json in it)")
         parts = (*NETWORKS, "tokenizer", "scheduler")
-        folders = {name: Path(config.model, name) for name in parts if name in KINDS}
+        folders = {name: Path(config.model, name) for name in parts if name in PARTS}
         if Path(config.model, "references").is_dir():
             folders["references"] = Path(config.model, "references")
     if config.vae is not None:
@@ -176,7 +177,7 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
         ValueError: parts that do not fit one another.
         FileNotFoundError: a folder without its part.
     """
-    parts = {name: load_part(name, folder) for name, folder in folders.items() if name in KINDS}
+    parts = {name: load_part(name, folder) for name, folder in folders.items() if name in PARTS}
     parts["references"] = None
     if "references" in folders:
         parts["references"] = load_reference_network(folders["references"])
@@ -195,7 +196,9 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     if "controller" not in parts:
         parts["controller"] = _new_controller(config, backbone)
     parts.setdefault("scheduler", noise_schedule())
-    if (wants := backbone.config.text_embed_dim) != (has := text_encoder.config.d_model):
+    if (wants := family_of(backbone).sizes(backbone).text_dim) != (
+        has := text_encoder.config.d_model
+    ):
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
@@ -231,19 +234,10 @@ def refuse_in_vain(
                 )
 
 
-def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> WeavingController:
-    weaving = config.weaving
+def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return WeavingController.from_backbone(
-            backbone,
-            weaving.layers,
-            weaving.heads,
-            weaving.fusion,
-            weaving.attention,
-            weaving.tokens,
-            weaving.holes,
-        )
+        return make_controller(backbone, options=ControllerOptions(**vars(config.weaving)))
 
 
 def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:

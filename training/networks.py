@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.initialisation import copy_backbone_blocks
 from anchorweave.models.loading import ModelParts
-from anchorweave.models.rotary import rotary_table
+from anchorweave.models.make_controller import FROM_BACKBONE, NEW, make_controller
 from anchorweave.models.tiny import tiny_video
-from anchorweave.models.weights import load_released_checkpoint
-from anchorweave.models.whole import load_whole
 from training.network_options import NetworkConfig
 from training.new_networks import (
     TRAINED_WITH,
@@ -28,8 +26,6 @@ from training.new_networks import (
 )
 from training.options import TrainConfig
 
-LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
-
 
 @dataclass(frozen=True)
 class Networks:
@@ -38,15 +34,16 @@ class Networks:
     Args:
         denoiser: backbone, controller and reference network, as far as there are; what requires a
             gradient is float32.
-        alpha_bar: of the noise schedule.
-        rotary: the backbone's table for the clips' size, or None.
+        process: the noise process.
+        positions: what the backbone is told of the positions of latents of the clips' size, or
+            None.
         dtype: the backbone's own.
         parts: for the VAE, where one is needed.
     """
 
     denoiser: Denoiser
-    alpha_bar: Float[Tensor, " total"]
-    rotary: tuple[Tensor, Tensor] | None
+    process: NoiseProcess
+    positions: tuple[Tensor, ...] | None
     dtype: torch.dtype
     parts: ModelParts
 
@@ -89,7 +86,8 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     if network.gradient_checkpointing:
         for part in denoiser.children():
             part.enable_gradient_checkpointing()
-    return Networks(denoiser, parts.alpha_bar(), rotary_table(backbone, (t, h, w)), dtype, parts)
+    positions = denoiser.family.positions(backbone, (t, h, w))
+    return Networks(denoiser, parts.process(), positions, dtype, parts)
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
@@ -98,8 +96,9 @@ def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
     from peft import LoraConfig
 
     backbone.requires_grad_(False)
+    targets = family_of(backbone).lora_targets
     backbone.add_adapter(
-        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights=True, target_modules=LORA_TARGETS)
+        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights=True, target_modules=list(targets))
     )
 
 
@@ -115,26 +114,21 @@ def _controller(
     if not network.woven:
         return None
     start = network.controller
-    if start not in ("new", "from_backbone") and Path(start).suffix != ".pt":
+    if start not in (NEW, FROM_BACKBONE) and Path(start).suffix != ".pt":
         # Else the name would be looked for on the net.
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(
                 f"no controller at network.controller={start}: it has no config.json; name a "
                 "folder that one was saved to, such as CHECKPOINT/controller"
             )
-        controller = load_whole(WeavingController, start)
+        controller = make_controller(backbone, start)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
         for option in ("holes", "tokens"):
             if getattr(network, option) is not None:
                 controller.register_to_config(**{option: getattr(network, option)})
         return controller
-    released = start not in ("new", "from_backbone")
-    controller = new_controller(network, backbone, "black" if released else holes)
-    if start == "from_backbone":
-        copy_backbone_blocks(controller, backbone)
-    elif released:
-        load_released_checkpoint(start, controller)
-    return controller
+    released = start not in (NEW, FROM_BACKBONE)
+    return new_controller(network, backbone, "black" if released else holes, start)
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
@@ -168,22 +162,22 @@ def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
 
 
 def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
-    config = backbone.config
+    sizes = family_of(backbone).sizes(backbone)
     _, C, h, w = clip.latents.shape
-    if config.out_channels != C:
+    if sizes.latent_channels != C:
         raise ValueError(
-            f"clip {clip.name} has latents of {C} channels, the backbone of {config.out_channels}; "
-            "precompute the clips with the VAE of network.path"
+            f"clip {clip.name} has latents of {C} channels, the backbone of "
+            f"{sizes.latent_channels}; precompute the clips with the VAE of network.path"
         )
-    own = (config.sample_height, config.sample_width)
-    if config.use_learned_positional_embeddings and own != (h, w):
+    own = sizes.latent_size
+    if sizes.learned_positions and own != (h, w):
         raise ValueError(
             f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
             f"{own[0]}x{own[1]} (height x width) and takes no other size"
         )
-    if config.text_embed_dim != clip.prompt_features.shape[-1]:
+    if sizes.text_dim != clip.prompt_features.shape[-1]:
         raise ValueError(
             f"clip {clip.name} has text features {clip.prompt_features.shape[-1]} wide, the "
-            f"backbone takes {config.text_embed_dim}; precompute with the text encoder of "
+            f"backbone takes {sizes.text_dim}; precompute with the text encoder of "
             "network.path"
         )

@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.historical_attention import HistoricalAttention
+from anchorweave.models.make_controller import NEW, ControllerOptions, make_controller
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.whole import load_whole
@@ -32,25 +34,30 @@ REFERENCES_TRAINED_WITH = {
 
 
 def new_controller(
-    network: NetworkConfig, backbone: nn.Module, holes: str = "black"
+    network: NetworkConfig, backbone: nn.Module, holes: str = "black", source: str | Path = NEW
 ) -> WeavingController:
-    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise."""
+    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise.
+
+    Args:
+        network: layers and heads that it leaves open are those of `warm_start`, where there is one.
+        backbone: of a known family.
+        holes: see above.
+        source: as in `make_controller`, but no folder.
+    """
     layers, heads, saved = network.layers, network.heads, None
     if network.warm_start is not None:
         saved = _saved_controller(network.warm_start)
         layers = layers or saved.config.num_layers
         heads = heads or saved.config.num_heads
-    if heads is None and network.controller == "from_backbone":
-        heads = backbone.config.num_attention_heads
-    controller = WeavingController.from_backbone(
-        backbone,
-        num_layers=layers,
-        num_heads=heads,
+    options = ControllerOptions(
+        layers=layers,
+        heads=heads,
         fusion=network.fusion or "pose_guided",
         attention=network.attention or "joint",
         tokens=network.tokens or "all",
         holes=network.holes or holes,
     )
+    controller = make_controller(backbone, source, options)
     if saved is not None:
         warm_start(controller, saved, network.warm_start)
     return controller
@@ -105,7 +112,7 @@ def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceN
             backbone,
             network.reference_interval or INTERVAL,
             network.reference_heads or REFERENCE_HEADS,
-            min(HEAD_DIM, backbone.config.attention_head_dim),
+            min(HEAD_DIM, family_of(backbone).sizes(backbone).head_dim),
         )
     saved = load_reference_network(network.references)
     names = REFERENCES_TRAINED_WITH[type(saved)]

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.datasets.training_clip import TrainingClip
-from anchorweave.diffusion.objective import add_noise
-from anchorweave.diffusion.timesteps import TimestepConfig, sample_timestep
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.diffusion.timesteps import TimestepConfig
 from training.anchor_dropout import AnchorDropoutConfig, draw_kept, hide
 
 
@@ -82,7 +82,7 @@ class Draw:
             noised references.
         noise: standard normal [t, C, h, w], float32.
         image_noise: what is added to the image latents [1, C, h, w], float32.
-        timestep: in [0, total).
+        timestep: as `NoiseProcess.draw_timestep` draws it.
         dropped_caption: whether the prompt is the empty one.
         anchor_dropout: `frames`, `subset`, `only_first` or `none`.
         alone: whether the controller says nothing.
@@ -91,7 +91,7 @@ class Draw:
     clip: TrainingClip
     noise: Float[Tensor, "t C h w"]
     image_noise: Float[Tensor, "1 C h w"]
-    timestep: int
+    timestep: int | float
     dropped_caption: bool
     anchor_dropout: str
     alone: bool = False
@@ -116,11 +116,10 @@ def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
 def draw(
     clip: TrainingClip,
     config: DrawConfig,
-    total: int,
+    process: NoiseProcess,
     generator: torch.Generator,
     empty_prompt: Float[Tensor, "S D"] | None = None,
     black: Float[Tensor, "frames C height width"] | None = None,
-    alpha_bar: Float[Tensor, " total"] | None = None,
 ) -> Draw:
     """One sample with its noise, its timestep and what is hidden from it.
 
@@ -130,11 +129,10 @@ def draw(
     Args:
         clip: as it was prepared; left as it is.
         config: what is drawn.
-        total: timesteps of the noise schedule (1000).
+        process: the noise process, on the CPU.
         generator: `sample_generator`.
         empty_prompt: text features of the empty prompt, where captions are dropped.
         black: the scaled latent of a black video, where hidden anchors show black.
-        alpha_bar: of the noise schedule, where references are noised.
 
     Raises:
         ValueError: the empty prompt or the black latent is called for and missing, or of another
@@ -149,7 +147,7 @@ def draw(
         image_noise = torch.zeros_like(image_noise)
     else:
         image_noise = image_noise * (config.image_noise + level).exp()
-    timestep = sample_timestep(config.timestep, total, generator)
+    timestep = process.draw_timestep(config.timestep, generator)
     dropped = torch.rand((), generator=generator).item() < config.caption_dropout
     # Last, because how many numbers it takes depends on what it draws.
     N, t = clip.anchor_latents.shape[:2]
@@ -163,7 +161,7 @@ def draw(
             reference2first=clip.reference2first[-1:],
         )
     if config.reference_noise[1]:
-        clip = _with_noised_references(clip, config.reference_noise, alpha_bar, generator)
+        clip = _with_noised_references(clip, config.reference_noise, process, generator)
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
     alone = bool(config.alone) and torch.rand((), generator=generator).item() < config.alone
@@ -173,22 +171,21 @@ def draw(
 def _with_noised_references(
     clip: TrainingClip,
     between: tuple[int, int],
-    alpha_bar: Tensor | None,
+    process: NoiseProcess,
     generator: torch.Generator,
 ) -> TrainingClip:
     low, high = between
-    total = 0 if alpha_bar is None else len(alpha_bar)
-    if high > total:
+    if high > process.total:
         raise ValueError(
             f"references are to be noised by up to {high} steps (reference_noise), but the noise "
-            f"schedule that was given has {total}"
+            f"schedule that was given has {process.total}"
         )
     steps = int(torch.randint(low, high + 1, (), generator=generator))
     clean = clip.reference_latents
     noise = torch.randn(clean.shape, generator=generator)
     if not steps:
         return clip
-    noised = add_noise(clean[None].float(), noise[None], alpha_bar[steps - 1 : steps].cpu())[0]
+    noised = process.add_noise(clean[None].float(), noise[None], torch.tensor([steps - 1]))[0]
     return replace(clip, reference_latents=noised.to(clean))
 
 

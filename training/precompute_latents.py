@@ -37,8 +37,8 @@ from anchorweave.datasets.prepared_clip import (
     read_caption,
     read_record,
 )
+from anchorweave.models.codec.base import TextEncoder
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.text import encode_prompts
 from training.encoding import VideoEncoder
 from training.one_run import one_run_in
 from training.sharding import Shard, Tally
@@ -122,7 +122,7 @@ class TextPass:
 
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
         self._config, self._encoders, self._shard = config, encoders, shard
-        self._networks: tuple | None = None
+        self._text: TextEncoder | None = None
         self._made = _made(config) | {
             "text_encoder": encoders.text_weights,
             "tokens": encoders.text_tokens,
@@ -145,11 +145,11 @@ class TextPass:
 
     @torch.no_grad()
     def _features(self, prompt: str) -> tuple[dict[str, Tensor], dict]:
-        if self._networks is None:
+        if self._text is None:
             dtype = getattr(torch, self._config.model.dtype)
-            tokenizer, encoder = self._encoders.text(dtype)
-            self._networks = tokenizer, encoder.to(self._shard.device)
-        features = encode_prompts(*self._networks, [prompt], self._encoders.text_tokens)[0]
+            self._text = self._encoders.text(dtype)
+            self._text.encoder.to(self._shard.device)
+        features = self._text.encode([prompt], self._encoders.text_tokens)[0]
         features = features.to("cpu", getattr(torch, self._config.storage))
         return {FEATURES: features}, {"text_content": self._encoders.text_content}
 

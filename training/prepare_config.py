@@ -11,6 +11,7 @@ from anchorweave.datasets.splits import SplitConfig
 from anchorweave.evaluation.contradiction import Check
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
+from anchorweave.models.codec.forms import FORMS
 from anchorweave.perception import PerceptionConfig
 from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
@@ -35,8 +36,10 @@ class PrepareConfig:
         check: what to do with memories that contradict each other: `warn`, `error` (the clip
             counts as failed) or `off`, see `evaluation/contradiction.py`.
         output: the data set's folder.
-        size: (height, width) that frames are cropped and resized to; multiples of 16.
-        frames: length T of a clip; 4k + 1.
+        backbone: family of the networks that the clips are for, which decides what lengths and
+            sizes fit.
+        size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox).
+        frames: length T of a clip; 4k + 1 (cogvideox).
         fps: frames per second of the videos that are written.
         pixels: `video` writes H.264 files, `raw` exact bytes, see `datasets/clip_videos.py`.
         clips_per_recording: at most so many stretches of each recording; null = all that fit.
@@ -51,13 +54,14 @@ class PrepareConfig:
         caption: where captions come from.
 
     Raises:
-        ValueError: a length, size or memory system that is none.
+        ValueError: a family, length, size or memory system that is none.
     """
 
     source: Any = "data/example_dataset"
     missing: Literal["error", "skip"] = "error"
     check: Check = "warn"
     output: str = "outputs/prepared"
+    backbone: str = "cogvideox"
     size: tuple[int, int] = (480, 720)
     frames: int = 49
     fps: int = 8
@@ -76,10 +80,9 @@ class PrepareConfig:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
 
     def __post_init__(self):
-        if self.frames < 5 or self.frames % 4 != 1:
-            raise ValueError(f"frames={self.frames} do not fit the VAE, which takes 5, 9, 13, ...")
-        if any(side < 16 or side % 16 for side in self.size):
-            raise ValueError(f"size={self.size}: height and width must be divisible by 16")
+        if self.backbone not in FORMS:
+            raise ValueError(f"backbone={self.backbone}; known: {', '.join(FORMS)}")
+        FORMS[self.backbone].check(self.frames, self.size)
         if not self.memories or set(self.memories) - set(MEMORIES):
             raise ValueError(f"memories={list(self.memories)}; known: {', '.join(MEMORIES)}")
         if self.memory.path is not None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from anchorweave.diffusion.objective import Losses, ObjectiveConfig, add_noise, clip_loss
+from anchorweave.diffusion.objective import Losses, ObjectiveConfig, clip_loss
+from anchorweave.diffusion.process import NoiseProcess
 from training.batches import DrawnBatch
 
-Rotary = tuple[Tensor, Tensor] | None
+Positions = tuple[Tensor, ...] | None
 
 
 def batch_losses(
     denoiser: nn.Module,
     drawn: DrawnBatch,
-    alpha_bar: Float[Tensor, " total"],
-    rotary: Rotary,
+    process: NoiseProcess,
+    positions: Positions,
     config: ObjectiveConfig,
     dtype: torch.dtype,
 ) -> Losses:
@@ -25,27 +25,26 @@ def batch_losses(
     Args:
         denoiser: a `Denoiser`, or what wraps one for several ranks.
         drawn: the samples, on any device.
-        alpha_bar: the noise schedule's cumulative products, on the networks' device.
-        rotary: the backbone's rotary table for latents of this size, likewise.
+        process: the noise process, on the networks' device.
+        positions: `Family.positions` of the backbone for latents of this size, likewise.
         config: the objective.
         dtype: of what the networks are shown, the backbone's own.
     """
-    device = alpha_bar.device
+    device = process.device
     latents = drawn.clips.latents.to(device, torch.float32)
     image = drawn.clips.image_latents.to(device, torch.float32) + drawn.image_noise.to(device)
     # The image is the first latent frame of its condition; the others are empty.
     image = torch.cat([image, image.new_zeros(latents[:, 1:].shape)], dim=1)
     timestep = drawn.timestep.to(device)
-    level = alpha_bar[timestep]
-    noisy = add_noise(latents, drawn.noise.to(device), level)
+    noisy = process.add_noise(latents, drawn.noise.to(device), timestep)
     predicted = denoiser(
         noisy_latents=noisy.to(dtype),
         image_latents=image.to(dtype),
         prompt_features=drawn.clips.prompt_features.to(device, dtype),
         timestep=timestep,
         anchors=drawn.clips.anchors.to(device, torch.float32),
-        image_rotary_emb=rotary,
+        positions=positions,
         references=drawn.clips.references.to(device, torch.float32),
         alone=drawn.alone.to(device) if drawn.alone.any() else None,
     )
-    return clip_loss(predicted, noisy, latents, level, config)
+    return clip_loss(process, predicted, noisy, latents, timestep, config)

@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> None:
         if config.data.validation is not None:
             data = config.data
             clips = open_clips(data.validation, config.memory, data.visible_first_frame)
-            validation = Validation(config, clips, len(run.networks.alpha_bar))
+            validation = Validation(config, clips, run.networks.process)
         train(run, validation, stop)
 
 

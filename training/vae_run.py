@@ -19,8 +19,8 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.errors import EndedError
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
-from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small_vae import fast_convolutions, small_vae, start_vae
 from training.captured_step import CapturedStep
@@ -176,8 +176,9 @@ class VAETraining:
 
     def _reconstructed(self, video: Tensor) -> Tensor:
         with self._autocast():
-            latents = encode_video(self.vae, video, self.accelerator.device)
-            return decode_video(self.vae, latents).float().cpu()
+            codec = codec_of(self.vae)
+            latents = codec.encode(video, self.accelerator.device)
+            return codec.decode(latents).float().cpu()
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
@@ -258,7 +259,7 @@ class VAETraining:
         """That gives latents unit variance."""
         with self._autocast():
             latents = [
-                encode_video(self.vae, recording[None, : self.config.clip] / 255.0)
+                codec_of(self.vae).encode(recording[None, : self.config.clip] / 255.0)
                 for recording in self.recordings[:64]
             ]
         spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from anchorweave.datasets.training_clip import TrainingClip, collate
+from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import decode_video
+from anchorweave.pipelines import sampler
 from anchorweave.video import write_video
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnBatch, DrawnClips, Place, stacked
@@ -39,12 +41,12 @@ class Validation:
     Args:
         config: of the run.
         clips: a map-style data set of `TrainingClip`.
-        total: timesteps of the noise schedule.
+        process: the noise process.
     """
 
-    def __init__(self, config: TrainConfig, clips: Dataset, total: int):
+    def __init__(self, config: TrainConfig, clips: Dataset, process: NoiseProcess):
         self.config: ValidationConfig = config.validation
-        self.timesteps, self.total = config.draw.timestep, total
+        self.timesteps, self.process = config.draw.timestep, process
         # Nothing is hidden, so that the number says how well the anchors are used.
         draw = DrawConfig(
             timestep=config.draw.timestep,
@@ -54,13 +56,14 @@ class Validation:
             caption_dropout=0.0,
         )
         self.clips = clips
-        self.drawn = DrawnClips(clips, draw, total, self.config.seed)
+        self.drawn = DrawnClips(clips, draw, process, self.config.seed)
 
     def rehearse(self, run: Run) -> None:
         """Try what will be needed, so that hours of training do not end at what is missing."""
         self.loss(run, count=1)
         if self.config.videos:
-            run.networks.parts.sampler(run.networks.denoiser.backbone, run.networks.dtype)
+            networks = run.networks
+            sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
 
     def measure(self, run: Run, step: int, last: bool) -> dict[str, float]:
         """What is due after this step; every rank calls this at once.
@@ -94,8 +97,8 @@ class Validation:
                 losses = batch_losses(
                     run.model,
                     self.sample_of(min(place, count - 1), count),
-                    run.networks.alpha_bar,
-                    run.networks.rotary,
+                    run.networks.process,
+                    run.networks.positions,
                     run.config.objective,
                     run.networks.dtype,
                 )
@@ -111,7 +114,7 @@ class Validation:
         # One timestep from the middle of each of `count` equal parts of what is trained.
         low, high = self.timesteps.low, self.timesteps.high
         share = low + (high - low) * (place + 0.5) / count
-        return stacked([(at, replace(drawn, timestep=int(share * self.total)), ())])
+        return stacked([(at, replace(drawn, timestep=self.process.timestep_at(share)), ())])
 
     @torch.no_grad()
     def sample(self, run: Run, step: int) -> dict[str, float]:
@@ -122,8 +125,9 @@ class Validation:
         """
         accelerator, networks = run.accelerator, run.networks
         # Loaded when it is needed and let go again, so that training has the memory.
-        pipe = networks.parts.sampler(networks.denoiser.backbone, networks.dtype)
+        pipe = sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
         pipe.vae.to(accelerator.device)
+        codec = codec_of(pipe.vae)
         pipe.set_progress_bar_config(disable=True)
         folder = Path(run.config.output) / "validation" / f"step-{step + 1:08d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,10 +135,10 @@ class Validation:
         scores = []
         for place in range(accelerator.process_index, count, accelerator.num_processes):
             clip = self.clips[place]
-            truth = decode_video(pipe.vae, clip.latents[None]).float().cpu()[0]
+            truth = codec.decode(clip.latents[None]).float().cpu()[0]
             with compute_in(run.config, accelerator.device):
                 latents = self._sampled(pipe, networks.denoiser, clip, truth, place)
-                video = decode_video(pipe.vae, latents).float().cpu()[0]
+                video = codec.decode(latents).float().cpu()[0]
             scores.append((psnr(video[1:], truth[1:]), ssim(video[1:], truth[1:])))
             both = side_by_side({"target, through the VAE": truth, "generated": video})
             write_video(folder / f"{place:03d}.mp4", both, self.config.fps)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_3d_sincos_pos_embed
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.holes import check_holes
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.backbones import FAMILIES, family_of
+from anchorweave.models.backbones.base import OF_CONTROLLER
 from anchorweave.models.camera_encoder import CameraEncoder
-from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
+from anchorweave.models.cross_anchor_attention import Arrangement
 from anchorweave.models.pose_guided_fusion import AverageFusion, PoseGuidedFusion, fuse
 
 CHOICES = {
@@ -55,15 +54,15 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         holes: what its anchors hold where nothing was seen, before they are encoded: `black`
             (released weights), `cracks` or `filled`; see `anchorweave/holes`. It changes nothing
             in here, but weights read well only what they were trained on.
+        family: of the backbone (`FAMILIES`), whose kind of blocks it is made of.
 
     Raises:
-        ValueError: an unknown choice.
+        ValueError: an unknown choice or family.
 
     Source: paper section 3.4; sizes of the released code (16 of the 42 layers of CogVideoX-5B).
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["CogVideoXBlock"]
 
     @register_to_config
     def __init__(
@@ -84,12 +83,16 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         attention: str = "joint",
         tokens: str = "all",
         holes: str = "black",
+        family: str = "cogvideox",
     ):
         super().__init__()
         check_holes(holes)
         for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
             if met not in CHOICES[name]:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
+        if family not in FAMILIES:
+            raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
+        self.family = FAMILIES[family]
         dim = num_heads * head_dim
         # The controller sees the noisy latents beside each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
@@ -97,11 +100,10 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self.time_proj = Timesteps(dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(dim, time_embed_dim)
         self.blocks = nn.ModuleList(
-            CogVideoXBlock(dim, num_heads, head_dim, time_embed_dim, attention_bias=True)
+            self.family.controller_block(dim, num_heads, head_dim, time_embed_dim)
             for _ in range(num_layers)
         )
-        for block in self.blocks:
-            block.attn1.set_processor(CrossAnchorAttnProcessor())
+        self._no_split_modules = sorted({type(block).__name__ for block in self.blocks})
         self.anchor_weights = (
             PoseGuidedFusion(dim, temporal_compression)
             if fusion == "pose_guided"
@@ -117,7 +119,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     @classmethod
     def from_backbone(
         cls,
-        backbone: CogVideoXTransformer3DModel,
+        backbone: nn.Module,
         num_layers: int | None = None,
         num_heads: int | None = None,
         fusion: str = "pose_guided",
@@ -130,34 +132,38 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         Its output projections are zero, so that a backbone woven with it answers as before.
 
         Args:
-            backbone: a CogVideoX 1.0 transformer.
-            num_layers: how many of its layers are woven; None = the released share, 16 of 42.
-            num_heads: heads of the backbone's width; None = the released share, 16 of 48.
+            backbone: of a known family.
+            num_layers: how many of its layers are woven; None = its family's share (CogVideoX:
+                the released 16 of 42).
+            num_heads: heads of the backbone's width; None = likewise (16 of 48).
             fusion: see the class.
             attention: see the class.
             tokens: see the class.
             holes: see the class.
 
         Raises:
-            ValueError: fewer layers in the backbone than asked for, or a CogVideoX 1.5 backbone.
+            ValueError: fewer layers in the backbone than asked for, or a backbone that cannot be
+                woven into.
         """
-        sizes = backbone_sizes(backbone)
-        depth, heads = backbone.config.num_layers, backbone.config.num_attention_heads
-        num_layers = max(round(depth * 16 / 42), 1) if num_layers is None else num_layers
-        num_heads = max(round(heads / 3), 1) if num_heads is None else num_heads
+        family = family_of(backbone)
+        sizes = family.sizes(backbone)
+        depth, (layers, heads) = sizes.num_layers, family.controller_share(sizes)
+        num_layers = layers if num_layers is None else num_layers
+        num_heads = heads if num_heads is None else num_heads
         if not 1 <= num_layers <= depth:
             raise ValueError(
                 f"{num_layers} layers cannot be woven into a backbone of {depth}; "
                 f"ask for num_layers between 1 and {depth}"
             )
         return cls(
-            **sizes,
+            **sizes.of(OF_CONTROLLER),
             num_layers=num_layers,
             num_heads=num_heads,
             fusion=fusion,
             attention=attention,
             tokens=tokens,
             holes=holes,
+            family=family.name,
         )
 
     def camera_features(
@@ -182,7 +188,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         prompt_features: Float[Tensor, "B S text_dim"],
         timestep: Shaped[Tensor, " B"],
         anchors: AnchorLatents,
-        image_rotary_emb: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]] | None = None,
+        positions: tuple[Tensor, ...] | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
         """What is added behind each woven backbone layer.
 
@@ -191,7 +197,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             prompt_features: text features [B, S, text_dim].
             timestep: [B], in the scheduler's training steps.
             anchors: N >= 0 anchors a sample.
-            image_rotary_emb: the backbone's rotary table, (cosine, sine), where it has one.
+            positions: the backbone's rotary table, where it has one.
 
         Returns:
             `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
@@ -199,7 +205,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         Raises:
             ValueError: anchors that do not fit the latents, or a rotary table missing or in vain.
         """
-        self._check(noisy_latents, anchors, image_rotary_emb is not None)
+        self._check(noisy_latents, anchors, positions is not None)
         anchors = anchors.to(noisy_latents.device, self.dtype)
         noisy_latents = noisy_latents.to(self.dtype)
 
@@ -212,8 +218,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         place = Arrangement(visible, self.config.attention, self.config.tokens)
         tokens, text, time = place.arrange(tokens), place.per_row(text), place.per_row(time)
         S = text.shape[1]
-        table = None if image_rotary_emb is None else place.rotary(image_rotary_emb, S)
-        attention = {"attention_mask": place.mask(S)}
+        table, attention = self.family.arranged(place, positions, S)
 
         features = []
         for block, project in zip(self.blocks, self.control_proj, strict=True):
@@ -233,15 +238,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         tokens = self.latent_proj(rearrange(pairs, "B N t C h w -> (B N t) C h w"))
         tokens = rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)
         patch = self.config.patch_size
-        positions = get_3d_sincos_pos_embed(
-            tokens.shape[-1],
-            (w // patch, h // patch),
-            t,
-            self.config.spatial_interpolation_scale,
-            self.config.temporal_interpolation_scale,
-            device=tokens.device,
-        )
-        return tokens + positions.flatten(0, 1).to(tokens)
+        grid = (t, h // patch, w // patch)
+        positions = self.family.controller_positions(self.config, grid, tokens.device)
+        return tokens if positions is None else tokens + positions.to(tokens)
 
     def _check(self, noisy_latents: Tensor, anchors: AnchorLatents, has_rotary: bool) -> None:
         B, t, C, h, w = noisy_latents.shape
@@ -264,7 +263,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if has_rotary != self.config.rotary:
             raise ValueError(
                 "this controller was made for a backbone with a rotary table, but got none; pass "
-                "image_rotary_emb"
+                "its positions"
                 if self.config.rotary
                 else "this controller was made for a backbone without a rotary table, but got one"
             )

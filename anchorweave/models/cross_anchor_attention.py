@@ -96,7 +96,7 @@ class Arrangement:
 class CrossAnchorAttnProcessor:
     """Attention over [text | anchor tokens] with a rotation of its own for every row.
 
-    Takes the place of diffusers' processor for CogVideoX, which knows one table for all rows.
+    Takes the place of diffusers' processor of such blocks, which knows one table for all rows.
     """
 
     def __call__(

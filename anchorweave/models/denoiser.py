@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
-from diffusers import CogVideoXTransformer3DModel
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
-from anchorweave.models.backbone import backbone_sizes, insertions
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.base import OF_CONTROLLER, OF_REFERENCES
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.insertions import insertions
 from anchorweave.models.reference_networks import ReferenceNetwork
 
 
 class Denoiser(nn.Module):
-    """A CogVideoX backbone that is woven with anchors by a controller.
+    """A backbone that is woven with anchors by a controller.
 
     Args:
-        backbone: diffusers' transformer, image-to-video: it sees noisy and image latents joined on
-            channels.
+        backbone: diffusers' image-to-video transformer, of any family.
         controller: made for this backbone (`WeavingController.from_backbone`); None = anchors say
             nothing to the backbone.
         references: made for this backbone; None = references say nothing to it.
@@ -33,7 +31,7 @@ class Denoiser(nn.Module):
 
     def __init__(
         self,
-        backbone: CogVideoXTransformer3DModel,
+        backbone: nn.Module,
         controller: WeavingController | None,
         references: ReferenceNetwork | None = None,
     ):
@@ -42,6 +40,7 @@ class Denoiser(nn.Module):
             _check_fits(backbone, controller)
         if references is not None:
             _check_reads(backbone, references)
+        self.family = family_of(backbone)
         self.backbone = backbone
         self.controller = controller
         self.references = references
@@ -82,25 +81,23 @@ class Denoiser(nn.Module):
         if woven and camera_weight:
             camera = self.controller.camera_features(anchors.target2first)
             camera = _spared([camera_weight * feature for feature in camera], alone)
-        signature = inspect.signature(self.backbone.forward)
         call = ExitStack()
 
         def weave(backbone: nn.Module, args: tuple, kwargs: dict) -> None:
-            given = signature.bind(*args, **kwargs).arguments
-            hidden, timestep = given["hidden_states"], given["timestep"]
-            times = self._times(hidden, anchors)
+            said = self.family.read_call(backbone, args, kwargs)
+            times = self._times(said.latents, anchors)
             ahead = 0
             if reads:
                 ahead = self.references.tokens_ahead(references)
-            if woven and (active is None or active(timestep)):
+            if woven and (active is None or active(said.timestep)):
                 control = []
                 if control_weight:
                     control = self.controller(
-                        hidden[:, :, : self.controller.config.latent_channels],
-                        given["encoder_hidden_states"],
-                        timestep,
+                        said.latents,
+                        said.text,
+                        said.timestep,
                         anchors.repeat(times),
-                        given.get("image_rotary_emb"),
+                        said.positions,
                     )
                 call.enter_context(
                     insertions(
@@ -133,13 +130,13 @@ class Denoiser(nn.Module):
         prompt_features: Float[Tensor, "B S text_dim"],
         timestep: Shaped[Tensor, " B"],
         anchors: AnchorLatents,
-        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+        positions: tuple[Tensor, ...] | None = None,
         control_weight: float = 1.0,
         camera_weight: float = 1.0,
         references: ReferenceLatents | None = None,
         alone: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B t C h w"]:
-        """The backbone's prediction (v for CogVideoX) [B, t, C, h, w].
+        """The backbone's prediction (of what, its noise process says) [B, t, C, h, w].
 
         Args:
             noisy_latents: the video being denoised.
@@ -147,7 +144,7 @@ class Denoiser(nn.Module):
             prompt_features: text features [B, S, text_dim].
             timestep: [B], in the scheduler's training steps.
             anchors: one set a sample.
-            image_rotary_emb: the backbone's rotary table (`rotary.rotary_table`).
+            positions: `Family.positions` of the backbone for latents of this size.
             control_weight: see `weaving`.
             camera_weight: see `weaving`.
             references: one set a sample.
@@ -156,17 +153,13 @@ class Denoiser(nn.Module):
         with self.weaving(
             anchors, control_weight, camera_weight, references=references, alone=alone
         ):
-            return self.backbone(
-                hidden_states=torch.cat([noisy_latents, image_latents], dim=2),
-                encoder_hidden_states=prompt_features,
-                timestep=timestep,
-                image_rotary_emb=image_rotary_emb,
-                return_dict=False,
-            )[0]
+            return self.family.predict(
+                self.backbone, noisy_latents, image_latents, prompt_features, timestep, positions
+            )
 
     @staticmethod
-    def _times(hidden: Tensor, anchors: AnchorLatents) -> int:
-        calls, given = len(hidden), len(anchors.latents)
+    def _times(latents: Tensor, anchors: AnchorLatents) -> int:
+        calls, given = len(latents), len(anchors.latents)
         if given == 0 or calls % given:
             raise ValueError(
                 f"a backbone call of batch {calls} cannot be woven with the anchors of {given} "
@@ -184,24 +177,29 @@ def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
     return [feature * kept.to(feature.dtype) for feature in features]
 
 
-def _check_fits(backbone: CogVideoXTransformer3DModel, controller: WeavingController) -> None:
-    for what, has in backbone_sizes(backbone).items():
+def _check_fits(backbone: nn.Module, controller: WeavingController) -> None:
+    family = family_of(backbone)
+    sizes = family.sizes(backbone)
+    if controller.config.family != family.name:
+        raise ValueError(
+            f"the controller was made for a backbone of the family {controller.config.family}, "
+            f"this one is of {family.name}; make it with WeavingController.from_backbone"
+        )
+    for what, has in sizes.of(OF_CONTROLLER).items():
         if (wants := controller.config[what]) != has:
             raise ValueError(
                 f"the controller was made for a backbone with {what} {wants}, this one has "
                 f"{has}; make it with WeavingController.from_backbone"
             )
-    if controller.config.num_layers > backbone.config.num_layers:
+    if controller.config.num_layers > sizes.num_layers:
         raise ValueError(
             f"the controller weaves {controller.config.num_layers} layers, the backbone has "
-            f"only {backbone.config.num_layers}"
+            f"only {sizes.num_layers}"
         )
 
 
-def _check_reads(backbone: CogVideoXTransformer3DModel, references: ReferenceNetwork) -> None:
-    sizes = backbone_sizes(backbone)
-    sizes = {what: sizes[what] for what in ("backbone_dim", "latent_channels", "patch_size")}
-    for what, has in {**sizes, "num_layers": backbone.config.num_layers}.items():
+def _check_reads(backbone: nn.Module, references: ReferenceNetwork) -> None:
+    for what, has in family_of(backbone).sizes(backbone).of(OF_REFERENCES).items():
         if (wants := references.config[what]) != has:
             raise ValueError(
                 f"the reference network was made for a backbone with {what} {wants}, this one has "

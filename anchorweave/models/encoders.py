@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
-from transformers import T5EncoderModel, T5Tokenizer
+from torch import nn
 
+from anchorweave.models.backbones import family_named, family_of
+from anchorweave.models.codec.base import TextEncoder
 from anchorweave.models.digest import content_digest, module_digest, weights_digest
 from anchorweave.models.loading import TINY, ModelParts
 from anchorweave.models.model_folder import check_parts
@@ -42,13 +43,16 @@ class Encoders:
         self._parts = ModelParts(path, frames, size)
         if path == TINY:
             self._tiny = self._parts.tiny
+            self._family = family_of(self._tiny["transformer"])
             settings = self._tiny["transformer"].config
         else:
             if whole:
                 check_parts(path, only=(*TEXT_PARTS, "vae"))
             settings = json.loads((Path(path) / "transformer" / "config.json").read_text())
-        self.text_tokens: int = settings["max_text_seq_length"]
-        self.patch_size: int = settings["patch_size"]
+            self._family = family_named(str(settings.get("_class_name")))
+        sizes = self._family.sizes_of(settings)
+        self.text_tokens: int = sizes.text_tokens
+        self.patch_size: int = sizes.patch_size
 
     @cached_property
     def vae_weights(self) -> str:
@@ -82,14 +86,17 @@ class Encoders:
             parts = [of_folder(Path(self.path) / part) for part in TEXT_PARTS]
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
-    def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+    def vae(self, dtype: torch.dtype) -> nn.Module:
         """The autoencoder."""
         return self._parts.vae(dtype).eval()
 
-    def text(self, dtype: torch.dtype) -> tuple[T5Tokenizer, T5EncoderModel]:
-        """Tokenizer and text encoder."""
+    def text(self, dtype: torch.dtype) -> TextEncoder:
+        """Tokenizer and text encoder as one."""
         if self.path == TINY:
-            return self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
-        tokenizer = T5Tokenizer.from_pretrained(self.path, subfolder="tokenizer")
-        encoder = load_whole(T5EncoderModel, self.path, "text_encoder", dtype=dtype)
-        return tokenizer, encoder.eval()
+            tokenizer, encoder = self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
+        else:
+            kinds = self._family.parts
+            tokenizer = kinds["tokenizer"].from_pretrained(self.path, subfolder="tokenizer")
+            kind = kinds["text_encoder"]
+            encoder = load_whole(kind, self.path, "text_encoder", dtype=dtype).eval()
+        return self._family.text(tokenizer, encoder)

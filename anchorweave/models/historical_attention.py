@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
-from diffusers import CogVideoXTransformer3DModel, ConfigMixin, ModelMixin
+from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import get_2d_sincos_pos_embed
@@ -20,7 +21,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
-from anchorweave.models.backbone import backbone_sizes, stand_ins
+from anchorweave.models.backbones import Family, family_of
+from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.insertions import stand_ins
 
 
 class HistoricalAttention(ModelMixin, ConfigMixin):
@@ -76,7 +79,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
     @classmethod
     def from_backbone(
         cls,
-        backbone: CogVideoXTransformer3DModel,
+        backbone: nn.Module,
         interval: int = 14,
         heads: int = 16,
         head_dim: int = 128,
@@ -84,14 +87,10 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         """A new one, which changes nothing until it is trained.
 
         Raises:
-            ValueError: a CogVideoX 1.5 backbone, or no interval.
+            ValueError: a backbone that cannot be woven into, or no interval.
         """
-        sizes = backbone_sizes(backbone)
         return cls(
-            backbone_dim=sizes["backbone_dim"],
-            latent_channels=sizes["latent_channels"],
-            patch_size=sizes["patch_size"],
-            num_layers=backbone.config.num_layers,
+            **family_of(backbone).sizes(backbone).of(OF_REFERENCES),
             interval=interval,
             heads=heads,
             head_dim=head_dim,
@@ -105,9 +104,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         return 0
 
     @contextmanager
-    def woven(
-        self, backbone: CogVideoXTransformer3DModel, references: ReferenceLatents
-    ) -> Iterator[None]:
+    def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
         """Inside, the backbone's blocks look at the references.
 
         Args:
@@ -121,9 +118,10 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
                 return
             references = _one_absent(references)
         tokens, seen = self._tokens(references)
-        blocks = backbone.transformer_blocks
+        family = family_of(backbone)
+        blocks = family.blocks(backbone)
         looking = {
-            place: _LookingBlock(blocks[place], norm, layer, tokens, seen)
+            place: _LookingBlock(family, blocks[place], norm, layer, tokens, seen)
             for place, norm, layer in zip(self.places, self.norms, self.layers, strict=True)
         }
         with stand_ins(backbone, looking):
@@ -157,14 +155,22 @@ def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
 
 class _LookingBlock(nn.Module):
     def __init__(
-        self, block: nn.Module, norm: nn.Module, layer: Attention, tokens: Tensor, seen: Tensor
+        self,
+        family: Family,
+        block: nn.Module,
+        norm: nn.Module,
+        layer: Attention,
+        tokens: Tensor,
+        seen: Tensor,
     ):
         super().__init__()
+        self.family = family
         self.block, self.norm, self.layer = block, norm, layer
         self.tokens, self.seen = tokens, seen
 
-    def forward(self, hidden_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        hidden_states, text = self.block(hidden_states, *args, **kwargs)
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
+        answer = self.block(hidden_states, *args, **kwargs)
+        hidden_states = self.family.tokens(answer)
         mask, some = None, self.seen.any(dim=1)
         if not self.seen.all():
             # Softmax over nothing is no number: who has no reference looks at all, in vain.
@@ -173,4 +179,4 @@ class _LookingBlock(nn.Module):
         looked = self.layer(
             self.norm(hidden_states), self.tokens.to(hidden_states), attention_mask=mask
         )
-        return hidden_states + looked * some[:, None, None], text
+        return self.family.with_tokens(answer, hidden_states + looked * some[:, None, None])

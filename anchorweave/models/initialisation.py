@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from diffusers import CogVideoXTransformer3DModel
+from torch import nn
 
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 
 
-def copy_backbone_blocks(
-    controller: WeavingController, backbone: CogVideoXTransformer3DModel
-) -> None:
+def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> None:
     """Fills the controller's blocks, text projection and time embedding with the backbone's first.
 
     The output projections stay zero, so the woven backbone still answers as before.
@@ -21,7 +20,8 @@ def copy_backbone_blocks(
     Raises:
         ValueError: another width. The released sizes are such a case: 16 heads of 64 beside 48.
     """
-    heads, own = controller.config.num_heads, backbone.config.num_attention_heads
+    family = family_of(backbone)
+    heads, own = controller.config.num_heads, family.sizes(backbone).num_heads
     if heads != own:
         dim = controller.config.head_dim
         raise ValueError(
@@ -29,7 +29,7 @@ def copy_backbone_blocks(
             f"{heads * dim} ({heads} heads): they cannot be copied. Set network.heads={own} (a "
             "controller that much larger), or network.controller=new"
         )
-    for block, source in zip(controller.blocks, backbone.transformer_blocks, strict=False):
+    for block, source in zip(controller.blocks, family.blocks(backbone), strict=False):
         block.load_state_dict(source.state_dict())
-    controller.text_proj.load_state_dict(backbone.patch_embed.text_proj.state_dict())
-    controller.time_embedding.load_state_dict(backbone.time_embedding.state_dict())
+    for name, source in family.sources(backbone).items():
+        controller.get_submodule(name).load_state_dict(source.state_dict())

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXImageToVideoPipeline,
-    CogVideoXTransformer3DModel,
-)
-from jaxtyping import Float
-from torch import Tensor
+from torch import nn
 
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.models.backbones import Family, codec_of, family_named, family_of
 from anchorweave.models.model_folder import check_parts
-from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.tiny import tiny_components
 from anchorweave.models.whole import load_whole
 
@@ -48,37 +42,45 @@ class ModelParts:
                 "pretrained/README.md says which weights go where"
             )
 
-    def backbone(self, dtype: torch.dtype) -> CogVideoXTransformer3DModel:
+    def family(self) -> Family:
+        """The family of its backbone.
+
+        Raises:
+            ValueError: none that is known.
+        """
+        if self.path == TINY:
+            return family_of(self.tiny["transformer"])
+        check_parts(self.path, only=("transformer",))
+        _, kind = json.loads((Path(self.path) / "model_index.json").read_text())["transformer"]
+        return family_named(kind)
+
+    def backbone(self, dtype: torch.dtype) -> nn.Module:
         """The transformer.
 
         Raises:
-            ValueError: a CogVideoX 1.5 backbone.
+            ValueError: one that cannot be woven into.
         """
         backbone = self._part("transformer", dtype)
-        backbone_sizes(backbone)
+        family_of(backbone).sizes(backbone)
         return backbone
 
-    def vae(self, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+    def vae(self, dtype: torch.dtype) -> nn.Module:
         """The autoencoder, with tiles that divide where tiling is switched on."""
         vae = self._part("vae", dtype)
-        lay_out_tiles(vae)
+        codec_of(vae).lay_out_tiles()
         return vae
 
     def scheduler(self) -> diffusers.SchedulerMixin:
         """The noise scheduler of sampling."""
         return self._part("scheduler")
 
-    def alpha_bar(self) -> Float[Tensor, " total"]:
-        """The noise schedule's cumulative products, one per training timestep, float32."""
-        return self.scheduler().alphas_cumprod.float()
+    def process(self) -> NoiseProcess:
+        """The noise process that the backbone is trained in, float32.
 
-    def sampler(
-        self, backbone: CogVideoXTransformer3DModel, dtype: torch.dtype
-    ) -> CogVideoXImageToVideoPipeline:
-        """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
-        return CogVideoXImageToVideoPipeline(
-            None, None, self.vae(dtype), backbone, self.scheduler()
-        )
+        Raises:
+            ValueError: a scheduler of another process.
+        """
+        return self.family().process(self.scheduler())
 
     def _part(self, name: str, dtype: torch.dtype | None = None):
         if self.path == TINY:

@@ -8,15 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDPMScheduler,
-    CogVideoXTransformer3DModel,
-)
 from diffusers.configuration_utils import ConfigMixin
-from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.files import written_aside
+from anchorweave.models.backbones import FAMILIES, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.notes import WEIGHTS_NOTE
 from anchorweave.models.quiet_loading import quiet_loading
@@ -28,39 +23,44 @@ OPTIONAL = ("references",)
 # What every image-to-video model has, ours and the official ones.
 BACKBONE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
-KINDS = {
-    "tokenizer": T5Tokenizer,
-    "text_encoder": T5EncoderModel,
-    "vae": AutoencoderKLCogVideoX,
-    "transformer": CogVideoXTransformer3DModel,
-    "controller": WeavingController,
-    "scheduler": CogVideoXDPMScheduler,
-}
+# Those that are loaded one by one; each family has a class of its own for most of them.
+PARTS = (*BACKBONE, "controller")
 
 
 def load_part(name: str, folder: str | Path) -> object:
     """One part of a model from its own folder, networks in float32.
 
     Args:
-        name: one of `KINDS`.
+        name: one of `PARTS`.
         folder: that it was saved to.
 
     Raises:
         FileNotFoundError: nothing of the kind in `folder`.
         ValueError: a folder that holds another kind of part, or a part of one.
     """
-    kind, folder = KINDS[name], Path(folder)
+    folder = Path(folder)
     config = folder / _config_file(name)
     if not config.is_file():
         raise FileNotFoundError(f"{name}: {folder} holds none (no {config.name} in it)")
-    if issubclass(kind, ConfigMixin):
-        met = json.loads(config.read_text()).get("_class_name")
-        if met != kind.__name__:
-            raise ValueError(f"{name}: {folder} holds a {met}, where a {kind.__name__} is wanted")
+    kind = _kind(name, json.loads(config.read_text()).get("_class_name"), folder)
     with quiet_loading():
         if issubclass(kind, torch.nn.Module):
             return load_whole(kind, folder, dtype=torch.float32)
         return kind.from_pretrained(folder)
+
+
+def _kind(name: str, met: str | None, folder: Path) -> type:
+    """The class of a part, of those that the families have for it."""
+    kinds = [WeavingController] if name == "controller" else []
+    kinds = kinds or [family.parts[name] for family in FAMILIES.values()]
+    # transformers' configurations do not name the class.
+    if not issubclass(kinds[0], ConfigMixin):
+        return kinds[0]
+    for kind in kinds:
+        if kind.__name__ == met:
+            return kind
+    wanted = " or a ".join(kind.__name__ for kind in kinds)
+    raise ValueError(f"{name}: {folder} holds a {met}, where a {wanted} is wanted")
 
 
 def write_model(
@@ -87,7 +87,7 @@ def write_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     there = {name: part for name, part in parts.items() if part is not None}
     index = {
-        "_class_name": "AnchorWeavePipeline",
+        "_class_name": family_of(parts["transformer"]).pipeline,
         "_diffusers_version": importlib.metadata.version("diffusers"),
         **({} if note is None else {WEIGHTS_NOTE: note}),
     }

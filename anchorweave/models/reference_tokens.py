@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from diffusers import CogVideoXTransformer3DModel, ConfigMixin, ModelMixin
+from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
-from anchorweave.models.backbone import backbone_sizes, stand_ins
-
-Rotary = tuple[Tensor, Tensor]
+from anchorweave.models.backbones import Family, family_of
+from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.insertions import stand_ins
 
 
 class ReferenceTokens(ModelMixin, ConfigMixin):
@@ -61,27 +62,22 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             nn.init.zeros_(layer.bias)
 
     @classmethod
-    def from_backbone(
-        cls, backbone: CogVideoXTransformer3DModel, cameras: bool = True
-    ) -> ReferenceTokens:
+    def from_backbone(cls, backbone: nn.Module, cameras: bool = True) -> ReferenceTokens:
         """A new one that reads references as the backbone reads noisy latents.
 
         Raises:
-            ValueError: a CogVideoX 1.5 backbone.
+            ValueError: a backbone that cannot be woven into.
         """
-        sizes = backbone_sizes(backbone)
+        family = family_of(backbone)
+        sizes = family.sizes(backbone)
         new = cls(
-            backbone_dim=sizes["backbone_dim"],
-            latent_channels=sizes["latent_channels"],
-            patch_size=sizes["patch_size"],
-            num_layers=backbone.config.num_layers,
-            temporal_compression=sizes["temporal_compression"],
+            **sizes.of(OF_REFERENCES),
+            temporal_compression=sizes.temporal_compression,
             cameras=cameras,
         )
-        own = backbone.patch_embed.proj
-        # Its other channels read the first frame's latents, which only the video has.
-        new.patch.weight.data.copy_(own.weight[:, : sizes["latent_channels"]])
-        new.patch.bias.data.copy_(own.bias)
+        weight, bias = family.patch(backbone)
+        new.patch.weight.data.copy_(weight)
+        new.patch.bias.data.copy_(bias)
         return new
 
     def enable_gradient_checkpointing(self) -> None:
@@ -93,9 +89,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
         return R * (h // self.config.patch_size) * (w // self.config.patch_size)
 
     @contextmanager
-    def woven(
-        self, backbone: CogVideoXTransformer3DModel, references: ReferenceLatents
-    ) -> Iterator[None]:
+    def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
         """Inside, every block of the backbone sees the references ahead of the video's tokens.
 
         Args:
@@ -111,23 +105,25 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             return
         tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
         tokens = rearrange(tokens, "(B R) D h w -> B R (h w) D", B=B)
-        positions = _first_frame_positions(backbone, h, w)
+        family = family_of(backbone)
+        positions = family.first_frame_positions(backbone, h, w)
         if positions is not None:
             tokens = tokens + positions.to(tokens)
         poses = self._poses(references)
         present = None if bool(references.present.all()) else references.present
-        last = len(backbone.transformer_blocks) - 1
+        blocks = family.blocks(backbone)
         joined = {
             i: _JoinedBlock(
+                family,
                 block,
                 references=R,
                 per_frame=tokens.shape[2],
                 present=present,
                 join=tokens.flatten(1, 2) if i == 0 else None,
                 pose=poses[i] if poses else None,
-                split=i == last,
+                split=i == len(blocks) - 1,
             )
-            for i, block in enumerate(backbone.transformer_blocks)
+            for i, block in enumerate(blocks)
         }
         with stand_ins(backbone, joined):
             yield
@@ -143,6 +139,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
 class _JoinedBlock(nn.Module):
     def __init__(
         self,
+        family: Family,
         block: nn.Module,
         references: int,
         per_frame: int,
@@ -152,93 +149,22 @@ class _JoinedBlock(nn.Module):
         split: bool,
     ):
         super().__init__()
+        self.family = family
         self.block = block
         self.references, self.per_frame, self.present = references, per_frame, present
         self.join, self.pose, self.split = join, pose, split
 
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        temb: Tensor,
-        image_rotary_emb: Rotary | None = None,
-        attention_kwargs: dict | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
         if self.join is not None:
             hidden_states = torch.cat([self.join.to(hidden_states), hidden_states], dim=1)
         if self.pose is not None:
             by_frame = hidden_states.unflatten(1, (-1, self.per_frame))
             hidden_states = (by_frame + self.pose.to(hidden_states)[:, :, None]).flatten(1, 2)
-        if image_rotary_emb is not None:
-            image_rotary_emb = rotary_with_references(
-                image_rotary_emb, self.references, self.per_frame
-            )
-        if self.present is not None:
-            mask = self._mask(hidden_states, encoder_hidden_states.shape[1])
-            attention_kwargs = {**(attention_kwargs or {}), "attention_mask": mask}
-        hidden_states, text = self.block(
-            hidden_states, encoder_hidden_states, temb, image_rotary_emb, attention_kwargs
+        longer = self.family.block_with_references(
+            hidden_states, args, kwargs, self.references, self.per_frame, self.present
         )
+        answer = self.block(hidden_states, **longer)
         if self.split:
-            hidden_states = hidden_states[:, self.references * self.per_frame :]
-        return hidden_states, text
-
-    def _mask(self, hidden: Tensor, text: int) -> Float[Tensor, "B 1 S"]:
-        """What is added to attention: minus infinity for the tokens of references not there."""
-        B, tokens = hidden.shape[:2]
-        mask = hidden.new_zeros(B, 1, text + tokens)
-        absent = ~self.present.repeat_interleave(self.per_frame, dim=1)
-        there = slice(text, text + absent.shape[1])
-        mask[:, 0, there] = mask[:, 0, there].masked_fill(absent, float("-inf"))
-        return mask
-
-
-def rotary_with_references(
-    rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]], references: int, per_frame: int
-) -> tuple[Float[Tensor, "longer d"], Float[Tensor, "longer d"]]:
-    """The video's rotary table with R frames ahead of it, at times -R .. -1.
-
-    The paper gives references positions of their own without saying which; before the video is
-    where Spatia's released code puts its reference frames, and the video's positions stay as they
-    were learned.
-
-    Args:
-        rotary: cosines and sines [t * per_frame, d] of the video, from time 0 on.
-        references: R.
-        per_frame: tokens of one frame.
-
-    Returns:
-        Cosines and sines [(R + t) * per_frame, d].
-    """
-    cos, sin = rotary
-    # A quarter of a head's channels turns with time, the rest with height and width.
-    time = cos.shape[1] // 4
-    turns = _time_angles(time, references, cos.device)
-    ahead = []
-    for table, of_time in ((cos, turns.cos()), (sin, turns.sin())):
-        frame = table[:per_frame].expand(references, -1, -1).clone()
-        frame[..., :time] = of_time[:, None].to(frame)
-        ahead.append(torch.cat([frame.flatten(0, 1), table]))
-    return ahead[0], ahead[1]
-
-
-def _time_angles(channels: int, references: int, device: torch.device) -> Float[Tensor, "R c"]:
-    """Angles of the times -R .. -1, two channels each (as diffusers' rotary tables interleave)."""
-    steps = torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels
-    times = torch.arange(-references, 0, device=device, dtype=torch.float32)
-    angles = times[:, None] * 10_000.0**-steps
-    return angles.repeat_interleave(2, dim=1)
-
-
-def _first_frame_positions(
-    backbone: CogVideoXTransformer3DModel, height: int, width: int
-) -> Float[Tensor, "L D"] | None:
-    """What the backbone adds to the tokens of its first frame; None where positions are rotary."""
-    embed = backbone.patch_embed
-    if not (embed.use_positional_embeddings or embed.use_learned_positional_embeddings):
-        return None
-    table = embed.pos_embedding
-    if (height, width) != (embed.sample_height, embed.sample_width):
-        table = embed._get_positional_embeddings(height, width, 1)
-    tokens = height * width // embed.patch_size**2
-    return table[0, embed.max_text_seq_length :][:tokens]
+            tokens = self.family.tokens(answer)[:, self.references * self.per_frame :]
+            answer = self.family.with_tokens(answer, tokens)
+        return answer

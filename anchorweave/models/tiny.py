@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from transformers import T5EncoderModel, T5Tokenizer
 
-from anchorweave.models.controller import WeavingController
+from anchorweave.models.make_controller import ControllerOptions, make_controller
 from anchorweave.models.model_folder import write_model
 from anchorweave.models.notes import UNTRAINED
 from anchorweave.models.small_backbone import noise_schedule
@@ -59,7 +59,9 @@ def tiny_components(
             "text_encoder": _text_encoder(len(tokenizer)),
             "vae": _vae(size),
             "transformer": transformer,
-            "controller": WeavingController.from_backbone(transformer, num_layers=3, num_heads=2),
+            "controller": make_controller(
+                transformer, options=ControllerOptions(layers=3, heads=2)
+            ),
             "scheduler": noise_schedule(),
         }
     for part in parts.values():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from torch import nn
 
 from anchorweave.anchors import Retrieved
-from anchorweave.models.latents import latent_shape
-from anchorweave.models.tiling import check_tiles, spatial_compression
+from anchorweave.models.backbones import codec_of, family_of
 
 
 def video_shape(
-    transformer: CogVideoXTransformer3DModel,
-    vae: AutoencoderKLCogVideoX,
+    transformer: nn.Module,
+    vae: nn.Module,
     retrieved: Sequence[Retrieved] | None,
     frames: int | None,
     height: int | None,
@@ -33,8 +32,8 @@ def video_shape(
         ValueError: something retrieved of another shape, a shape that the networks do not take,
             tiles that do not divide, or a backbone that learned its positions at another size.
     """
-    config = transformer.config
-    default = (config.sample_frames, *own_size(transformer, vae))
+    sizes = family_of(transformer).sizes(transformer)
+    default = (sizes.frames, *own_size(transformer, vae))
     if retrieved:
         T, _, H, W = retrieved[0].anchors.video.shape[1:]
         default = (T, H, W)
@@ -48,10 +47,11 @@ def video_shape(
                 f"{len(one.target2first)} cameras, but a video of {asked[0]} frames of "
                 f"{asked[1]}x{asked[2]} is to be made; retrieve for the cameras of that video"
             )
-    latent_shape(vae, asked[0], asked[1:], config.patch_size)
-    check_tiles(vae, asked[1:])
+    codec = codec_of(vae)
+    codec.shape(asked[0], asked[1:], sizes.patch_size)
+    codec.check_tiles(asked[1:])
     own = own_size(transformer, vae)
-    if config.use_learned_positional_embeddings and asked[1:] != own:
+    if sizes.learned_positions and asked[1:] != own:
         raise ValueError(
             f"this backbone learned its positions at {own[0]}x{own[1]} (height x width) and "
             f"makes no other size, met {asked[1]}x{asked[2]}"
@@ -59,12 +59,11 @@ def video_shape(
     return asked
 
 
-def own_size(
-    transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX
-) -> tuple[int, int]:
+def own_size(transformer: nn.Module, vae: nn.Module) -> tuple[int, int]:
     """(height, width) in pixels that a backbone was made for."""
-    scale = spatial_compression(vae)
-    return transformer.config.sample_height * scale, transformer.config.sample_width * scale
+    scale = codec_of(vae).in_space
+    height, width = family_of(transformer).sizes(transformer).latent_size
+    return height * scale, width * scale
 
 
 def other_size(own: tuple[int, int], asked: tuple[int, int]) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TypeVar
 
+import transformers
 from torch import nn
-from transformers import T5EncoderModel
 
 Network = TypeVar("Network", bound=nn.Module)
 # Weights named in a message before the rest is only counted.
@@ -53,7 +54,9 @@ def with_text_encoder(path: str | Path, loading: dict) -> dict:
     if "text_encoder" in loading or not Path(path, "text_encoder", "config.json").is_file():
         return loading
     told = {key: loading[key] for key in ("dtype", "torch_dtype") if key in loading}
-    return loading | {"text_encoder": load_whole(T5EncoderModel, path, "text_encoder", **told)}
+    _, kind = json.loads(Path(path, "model_index.json").read_text())["text_encoder"]
+    encoder = load_whole(getattr(transformers, kind), path, "text_encoder", **told)
+    return loading | {"text_encoder": encoder}
 
 
 def refuse_without_values(network: nn.Module, where: str | Path) -> None:

@@ -52,15 +52,16 @@ from anchorweave.datasets.layout import (
     write_json,
 )
 from anchorweave.diffusion.objective import ObjectiveConfig
-from anchorweave.models.backbone import CogVideoXTransformer3DModel
+from anchorweave.diffusion.v_prediction import VPrediction
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.rotary import rotary_table
 from training import train
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnClips, Place, RankBatches, stacked, training_calls
 from training.cost import GIB, PROCESS, Step, Weights, memory, training_step
-from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, TINY_CLIPS, ClipShape, backbone_config
+from training.dry_run import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.noise import DrawConfig
 from training.options import (
     CheckpointConfig,
@@ -72,6 +73,8 @@ from training.options import (
 from training.step import batch_losses
 from training.tracking import LOG, read_log
 
+# The schedule does not matter to the time; any falling from 1 to 0 will do.
+NOISE = VPrediction(torch.linspace(0.999, 0, 1000))
 MEMORY = "local_clouds"
 CLIPS = 16
 WORKERS = (0, 1, 2)
@@ -126,7 +129,7 @@ def measure_loader(folder: Path) -> dict:
     root = folder / "large"
     write_clips(root, PAPER_CLIPS, 16, PUBLISHED_5B["text_embed_dim"], CLIPS)
     clips = LatentClips(root, MEMORY)
-    drawn = DrawnClips(clips, DrawConfig(), 1000, 0, clips.empty_prompt())
+    drawn = DrawnClips(clips, DrawConfig(), NOISE, 0, clips.empty_prompt())
     rates = {}
     for workers in WORKERS:
         batches = RankBatches(len(clips), 1, 1, 0, 1, 0, (0, 2 * CLIPS))
@@ -155,7 +158,7 @@ def measure_tiny_step(folder: Path, batch: int) -> dict:
     root = folder / f"small_{batch}"
     output = folder / f"run_{batch}"
     network = NetworkConfig(layers=3, heads=2)
-    backbone, _ = backbone_config(network, TINY_CLIPS)
+    _, backbone, _ = backbone_config(network, TINY_CLIPS)
     write_clips(root, TINY_CLIPS, backbone["out_channels"], backbone["text_embed_dim"], 8)
     config = TrainConfig(
         output=str(output),
@@ -237,7 +240,7 @@ def step_of_the_5b() -> Step:
         backbone = CogVideoXTransformer3DModel(**PUBLISHED_5B)
         controller = WeavingController.from_backbone(backbone)
     return training_step(
-        backbone.config,
+        family_of(backbone).sizes(backbone),
         controller.config,
         batch=1,
         anchors=PAPER_CLIPS.anchors,
@@ -266,12 +269,13 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         root = Path(folder) / "clips"
         write_clips(root, PAPER_CLIPS, 16, PUBLISHED_5B["text_embed_dim"], 1)
         clips = LatentClips(root, MEMORY)
-        drawn = DrawnClips(clips, NOTHING_HIDDEN, 1000, 0, clips.empty_prompt())
+        drawn = DrawnClips(clips, NOTHING_HIDDEN, NOISE, 0, clips.empty_prompt())
         batch = stacked([drawn[Place(0, 0, 0)]])
     optimizer = torch.optim.AdamW(denoiser.controller.parameters(), lr=1e-6)
-    # The schedule does not matter to the time; any falling from 1 to 0 will do.
-    alpha_bar = torch.linspace(0.999, 0, 1000, device="cuda")
-    rotary = rotary_table(denoiser.backbone, PAPER_CLIPS.latent_size, device="cuda")
+    process = NOISE.to("cuda")
+    rotary = family_of(denoiser.backbone).positions(
+        denoiser.backbone, PAPER_CLIPS.latent_size, device="cuda"
+    )
     average = [p.detach().clone() for p in denoiser.controller.parameters()]
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -281,7 +285,7 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         start = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16):
             losses = batch_losses(
-                denoiser, batch, alpha_bar, rotary, ObjectiveConfig(), torch.bfloat16
+                denoiser, batch, process, rotary, ObjectiveConfig(), torch.bfloat16
             )
         losses.total.mean().backward()
         torch.nn.utils.clip_grad_norm_(denoiser.controller.parameters(), 1.0)

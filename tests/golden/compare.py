@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from anchorweave.anchors import AnchorLatents
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.rotary import rotary_table
 from anchorweave.models.visible_tokens import visible_tokens
 from anchorweave.models.weights import load_released_state
 
@@ -90,7 +90,8 @@ def compare(path: str | Path) -> dict[str, float | None]:
     )
     t, h, w = noisy.shape[1], noisy.shape[3], noisy.shape[4]
     # Without a backbone in the file, one of its shape still makes the rotary table.
-    table = rotary_table(backbone or _backbone_shape(controller, h, w), (t, h, w))
+    shape = backbone or _backbone_shape(controller, h, w)
+    table = family_of(shape).positions(shape, (t, h, w))
     with torch.no_grad():
         control = controller(noisy, prompt, timestep, anchors, table)
         camera = controller.camera_features(anchors.target2first)

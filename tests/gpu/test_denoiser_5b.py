@@ -8,9 +8,9 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.rotary import rotary_table
 from tests.alike import alike
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
@@ -62,7 +62,7 @@ def test_one_step(networks, guidance, tokens, capsys):
         target2first=torch.eye(4, device="cuda").expand(1, T, 4, 4),
     )
     B = 2 if guidance else 1
-    table = rotary_table(backbone, (t, h, w), device="cuda")
+    table = family_of(backbone).positions(backbone, (t, h, w), device="cuda")
     prompt = noise(B, 226, 4096)
     hidden = noise(1, t, 32, h, w).repeat(B, 1, 1, 1, 1)
     timestep = torch.full((B,), 500, device="cuda")

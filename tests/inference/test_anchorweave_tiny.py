@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anchorweave.models.notes import weights_note
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from inference import evaluate, generate, write_recordings
 
 ROOT = Path(__file__).parents[2]

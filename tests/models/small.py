@@ -4,16 +4,21 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.rotary import rotary_table
 
 t, h, w = 3, 4, 6
 T = 9
 S = 5
 
 
-def small_backbone(seed: int = 0, **changes) -> CogVideoXTransformer3DModel:
+def small_backbone(seed: int = 0, family: str = "cogvideox", **changes) -> torch.nn.Module:
+    """A backbone of a family; `changes` are of its configuration."""
     torch.manual_seed(seed)
+    return SMALL[family](**changes).eval()
+
+
+def _cogvideox(**changes) -> CogVideoXTransformer3DModel:
     arguments = {
         "num_attention_heads": 2,
         "attention_head_dim": 32,
@@ -28,7 +33,11 @@ def small_backbone(seed: int = 0, **changes) -> CogVideoXTransformer3DModel:
         "max_text_seq_length": S,
         "use_rotary_positional_embeddings": True,
     }
-    return CogVideoXTransformer3DModel(**(arguments | changes)).eval()
+    return CogVideoXTransformer3DModel(**(arguments | changes))
+
+
+# One small backbone a family, for latents [B, t, 4, h, w] and S text features 12 wide.
+SMALL = {"cogvideox": _cogvideox}
 
 
 def small_controller(backbone, seed: int = 1, zero: bool = False, **options):
@@ -65,7 +74,7 @@ def small_call(backbone, B: int = 1, seed: int = 3) -> dict:
         "noisy_latents": torch.randn(B, t, 4, h, w, generator=make),
         "prompt_features": torch.randn(B, S, 12, generator=make),
         "timestep": torch.randint(0, 1000, (B,), generator=make),
-        "image_rotary_emb": rotary_table(backbone, (t, h, w)),
+        "positions": family_of(backbone).positions(backbone, (t, h, w)),
     }
 
 

@@ -6,7 +6,8 @@ from accelerate import cpu_offload
 from peft import LoraConfig
 
 from anchorweave.anchors import AnchorLatents
-from anchorweave.models.backbone import backbone_sizes
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.base import OF_CONTROLLER
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.cross_anchor_attention import Arrangement
 from tests.alike import alike
@@ -42,8 +43,7 @@ def assert_close(ours, theirs):
 
 def one_row(call, b):
     return {
-        name: value if name == "image_rotary_emb" else value[b : b + 1]
-        for name, value in call.items()
+        name: value if name == "positions" else value[b : b + 1] for name, value in call.items()
     }
 
 
@@ -209,7 +209,8 @@ def test_sizes_come_from_the_backbone():
         "num_heads": 4,
     }
     assert {name: config[name] for name in expected} == expected
-    assert backbone_sizes(backbone).keys() <= config.keys()
+    sizes = family_of(backbone).sizes(backbone).of(OF_CONTROLLER)
+    assert {name: config[name] for name in sizes} == sizes
 
 
 @pytest.mark.parametrize("depth, heads, expected", [(42, 48, (16, 16)), (30, 30, (11, 10))])
@@ -225,7 +226,7 @@ def test_a_backbone_without_rotary_table():
     backbone = small_backbone(use_rotary_positional_embeddings=False)
     controller = small_controller(backbone)
     call = small_call(backbone)
-    assert call["image_rotary_emb"] is None
+    assert call["positions"] is None
     assert controller(anchors=small_anchors(), **call)[0].shape == (1, L, 64)
 
 
@@ -313,8 +314,8 @@ def test_anchors_that_do_not_fit_are_named(backbone):
     )
     with pytest.raises(ValueError, match="target2source has shape"):
         controller(anchors=fewer, **call)
-    with pytest.raises(ValueError, match="pass image_rotary_emb"):
-        controller(anchors=anchors, **(call | {"image_rotary_emb": None}))
+    with pytest.raises(ValueError, match="pass its positions"):
+        controller(anchors=anchors, **(call | {"positions": None}))
     unaware = small_controller(small_backbone(use_rotary_positional_embeddings=False))
     with pytest.raises(ValueError, match="without a rotary table"):
         unaware(anchors=anchors, **call)

@@ -27,7 +27,7 @@ def alone(backbone, call, image):
         hidden_states=torch.cat([call["noisy_latents"], image], dim=2),
         encoder_hidden_states=call["prompt_features"],
         timestep=call["timestep"],
-        image_rotary_emb=call["image_rotary_emb"],
+        image_rotary_emb=call["positions"],
         return_dict=False,
     )[0]
 
@@ -64,7 +64,7 @@ def test_rows_are_independent(denoiser):
     call, image, anchors = small_call(denoiser.backbone, B=2), small_image(2), small_anchors(B=2)
     together = denoiser(image_latents=image, anchors=anchors, **call)
     for b in range(2):
-        one = {k: v if k == "image_rotary_emb" else v[b : b + 1] for k, v in call.items()}
+        one = {k: v if k == "positions" else v[b : b + 1] for k, v in call.items()}
         single = denoiser(image_latents=image[b : b + 1], anchors=rows(anchors, [b]), **one)
         torch.testing.assert_close(together[b : b + 1], single, atol=2e-5, rtol=1e-4)
 

@@ -15,7 +15,8 @@ def folder(tmp_path_factory):
 def test_a_folder_gives_its_own_networks(folder):
     encoders = Encoders(folder, 5, (32, 64))
     truth = tiny_components(seed=1, frames=5, size=(32, 64))
-    tokenizer, encoder = encoders.text(torch.float32)
+    text = encoders.text(torch.float32)
+    tokenizer, encoder = text.tokenizer, text.encoder
     tokens = tokenizer("a red room", return_tensors="pt").input_ids
     assert alike(encoder(tokens)[0], truth["text_encoder"](tokens)[0])
     weights, expected = encoders.vae(torch.float32).state_dict(), truth["vae"].state_dict()

@@ -20,7 +20,7 @@ def test_blocks_are_the_backbone_s_first_and_the_answer_is_still_nothing():
             call["prompt_features"],
             call["timestep"],
             small_anchors(),
-            call["image_rotary_emb"],
+            call["positions"],
         )
     assert not any(feature.any() for feature in features)
 

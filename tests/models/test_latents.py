@@ -7,14 +7,9 @@ from diffusers import CogVideoXImageToVideoPipeline
 from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.holes import HOLES, fill_holes
-from anchorweave.models.latents import (
-    decode_video,
-    encode_first_frame,
-    encode_retrieved,
-    encode_video,
-    latent_shape,
-    with_odd_frames,
-)
+from anchorweave.models.backbones import codec_of
+from anchorweave.models.codec.cogvideox import with_odd_frames
+from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.tiny import tiny_components
 from tests.alike import alike
 
@@ -55,7 +50,7 @@ def retrieved(slots, seed=0, frames=T):
 def test_encoding_is_the_vae_on_signed_pixels_times_its_scale(vae):
     frames = video(2, T)
     by_hand = vae.encode((2 * frames - 1).permute(0, 2, 1, 3, 4)).latent_dist.mode()
-    latents = encode_video(vae, frames)
+    latents = codec_of(vae).encode(frames)
     assert latents.shape == (2, 2, 16, H // 8, W // 8)
     torch.testing.assert_close(latents, vae.config.scaling_factor * by_hand.permute(0, 2, 1, 3, 4))
 
@@ -64,19 +59,19 @@ def test_encoding_is_the_vae_on_signed_pixels_times_its_scale(vae):
 def test_a_generator_draws_from_the_posterior(vae):
     frames = video(1, T)
     one, same, other = (
-        encode_video(vae, frames, generator=torch.Generator().manual_seed(seed))
+        codec_of(vae).encode(frames, generator=torch.Generator().manual_seed(seed))
         for seed in (0, 0, 1)
     )
     assert alike(one, same)
     assert not alike(one, other)
-    assert not alike(one, encode_video(vae, frames))
+    assert not alike(one, codec_of(vae).encode(frames))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("t", "frames"), [(1, 1), (2, 5), (3, 9), (4, 13)])
 def test_decoding_gives_every_length_and_stays_in_range(vae, t, frames):
     latents = 30 * torch.randn(1, t, 16, 2, 4, generator=torch.Generator().manual_seed(0))
-    decoded = decode_video(vae, latents)
+    decoded = codec_of(vae).decode(latents)
     assert decoded.shape == (1, frames, 3, 16, 32)
     assert decoded.min() >= 0 and decoded.max() <= 1
     signed = vae.decode((with_odd_frames(latents) / 0.7).permute(0, 2, 1, 3, 4)).sample
@@ -105,8 +100,8 @@ def test_the_image_condition_is_diffusers_own(parts, vae, invert):
             generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
         )
         for i, seed in enumerate((3, 4)):
-            ours = encode_first_frame(
-                vae, image[i : i + 1], T, generator=torch.Generator().manual_seed(seed)
+            ours = codec_of(vae).encode_first_frame(
+                image[i : i + 1], T, generator=torch.Generator().manual_seed(seed)
             )
             torch.testing.assert_close(ours, theirs[i : i + 1])
     finally:
@@ -116,16 +111,16 @@ def test_the_image_condition_is_diffusers_own(parts, vae, invert):
 @torch.no_grad()
 def test_rows_of_a_batch_of_retrieved_are_those_of_each_alone(vae):
     batch = [retrieved(2, seed=1), retrieved(2, seed=2)]
-    together = encode_retrieved(vae, batch, patch_size=2)
+    together = encode_retrieved(codec_of(vae), batch, patch_size=2)
     assert together.latents.shape == (2, 2, 2, 16, H // 8, W // 8)
     assert together.visible_tokens.shape == (2, 2, 2, H // 16, W // 16)
     assert together.visible_tokens[..., 0].all() and not together.visible_tokens[..., 1].any()
     for i, one in enumerate(batch):
-        alone = encode_retrieved(vae, [one], patch_size=2)
+        alone = encode_retrieved(codec_of(vae), [one], patch_size=2)
         torch.testing.assert_close(together.latents[i], alone.latents[0])
         assert torch.equal(together.target2source[i], one.anchors.target2source)
         torch.testing.assert_close(
-            together.latents[i, 1], encode_video(vae, one.anchors.video[1:])[0]
+            together.latents[i, 1], codec_of(vae).encode(one.anchors.video[1:])[0]
         )
 
 
@@ -138,14 +133,16 @@ def test_short_samples_are_padded_and_black_is_encoded_once(vae, monkeypatch):
         return encode(x)
 
     monkeypatch.setattr(vae, "encode", counted)
-    latents = encode_retrieved(vae, [retrieved(3, seed=1), retrieved(1, seed=2)], patch_size=2)
+    latents = encode_retrieved(
+        codec_of(vae), [retrieved(3, seed=1), retrieved(1, seed=2)], patch_size=2
+    )
     assert batches == [1, 1, 1, 1, 1]
     monkeypatch.undo()
-    black = encode_video(vae, torch.zeros(1, T, 3, H, W))[0]
+    black = codec_of(vae).encode(torch.zeros(1, T, 3, H, W))[0]
     torch.testing.assert_close(latents.latents[1, 1], black)
     torch.testing.assert_close(latents.latents[1, 2], black)
     torch.testing.assert_close(
-        latents.latents[1, 0], encode_video(vae, retrieved(1, seed=2).anchors.video)[0]
+        latents.latents[1, 0], codec_of(vae).encode(retrieved(1, seed=2).anchors.video)[0]
     )
     assert not latents.visible_tokens[1, 1:].any()
     assert torch.equal(latents.target2source[1, 2], torch.eye(4).repeat(T, 1, 1))
@@ -158,10 +155,10 @@ def test_an_anchor_that_shows_nothing_shares_the_padding(vae, monkeypatch):
     given = []
     encode = vae.encode
     monkeypatch.setattr(vae, "encode", lambda x: (given.append(x), encode(x))[1])
-    latents = encode_retrieved(vae, [taken, retrieved(2, seed=2)], patch_size=2).latents
+    latents = encode_retrieved(codec_of(vae), [taken, retrieved(2, seed=2)], patch_size=2).latents
     assert [len(x) for x in given] == [1] * 5 and not (given[0] + 1).any()
     monkeypatch.undo()
-    torch.testing.assert_close(latents[0], encode_video(vae, taken.anchors.video))
+    torch.testing.assert_close(latents[0], codec_of(vae).encode(taken.anchors.video))
     assert torch.equal(latents[0, 1], latents[1, 2])
 
 
@@ -171,11 +168,12 @@ def test_anchors_are_not_copied_whole_to_be_encoded(vae, monkeypatch):
     taken = retrieved(3, seed=1)
     storage = taken.anchors.video.untyped_storage().data_ptr()
     given = []
+    codec = codec_of(vae)
+    encode = codec.encode
     monkeypatch.setattr(
-        "anchorweave.models.latents.encode_video",
-        lambda vae, video, device: given.append(video) or encode_video(vae, video, device),
+        codec, "encode", lambda video, device: given.append(video) or encode(video, device)
     )
-    encode_retrieved(vae, [taken], patch_size=2)
+    encode_retrieved(codec, [taken], patch_size=2)
     assert [video.untyped_storage().data_ptr() for video in given] == [storage] * 3
 
 
@@ -186,18 +184,19 @@ def test_holes_are_filled_before_an_anchor_is_encoded(vae, holes):
     video, visible = taken.anchors.video, taken.anchors.visible
     visible[0, :, 3:5, 6:20], visible[0, :, :, 24:] = False, False
     video.mul_(visible[:, :, None])
-    latents = encode_retrieved(vae, [taken], patch_size=2, holes=holes)
+    latents = encode_retrieved(codec_of(vae), [taken], patch_size=2, holes=holes)
     filled = fill_holes(video, visible, holes)
-    torch.testing.assert_close(latents.latents[0, :1], encode_video(vae, filled[:1]))
+    torch.testing.assert_close(latents.latents[0, :1], codec_of(vae).encode(filled[:1]))
     assert torch.equal(
-        latents.visible_tokens, encode_retrieved(vae, [taken], patch_size=2).visible_tokens
+        latents.visible_tokens,
+        encode_retrieved(codec_of(vae), [taken], patch_size=2).visible_tokens,
     )
     with pytest.raises(ValueError, match="holes is one of"):
-        encode_retrieved(vae, [taken], patch_size=2, holes="grey")
+        encode_retrieved(codec_of(vae), [taken], patch_size=2, holes="grey")
 
 
 def test_no_anchor_at_all_keeps_its_axes(vae):
-    latents = encode_retrieved(vae, [retrieved(0), retrieved(0)], patch_size=2)
+    latents = encode_retrieved(codec_of(vae), [retrieved(0), retrieved(0)], patch_size=2)
     assert latents.latents.shape == (2, 0, 2, 16, H // 8, W // 8)
     assert latents.visible_tokens.shape == (2, 0, 2, H // 16, W // 16)
     assert latents.target2first.shape == (2, T, 4, 4)
@@ -205,8 +204,8 @@ def test_no_anchor_at_all_keeps_its_axes(vae):
 
 @torch.no_grad()
 def test_the_released_rule_for_the_first_frame_reaches_the_tokens(vae):
-    seen = encode_retrieved(vae, [retrieved(1)], patch_size=2)
-    always = encode_retrieved(vae, [retrieved(1)], patch_size=2, first_frame="always")
+    seen = encode_retrieved(codec_of(vae), [retrieved(1)], patch_size=2)
+    always = encode_retrieved(codec_of(vae), [retrieved(1)], patch_size=2, first_frame="always")
     assert not seen.visible_tokens[:, :, 0].all()
     assert always.visible_tokens[:, :, 0].all()
     assert torch.equal(seen.visible_tokens[:, :, 1:], always.visible_tokens[:, :, 1:])
@@ -214,16 +213,16 @@ def test_the_released_rule_for_the_first_frame_reaches_the_tokens(vae):
 
 def test_the_dtype_and_place_of_the_vae_are_taken():
     elsewhere = tiny_components(frames=T, size=(H, W))["vae"].to("meta", torch.bfloat16)
-    latents = encode_retrieved(elsewhere, [retrieved(2)], patch_size=2)
+    latents = encode_retrieved(codec_of(elsewhere), [retrieved(2)], patch_size=2)
     assert latents.latents.device.type == "meta" and latents.latents.dtype == torch.bfloat16
     assert latents.visible_tokens.device.type == "meta"
     assert latents.target2first.device.type == "meta"
-    assert decode_video(elsewhere, latents.latents[:, 0]).device.type == "meta"
+    assert codec_of(elsewhere).decode(latents.latents[:, 0]).device.type == "meta"
 
 
 def test_lengths_and_sizes(vae):
-    assert latent_shape(vae, 49, (480, 720), 2) == (13, 60, 90)
-    assert latent_shape(vae, 1, (16, 32), 2) == (1, 2, 4)
+    assert codec_of(vae).shape(49, (480, 720), 2) == (13, 60, 90)
+    assert codec_of(vae).shape(1, (16, 32), 2) == (1, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +237,7 @@ def test_lengths_and_sizes(vae):
 )
 def test_lengths_and_sizes_that_do_not_fit_name_the_nearest(vae, frames, size, named):
     with pytest.raises(ValueError, match=named):
-        latent_shape(vae, frames, size, 2)
+        codec_of(vae).shape(frames, size, 2)
 
 
 @pytest.mark.parametrize("value", [-1.0, 1.01, 255.0, float("nan"), float("inf")])
@@ -246,11 +245,11 @@ def test_pixels_of_another_range_are_refused(vae, value):
     frames = video(1, T)
     frames[0, 2, 1, 3, 4] = value
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        encode_video(vae, frames)
+        codec_of(vae).encode(frames)
 
 
 def test_retrieved_of_different_shape_or_none_are_refused(vae):
     with pytest.raises(ValueError, match="share"):
-        encode_retrieved(vae, [retrieved(1), retrieved(1, frames=9)], patch_size=2)
+        encode_retrieved(codec_of(vae), [retrieved(1), retrieved(1, frames=9)], patch_size=2)
     with pytest.raises(ValueError, match="no samples"):
-        encode_retrieved(vae, [], patch_size=2)
+        encode_retrieved(codec_of(vae), [], patch_size=2)

@@ -10,7 +10,7 @@ from anchorweave.models.encoders import Encoders
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.tiny import write_tiny
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 
 SMALL = (5, (32, 64))
 

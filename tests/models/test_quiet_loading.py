@@ -7,7 +7,7 @@ from transformers.utils import logging as transformers_logging
 
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.tiny import write_tiny
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.cogvideox_references import rotary_with_references
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.reference_tokens import ReferenceTokens, rotary_with_references
-from anchorweave.models.rotary import rotary_table
+from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.alike import alike
 from tests.models.small import (
     S,
@@ -54,7 +55,7 @@ def test_a_reference_is_a_frame_ahead_of_the_video():
     # As one video whose first frame is the reference; its second half of channels reads nothing.
     joined = torch.cat([references.latents, call["noisy_latents"]], dim=1)
     empty = torch.cat([torch.zeros_like(references.latents), image], dim=1)
-    cos, sin = call["image_rotary_emb"]
+    cos, sin = call["positions"]
     longer = rotary_with_references((cos, sin), 1, L)
     expected = backbone(
         hidden_states=torch.cat([joined, empty], dim=2),
@@ -67,7 +68,7 @@ def test_a_reference_is_a_frame_ahead_of_the_video():
 
 
 def test_times_before_the_video_are_the_tables_own_mirrored():
-    table = rotary_table(small_backbone(), (t, h, w))
+    table = family_of(small_backbone()).positions(small_backbone(), (t, h, w))
     cos, sin = rotary_with_references(table, 2, L)
     channels = table[0].shape[1] // 4
     assert len(cos) == (2 + t) * L and torch.equal(cos[2 * L :], table[0])
@@ -114,7 +115,7 @@ def test_rows_are_independent_and_guidance_repeats(denoiser):
     together = answer(denoiser, B=2, references=references)
     call = small_call(denoiser.backbone, B=2)
     for b in range(2):
-        one = {k: v if k == "image_rotary_emb" else v[b : b + 1] for k, v in call.items()}
+        one = {k: v if k == "positions" else v[b : b + 1] for k, v in call.items()}
         values = (references.latents, references.present, references.reference2first)
         single = denoiser(
             image_latents=small_image(2)[b : b + 1],

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.latents import decode_video, encode_video
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.small_vae import VAEConfig, fast_convolutions, small_vae
 
 SMALL = VAEConfig(channels=(8, 8, 16), latent_channels=4, norm_groups=4)
@@ -10,9 +10,9 @@ SMALL = VAEConfig(channels=(8, 8, 16), latent_channels=4, norm_groups=4)
 def test_three_levels_compress_four_times_in_space_and_in_time():
     vae = small_vae(SMALL, (32, 32), seed=0)
     video = torch.rand(2, 9, 3, 32, 48)
-    latents = encode_video(vae, video)
+    latents = codec_of(vae).encode(video)
     assert latents.shape == (2, 3, 4, 8, 12)
-    assert decode_video(vae, latents).shape == video.shape
+    assert codec_of(vae).decode(latents).shape == video.shape
 
 
 def test_weights_depend_on_the_seed_alone():
@@ -32,8 +32,8 @@ def test_the_layout_of_convolutions_changes_no_value():
     vae = small_vae(SMALL, (32, 32), seed=0)
     video = torch.rand(1, 5, 3, 32, 32)
     with torch.no_grad():
-        before = encode_video(vae, video)
-        after = encode_video(fast_convolutions(vae), video)
+        before = codec_of(vae).encode(video)
+        after = codec_of(fast_convolutions(vae)).encode(video)
     assert vae.encoder.conv_in.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 

@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 from anchorweave.models import tiny
 from anchorweave.models.notes import weights_note
 from anchorweave.models.tiny import tiny_components, write_tiny
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 
 SHAPE = {"frames": 5, "size": (16, 32)}
 

@@ -10,7 +10,7 @@ from anchorweave.models.model_folder import load_part
 from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.tiny import write_tiny
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from tests.models.small import small_backbone
 
 FRAMES, SIZE = 5, (32, 32)

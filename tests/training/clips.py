@@ -23,11 +23,14 @@ from anchorweave.datasets.layout import (
     LATENTS,
     RECORD,
 )
+from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.tiny import tiny_components
 from tests.models.small import S, T, h, small_backbone, t, w
 
 MEMORY = "local_clouds"
 TEXT = 12
+# Falling to no signal at all, as CogVideoX's schedule does.
+PROCESS = VPrediction(torch.linspace(0.999, 0.0, 1000))
 
 
 def write_clips(root, count=6, slots=2, seed=0):

@@ -70,7 +70,7 @@ def train_here(config, stop=None, run=None):
     validation = None
     if config.data.validation:
         clips = open_clips(config.data.validation)
-        validation = Validation(config, clips, len(run.networks.alpha_bar))
+        validation = Validation(config, clips, run.networks.process)
     train(run, validation, stop or Stop())
     return run
 

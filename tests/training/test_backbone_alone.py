@@ -55,7 +55,7 @@ def test_a_denoiser_without_a_controller_is_the_backbone():
         hidden_states=torch.cat([call["noisy_latents"], image], dim=2),
         encoder_hidden_states=call["prompt_features"],
         timestep=call["timestep"],
-        image_rotary_emb=call["image_rotary_emb"],
+        image_rotary_emb=call["positions"],
         return_dict=False,
     )[0]
     denoiser = Denoiser(backbone, None)
@@ -126,7 +126,7 @@ def test_videos_are_sampled_through_a_vae_of_four_times_in_space(data, tmp_path)
     config = replace(config, data=replace(config.data, validation=str(data / "clips")))
     run = start(config)
     clips = open_clips(config.data.validation, config.memory)
-    found = Validation(config, clips, 1000).measure(run, 1, last=True)
+    found = Validation(config, clips, run.networks.process).measure(run, 1, last=True)
     assert {"validation/loss", "validation/psnr"} <= found.keys()
     assert len(list((tmp_path / "run" / "validation").rglob("*.mp4"))) == 1
 

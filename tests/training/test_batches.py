@@ -3,7 +3,7 @@ import torch
 
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.mixture import open_clips
-from tests.training.clips import write_clips
+from tests.training.clips import PROCESS, write_clips
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnBatch, DrawnClips, RankBatches, stacked, training_calls
 from training.noise import DrawConfig
@@ -58,7 +58,7 @@ def test_a_batch_that_is_not_shared_evenly_is_refused(batch, per_process, world)
 
 
 def test_ranks_draw_different_noise_and_the_same_place_the_same(tmp_path):
-    clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, 1000, seed=3)
+    clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, PROCESS, seed=3)
 
     def first(rank, world):
         with training_calls(clips, batches(rank, world, clips=6), 0) as calls:
@@ -72,7 +72,7 @@ def test_ranks_draw_different_noise_and_the_same_place_the_same(tmp_path):
 
 
 def test_workers_load_what_the_training_process_would(tmp_path):
-    clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, 1000, seed=3)
+    clips = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, PROCESS, seed=3)
     sampler = batches(per_process=2, clips=6, steps=(0, 2))
     here, there = (all_calls(clips, sampler, workers) for workers in (0, 1))
     assert [b.places for b in here] == [b.places for b in there]
@@ -85,7 +85,7 @@ def test_a_bad_clip_gives_its_place_to_the_next_and_is_named(tmp_path, workers):
     root = write_clips(tmp_path / "clips")
     broken = root / "clip_2" / "latents.safetensors"
     broken.write_bytes(broken.read_bytes()[:100])
-    clips = DrawnClips(open_clips(root), PLAIN, 1000, seed=3)
+    clips = DrawnClips(open_clips(root), PLAIN, PROCESS, seed=3)
     found = all_calls(clips, batches(clips=6, per_process=2, steps=(0, 2)), workers)
     bad = [error for drawn in found for error in drawn.bad]
     assert bad and {error.path.name for error in bad} == {"clip_2"}
@@ -97,7 +97,7 @@ def test_nothing_but_bad_clips_is_no_batch(tmp_path):
     root = write_clips(tmp_path / "clips", count=2)
     for path in root.glob("*/latents.safetensors"):
         path.unlink()
-    clips = DrawnClips(open_clips(root), PLAIN, 1000, seed=3)
+    clips = DrawnClips(open_clips(root), PLAIN, PROCESS, seed=3)
     (found,) = all_calls(clips, batches(clips=2, batch=1, steps=(0, 1)), 0)
     assert not isinstance(found, DrawnBatch)
     assert len(found) == 2 and all(isinstance(error, BadClip) for error in found)
@@ -108,7 +108,7 @@ def test_a_batch_is_its_samples(tmp_path):
     drop = AnchorDropoutConfig(frames=0.5, subset=0.5, only_first=0.0)
     config = DrawConfig(anchors=drop, caption_dropout=0.5)
     opened = open_clips(root)
-    clips = DrawnClips(opened, config, 1000, 3, opened.empty_prompt())
+    clips = DrawnClips(opened, config, PROCESS, 3, opened.empty_prompt())
     (call,) = batches(clips=6, per_process=4, steps=(2, 3))
     batch = stacked([clips[at] for at in call])
     for row, at in enumerate(call):

@@ -8,13 +8,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from anchorweave.anchors import AnchorLatents
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.rotary import rotary_table
 from tests.models.small import small_anchors, small_backbone, small_call, small_controller
 from tests.models.small import small_image as image
 from training.cost import BLOCK_BYTES, Weights, memory, training_step
-from training.dry_run import PUBLISHED_5B
 
 
 def full_step(**changes):
@@ -27,7 +27,9 @@ def full_step(**changes):
         "latent_size": (13, 60, 90),
         "text_tokens": 226,
     }
-    return training_step(backbone.config, controller.config, **(arguments | changes))
+    return training_step(
+        family_of(backbone).sizes(backbone), controller.config, **(arguments | changes)
+    )
 
 
 def test_operations_of_the_5b_are_those_that_torch_counts():
@@ -46,7 +48,7 @@ def test_operations_of_the_5b_are_those_that_torch_counts():
         )
         latents, prompt = torch.empty(1, t, 16, h, w), torch.empty(1, 226, 4096)
         timestep = torch.empty(1, dtype=torch.long)
-    table = tuple(part.to("meta") for part in rotary_table(backbone, (t, h, w)))
+    table = tuple(part.to("meta") for part in family_of(backbone).positions(backbone, (t, h, w)))
     with FlopCounterMode(display=False) as counter:
         denoiser(latents, latents, prompt, timestep, anchors, table).sum().backward()
     step = full_step()
@@ -65,7 +67,7 @@ def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkp
     denoiser = Denoiser(backbone, controller).train()
     B, N = 2, 3
     step = training_step(
-        backbone.config,
+        family_of(backbone).sizes(backbone),
         controller.config,
         batch=B,
         anchors=N,
@@ -92,7 +94,7 @@ def test_a_batch_costs_its_samples_and_hidden_tokens_cost_less():
         backbone = small_backbone(**PUBLISHED_5B)
         controller = small_controller(backbone, tokens="visible", num_layers=16, num_heads=16)
     half = training_step(
-        backbone.config,
+        family_of(backbone).sizes(backbone),
         controller.config,
         batch=1,
         anchors=4,

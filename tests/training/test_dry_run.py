@@ -2,9 +2,10 @@ import json
 
 import pytest
 
+from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
-from training.dry_run import PAPER_CLIPS, PUBLISHED_5B, ClipShape, dry_run, estimate
+from training.dry_run import PAPER_CLIPS, ClipShape, dry_run, estimate
 from training.network_options import NetworkConfig
 from training.options import DataConfig, TrainConfig
 

@@ -11,7 +11,7 @@ from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.models.notes import weights_note
 from anchorweave.models.small_vae import VAEConfig, small_vae
 from anchorweave.models.tiny import tiny_components
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
 from training.checkpoints import CONFIG, PROGRESS, write_manifest
 from training.finished import newest_weights
 from training.make_model import (

@@ -6,9 +6,9 @@ import torch
 
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.historical_attention import HistoricalAttention
-from anchorweave.models.latents import decode_video
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.small_vae import VAEConfig, small_vae
 from tests.models.small import small_backbone, small_controller
@@ -146,7 +146,7 @@ def test_clips_of_another_model_are_refused_before_any_step(folder):
 def test_the_tiny_model_is_made_for_the_clips(folder):
     networks = built(folder, empty_clip(2, 16, 4, 8, 32, 64), path="tiny", layers=3)
     assert networks.denoiser.backbone.config.sample_width == 8
-    assert networks.rotary[0].shape[0] == 2 * 2 * 4
+    assert networks.positions[0].shape[0] == 2 * 2 * 4
 
 
 def test_a_model_folder_knows_its_own_compression(folder, tmp_path):
@@ -155,9 +155,10 @@ def test_a_model_folder_knows_its_own_compression(folder, tmp_path):
     vae = small_vae(VAEConfig(channels=(8, 8, 16), latent_channels=4), (16, 24), 0)
     vae.save_pretrained(tmp_path / "model" / "vae")
     networks = built(tmp_path, empty_clip(3, 4, 4, 6, 5, 12))
-    video = decode_video(networks.parts.vae(torch.float32), torch.zeros(1, 3, 4, 4, 6))
+    codec = codec_of(networks.parts.vae(torch.float32))
+    video = codec.decode(torch.zeros(1, 3, 4, 4, 6))
     assert video.shape == (1, 9, 3, 16, 24)
-    assert networks.rotary[0].shape[0] == 3 * 2 * 3
+    assert networks.positions[0].shape[0] == 3 * 2 * 3
 
 
 def test_without_a_controller_there_is_the_backbone_alone(folder, clip):

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from anchorweave.diffusion.timesteps import TimestepConfig
+from anchorweave.diffusion.v_prediction import VPrediction
+from tests.training.clips import PROCESS
 from tests.training.test_anchor_dropout import a_clip
 from training.anchor_dropout import AnchorDropoutConfig
 from training.noise import DrawConfig, draw, sample_generator
 
-TOTAL = 1000
+TOTAL = PROCESS.total
 CLIP = a_clip()
 EMPTY = torch.zeros_like(CLIP.prompt_features) - 3
 # As many references as statistics take.
@@ -23,7 +25,7 @@ WITHOUT = DrawConfig(anchors=AnchorDropoutConfig(0.0, 0.0, 0.0), caption_dropout
 
 def one(place=0, step=0, seed=0, config=None, clip=CLIP):
     config = config or DrawConfig()
-    return draw(clip, config, TOTAL, sample_generator(seed, step, place), EMPTY)
+    return draw(clip, config, PROCESS, sample_generator(seed, step, place), EMPTY)
 
 
 def same(a, b):
@@ -157,23 +159,20 @@ def test_timesteps_stay_where_they_are_asked_for():
 def test_a_missing_or_unfitting_empty_prompt_is_refused():
     make = torch.Generator()
     with pytest.raises(ValueError, match="empty prompt"):
-        draw(CLIP, DrawConfig(), TOTAL, make)
+        draw(CLIP, DrawConfig(), PROCESS, make)
     with pytest.raises(ValueError, match="clip a"):
-        draw(CLIP, DrawConfig(), TOTAL, make, EMPTY[:2])
-
-
-ALPHA_BAR = torch.linspace(0.999, 0.0, TOTAL)
+        draw(CLIP, DrawConfig(), PROCESS, make, EMPTY[:2])
 
 
 def noised(between, place=0, config=WITHOUT, clip=REFERRING):
     config = replace(config, reference_noise=between)
-    return draw(clip, config, TOTAL, sample_generator(0, 0, place), EMPTY, None, ALPHA_BAR)
+    return draw(clip, config, PROCESS, sample_generator(0, 0, place), EMPTY)
 
 
 def test_references_are_noised_by_the_schedule():
     clean = REFERRING.reference_latents
     for steps in (1, 30, TOTAL):
-        a = ALPHA_BAR[steps - 1]
+        a = PROCESS.alpha_bar[steps - 1]
         drawn = noised((steps, steps)).clip
         noise = (drawn.reference_latents - a.sqrt() * clean) / (1 - a).sqrt()
         count = noise.numel()
@@ -186,11 +185,11 @@ def test_references_are_noised_by_the_schedule():
 def test_all_references_of_a_sample_have_one_level_and_all_levels_are_drawn():
     white = replace(REFERRING, reference_latents=torch.zeros_like(REFERRING.reference_latents))
     config, count = replace(WITHOUT, reference_noise=(0, 3)), 300
-    alpha_bar = 1 - torch.tensor([1e-4, 1e-2, 1.0])
+    process = VPrediction(1 - torch.tensor([1e-4, 1e-2, 1.0]))
     met = torch.zeros(4)
     for place in range(count):
         generator = sample_generator(0, 0, place)
-        drawn = draw(white, config, TOTAL, generator, None, None, alpha_bar).clip
+        drawn = draw(white, config, process, generator).clip
         variances = drawn.reference_latents.var(dim=(1, 2, 3))  # [R]
         steps = 3 + (variances.log10() / 2).round().clamp(min=-3).long()
         assert torch.equal(steps, steps[:1].expand_as(steps))
@@ -218,12 +217,9 @@ def test_without_references_there_is_nothing_to_noise():
     assert noised((0, 0)).clip is REFERRING
 
 
-def test_more_steps_of_noise_than_there_are_and_none_at_all_are_refused():
+def test_more_steps_of_noise_than_there_are_are_refused():
     with pytest.raises(ValueError, match="up to 1001 steps .*schedule that was given has 1000"):
         noised((0, TOTAL + 1))
-    config = replace(WITHOUT, reference_noise=(0, 50))
-    with pytest.raises(ValueError, match="schedule that was given has 0"):
-        draw(REFERRING, config, TOTAL, sample_generator(0, 0, 0), EMPTY)
     for between in ((-1, 5), (6, 5)):
         with pytest.raises(ValueError, match="reference_noise=.*0 <= from <= to"):
             DrawConfig(reference_noise=between)

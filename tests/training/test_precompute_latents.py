@@ -13,11 +13,12 @@ from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS
 from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_target
-from anchorweave.models.latents import encode_first_frame, encode_retrieved, encode_video
-from anchorweave.models.text import encode_prompts
+from anchorweave.models.backbones import codec_of
+from anchorweave.models.codec.cogvideox import CogVideoXCodec
+from anchorweave.models.codec.t5_text import T5Text
+from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
 from tests.training.small_data import PREPARE, TWO, assert_made_alike, run, write_room
-from training import encoding
 from training.encoding import is_out_of_memory, smaller_tiles
 from training.precompute_latents import main
 from training.prepare_clips import main as prepare
@@ -80,14 +81,14 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
     parts, folder = tiny_components(frames=5, size=(32, 64)), encoded / "two_000000"
     vae, target = parts["vae"], read_target(folder)
     close = {"atol": 2e-3, "rtol": 2e-3}
-    torch.testing.assert_close(clip.latents, encode_video(vae, target[None])[0], **close)
-    first = encode_first_frame(vae, target[None, 0], frames=5)[0, :1]
+    torch.testing.assert_close(clip.latents, codec_of(vae).encode(target[None])[0], **close)
+    first = codec_of(vae).encode_first_frame(target[None, 0], frames=5)[0, :1]
     torch.testing.assert_close(clip.image_latents, first, **close)
     anchors = read_anchors(folder, "local_clouds")
     cameras = read_cameras(folder).cameras
     nothing = references_for(cameras, (), cameras[:0])
     known = Retrieved(anchors, nothing, clip.target2first, unit=1.0)
-    joint = encode_retrieved(vae, [known], patch_size=2, holes="filled")
+    joint = encode_retrieved(codec_of(vae), [known], patch_size=2, holes="filled")
     assert clip.holes == "filled" and not anchors.visible.all()
     torch.testing.assert_close(clip.anchor_latents, joint.latents[0], **close)
     assert torch.equal(clip.visible_tokens, joint.visible_tokens[0])
@@ -96,7 +97,7 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
         ("a red room", clip.prompt_features),
         ("", LatentClips(encoded).empty_prompt()),
     ):
-        truth = encode_prompts(parts["tokenizer"], parts["text_encoder"], [prompt], TEXT_TOKENS)[0]
+        truth = T5Text(parts["tokenizer"], parts["text_encoder"]).encode([prompt], TEXT_TOKENS)[0]
         torch.testing.assert_close(features, truth, **close)
 
 
@@ -216,14 +217,15 @@ def test_no_clips_says_why(tmp_path):
 
 def memory_for_tiles_up_to(side, monkeypatch, error=torch.OutOfMemoryError):
     """From now on the VAE has memory for tiles of `side` pixels only."""
-    encode = encoding.encode_video
+    encode = CogVideoXCodec.encode
 
-    def scarce(vae, video):
+    def scarce(codec, video):
+        vae = codec.vae
         if not vae.use_tiling or vae.tile_sample_min_height > side:
             raise error("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return encode(vae, video)
+        return encode(codec, video)
 
-    monkeypatch.setattr(encoding, "encode_video", scarce)
+    monkeypatch.setattr(CogVideoXCodec, "encode", scarce)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
@@ -254,21 +256,21 @@ def test_a_clip_that_never_fits_is_given_up_and_named(prepared, tmp_path, monkey
 def test_only_a_lack_of_memory_is_answered_with_smaller_tiles(prepared, tmp_path, monkeypatch):
     data = shutil.copytree(prepared, tmp_path / "data")
 
-    def broken(vae, video):
+    def broken(codec, video):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(encoding, "encode_video", broken)
+    monkeypatch.setattr(CogVideoXCodec, "encode", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         main([f"data={data}"])
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
 
 
 def test_tiles_halve_down_to_the_smallest():
-    assert list(smaller_tiles(None, 720)) == [None, 352, 160, 64, 32]
-    assert list(smaller_tiles(None, 64)) == [None, 32]
-    assert list(smaller_tiles(64, 720)) == [64, 32]
-    assert list(smaller_tiles(32, 720)) == [32]
-    assert list(smaller_tiles(None, 32)) == [None]
+    assert list(smaller_tiles(None, 720, 32)) == [None, 352, 160, 64, 32]
+    assert list(smaller_tiles(None, 64, 32)) == [None, 32]
+    assert list(smaller_tiles(64, 720, 32)) == [64, 32]
+    assert list(smaller_tiles(32, 720, 32)) == [32]
+    assert list(smaller_tiles(None, 32, 32)) == [None]
 
 
 def test_latents_of_one_run_may_be_stored_in_full(prepared, tmp_path):

@@ -10,7 +10,7 @@ from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.reference_tokens import ReferenceTokens
 from tests.alike import assert_trained_alike
 from tests.training import runs
-from tests.training.clips import write_clips
+from tests.training.clips import PROCESS, write_clips
 from tests.training.runs import config_of, start, train_here
 from training.batches import DrawnClips, Place
 from training.network_options import NetworkConfig
@@ -83,7 +83,9 @@ def test_the_newest_reference_alone_in_a_share_of_samples(data):
     clips = open_clips(data / "clips")
 
     def counts(share):
-        drawn = DrawnClips(clips, DrawConfig(recent_only=share, caption_dropout=0.0), 1000, seed=0)
+        drawn = DrawnClips(
+            clips, DrawConfig(recent_only=share, caption_dropout=0.0), PROCESS, seed=0
+        )
         samples = [drawn[Place(step, 0, 5)][1].clip for step in range(200)]
         return [len(sample.reference_latents) for sample in samples], samples[0]
 
@@ -109,7 +111,7 @@ def test_clips_without_references_train_and_every_weight_gets_a_gradient(data, t
     run = start(config_of(data, tmp_path / "run", **changes))
     with run.calls() as calls:
         drawn = next(calls)
-    given = (run.networks.alpha_bar, run.networks.rotary, run.config.objective, torch.float32)
+    given = (run.networks.process, run.networks.positions, run.config.objective, torch.float32)
     batch_losses(run.model, drawn, *given).total.mean().backward()
     assert [name for name, p in run.parameters.items() if p.grad is None] == []
     assert not run.parameters["references.patch.weight"].grad.any()

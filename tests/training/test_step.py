@@ -9,7 +9,7 @@ from anchorweave.diffusion.objective import ObjectiveConfig
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.ema import running_average
 from tests.models.small import small_backbone, small_controller
-from tests.training.clips import write_clips
+from tests.training.clips import PROCESS, write_clips
 from training.anchor_dropout import AnchorDropoutConfig
 from training.batches import DrawnClips, Place, stacked
 from training.networks import trained
@@ -17,26 +17,25 @@ from training.noise import DrawConfig
 from training.options import OptimizerConfig
 from training.step import batch_losses
 
-ALPHA_BAR = torch.linspace(0.999, 0.0, 1000)
 PLAIN = DrawConfig(caption_dropout=0.0)
 
 
 def rotary():
-    from anchorweave.models.rotary import rotary_table
+    from anchorweave.models.backbones import family_of
     from tests.models.small import h, t, w
 
-    return rotary_table(small_backbone(), (t, h, w))
+    return family_of(small_backbone()).positions(small_backbone(), (t, h, w))
 
 
 @pytest.fixture
 def samples(tmp_path):
     clips = open_clips(write_clips(tmp_path / "clips"))
-    drawn = DrawnClips(clips, PLAIN, 1000, seed=1)
+    drawn = DrawnClips(clips, PLAIN, PROCESS, seed=1)
     return [drawn[Place(0, i, i)] for i in range(4)]
 
 
 def losses_of(model, batch, dtype=torch.float32):
-    return batch_losses(model, batch, ALPHA_BAR, rotary(), ObjectiveConfig(), dtype)
+    return batch_losses(model, batch, PROCESS, rotary(), ObjectiveConfig(), dtype)
 
 
 def model_of(zero=False, dtype=torch.float32, **options):
@@ -75,8 +74,7 @@ def test_a_perfect_prediction_has_no_loss(samples):
 
     class Knows(nn.Module):
         def forward(self, timestep, **_):
-            a = ALPHA_BAR[timestep][:, None, None, None, None]
-            return a.sqrt() * batch.noise - (1 - a).sqrt() * batch.clips.latents
+            return PROCESS.target(batch.clips.latents, batch.noise, timestep)
 
     assert losses_of(Knows(), batch).total.max() < 1e-4
 
@@ -127,7 +125,7 @@ def test_every_kind_of_anchor_dropout_trains(samples, tmp_path):
             config = DrawConfig(
                 anchors=AnchorDropoutConfig(**shares, slots=slots), caption_dropout=0.0
             )
-            drawn = DrawnClips(clips, config, 1000, seed=1)[Place(0, 0, 0)]
+            drawn = DrawnClips(clips, config, PROCESS, seed=1)[Place(0, 0, 0)]
             assert losses_of(model, stacked([drawn])).total.isfinite().all()
 
 

@@ -11,8 +11,8 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.locks import FolderInUseError, making
+from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.small_text import IGNORED
-from anchorweave.models.text import encode_prompts
 from anchorweave.models.tiny import TEXT_TOKENS, WORDS
 from tests.alike import assert_trained_alike
 from tests.training.small_data import write_room
@@ -79,7 +79,7 @@ def test_the_encoder_opens_and_tells_captions_apart(trained, tokenizer):
     )
     assert not loading["missing_keys"] and not loading["unexpected_keys"]
     assert encoder.config.vocab_size == len(tokenizer) == len(encoder.shared.weight)
-    features = encode_prompts(tokenizer, encoder, [*CAPTIONS, "", "a quokka"], TEXT_TOKENS)
+    features = T5Text(tokenizer, encoder).encode([*CAPTIONS, "", "a quokka"], TEXT_TOKENS)
     assert features.shape == (5, TEXT_TOKENS, 32) and features.isfinite().all()
     for i in range(5):
         for j in range(i):

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file
 
 from anchorweave.config import load_config
-from anchorweave.models.latents import encode_video
+from anchorweave.models.backbones import codec_of
 from tests.alike import assert_trained_alike
 from training.signals import Stop
 from training.vae_options import VAETrainConfig
@@ -104,7 +104,7 @@ def test_latents_of_what_is_written_have_unit_variance(whole, frames):
     vae = AutoencoderKLCogVideoX.from_pretrained(whole / "vae")
     video = torch.from_numpy(np.stack([f[:9] for f in frames])) / 255.0
     with torch.no_grad():
-        assert encode_video(vae, video).std().item() == pytest.approx(1, abs=0.02)
+        assert codec_of(vae).encode(video).std().item() == pytest.approx(1, abs=0.02)
     results = json.loads((whole / "results.json").read_text())
     assert results["scaling_factor"] == pytest.approx(vae.config.scaling_factor)
     assert results["parameters"] == sum(p.numel() for p in vae.parameters())

@@ -65,7 +65,7 @@ def test_an_adapter_opens_with_diffusers_and_answers_the_same(tmp_path):
     features = call.pop("prompt_features")
     with torch.no_grad():
         answers = [
-            backbone(hidden, features, call["timestep"], image_rotary_emb=call["image_rotary_emb"])
+            backbone(hidden, features, call["timestep"], image_rotary_emb=call["positions"])
             for backbone in (model.backbone, other, small_backbone())
         ]
     torch.testing.assert_close(answers[0].sample, answers[1].sample)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
+from anchorweave.models.backbones import codec_of
+from anchorweave.models.codec.cogvideox_tiling import check_tiles, lay_out_tiles
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.models.small_vae import VAEConfig, small_vae
-from anchorweave.models.tiling import check_tiles, lay_out_tiles, set_tile
 
-EMBEDDED = Path(__file__).parents[2] / "pretrained" / "anchorweave-tiny"
+EMBEDDED = Path(__file__).parents[3] / "pretrained" / "anchorweave-tiny"
 # Levels of the autoencoder, and so 4 or 8 pixels to a latent one.
 LEVELS = {4: (8, 8, 8), 8: (8, 8, 8, 8)}
 
@@ -35,7 +35,7 @@ def test_square_tiles_give_latents_of_the_same_shape_that_mean_the_same(size):
     vae = Encoders("tiny", 5, size).vae(torch.float32)
     signed = video(1, size).transpose(1, 2) * 2 - 1
     whole = vae.encode(signed).latent_dist.mode()
-    set_tile(vae, 32)
+    codec_of(vae).tile(32)
     tiled = vae.encode(signed).latent_dist.mode()
     assert tiled.shape == whole.shape and not torch.allclose(tiled, whole, atol=1e-3)
     # A tile put down one latent beside its place would fit the shifted latents better.
@@ -44,7 +44,7 @@ def test_square_tiles_give_latents_of_the_same_shape_that_mean_the_same(size):
     for axis in (-1, -2):
         for by in (-1, 1):
             assert similarity(tiled, whole.roll(by, axis)) < 0.8 * fit
-    set_tile(vae, None)
+    codec_of(vae).tile(None)
     # The same kernels on the same shapes, but on buffers of another alignment.
     torch.testing.assert_close(vae.encode(signed).latent_dist.mode(), whole, rtol=1e-4, atol=1e-4)
 
@@ -52,7 +52,7 @@ def test_square_tiles_give_latents_of_the_same_shape_that_mean_the_same(size):
 @pytest.mark.parametrize("tile", [0, 16, 40])
 def test_a_tile_that_does_not_divide_is_refused(tile):
     with pytest.raises(ValueError, match="multiple of 32"):
-        set_tile(autoencoder((32, 64)), tile)
+        codec_of(autoencoder((32, 64))).tile(tile)
 
 
 @torch.no_grad()
@@ -74,9 +74,9 @@ def test_switched_on_as_it_is_it_keeps_every_size(scale, made_for, size):
     lay_out_tiles(vae)
     vae.enable_tiling()
     shown = video(5, size)
-    latents = encode_video(vae, shown)
+    latents = codec_of(vae).encode(shown)
     assert latents.shape == (1, 2, 4, size[0] // scale, size[1] // scale)
-    assert decode_video(vae, latents).shape == shown.shape
+    assert codec_of(vae).decode(latents).shape == shown.shape
 
 
 @torch.no_grad()
@@ -84,9 +84,9 @@ def test_the_embedded_autoencoder_shows_the_same_in_tiles():
     vae = Encoders(EMBEDDED, 25, (128, 192)).vae(torch.float32)
     coarse = video(1, (8, 12)).flatten(0, 1)
     smooth = torch.nn.functional.interpolate(coarse, (128, 192), mode="bilinear")[None]
-    whole = decode_video(vae, encode_video(vae, smooth))
+    whole = codec_of(vae).decode(codec_of(vae).encode(smooth))
     vae.enable_tiling()
-    tiled = decode_video(vae, encode_video(vae, smooth))
+    tiled = codec_of(vae).decode(codec_of(vae).encode(smooth))
     assert tiled.shape == whole.shape
     # Group norms see a tile where they saw the frame; a tile beside its place would be far worse.
     apart = (tiled - whole).abs().mean()
@@ -136,13 +136,13 @@ def test_tiles_of_the_users_own_are_refused_where_they_do_not_divide():
     vae = autoencoder((64, 96))
     vae.enable_tiling(40, 40, 0.3, 0.25)
     with pytest.raises(ValueError, match=r"tiles of 40x40 .* frames of 64x96 would come out"):
-        encode_video(vae, video(1, (64, 96)))
+        codec_of(vae).encode(video(1, (64, 96)))
     with pytest.raises(ValueError, match=r"vae.enable_tiling\(40, 40, 0.2, 0.2\) divides"):
-        decode_video(vae, torch.zeros(1, 1, 4, 8, 12))
+        codec_of(vae).decode(torch.zeros(1, 1, 4, 8, 12))
     # What fits into one tile is not cut.
-    assert encode_video(vae, video(1, (32, 40))).shape == (1, 1, 4, 4, 5)
+    assert codec_of(vae).encode(video(1, (32, 40))).shape == (1, 1, 4, 4, 5)
     vae.enable_tiling(40, 40, 0.2, 0.2)
-    assert encode_video(vae, video(1, (64, 96))).shape == (1, 1, 4, 8, 12)
+    assert codec_of(vae).encode(video(1, (64, 96))).shape == (1, 1, 4, 8, 12)
 
 
 def test_diffusers_cuts_as_it_is_reckoned_here():

@@ -50,22 +50,6 @@ def lay_out_tiles(vae: AutoencoderKLCogVideoX, tile: int | None = None) -> None:
         setattr(vae, f"tile_overlap_factor_{axis}", share)
 
 
-def set_tile(vae: AutoencoderKLCogVideoX, tile: int | None) -> None:
-    """Encode in square tiles of `tile` pixels a side; None = videos whole.
-
-    Tiles overlap by a quarter and are blended, which changes latents slightly and lowers memory
-    with the square of the side.
-
-    Raises:
-        ValueError: as `lay_out_tiles`.
-    """
-    if tile is None:
-        vae.disable_tiling()
-        return
-    lay_out_tiles(vae, tile)
-    vae.enable_tiling()
-
-
 def check_tiles(vae: AutoencoderKLCogVideoX, size: tuple[int, int]) -> None:
     """Refuse tiles that would give latents or frames of another size than they should have.
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import CogVideoXImageToVideoPipeline
 from transformers import T5Tokenizer
 
-from anchorweave.models.text import cut_text, encode_prompts
+from anchorweave.models.codec.t5_text import T5Text, cut_text
 from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, tiny_tokenizer
 from tests.alike import alike
 
@@ -36,7 +36,7 @@ def test_features_are_diffusers_own(parts):
     )
     prompts = ["a bright kitchen", "", "two zebras"]
     theirs = pipeline._get_t5_prompt_embeds(prompts, max_sequence_length=TEXT_TOKENS)
-    ours = encode_prompts(parts["tokenizer"], parts["text_encoder"], prompts, TEXT_TOKENS)
+    ours = T5Text(parts["tokenizer"], parts["text_encoder"]).encode(prompts, TEXT_TOKENS)
     assert ours.shape == (3, TEXT_TOKENS, 64)
     assert alike(ours, theirs)
     assert not torch.allclose(ours[0], ours[2])
@@ -46,10 +46,10 @@ def test_features_are_diffusers_own(parts):
 def test_a_cut_prompt_warns_with_what_was_cut(parts):
     prompt = "kitchen " * 6 + "table chair"
     with pytest.warns(UserWarning, match="cut: 'table chair'"):
-        cut = encode_prompts(parts["tokenizer"], parts["text_encoder"], ["a", prompt], 7)
+        cut = T5Text(parts["tokenizer"], parts["text_encoder"]).encode(["a", prompt], 7)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        whole = encode_prompts(parts["tokenizer"], parts["text_encoder"], ["kitchen " * 6], 7)
+        whole = T5Text(parts["tokenizer"], parts["text_encoder"]).encode(["kitchen " * 6], 7)
     torch.testing.assert_close(cut[1:], whole)
 
 

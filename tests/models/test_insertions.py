@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.backbone import insertions
+from anchorweave.models.insertions import insertions
 from tests.alike import alike
 from tests.models.small import S, h, small_backbone, small_call, small_image, t, w
 
@@ -19,7 +19,7 @@ def run(backbone, B=1):
         hidden_states=torch.cat([call["noisy_latents"], small_image(B)], dim=2),
         encoder_hidden_states=call["prompt_features"],
         timestep=call["timestep"],
-        image_rotary_emb=call["image_rotary_emb"],
+        image_rotary_emb=call["positions"],
         return_dict=False,
     )[0]
 
@@ -34,7 +34,7 @@ def by_hand(backbone, before, after):
     for i, block in enumerate(backbone.transformer_blocks):
         if i < len(before):
             image = image + before[i]
-        image, text = block(image, text, time, call["image_rotary_emb"])
+        image, text = block(image, text, time, call["positions"])
         if i < len(after):
             image = image + after[i]
     image = backbone.proj_out(backbone.norm_out(backbone.norm_final(image), temb=time))

@@ -1,95 +1,70 @@
-"""AnchorWeavePipeline: an image, a prompt and what was retrieved, to a video."""
+"""WeavingMixin: what makes an image-to-video pipeline of diffusers one with retrieved anchors."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDDIMScheduler,
-    CogVideoXDPMScheduler,
-    CogVideoXImageToVideoPipeline,
-    CogVideoXTransformer3DModel,
-)
-from diffusers.pipelines.cogvideo.pipeline_output import CogVideoXPipelineOutput
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.anchors import Retrieved
-from anchorweave.models.anchored_start import last_steps, start_latents
-from anchorweave.models.backbone import check_backbone
+from anchorweave.models.backbones import codec_of, family_of
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.controller_file import load_controller
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import (
-    encode_references,
-    encode_retrieved,
-    with_odd_frames,
-)
+from anchorweave.models.latents import encode_references, encode_retrieved
+from anchorweave.models.make_controller import NEW, make_controller
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
-from anchorweave.models.text import encode_prompts
-from anchorweave.models.tiling import lay_out_tiles
 from anchorweave.models.video_shape import other_size, own_size, video_shape
 from anchorweave.models.whole import refuse_without_values, with_text_encoder
+from anchorweave.pipelines.anchored_start import AnchoredStart, start_latents
 
 
-class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
-    """CogVideoX image-to-video with retrieved anchors woven in.
+class WeavingMixin(AnchoredStart):
+    """Ahead of diffusers' pipeline of a family among the bases of ours.
 
     Everything that diffusers' pipeline offers (LoRA, offloading, callbacks, schedulers, saving and
     loading) stays its own: the call prepares its input, then runs diffusers' loop while the
     controller adds to what the backbone computes. In a saved folder the controller lies in
     `controller/` beside the other parts.
 
-    Args:
-        tokenizer: T5's.
-        text_encoder: T5's encoder half.
-        vae: the autoencoder; its tiles are laid out so that `vae.enable_tiling()` works at any
-            size (`lay_out_tiles`).
-        transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
-        controller: what weaves the anchors in; made for this backbone.
-        scheduler: DDIM or DPM.
-        references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
+    A subclass names its parts in `__init__`, has `official`, and mends of diffusers' pipeline what
+    keeps it from B videos of any length in one call, each with noise of its own.
 
-    Raises:
-        ValueError: a backbone of CogVideoX 1.5, or one that takes no image.
+    Attributes:
+        official: diffusers' pipeline of the family, which opens official model folders.
 
     Source: paper section 3.4; the released code where the paper is silent.
     """
 
+    official: type[DiffusionPipeline]
     _optional_components = ["references"]
     # Both run before the backbone in every step, so in its offload sequence each would throw the
     # other out; and their cameras and patches are asked for without a call of the whole network,
     # which is what offloading waits for.
     _exclude_from_cpu_offload = ["controller", "references"]
-
-    def __init__(
-        self,
-        tokenizer: T5Tokenizer,
-        text_encoder: T5EncoderModel,
-        vae: AutoencoderKLCogVideoX,
-        transformer: CogVideoXTransformer3DModel,
-        controller: WeavingController,
-        scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
-        references: ReferenceNetwork | None = None,
-    ):
-        check_backbone(transformer, vae)
-        lay_out_tiles(vae)
-        super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
-        self.register_modules(controller=controller, references=references)
-        self._dynamic_guidance = False
-        self._start: Tensor | None = None
-        self._told_size = False
+    _dynamic_guidance = False
+    _told_size = False
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, **loading) -> AnchorWeavePipeline:
+    def bare(cls, vae: nn.Module, backbone: nn.Module, scheduler: object) -> DiffusionPipeline:
+        """Diffusers' own pipeline without text parts, for prompts that come encoded.
+
+        Args:
+            vae: the autoencoder.
+            backbone: the transformer, on any device.
+            scheduler: of diffusers.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, **loading) -> WeavingMixin:
         """A model folder, in float32 unless `dtype` says otherwise; see diffusers.
 
         Args:
@@ -115,13 +90,13 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
     @classmethod
     def from_backbone(
         cls,
-        backbone: str | Path | CogVideoXImageToVideoPipeline,
+        backbone: str | Path | DiffusionPipeline,
         controller: str | Path | WeavingController | None = None,
         released_weights: str = "ema",
         references: str | Path | ReferenceNetwork | None = None,
         **loading,
-    ) -> AnchorWeavePipeline:
-        """An official CogVideoX image-to-video model with a controller beside it.
+    ) -> WeavingMixin:
+        """An official image-to-video model with a controller beside it.
 
         Args:
             backbone: a folder in diffusers' layout (or its name on the hub), or a loaded pipeline.
@@ -134,21 +109,19 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
 
         The controller is moved to the device and dtype of the backbone.
         """
-        if not isinstance(backbone, CogVideoXImageToVideoPipeline):
+        if not isinstance(backbone, cls.official):
             path = backbone
             if Path(path).is_dir():
                 check_parts(path, without=loading)
-            backbone = CogVideoXImageToVideoPipeline.from_pretrained(
-                path, **with_text_encoder(path, loading)
-            )
+            backbone = cls.official.from_pretrained(path, **with_text_encoder(path, loading))
             refuse_without_values(backbone.transformer, f"{path}/transformer")
             refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
-        check_backbone(transformer, backbone.vae)
-        if controller is None:
-            controller = WeavingController.from_backbone(transformer)
-        elif not isinstance(controller, WeavingController):
-            controller = load_controller(controller, transformer, released_weights)
+        family_of(transformer).check_image_to_video(transformer, codec_of(backbone.vae).channels)
+        if not isinstance(controller, WeavingController):
+            controller = make_controller(
+                transformer, controller or NEW, released_weights=released_weights
+            )
         controller.to(transformer.device, transformer.dtype)
         parts = {**backbone.components, "controller": controller}
         if references is not None:
@@ -156,22 +129,6 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 references = load_reference_network(references)
             parts["references"] = references.to(transformer.device, transformer.dtype)
         return cls(**parts)
-
-    @property
-    def guidance_scale(self) -> float | int:
-        """Weight of the prompt in this step.
-
-        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
-        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
-        completed steps, so that its weight jumps about. A run of the last steps alone has the
-        weights that they have in a whole one.
-        """
-        if not self._dynamic_guidance or self.current_timestep is None:
-            return self._guidance_scale
-        left_out = 1 - len(self.scheduler.timesteps) / self.scheduler.num_inference_steps
-        completed = left_out + (1 - left_out) * self._completed()
-        rise = (1 - math.cos(math.pi * completed**5)) / 2
-        return 1 + self._guidance_scale * rise
 
     @torch.no_grad()
     def __call__(
@@ -193,7 +150,7 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         use_dynamic_cfg: bool = False,
         max_sequence_length: int | None = None,
         **diffusion,
-    ) -> CogVideoXPipelineOutput | tuple:
+    ) -> BaseOutput | tuple:
         """Generates one video per prompt.
 
         Args:
@@ -201,12 +158,13 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 [0, 1], or arrays; see `read_images`.
             prompt: one, or a list of B.
             negative_prompt: what guidance leads away from; none = the empty prompt.
-            height: in pixels, divisible by 16 (8 with a VAE of three levels); default: as
-                retrieved, else the backbone's own.
+            height: in pixels, of a size that the networks take; default: as retrieved, else the
+                backbone's own.
             width: likewise.
-            num_frames: T = 4k + 1; default likewise.
+            num_frames: T, of a length that the VAE takes; default likewise.
             retrieved: what memory knows of the target cameras, one per prompt, with lengths in
-                units of the scene (`Retrieved.in_unit`). None runs the backbone alone.
+                units of the scene (`Retrieved.in_unit`). None runs the backbone alone, and so does
+                what nothing reads: both weights 0, no reference network, a start from noise.
             control_weight: of the anchors' features (paper: 1.0).
             camera_weight: of the target cameras' features (paper: 1.0).
             control_window: both are added in steps i of the n that are run with
@@ -222,12 +180,12 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
                 schedule that ends in noise alone, as CogVideoX-5B's does.
             use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
             max_sequence_length: of the prompt in tokens; default: the backbone's own.
-            **diffusion: the arguments of diffusers' CogVideoX image-to-video call that are not
-                named here, which mean what they mean there (`num_videos_per_prompt` included:
+            **diffusion: the arguments of diffusers' image-to-video call that are not named here,
+                which mean what they mean there (of CogVideoX, `num_videos_per_prompt` included:
                 diffusers always makes one).
 
         Returns:
-            diffusers' `CogVideoXPipelineOutput`; a tuple with `return_dict=False`.
+            diffusers' own output, with `frames`; a tuple with `return_dict=False`.
 
         Raises:
             ValueError: sizes that the networks do not take or that differ between what is given,
@@ -249,8 +207,9 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             )
         retrieved = [retrieved] if isinstance(retrieved, Retrieved) else retrieved
         shape = self._video_shape(retrieved, num_frames, height, width)
+        sizes = family_of(self.transformer).sizes(self.transformer)
         if max_sequence_length is None:
-            max_sequence_length = self.transformer.config.max_text_seq_length
+            max_sequence_length = sizes.text_tokens
         videos = _count(prompt, diffusion.get("prompt_embeds"))
         images = read_images(image, shape[1:])
         _check_count("image(s)", len(images), videos)
@@ -265,17 +224,19 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
             **diffusion,
         }
         self._dynamic_guidance = use_dynamic_cfg
-        if retrieved is None:
+        if retrieved is not None:
+            _check_count("retrieved", len(retrieved), videos)
+        reads = control_weight or camera_weight or self.references is not None
+        if retrieved is None or not (reads or start == "anchors"):
             return super().__call__(**arguments)
-        _check_count("retrieved", len(retrieved), videos)
         denoiser = Denoiser(self.transformer, self.controller, self.references)
-        references = None
+        codec, references = codec_of(self.vae), None
         if self.references is not None:
-            references = encode_references(self.vae, retrieved, self._execution_device)
+            references = encode_references(codec, retrieved, self._execution_device)
         anchors = encode_retrieved(
-            self.vae,
+            codec,
             retrieved,
-            self.transformer.config.patch_size,
+            sizes.patch_size,
             visible_first_frame,
             self._execution_device,
             self.controller.config.holes,
@@ -293,8 +254,8 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         firsts = self.video_processor.preprocess(images, *shape[1:])
         firsts = self.video_processor.denormalize(firsts).cpu()
         shown = [one.anchors for one in retrieved]
-        begun = start_latents(self.vae, shown, firsts, self._execution_device)
-        with weaving, self._starting_at(begun, start_share):
+        begun = start_latents(codec, shown, firsts, self._execution_device)
+        with weaving, self.starting_at(begun, start_share):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:
@@ -303,58 +264,25 @@ class AnchorWeavePipeline(CogVideoXImageToVideoPipeline):
         Weights that were made for another size are warned of, once.
 
         Raises:
-            ValueError: T is not 4k + 1, a side that the networks do not divide, or a backbone that
-                learned its positions at another size.
+            ValueError: a length or a side that the networks do not take, or a backbone that learned
+                its positions at another size.
         """
         self._video_shape(None, frames, height, width)
 
-    def prepare_latents(self, *arguments, **named) -> tuple[Tensor, Tensor]:
-        """What diffusers' loop starts from, and the latents of the image; see there."""
-        latents, image_latents = super().prepare_latents(*arguments, **named)
-        if self._start is not None:
-            first = self.scheduler.timesteps[:1]
-            latents = self.scheduler.add_noise(self._start.to(latents), latents, first)
-        return latents, image_latents
+    def _guidance_now(self, scale: float | int) -> float | int:
+        """Weight of the prompt in this step.
 
-    def progress_bar(self, iterable=None, total: int | None = None):
-        """Diffusers' bar, as long as the steps that are run."""
-        run = len(self.scheduler.timesteps)
-        return super().progress_bar(iterable, total if total is None else run)
-
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Frames [B, 3, T, H, W] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
-        frames = (latents.shape[1] - 1) * self.vae_scale_factor_temporal + 1
-        return super().decode_latents(with_odd_frames(latents))[:, :, :frames]
-
-    def _get_t5_prompt_embeds(
-        self,
-        prompt: str | list[str],
-        num_videos_per_prompt: int = 1,
-        max_sequence_length: int = 226,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        # diffusers' own answers the same, but says what it cut in a log line for the whole batch.
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        features = encode_prompts(
-            self.tokenizer,
-            self.text_encoder,
-            prompts,
-            max_sequence_length,
-            device or self._execution_device,
-        )
-        features = features.to(dtype or self.text_encoder.dtype)
-        return features.repeat_interleave(num_videos_per_prompt, dim=0)
-
-    @contextmanager
-    def _starting_at(self, start: Tensor, share: float) -> Iterator[None]:
-        """While it is entered, diffusers' loop runs its last steps, from latents `start` on."""
-        self._start = start
-        try:
-            with last_steps(self.scheduler, share):
-                yield
-        finally:
-            self._start = None
+        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
+        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
+        completed steps, so that its weight jumps about. A run of the last steps alone has the
+        weights that they have in a whole one.
+        """
+        if not self._dynamic_guidance or self.current_timestep is None:
+            return scale
+        left_out = 1 - len(self.scheduler.timesteps) / self.scheduler.num_inference_steps
+        completed = left_out + (1 - left_out) * self._completed()
+        rise = (1 - math.cos(math.pi * completed**5)) / 2
+        return 1 + scale * rise
 
     def _completed(self) -> float:
         """The share of the steps that are run that lie behind the current one, in [0, 1)."""

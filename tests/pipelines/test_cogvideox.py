@@ -20,14 +20,14 @@ from PIL import Image
 from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.holes import fill_holes
-from anchorweave.models.anchored_start import start_video
+from anchorweave.models.backbones import codec_of
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.latents import decode_video, encode_video
 from anchorweave.models.reference_networks import REFERENCE_NETWORKS
 from anchorweave.models.reference_tokens import ReferenceTokens
 from anchorweave.models.tiny import tiny_components
 from anchorweave.models.weights import to_released_names
-from anchorweave.pipeline import AnchorWeavePipeline
+from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines.anchored_start import start_video
 from tests.alike import alike
 
 T, H, W = 9, 32, 48
@@ -333,7 +333,7 @@ def test_it_starts_from_the_anchors_at_the_noise_of_the_first_step(
     assert timesteps.tolist() == [299, 199, 99] and torch.isfinite(video).all()
     # Of ten steps, each a hundred wide, until no noise is left.
     assert pipeline.scheduler.num_inference_steps == 10
-    clean = encode_video(pipeline.vae, start_video(retrieved().anchors, picture())[None])
+    clean = codec_of(pipeline.vae).encode(start_video(retrieved().anchors, picture())[None])
     pure = started(pipeline, 1.0)[1]
     kept = pipeline.scheduler.alphas_cumprod[299]
     torch.testing.assert_close(latents, kept.sqrt() * clean + (1 - kept).sqrt() * pure)
@@ -418,7 +418,7 @@ def test_an_even_number_of_latent_frames_gives_its_own_length(pipeline):
     video = run(pipeline, num_frames=5, output_type="pt")
     assert video.shape == (1, 5, 3, H, W)
     with torch.no_grad():
-        expected = decode_video(pipeline.vae, run(pipeline, num_frames=5))
+        expected = codec_of(pipeline.vae).decode(run(pipeline, num_frames=5))
     torch.testing.assert_close(video, expected)
 
 
@@ -449,8 +449,8 @@ def small_new_controllers(monkeypatch):
     """New controllers of the tiny model's size: those of the released one fill a gigabyte."""
     new = WeavingController.from_backbone
 
-    def small(backbone, num_layers=3, num_heads=2):
-        return new(backbone, num_layers, num_heads)
+    def small(backbone, num_layers=None, num_heads=None, **options):
+        return new(backbone, num_layers or 3, num_heads or 2, **options)
 
     monkeypatch.setattr(WeavingController, "from_backbone", staticmethod(small))
 

@@ -1,19 +1,21 @@
-"""The backbone, its sizes and its two insertions: diffusers' transformer itself is not changed."""
+"""Modules in the place of a backbone's blocks: diffusers' transformer itself is not changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from anchorweave.models.backbones import Family, family_of
 
 
 @contextmanager
 def insertions(
-    backbone: CogVideoXTransformer3DModel,
+    backbone: nn.Module,
     before: Sequence[Float[Tensor, "B _ D"]] = (),
     after: Sequence[Float[Tensor, "B _ D"]] = (),
     ahead: int = 0,
@@ -21,7 +23,7 @@ def insertions(
     """Inside, features are added to the image tokens of the backbone's first blocks.
 
     Args:
-        backbone: a CogVideoX transformer; on leaving, its blocks are the ones it came with.
+        backbone: of any family; on leaving, its blocks are the ones it came with.
         before: for block i the features added ahead of it, [B, L, D] for each token or [B, t, D]
             for all tokens of a latent frame alike.
         after: likewise, added behind block i.
@@ -33,7 +35,8 @@ def insertions(
     Source: paper section 3.4; the released backbone adds camera features before and control
     features after its blocks.
     """
-    blocks = backbone.transformer_blocks
+    family = family_of(backbone)
+    blocks = family.blocks(backbone)
     count = max(len(before), len(after))
     if count > len(blocks):
         raise ValueError(
@@ -42,6 +45,7 @@ def insertions(
         )
     woven = {
         i: _WovenBlock(
+            family,
             blocks[i],
             before[i] if i < len(before) else None,
             after[i] if i < len(after) else None,
@@ -54,9 +58,7 @@ def insertions(
 
 
 @contextmanager
-def stand_ins(
-    backbone: CogVideoXTransformer3DModel, modules: Mapping[int, nn.Module]
-) -> Iterator[None]:
+def stand_ins(backbone: nn.Module, modules: Mapping[int, nn.Module]) -> Iterator[None]:
     """Inside, other modules are called in the place of some of the backbone's blocks.
 
     Modules rather than hooks on the blocks: gradient checkpointing calls what it was given once
@@ -64,10 +66,10 @@ def stand_ins(
     input alone.
 
     Args:
-        backbone: a CogVideoX transformer; on leaving, its blocks are the ones it came with.
+        backbone: of any family; on leaving, its blocks are the ones it came with.
         modules: by the number of the block, in whose form they are called.
     """
-    blocks = backbone.transformer_blocks
+    blocks = family_of(backbone).blocks(backbone)
     originals = {i: blocks[i] for i in modules}
     try:
         for i, module in modules.items():
@@ -78,67 +80,30 @@ def stand_ins(
             blocks[i] = block
 
 
-def backbone_sizes(backbone: CogVideoXTransformer3DModel) -> dict[str, int | float | bool]:
-    """The arguments of `WeavingController` that its backbone decides.
-
-    Raises:
-        ValueError: a CogVideoX 1.5 backbone.
-    """
-    config = backbone.config
-    if config.patch_size_t is not None:
-        raise ValueError(
-            f"this backbone joins {config.patch_size_t} latent frames in one token (patch_size_t, "
-            "CogVideoX 1.5), which the controller cannot; use a CogVideoX 1.0 image-to-video model"
-        )
-    return {
-        "backbone_dim": config.num_attention_heads * config.attention_head_dim,
-        "latent_channels": config.out_channels,
-        "text_dim": config.text_embed_dim,
-        "patch_size": config.patch_size,
-        "temporal_compression": config.temporal_compression_ratio,
-        "spatial_interpolation_scale": config.spatial_interpolation_scale,
-        "temporal_interpolation_scale": config.temporal_interpolation_scale,
-        "rotary": config.use_rotary_positional_embeddings,
-        # One rotary table serves both, so their heads are of one width.
-        "head_dim": config.attention_head_dim,
-        "time_embed_dim": config.time_embed_dim,
-    }
-
-
-def check_backbone(transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX) -> None:
-    """Refuse a backbone that cannot be woven into, or that takes no image.
-
-    Raises:
-        ValueError: a backbone of CogVideoX 1.5, or one that is not made for images to video.
-    """
-    config = transformer.config
-    if config.patch_size_t is not None:
-        raise ValueError(
-            f"the backbone has patch_size_t={config.patch_size_t}, as CogVideoX 1.5 does; "
-            "weaving needs CogVideoX 1.0, CogVideoX-5b-I2V for example"
-        )
-    if config.in_channels != 2 * vae.config.latent_channels:
-        raise ValueError(
-            f"the backbone takes {config.in_channels} channels, but noisy latents and the image's "
-            f"have {2 * vae.config.latent_channels}; use an image-to-video backbone"
-        )
-
-
 class _WovenBlock(nn.Module):
-    def __init__(self, block: nn.Module, before: Tensor | None, after: Tensor | None, ahead: int):
+    def __init__(
+        self,
+        family: Family,
+        block: nn.Module,
+        before: Tensor | None,
+        after: Tensor | None,
+        ahead: int,
+    ):
         super().__init__()
+        self.family = family
         self.block = block
         self.before = before
         self.after = after
         self.ahead = ahead
 
-    def forward(self, hidden_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
         if self.before is not None:
             hidden_states = _add(hidden_states, self.before, self.ahead)
-        hidden_states, text = self.block(hidden_states, *args, **kwargs)
+        answer = self.block(hidden_states, *args, **kwargs)
         if self.after is not None:
-            hidden_states = _add(hidden_states, self.after, self.ahead)
-        return hidden_states, text
+            tokens = _add(self.family.tokens(answer), self.after, self.ahead)
+            answer = self.family.with_tokens(answer, tokens)
+        return answer
 
 
 def _add(tokens: Tensor, features: Tensor, ahead: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import CogVideoXImageToVideoPipeline
 
-from anchorweave.models.rotary import rotary_table
+from anchorweave.models.backbones import family_of
 from tests.alike import alike
 from tests.models.small import small_backbone
 
@@ -17,10 +17,10 @@ def test_equals_what_the_pipeline_prepares(size):
     expected = CogVideoXImageToVideoPipeline._prepare_rotary_positional_embeddings(
         pipeline, 8 * h, 8 * w, t, torch.device("cpu")
     )
-    for ours, theirs in zip(rotary_table(backbone, size), expected, strict=True):
+    for ours, theirs in zip(family_of(backbone).positions(backbone, size), expected, strict=True):
         assert alike(ours, theirs)
 
 
 def test_none_for_a_backbone_without_rotary_positions():
     backbone = small_backbone(use_rotary_positional_embeddings=False)
-    assert rotary_table(backbone, (3, 4, 6)) is None
+    assert family_of(backbone).positions(backbone, (3, 4, 6)) is None

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXDPMScheduler
+from diffusers import SchedulerMixin
 from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.anchors import Anchors, composite
 from anchorweave.holes import fill_holes
-from anchorweave.models.latents import encode_video
+from anchorweave.models.codec.base import VideoCodec
 
 
 def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor, "T 3 H W"]:
@@ -41,7 +41,7 @@ def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor
 
 
 def start_latents(
-    vae: AutoencoderKLCogVideoX,
+    codec: VideoCodec,
     anchors: Sequence[Anchors],
     firsts: Float[Tensor, "B 3 H W"],
     device: torch.device | None = None,
@@ -49,20 +49,18 @@ def start_latents(
     """Scaled latents of what B videos start from, before noise is added.
 
     Args:
-        vae: a CogVideoX autoencoder, which takes one video at a time: its peak memory grows with
-            the batch.
+        codec: of the videos, whose autoencoder takes one at a time: its peak memory grows with the
+            batch.
         anchors: of each video.
         firsts: first frames [B, 3, H, W] in [0, 1].
-        device: as in `encode_video`.
+        device: as in `VideoCodec.encode`.
     """
     videos = (start_video(one, first) for one, first in zip(anchors, firsts, strict=True))
-    return torch.cat([encode_video(vae, video[None], device) for video in videos])
+    return torch.cat([codec.encode(video[None], device) for video in videos])
 
 
 @contextmanager
-def last_steps(
-    scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler, share: float
-) -> Iterator[None]:
+def last_steps(scheduler: SchedulerMixin, share: float) -> Iterator[None]:
     """While it is entered, the timesteps that the scheduler sets are the last ones only.
 
     Args:
@@ -85,3 +83,40 @@ def last_steps(
         yield
     finally:
         del scheduler.set_timesteps
+
+
+class AnchoredStart:
+    """A pipeline of diffusers that may start from latents with noise on them, not noise alone.
+
+    To be mixed in ahead of the pipeline's class.
+    """
+
+    _start: Tensor | None = None
+
+    def prepare_latents(self, *arguments, **named) -> tuple[Tensor, ...]:
+        """What diffusers' loop starts from, and the latents of the image; see there."""
+        latents, *others = super().prepare_latents(*arguments, **named)
+        if self._start is not None:
+            first = self.scheduler.timesteps[:1]
+            latents = self.scheduler.add_noise(self._start.to(latents), latents, first)
+        return latents, *others
+
+    def progress_bar(self, iterable=None, total: int | None = None):
+        """Diffusers' bar, as long as the steps that are run."""
+        run = len(self.scheduler.timesteps)
+        return super().progress_bar(iterable, total if total is None else run)
+
+    @contextmanager
+    def starting_at(self, start: Tensor, share: float) -> Iterator[None]:
+        """While it is entered, diffusers' loop runs its last steps, from latents `start` on.
+
+        Args:
+            start: clean and scaled, in the axes of the pipeline's latents.
+            share: of the steps, see `last_steps`.
+        """
+        self._start = start
+        try:
+            with last_steps(self.scheduler, share):
+                yield
+        finally:
+            self._start = None

@@ -1,0 +1,63 @@
+"""Families of backbones: the registry. A new one is a file like `cogvideox.py` and a line here."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
+from anchorweave.models.backbones.cogvideox import CogVideoX
+from anchorweave.models.codec.base import VideoCodec
+
+__all__ = [
+    "FAMILIES",
+    "BackboneCall",
+    "BackboneSizes",
+    "Family",
+    "codec_of",
+    "family_named",
+    "family_of",
+]
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (CogVideoX(),)}
+
+
+def family_of(backbone: nn.Module) -> Family:
+    """The family that a backbone is of.
+
+    Raises:
+        ValueError: of none that is known.
+    """
+    for family in FAMILIES.values():
+        if isinstance(backbone, family.parts["transformer"]):
+            return family
+    raise ValueError(
+        f"a {type(backbone).__name__} is no backbone of a known family ({', '.join(FAMILIES)}); "
+        "anchorweave/models/backbones says how one is added"
+    )
+
+
+def family_named(transformer: str) -> Family:
+    """The family by the name of its backbone's class, as model folders write it.
+
+    Raises:
+        ValueError: of none that is known.
+    """
+    for family in FAMILIES.values():
+        if family.parts["transformer"].__name__ == transformer:
+            return family
+    known = ", ".join(family.parts["transformer"].__name__ for family in FAMILIES.values())
+    raise ValueError(f"{transformer} is no backbone of a known family; known are {known}")
+
+
+def codec_of(vae: nn.Module) -> VideoCodec:
+    """An autoencoder as the codec of its family.
+
+    Raises:
+        ValueError: an autoencoder of none that is known.
+    """
+    for family in FAMILIES.values():
+        if isinstance(vae, family.parts["vae"]):
+            return family.codec(vae)
+    raise ValueError(
+        f"a {type(vae).__name__} is no autoencoder of a known family ({', '.join(FAMILIES)})"
+    )

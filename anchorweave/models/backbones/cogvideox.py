@@ -1,0 +1,289 @@
+"""CogVideoX 1.0, image to video: text and image tokens in one sequence, the image on channels."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDPMScheduler,
+    CogVideoXTransformer3DModel,
+    SchedulerMixin,
+)
+from diffusers.models.embeddings import get_3d_rotary_pos_embed, get_3d_sincos_pos_embed
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import (
+    get_resize_crop_region_for_grid,
+)
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor, nn
+from transformers import T5EncoderModel, T5Tokenizer
+
+from anchorweave.diffusion.v_prediction import VPrediction
+from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
+from anchorweave.models.backbones.cogvideox_references import absence_mask, rotary_with_references
+from anchorweave.models.codec.cogvideox import CogVideoXCodec
+from anchorweave.models.codec.t5_text import T5Text
+from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
+
+# transformer/config.json of CogVideoX-5b-I2V.
+PUBLISHED_5B = {
+    "num_attention_heads": 48,
+    "attention_head_dim": 64,
+    "in_channels": 32,
+    "out_channels": 16,
+    "num_layers": 42,
+    "time_embed_dim": 512,
+    "text_embed_dim": 4096,
+    "sample_width": 90,
+    "sample_height": 60,
+    "sample_frames": 49,
+    "patch_size": 2,
+    "temporal_compression_ratio": 4,
+    "max_text_seq_length": 226,
+    "use_rotary_positional_embeddings": True,
+    "use_learned_positional_embeddings": True,
+}
+# Of a block, behind the image tokens.
+BLOCK_ARGUMENTS = ("encoder_hidden_states", "temb", "image_rotary_emb", "attention_kwargs")
+
+Rotary = tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
+
+
+class CogVideoX(Family):
+    """CogVideoX 1.0, as CogVideoX-5b-I2V.
+
+    Source: the controller's shares of layers and heads are the released code's, 16 of 42 and of 48.
+    """
+
+    name = "cogvideox"
+    parts = {
+        "tokenizer": T5Tokenizer,
+        "text_encoder": T5EncoderModel,
+        "vae": AutoencoderKLCogVideoX,
+        "transformer": CogVideoXTransformer3DModel,
+        "scheduler": CogVideoXDPMScheduler,
+    }
+    codec = CogVideoXCodec
+    text = T5Text
+    pipeline = "AnchorWeavePipeline"
+    published = ("CogVideoX-5b-I2V", PUBLISHED_5B)
+
+    def blocks(self, backbone: CogVideoXTransformer3DModel) -> nn.ModuleList:
+        """Its blocks, which return image and text tokens."""
+        return backbone.transformer_blocks
+
+    def sizes_of(self, config: Mapping[str, Any]) -> BackboneSizes:
+        """Sizes from a configuration.
+
+        Raises:
+            ValueError: a CogVideoX 1.5 backbone.
+        """
+        if (joined := config.get("patch_size_t")) is not None:
+            raise ValueError(
+                f"this backbone joins {joined} latent frames in one token (patch_size_t, CogVideoX "
+                "1.5), which the controller cannot; use a CogVideoX 1.0 image-to-video model"
+            )
+        settings = _defaults() | dict(config)
+        return BackboneSizes(
+            backbone_dim=settings["num_attention_heads"] * settings["attention_head_dim"],
+            num_layers=settings["num_layers"],
+            num_heads=settings["num_attention_heads"],
+            head_dim=settings["attention_head_dim"],
+            input_channels=settings["in_channels"],
+            latent_channels=settings["out_channels"],
+            text_dim=settings["text_embed_dim"],
+            text_tokens=settings["max_text_seq_length"],
+            time_embed_dim=settings["time_embed_dim"],
+            patch_size=settings["patch_size"],
+            temporal_compression=settings["temporal_compression_ratio"],
+            rotary=settings["use_rotary_positional_embeddings"],
+            frames=settings["sample_frames"],
+            latent_size=(settings["sample_height"], settings["sample_width"]),
+            learned_positions=settings["use_learned_positional_embeddings"],
+            spatial_interpolation_scale=settings["spatial_interpolation_scale"],
+            temporal_interpolation_scale=settings["temporal_interpolation_scale"],
+        )
+
+    def check_image_to_video(self, backbone: CogVideoXTransformer3DModel, channels: int) -> None:
+        """Refuse a backbone that takes no such image, and those that `sizes_of` refuses."""
+        sizes = self.sizes(backbone)
+        if sizes.input_channels != 2 * channels:
+            raise ValueError(
+                f"the backbone takes {sizes.input_channels} channels, but noisy latents and the "
+                f"image's have {2 * channels}; use an image-to-video backbone"
+            )
+
+    def process(self, scheduler: SchedulerMixin) -> VPrediction:
+        """The process of a scheduler of v-predictions, in float32.
+
+        Raises:
+            ValueError: one of other predictions. Its `alphas_cumprod` may be there as well, but
+                mean nothing to the network.
+        """
+        kind = scheduler.config.get("prediction_type")
+        if kind != "v_prediction":
+            raise ValueError(
+                f"the scheduler {type(scheduler).__name__} is one of prediction_type={kind}, but "
+                "CogVideoX backbones predict v; take the scheduler that came with the backbone"
+            )
+        return VPrediction(scheduler.alphas_cumprod.float())
+
+    def positions(
+        self,
+        backbone: CogVideoXTransformer3DModel,
+        latent_size: tuple[int, int, int],
+        device: torch.device | str | None = None,
+    ) -> Rotary | None:
+        """Cosines and sines [t * h//2 * w//2, head_dim], as diffusers' pipeline makes them."""
+        config = backbone.config
+        if not config.use_rotary_positional_embeddings:
+            return None
+        t, h, w = latent_size
+        patch = config.patch_size
+        grid = (h // patch, w // patch)
+        crop = get_resize_crop_region_for_grid(
+            grid, config.sample_width // patch, config.sample_height // patch
+        )
+        return get_3d_rotary_pos_embed(config.attention_head_dim, crop, grid, t, device=device)
+
+    def condition(
+        self,
+        noisy: Float[Tensor, "B t C h w"],
+        image: Float[Tensor, "B t C h w"],
+        timestep: Int[Tensor, " B"],
+    ) -> tuple[Float[Tensor, "B t C2 h w"], Int[Tensor, " B"]]:
+        """Noisy and image latents joined on channels."""
+        return torch.cat([noisy, image], dim=2), timestep
+
+    def predict(
+        self,
+        backbone: CogVideoXTransformer3DModel,
+        noisy: Float[Tensor, "B t C h w"],
+        image: Float[Tensor, "B t C h w"],
+        text: Float[Tensor, "B S text_dim"],
+        timestep: Int[Tensor, " B"],
+        positions: Rotary | None,
+    ) -> Float[Tensor, "B t C h w"]:
+        """V."""
+        latents, timestep = self.condition(noisy, image, timestep)
+        return backbone(
+            hidden_states=latents,
+            encoder_hidden_states=text,
+            timestep=timestep,
+            image_rotary_emb=positions,
+            return_dict=False,
+        )[0]
+
+    def read_call(
+        self, backbone: CogVideoXTransformer3DModel, args: tuple, kwargs: Mapping[str, Any]
+    ) -> BackboneCall:
+        """What a call says; the image's channels are behind the noisy ones."""
+        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        return BackboneCall(
+            said["hidden_states"][:, :, : backbone.config.out_channels],
+            said["encoder_hidden_states"],
+            said["timestep"],
+            said.get("image_rotary_emb"),
+        )
+
+    def tokens(self, answer: tuple[Tensor, Tensor]) -> Float[Tensor, "B L D"]:
+        """The image tokens, which come ahead of the text's."""
+        return answer[0]
+
+    def with_tokens(
+        self, answer: tuple[Tensor, Tensor], tokens: Float[Tensor, "B L D"]
+    ) -> tuple[Tensor, Tensor]:
+        """Other image tokens with the same text."""
+        return tokens, answer[1]
+
+    def controller_share(self, sizes: BackboneSizes) -> tuple[int, int]:
+        """The released share: 16 of 42 layers, 16 of 48 heads."""
+        return max(round(sizes.num_layers * 16 / 42), 1), max(round(sizes.num_heads / 3), 1)
+
+    def controller_block(
+        self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int
+    ) -> CogVideoXBlock:
+        """A block of the same kind, whose attention has a rotation for every row."""
+        block = CogVideoXBlock(dim, num_heads, head_dim, time_embed_dim, attention_bias=True)
+        block.attn1.set_processor(CrossAnchorAttnProcessor())
+        return block
+
+    def controller_positions(
+        self, config: Mapping[str, Any], grid: tuple[int, int, int], device: torch.device
+    ) -> Float[Tensor, "L dim"]:
+        """Fixed sin-cos positions, which the released controller adds beside the rotary ones."""
+        frames, rows, columns = grid
+        return get_3d_sincos_pos_embed(
+            config["num_heads"] * config["head_dim"],
+            (columns, rows),
+            frames,
+            config["spatial_interpolation_scale"],
+            config["temporal_interpolation_scale"],
+            device=device,
+        ).flatten(0, 1)
+
+    def arranged(
+        self, place: Arrangement, positions: Rotary | None, text_tokens: int
+    ) -> tuple[Complex[Tensor, "rows_or_1 1 S_plus_M half_d"] | None, dict[str, Tensor | None]]:
+        """Rotations and mask of text and anchor tokens."""
+        table = None if positions is None else place.rotary(positions, text_tokens)
+        return table, {"attention_mask": place.mask(text_tokens)}
+
+    def sources(self, backbone: CogVideoXTransformer3DModel) -> dict[str, nn.Module]:
+        """Text projection and time embedding."""
+        return {
+            "text_proj": backbone.patch_embed.text_proj,
+            "time_embedding": backbone.time_embedding,
+        }
+
+    def patch(
+        self, backbone: CogVideoXTransformer3DModel
+    ) -> tuple[Float[Tensor, "D C p p"], Float[Tensor, " D"]]:
+        """Of the noisy channels; the others read the image's latents, which only the video has."""
+        projection = backbone.patch_embed.proj
+        return projection.weight[:, : backbone.config.out_channels], projection.bias
+
+    def first_frame_positions(
+        self, backbone: CogVideoXTransformer3DModel, height: int, width: int
+    ) -> Float[Tensor, "L D"] | None:
+        """Of sin-cos or learned positions; None where positions are rotary only."""
+        embed = backbone.patch_embed
+        if not (embed.use_positional_embeddings or embed.use_learned_positional_embeddings):
+            return None
+        table = embed.pos_embedding
+        if (height, width) != (embed.sample_height, embed.sample_width):
+            table = embed._get_positional_embeddings(height, width, 1)
+        tokens = height * width // embed.patch_size**2
+        return table[0, embed.max_text_seq_length :][:tokens]
+
+    def block_with_references(
+        self,
+        tokens: Float[Tensor, "B L D"],
+        args: tuple,
+        kwargs: Mapping[str, Any],
+        references: int,
+        per_frame: int,
+        present: Bool[Tensor, "B R"] | None,
+    ) -> dict[str, Any]:
+        """A longer rotary table, and a mask where some references are not there."""
+        said = dict(zip(BLOCK_ARGUMENTS, args, strict=False)) | dict(kwargs)
+        if said.get("image_rotary_emb") is not None:
+            said["image_rotary_emb"] = rotary_with_references(
+                said["image_rotary_emb"], references, per_frame
+            )
+        if present is not None:
+            text = said["encoder_hidden_states"].shape[1]
+            mask = absence_mask(tokens, text, present, per_frame)
+            others = said.get("attention_kwargs") or {}
+            said["attention_kwargs"] = {**others, "attention_mask": mask}
+        return said
+
+
+def _defaults() -> dict[str, Any]:
+    """What a configuration means that does not say all, as a `config.json` may."""
+    arguments = inspect.signature(CogVideoXTransformer3DModel.__init__).parameters
+    return {name: one.default for name, one in arguments.items()}

@@ -1,0 +1,81 @@
+"""CogVideoX's autoencoder: one scaling factor, and tiles that have to divide."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.models.codec import cogvideox_tiling as tiling
+from anchorweave.models.codec.base import VideoCodec
+
+
+class CogVideoXCodec(VideoCodec):
+    """Compresses time by 4 and space by 8 (by 4 with three levels).
+
+    Where its configuration says `invert_scale_latents`, the backbone was trained on image latents
+    divided by the scaling factor, where video latents are multiplied.
+    """
+
+    tile_step = tiling.TILE_STEP
+    vae: AutoencoderKLCogVideoX
+
+    @property
+    def in_time(self) -> int:
+        """Video frames in one latent frame behind the first."""
+        return self.vae.config.temporal_compression_ratio
+
+    @property
+    def in_space(self) -> int:
+        """Pixels along one latent pixel."""
+        return tiling.spatial_compression(self.vae)
+
+    @property
+    def channels(self) -> int:
+        """Channels of its latents."""
+        return self.vae.config.latent_channels
+
+    def scaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
+        """Multiplied by the scaling factor."""
+        return latents * self.vae.config.scaling_factor
+
+    def unscaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
+        """Divided by the scaling factor."""
+        return latents / self.vae.config.scaling_factor
+
+    def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:
+        """Multiplied, or divided where the backbone was trained so."""
+        inverted = self.vae.config.invert_scale_latents
+        return self.unscaled(latents) if inverted else self.scaled(latents)
+
+    def lay_out_tiles(self, tile: int | None = None) -> None:
+        """See `cogvideox_tiling.lay_out_tiles`."""
+        tiling.lay_out_tiles(self.vae, tile)
+
+    def check_tiles(self, size: tuple[int, int]) -> None:
+        """See `cogvideox_tiling.check_tiles`."""
+        tiling.check_tiles(self.vae, size)
+
+    def _encoded(
+        self, signed: Float[Tensor, "B T 3 H W"], generator: torch.Generator | None
+    ) -> Float[Tensor, "B t C h w"]:
+        posterior = self.vae.encode(rearrange(signed, "b t c h w -> b c t h w")).latent_dist
+        latents = posterior.mode() if generator is None else posterior.sample(generator)
+        return rearrange(latents, "b c t h w -> b t c h w")
+
+    def _decoded(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B T 3 H W"]:
+        frames = (latents.shape[1] - 1) * self.in_time + 1
+        odd = with_odd_frames(latents)
+        signed = self.vae.decode(rearrange(odd, "b t c h w -> b c t h w")).sample
+        return rearrange(signed, "b c t h w -> b t c h w")[:, :frames]
+
+
+def with_odd_frames(latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t_odd C h w"]:
+    """The latents with their last frame repeated where t is even.
+
+    The decoder gives the first latent frame one video frame only when it is handed an odd number;
+    an even number comes out as 4t frames. Callers drop the frames of the repeated one.
+    """
+    return latents if latents.shape[1] % 2 else torch.cat([latents, latents[:, -1:]], dim=1)

@@ -1,0 +1,93 @@
+"""AnchorWeavePipeline: CogVideoX, an image, a prompt and what was retrieved, to a video."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXTransformer3DModel,
+)
+from torch import Tensor
+from transformers import T5EncoderModel, T5Tokenizer
+
+from anchorweave.models.backbones import codec_of, family_of
+from anchorweave.models.codec.cogvideox import with_odd_frames
+from anchorweave.models.codec.t5_text import T5Text
+from anchorweave.models.controller import WeavingController
+from anchorweave.models.reference_networks import ReferenceNetwork
+from anchorweave.pipelines.weaving import WeavingMixin
+
+
+class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
+    """CogVideoX image-to-video with retrieved anchors woven in; see `WeavingMixin`.
+
+    Args:
+        tokenizer: T5's.
+        text_encoder: T5's encoder half.
+        vae: the autoencoder; its tiles are laid out so that `vae.enable_tiling()` works at any
+            size (`lay_out_tiles`).
+        transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
+        controller: what weaves the anchors in; made for this backbone.
+        scheduler: DDIM or DPM.
+        references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
+
+    Raises:
+        ValueError: a backbone of CogVideoX 1.5, or one that takes no image.
+    """
+
+    official = CogVideoXImageToVideoPipeline
+
+    def __init__(
+        self,
+        tokenizer: T5Tokenizer,
+        text_encoder: T5EncoderModel,
+        vae: AutoencoderKLCogVideoX,
+        transformer: CogVideoXTransformer3DModel,
+        controller: WeavingController,
+        scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
+        references: ReferenceNetwork | None = None,
+    ):
+        codec = codec_of(vae)
+        family_of(transformer).check_image_to_video(transformer, codec.channels)
+        codec.lay_out_tiles()
+        super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
+        self.register_modules(controller=controller, references=references)
+
+    @classmethod
+    def bare(
+        cls,
+        vae: AutoencoderKLCogVideoX,
+        backbone: CogVideoXTransformer3DModel,
+        scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
+    ) -> CogVideoXImageToVideoPipeline:
+        """Diffusers' own pipeline without text parts."""
+        return CogVideoXImageToVideoPipeline(None, None, vae, backbone, scheduler)
+
+    @property
+    def guidance_scale(self) -> float | int:
+        """Weight of the prompt in this step, which diffusers' loop asks for in each."""
+        return self._guidance_now(self._guidance_scale)
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Frames [B, 3, T, H, W] from scaled latents [B, t, C, h, w], T = 4 (t - 1) + 1."""
+        frames = (latents.shape[1] - 1) * self.vae_scale_factor_temporal + 1
+        return super().decode_latents(with_odd_frames(latents))[:, :, :frames]
+
+    def _get_t5_prompt_embeds(
+        self,
+        prompt: str | list[str],
+        num_videos_per_prompt: int = 1,
+        max_sequence_length: int = 226,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        # diffusers' own answers the same, but says what it cut in a log line for the whole batch.
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        features = T5Text(self.tokenizer, self.text_encoder).encode(
+            prompts, max_sequence_length, device or self._execution_device
+        )
+        features = features.to(dtype or self.text_encoder.dtype)
+        return features.repeat_interleave(num_videos_per_prompt, dim=0)
