@@ -37,9 +37,9 @@ from anchorweave.perception import make_perception
 from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
-from inference.geometry_config import CompareConfig, fused_name, local_name, rows_of
-from inference.geometry_report import PICTURES, print_tables, write_csv, write_pictures
-from inference.geometry_rows import (
+from inference.geometry.config import CompareConfig, fused_name, local_name, rows_of
+from inference.geometry.report import PICTURES, print_tables, write_csv, write_pictures
+from inference.geometry.rows import (
     Shown,
     chosen_frames,
     cost,
@@ -48,7 +48,7 @@ from inference.geometry_rows import (
     show,
     still_pixels,
 )
-from inference.report import write_json
+from inference.runs.report import write_json
 
 # So many frames have everything compiled and loaded before time is taken.
 WARM_UP = 2

@@ -30,13 +30,13 @@ from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.file_sets import new_run, written_together
-from inference.cached_row import ROW, CachedRow
-from inference.camera_scores import estimate_missing, kept_cameras
-from inference.protocols import rolls_out
-from inference.report import write_json
-from inference.results_folder import DRIFT, REPORT, RESULTS, TABLE, VIDEOS, same_makes
-from inference.score_table import compare, table, write_drift, write_videos
-from inference.scores import TRUTH, RowScores, score_row, score_truth
+from inference.evaluation.cached_row import ROW, CachedRow
+from inference.evaluation.camera_scores import estimate_missing, kept_cameras
+from inference.evaluation.protocols import rolls_out
+from inference.evaluation.results_folder import DRIFT, REPORT, RESULTS, TABLE, VIDEOS, same_makes
+from inference.evaluation.score_table import compare, table, write_drift, write_videos
+from inference.evaluation.scores import TRUTH, RowScores, score_row, score_truth
+from inference.runs.report import write_json
 
 # Rows that are set side by side have these in common; the rest is what they differ in.
 SHARED = ("protocol", "frames", "size", "split", "rollout")

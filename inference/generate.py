@@ -6,11 +6,12 @@ r"""Generate one row of a table on held-out clips, and keep its videos for `infe
         config=configs/evaluation/protocols/rotate_away.yaml
     python -m inference.generate model.path=tiny source=data/example_dataset output=outputs/look
 
-A row says what generates, a protocol (`inference/protocols.py`) what is asked for: without one, a
-partial revisit. A second run makes only the videos that are not there yet; videos that were made
-with another config or other weights are an error. Writes to `output`/`protocol`/`row`: row.json,
-config.yaml, a folder per clip (`inference/cached_row.py` says what is in it), and montage.mp4 and
-montage.png of the first clip to look at.
+A row says what generates, a protocol (`inference/evaluation/protocols.py`) what is asked for:
+without one, a partial revisit. A second run makes only the videos that are not there yet; videos
+that were made with another config or other weights are an error. Writes to
+`output`/`protocol`/`row`: row.json, config.yaml, a folder per clip
+(`inference/evaluation/cached_row.py` says what is in it), and montage.mp4 and montage.png of the
+first clip to look at.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ from anchorweave.recordings.procedural import PREFIX
 from anchorweave.recordings.search import find_recordings
 from anchorweave.video import write_video
 from anchorweave.world import World
-from inference.cached_row import CachedRow, Given
-from inference.evaluation_config import EvaluationConfig, noise_seed
-from inference.generator import load_pipeline, make_batch_generator, make_generator
-from inference.held_out import HeldOut, check_path, closed_loop, hold_out
-from inference.report import selection
-from inference.source import open_source
+from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.config import EvaluationConfig, noise_seed
+from inference.evaluation.held_out import HeldOut, check_path, closed_loop, hold_out
+from inference.runs.generator import load_pipeline, make_batch_generator, make_generator
+from inference.runs.report import selection
+from inference.runs.source import open_source
 
 DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
 

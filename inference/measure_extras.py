@@ -39,11 +39,11 @@ from anchorweave.evaluation.perceptual.optional_metrics import (
 )
 from anchorweave.evaluation.perceptual.samples import NotMeasuredError, PerVideo, Sample
 from anchorweave.progress import slowly
-from inference.cached_row import CachedRow
 from inference.evaluate import find_rows, refuse_other_clips
-from inference.protocols import rolls_out
-from inference.report import write_json
-from inference.video_scores import comes_back
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.protocols import rolls_out
+from inference.evaluation.video_scores import comes_back
+from inference.runs.report import write_json
 
 NOT_MEASURED = "not measured: "
 NOT_YET = f"{NOT_MEASURED}the run has not come to it, or was ended before; measure again"

@@ -36,9 +36,9 @@ from anchorweave.perception import make_perception
 from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
-from inference.generator import load_pipeline, make_generator
-from inference.made import networks_made
-from inference.output import (
+from inference.runs.generator import load_pipeline, make_generator
+from inference.runs.made import networks_made
+from inference.runs.output import (
     ROLLOUT,
     bank_path,
     begin_memory,
@@ -46,9 +46,9 @@ from inference.output import (
     open_bank,
     open_output,
 )
-from inference.path import planned_cameras
-from inference.report import selection, write_json
-from inference.source import open_source, prompt_of, seen_clip
+from inference.runs.path import planned_cameras
+from inference.runs.report import selection, write_json
+from inference.runs.source import open_source, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
 # Beside the main job's results, and over every YAML file.

@@ -34,10 +34,10 @@ from anchorweave.perception import make_perception
 from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.video import write_video
 from anchorweave.world import World, scene_unit
-from inference.generator import load_pipeline, make_generator
-from inference.output import MEMORY, bank_path, check_output, memory_over, open_bank
-from inference.report import measure, print_report, selection, write_json
-from inference.source import open_source, prompt_of, seen_clip
+from inference.runs.generator import load_pipeline, make_generator
+from inference.runs.output import MEMORY, bank_path, check_output, memory_over, open_bank
+from inference.runs.report import measure, print_report, selection, write_json
+from inference.runs.source import open_source, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
 WRITTEN = (

@@ -17,7 +17,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
-from inference.cached_row import CachedRow
+from inference.evaluation.cached_row import CachedRow
 
 QUALITY = 90
 

@@ -25,17 +25,17 @@ from anchorweave.evaluation.markup import Markup, joined
 from anchorweave.evaluation.report_page import clip, page, paragraph
 from anchorweave.files import written_aside
 from anchorweave.progress import slowly
-from inference.clip_names import readable
 from inference.evaluate import EvaluateConfig, find_rows
-from inference.report_sections import (
+from inference.evaluation.clip_names import readable
+from inference.evaluation.results_folder import REPORT, MeasuredRow, label, read_results
+from inference.report_page.sections import (
     about,
     differences_section,
     drift_section,
     makes_section,
     results_section,
 )
-from inference.report_videos import chosen_clips, clip_videos, open_measured
-from inference.results_folder import REPORT, MeasuredRow, label, read_results
+from inference.report_page.videos import chosen_clips, clip_videos, open_measured
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ NAMES_A_FAMILY = (
     "anchorweave/models/backbones/",
     "anchorweave/models/codec/",
     "anchorweave/pipelines/",
-    "anchorweave/models/small_backbone.py",
-    "anchorweave/models/small_vae.py",
-    "anchorweave/models/tiny.py",
+    "anchorweave/models/small/backbone.py",
+    "anchorweave/models/small/vae.py",
+    "anchorweave/models/small/tiny.py",
 )
 CLASS_OF_A_FAMILY = re.compile(
     r"\b(?:Autoencoder(?:KL)?)?(?:CogVideoX|Wan)[A-Z]\w*|\bAutoencoderKL\w+"
@@ -187,6 +187,37 @@ def test_no_circles_between_files():
 
     for module in graph:
         visit(module)
+
+
+# Commands lie on top of these packages, the rooms below them hold what they are made of.
+ROOMS = ["training", "inference", "anchorweave.models"]
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_form_no_circle_and_know_nothing_of_the_commands_above_them(package):
+    folder = ROOT / package.replace(".", "/")
+    above = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    rooms = {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    # The papers' tables stand above the commands: they run them.
+    graph: dict[str, set[str]] = {room: set() for room in rooms - {"ablations"}}
+    for path, imports in IMPORTS.items():
+        room = module_of(path).removeprefix(f"{package}.").partition(".")[0]
+        if room in graph and module_of(path).startswith(f"{package}."):
+            inside = {i.removeprefix(f"{package}.") for i in imports if i.startswith(f"{package}.")}
+            if package != "anchorweave.models":
+                up = {i for i in inside if i.partition(".")[0] in above}
+                assert not up, f"{name(path)} imports the command {up}"
+            graph[room] |= {i.partition(".")[0] for i in inside} & rooms - {room}
+    while leaves := {room for room, others in graph.items() if not others & graph.keys()}:
+        graph = {room: others for room, others in graph.items() if room not in leaves}
+    assert not graph, f"rooms of {package} import each other in a circle: {graph}"
+
+
+@pytest.mark.parametrize("package", ["anchorweave", "training", "inference"])
+def test_no_folder_is_crowded(package):
+    for folder in {path.parent for path in FILES if name(path).startswith(package)}:
+        files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+        assert len(files) <= 22, f"{folder} holds {len(files)} files; give a part of them a room"
 
 
 def test_scripts_are_short_and_hold_one_command():

@@ -8,12 +8,12 @@ import pytest
 from anchorweave.config import RunConfig, load_config
 from anchorweave.ranges import Range, check_numbers, within
 from inference.evaluate import EvaluateConfig
-from inference.evaluation_config import EvaluationConfig
-from training.options import TrainConfig
+from inference.evaluation.config import EvaluationConfig
+from training.options.training import TrainConfig
 from training.precompute_latents import PrecomputeConfig
-from training.prepare_config import PrepareConfig
+from training.preparing.config import PrepareConfig
+from training.small_models.vae_options import VAETrainConfig
 from training.train_text import TextTrainConfig
-from training.vae_options import VAETrainConfig
 
 CONFIGS = [
     RunConfig,

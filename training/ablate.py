@@ -23,7 +23,7 @@ from pathlib import Path
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from inference import evaluate, generate
-from inference.results_folder import read_results
+from inference.evaluation.results_folder import read_results
 from training.ablations.beside_paper import as_markdown, write_beside_paper
 from training.ablations.order import compare_column
 from training.ablations.table import AblationTable, PlannedRow, load_table, planned_rows

@@ -23,21 +23,21 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.models.backbones import FAMILIES, Family, family_named
-from anchorweave.models.controller import WeavingController
-from anchorweave.models.make_controller import FROM_BACKBONE, NEW
-from anchorweave.models.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
-from anchorweave.models.tiny import tiny_components, tiny_video
-from training.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
-from training.missing import first_clip, missing_files
-from training.network_options import NetworkConfig
-from training.networks import add_lora
-from training.new_networks import (
+from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
+from anchorweave.models.small.tiny import tiny_components, tiny_video
+from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW
+from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
+from training.estimates.missing import first_clip, missing_files
+from training.networks.build import add_lora
+from training.networks.new import (
     TRAINED_WITH,
     new_controller,
     reference_network,
     refuse_contradiction,
 )
-from training.options import TrainConfig
+from training.options.networks import NetworkConfig
+from training.options.training import TrainConfig
 
 # What a run is taken for that has no model on disk.
 FIRST = FAMILIES["cogvideox"]

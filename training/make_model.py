@@ -28,13 +28,13 @@ from anchorweave.datasets.fingerprint import check_made, flat
 from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
-from anchorweave.models.make_controller import ControllerOptions, make_controller
 from anchorweave.models.model_folder import PARTS, load_part, write_model
-from anchorweave.models.reference_networks import load_reference_network
-from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
+from anchorweave.models.references.reference_networks import load_reference_network
+from anchorweave.models.small.backbone import BackboneConfig, noise_schedule, small_backbone
+from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
 from anchorweave.pipelines import AnchorWeavePipeline
-from training.finished import newest_weights
-from training.new_networks import TRAINED_WITH
+from training.engine.finished import newest_weights
+from training.networks.new import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.files import written_aside
-from training.tracking import LOG, read_log
+from training.engine.tracking import LOG, read_log
 
 SIZE = (720, 420)
 MARGIN = (70.0, 40.0, 20.0, 50.0)  # left, top, right, bottom

@@ -39,9 +39,9 @@ from anchorweave.datasets.prepared_clip import (
 )
 from anchorweave.models.codec.base import TextEncoder
 from anchorweave.models.encoders import Encoders
-from training.encoding import VideoEncoder
-from training.one_run import one_run_in
-from training.sharding import Shard, Tally
+from training.preparing.encoding import VideoEncoder
+from training.preparing.one_run import one_run_in
+from training.preparing.sharding import Shard, Tally
 
 DEFAULT = "configs/data/precompute_tiny.yaml"
 # Counted up whenever the same clip and weights give other tensors than before.

@@ -39,11 +39,11 @@ from anchorweave.recordings.identity import content_of
 from anchorweave.recordings.procedural import PREFIX
 from anchorweave.recordings.reading import reading
 from anchorweave.world import scene_unit
-from training.captions import make_caption
-from training.one_run import one_run_in
-from training.prepare_config import PrepareConfig
-from training.sharding import Shard, Tally
-from training.sources import find_recordings, windows
+from training.preparing.captions import make_caption
+from training.preparing.config import PrepareConfig
+from training.preparing.one_run import one_run_in
+from training.preparing.sharding import Shard, Tally
+from training.preparing.sources import find_recordings, windows
 
 DEFAULT = "configs/data/prepare_tiny.yaml"
 # Recordings named in a message before the rest is only counted.

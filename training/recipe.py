@@ -26,8 +26,8 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.files import written_aside
-from training.running_stages import RunningStages
-from training.stage_inputs import changed, config_values, inputs
+from training.recipes.running_stages import RunningStages
+from training.recipes.stage_inputs import changed, config_values, inputs
 
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"

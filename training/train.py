@@ -20,14 +20,14 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.mixture import open_clips
-from training.assembly import prepare_run
 from training.dry_run import dry_run
-from training.loop import train
-from training.one_run import one_run_in
-from training.options import TrainConfig
-from training.signals import stop_on_signals
-from training.strategy import check_launch, ranks_together
-from training.validation import Validation
+from training.engine.assembly import prepare_run
+from training.engine.loop import train
+from training.engine.signals import stop_on_signals
+from training.engine.strategy import check_launch, ranks_together
+from training.engine.validation import Validation
+from training.options.training import TrainConfig
+from training.preparing.one_run import one_run_in
 
 DEFAULT = "configs/train/tiny.yaml"
 DRY_RUN = "--dry-run"

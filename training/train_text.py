@@ -29,14 +29,14 @@ from anchorweave.files import written_aside
 from anchorweave.locks import making
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.schedules import learning_rate_factor
-from anchorweave.models.small_text import IGNORED, TextConfig, encoder_of, small_denoiser
-from anchorweave.models.tiny import TEXT_TOKENS, WORDS, tiny_tokenizer
+from anchorweave.models.small.text import IGNORED, TextConfig, encoder_of, small_denoiser
+from anchorweave.models.small.tiny import TEXT_TOKENS, WORDS, tiny_tokenizer
 from anchorweave.progress import slowly
 from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.base import CAPTION
-from training.sources import find_recordings
-from training.text_samples import END, batched, frequent_words, varied, with_gaps
+from training.preparing.sources import find_recordings
+from training.small_models.text_samples import END, batched, frequent_words, varied, with_gaps
 
 DEFAULT = "configs/anchorweave_tiny/text.yaml"
 CONFIG, RESULTS = "config.yaml", "results.json"

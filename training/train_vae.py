@@ -19,12 +19,12 @@ import numpy as np
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from training.frames import cache_frames, read_frames
-from training.one_run import one_run_in
-from training.sharding import Shard
-from training.signals import stop_on_signals
-from training.vae_options import VAETrainConfig
-from training.vae_run import VAETraining
+from training.engine.signals import stop_on_signals
+from training.preparing.one_run import one_run_in
+from training.preparing.sharding import Shard
+from training.small_models.frames import cache_frames, read_frames
+from training.small_models.vae_options import VAETrainConfig
+from training.small_models.vae_run import VAETraining
 
 DEFAULT = "configs/anchorweave_tiny/vae.yaml"
 

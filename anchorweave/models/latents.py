@@ -10,7 +10,7 @@ from torch import Tensor
 from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
 from anchorweave.holes import fill_holes
 from anchorweave.models.codec.base import VideoCodec
-from anchorweave.models.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import visible_tokens
 from anchorweave.progress import slowly
 
 

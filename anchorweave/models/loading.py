@@ -12,7 +12,7 @@ from torch import nn
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.backbones import Family, codec_of, family_named, family_of
 from anchorweave.models.model_folder import check_parts
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
 from anchorweave.models.whole import load_whole
 
 TINY = "tiny"

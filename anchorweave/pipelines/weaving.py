@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import Retrieved
 from anchorweave.models.backbones import codec_of, family_of
-from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_references, encode_retrieved
-from anchorweave.models.make_controller import NEW, make_controller
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.pixels import Pixels, read_images
-from anchorweave.models.reference_networks import ReferenceNetwork, load_reference_network
+from anchorweave.models.references.reference_networks import (
+    ReferenceNetwork,
+    load_reference_network,
+)
 from anchorweave.models.video_shape import other_size, own_size, video_shape
+from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.weaving.make_controller import NEW, make_controller
 from anchorweave.models.whole import refuse_without_values, with_text_encoder
 from anchorweave.pipelines.anchored_start import AnchoredStart, start_latents
 

@@ -55,23 +55,23 @@ from anchorweave.diffusion.objective import ObjectiveConfig
 from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
-from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.weaving.controller import WeavingController
 from training import train
-from training.anchor_dropout import AnchorDropoutConfig
-from training.batches import DrawnClips, Place, RankBatches, stacked, training_calls
-from training.cost import GIB, PROCESS, Step, Weights, memory, training_step
+from training.draws.anchor_dropout import AnchorDropoutConfig
+from training.draws.noise import DrawConfig
 from training.dry_run import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
-from training.noise import DrawConfig
-from training.options import (
+from training.engine.batches import DrawnClips, Place, RankBatches, stacked, training_calls
+from training.engine.step import batch_losses
+from training.engine.tracking import LOG, read_log
+from training.estimates.cost import GIB, PROCESS, Step, Weights, memory, training_step
+from training.options.training import (
     CheckpointConfig,
     DataConfig,
     LoggingConfig,
     NetworkConfig,
     TrainConfig,
 )
-from training.step import batch_losses
-from training.tracking import LOG, read_log
 
 # The schedule does not matter to the time; any falling from 1 to 0 will do.
 NOISE = VPrediction(torch.linspace(0.999, 0, 1000))

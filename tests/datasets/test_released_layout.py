@@ -5,7 +5,7 @@ import torch
 from anchorweave.datasets.layout import BadClip, write_quarantine
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.released_layout import SLOTS, ReleasedClips
-from anchorweave.models.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import visible_tokens
 
 T, H, W = 9, 32, 64
 

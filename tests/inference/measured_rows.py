@@ -2,8 +2,8 @@
 
 import torch
 
-from inference.cached_row import CachedRow, Given
 from inference.evaluate import main as evaluate
+from inference.evaluation.cached_row import CachedRow, Given
 
 MADE = {"protocol": "partial_revisit", "frames": 5, "size": [16, 32], "memory.kind": "x"}
 CLIPS = ("a", "b", "c", "d")

@@ -6,7 +6,7 @@ import pytest
 
 from anchorweave.config import RunConfig
 from anchorweave.recordings import open_recording, write_recording
-from inference.source import open_source, seen_clip
+from inference.runs.source import open_source, seen_clip
 from training import prepare_clips
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from anchorweave.memory import Bank
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.nerfstudio import write_recording
-from inference.bytes_kept import BytesKept
 from inference.compare_geometry import main
-from inference.geometry_config import CompareConfig, drawn_radius, rows_of
-from inference.geometry_rows import (
+from inference.geometry.bytes_kept import BytesKept
+from inference.geometry.config import CompareConfig, drawn_radius, rows_of
+from inference.geometry.rows import (
     Shown,
     chosen_frames,
     measure,

@@ -10,8 +10,8 @@ from PIL import Image
 
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.geometry.cameras import Cameras, intrinsics
-from inference.cached_row import CachedRow, Given
 from inference.evaluate import main
+from inference.evaluation.cached_row import CachedRow, Given
 
 MADE = {"protocol": "partial_revisit", "frames": 5, "size": [16, 24], "memory.kind": "x"}
 SHAPE = (5, 3, 16, 24)

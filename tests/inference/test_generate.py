@@ -15,11 +15,11 @@ from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.holes import fill_holes
 from anchorweave.locks import FolderInUseError, in_use
 from anchorweave.recordings.nerfstudio import write_recording
-from inference.cached_row import CachedRow
 from inference.evaluate import refuse_other_clips
-from inference.evaluation_config import EvaluationConfig, noise_seed
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.config import EvaluationConfig, noise_seed
 from inference.generate import main
-from inference.generator import load_pipeline
+from inference.runs.generator import load_pipeline
 from tests.alike import alike
 from tests.rooms import look, view_room
 

@@ -9,7 +9,7 @@ from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance
 from anchorweave.evaluation.perceptual.optional_metrics import METRICS
 from anchorweave.geometry.cameras import Cameras
 from inference import measure_extras
-from inference.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, Given
 from inference.measure_extras import main, samples
 from tests.evaluation.perceptual.small import SmallI3D, SmallInception, noise, save
 

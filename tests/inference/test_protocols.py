@@ -10,17 +10,17 @@ import pytest
 import torch
 
 import inference.generate as generate
-import inference.source as source
+import inference.runs.source as source
 from anchorweave.config import RunConfig, load_config
 from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.search import find_recordings
-from inference.cached_row import CachedRow
-from inference.evaluation_config import EvaluationConfig
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.config import EvaluationConfig
+from inference.evaluation.held_out import closed_loop, hold_out
+from inference.evaluation.protocols import check_protocol, rolls_out
 from inference.generate import main
-from inference.generator import load_pipeline
-from inference.held_out import closed_loop, hold_out
-from inference.protocols import check_protocol, rolls_out
+from inference.runs.generator import load_pipeline
 from tests.alike import alike_pictures
 
 ROOT = Path(__file__).parents[2]

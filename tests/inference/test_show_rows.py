@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inference.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, Given
 from inference.show_rows import ShowConfig, main
 
 

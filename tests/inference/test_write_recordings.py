@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_tokenizer
+from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_tokenizer
 from anchorweave.recordings import open_recording
 from inference.write_recordings import main
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anchorweave.video import read_video
-from inference.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, Given
 from inference.write_report import ReportConfig, main
 from tests.evaluation.page_reader import Page
 from tests.inference.measured_rows import MADE, true_video, write_results, write_row

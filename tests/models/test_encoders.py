@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
+from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_components, write_tiny
 from tests.alike import alike
 
 

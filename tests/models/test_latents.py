@@ -10,7 +10,7 @@ from anchorweave.holes import HOLES, fill_holes
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.cogvideox import with_odd_frames
 from anchorweave.models.latents import encode_retrieved
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
 from tests.alike import alike
 
 T, H, W = 5, 16, 32

@@ -9,7 +9,7 @@ import torch
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.model_folder import check_parts
-from anchorweave.models.tiny import write_tiny
+from anchorweave.models.small.tiny import write_tiny
 from anchorweave.pipelines import AnchorWeavePipeline
 
 SMALL = (5, (32, 64))

@@ -6,7 +6,7 @@ from huggingface_hub import utils as hub
 from transformers.utils import logging as transformers_logging
 
 from anchorweave.models.quiet_loading import quiet_loading
-from anchorweave.models.tiny import write_tiny
+from anchorweave.models.small.tiny import write_tiny
 from anchorweave.pipelines import AnchorWeavePipeline
 
 

@@ -7,9 +7,9 @@ from safetensors.torch import load_file, save_file
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.model_folder import load_part
-from anchorweave.models.reference_networks import load_reference_network
-from anchorweave.models.reference_tokens import ReferenceTokens
-from anchorweave.models.tiny import write_tiny
+from anchorweave.models.references.reference_networks import load_reference_network
+from anchorweave.models.references.reference_tokens import ReferenceTokens
+from anchorweave.models.small.tiny import write_tiny
 from anchorweave.pipelines import AnchorWeavePipeline
 from tests.models.small import small_backbone
 

@@ -5,7 +5,7 @@ import torch
 
 from anchorweave.anchors import Anchors, composite, empty_anchors
 from anchorweave.holes import fill_holes
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
 from anchorweave.pipelines.anchored_start import last_steps, start_video
 
 T, H, W = 9, 16, 24

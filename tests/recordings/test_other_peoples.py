@@ -11,7 +11,7 @@ from anchorweave.recordings import RecordingConfig, open_recording
 from anchorweave.recordings.frame_order import by_number, frame_order
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.recordings.search import find_recordings
-from inference.path import planned_cameras
+from inference.runs.path import planned_cameras
 from tests.recordings.test_nerfstudio import edited, small_clip
 from tests.recordings.test_rgbd import colour, pose
 from tests.recordings.test_rgbd import scannet as scannet  # noqa: PLC0414

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_tokenizer
+from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_tokenizer
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.room_captions import TOKENS, colour_name, room_caption
 from anchorweave.recordings.rooms import PATTERNS, furnished_room

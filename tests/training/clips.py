@@ -24,7 +24,7 @@ from anchorweave.datasets.layout import (
     RECORD,
 )
 from anchorweave.diffusion.v_prediction import VPrediction
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
 from tests.models.small import S, T, h, small_backbone, t, w
 
 MEMORY = "local_clouds"

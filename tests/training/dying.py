@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 
-from training import loop, run, train
+from training import train
+from training.engine import loop, run
 
 RANK, STEP, WHERE, HOW = os.environ.get("DIE", "0 0 nowhere error").split()
 take_step, batch_losses, save_weights = loop.take_step, loop.batch_losses, run.save_weights

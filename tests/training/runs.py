@@ -11,13 +11,13 @@ from accelerate.state import AcceleratorState, GradientState
 from anchorweave.config import load_config
 from anchorweave.datasets.mixture import open_clips
 from tests.training.clips import write_clips, write_model
-from training.assembly import prepare_run
-from training.loop import train
-from training.options import TrainConfig
-from training.signals import Stop
-from training.strategy import check_launch, make_accelerator
-from training.tracking import read_log
-from training.validation import Validation
+from training.engine.assembly import prepare_run
+from training.engine.loop import train
+from training.engine.signals import Stop
+from training.engine.strategy import check_launch, make_accelerator
+from training.engine.tracking import read_log
+from training.engine.validation import Validation
+from training.options.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}

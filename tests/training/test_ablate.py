@@ -14,7 +14,7 @@ import yaml
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.recordings.nerfstudio import write_recording
-from inference.evaluation_config import EvaluationConfig
+from inference.evaluation.config import EvaluationConfig
 from tests.rooms import look, view_room
 from training.ablate import main
 from training.ablations import table as tables

@@ -12,16 +12,16 @@ from anchorweave.config import load_config
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.small_vae import VAEConfig, small_vae
+from anchorweave.models.small.vae import VAEConfig, small_vae
 from tests.alike import alike, assert_trained_alike
 from tests.models.small import h, small_anchors, small_backbone, small_call, small_image, t, w
 from tests.training.clips import write_clips, write_model
 from tests.training.runs import config_of, losses, start, train_here
 from training.dry_run import ClipShape, describe, estimate
-from training.missing import missing_files
-from training.network_options import NetworkConfig
-from training.options import TrainConfig
-from training.validation import Validation
+from training.engine.validation import Validation
+from training.estimates.missing import missing_files
+from training.options.networks import NetworkConfig
+from training.options.training import TrainConfig
 
 ALONE = {"network__controller": "none", "network__backbone": "full"}
 

@@ -3,11 +3,11 @@ import json
 import pytest
 
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
-from anchorweave.models.reference_tokens import ReferenceTokens
+from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
 from training.dry_run import PAPER_CLIPS, ClipShape, dry_run, estimate
-from training.network_options import NetworkConfig
-from training.options import DataConfig, TrainConfig
+from training.options.networks import NetworkConfig
+from training.options.training import DataConfig, TrainConfig
 
 FULL = TrainConfig(network=NetworkConfig(path="nowhere"), precision="bf16")
 

@@ -9,11 +9,11 @@ from torch import nn
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.models.notes import weights_note
-from anchorweave.models.small_vae import VAEConfig, small_vae
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
+from anchorweave.models.small.vae import VAEConfig, small_vae
 from anchorweave.pipelines import AnchorWeavePipeline
-from training.checkpoints import CONFIG, PROGRESS, write_manifest
-from training.finished import newest_weights
+from training.engine.checkpoints import CONFIG, PROGRESS, write_manifest
+from training.engine.finished import newest_weights
 from training.make_model import (
     MakeModelConfig,
     WeavingConfig,
@@ -21,7 +21,7 @@ from training.make_model import (
     read_parts,
     refuse_in_vain,
 )
-from training.options import TrainConfig
+from training.options.training import TrainConfig
 from training.train_vae import VAETrainConfig
 
 CONFIGS = Path("configs/anchorweave_tiny")

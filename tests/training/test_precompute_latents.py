@@ -17,11 +17,11 @@ from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.latents import encode_retrieved
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, write_tiny
+from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_components, write_tiny
 from tests.training.small_data import PREPARE, TWO, assert_made_alike, run, write_room
-from training.encoding import is_out_of_memory, smaller_tiles
 from training.precompute_latents import main
 from training.prepare_clips import main as prepare
+from training.preparing.encoding import is_out_of_memory, smaller_tiles
 
 KILLED = """
 import os, signal, sys

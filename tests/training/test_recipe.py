@@ -13,15 +13,15 @@ import yaml
 
 from anchorweave.datasets.fingerprint import flat
 from inference.evaluate import EvaluateConfig
-from inference.evaluation_config import EvaluationConfig
+from inference.evaluation.config import EvaluationConfig
 from inference.write_recordings import WriteConfig
 from training.make_model import MakeModelConfig
-from training.options import TrainConfig
+from training.options.training import TrainConfig
 from training.precompute_latents import PrecomputeConfig
-from training.prepare_config import PrepareConfig
+from training.preparing.config import PrepareConfig
 from training.recipe import RecipeConfig, load_config, main
+from training.small_models.vae_options import VAETrainConfig
 from training.train_text import TextTrainConfig
-from training.vae_options import VAETrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [

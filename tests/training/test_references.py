@@ -5,18 +5,18 @@ import torch
 from safetensors.torch import load_file
 
 from anchorweave.datasets.mixture import open_clips
-from anchorweave.models.historical_attention import HistoricalAttention
-from anchorweave.models.reference_networks import load_reference_network
-from anchorweave.models.reference_tokens import ReferenceTokens
+from anchorweave.models.references.historical_attention import HistoricalAttention
+from anchorweave.models.references.reference_networks import load_reference_network
+from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.alike import assert_trained_alike
 from tests.training import runs
 from tests.training.clips import PROCESS, write_clips
 from tests.training.runs import config_of, start, train_here
-from training.batches import DrawnClips, Place
-from training.network_options import NetworkConfig
-from training.noise import DrawConfig
-from training.options import TrainConfig
-from training.step import batch_losses
+from training.draws.noise import DrawConfig
+from training.engine.batches import DrawnClips, Place
+from training.engine.step import batch_losses
+from training.options.networks import NetworkConfig
+from training.options.training import TrainConfig
 
 # Context-as-Memory trains the whole backbone, Spatia an adapter, SPMem nothing of it.
 SYSTEMS = {

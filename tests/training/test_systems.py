@@ -9,11 +9,11 @@ from accelerate.state import AcceleratorState, GradientState
 import inference.generate
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import flat
-from inference.cached_row import CachedRow
-from inference.evaluation_config import EvaluationConfig
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.config import EvaluationConfig
 from tests.training.runs import start, train_here
 from training import precompute_latents, prepare_clips
-from training.options import TrainConfig
+from training.options.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 TRAINED = ROOT / "configs" / "anchorweave_tiny" / "systems"

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from anchorweave.datasets.layout import BadClip
-from anchorweave.models.controller import WeavingController
+from anchorweave.models.weaving.controller import WeavingController
 from tests.alike import assert_trained_alike
 from tests.training import runs
 from tests.training.clips import write_clips
 from tests.training.runs import config_of, launch, losses, start, train_here, words
-from training.checkpoints import damage
-from training.signals import stop_on_signals
+from training.engine.checkpoints import damage
+from training.engine.signals import stop_on_signals
 
 GOLDEN = Path(__file__).parent / "golden_curve.json"
 CONTROLLER = "controller/diffusion_pytorch_model.safetensors"
@@ -293,7 +293,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_is_there(data, tmp_pat
         raise OSError(28, "No space left on device")
 
     def fill_up(*_):
-        monkeypatch.setattr("training.run.save_file", full)
+        monkeypatch.setattr("training.engine.run.save_file", full)
 
     clean = run.clips.drawn
     run.clips.drawn = lambda clip, at: (at.step == 5 and fill_up()) or clean(clip, at)

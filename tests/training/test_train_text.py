@@ -12,11 +12,11 @@ from transformers import T5EncoderModel, T5Tokenizer
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.locks import FolderInUseError, making
 from anchorweave.models.codec.t5_text import T5Text
-from anchorweave.models.small_text import IGNORED
-from anchorweave.models.tiny import TEXT_TOKENS, WORDS
+from anchorweave.models.small.text import IGNORED
+from anchorweave.models.small.tiny import TEXT_TOKENS, WORDS
 from tests.alike import assert_trained_alike
 from tests.training.small_data import write_room
-from training.text_samples import PROMPTS, batched, frequent_words, varied, with_gaps
+from training.small_models.text_samples import PROMPTS, batched, frequent_words, varied, with_gaps
 from training.train_text import main
 
 CAPTIONS = (

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from anchorweave.config import load_config
 from anchorweave.models.backbones import codec_of
 from tests.alike import assert_trained_alike
-from training.signals import Stop
-from training.vae_options import VAETrainConfig
-from training.vae_run import LOGGED, VAETraining
+from training.engine.signals import Stop
+from training.small_models.vae_options import VAETrainConfig
+from training.small_models.vae_run import LOGGED, VAETraining
 
 FINAL = "checkpoints/step-{:08d}"
 

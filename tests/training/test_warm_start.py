@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.models.small import small_backbone, small_controller
-from training.network_options import NetworkConfig
-from training.new_networks import new_controller
+from training.networks.new import new_controller
+from training.options.networks import NetworkConfig
 
 
 @pytest.fixture(scope="module")

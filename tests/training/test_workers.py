@@ -10,7 +10,7 @@ from anchorweave.datasets.layout import BadClip
 from tests.training import runs
 from tests.training.clips import write_clips
 from tests.training.runs import config_of, launch, start, train_here, words
-from training.signals import stop_on_signals
+from training.engine.signals import stop_on_signals
 
 # Far below the minutes that a join without an end would take; a run itself takes some seconds.
 PATIENCE = 100
@@ -46,7 +46,7 @@ def test_an_error_of_the_rank_ends_its_workers(data, tmp_path, monkeypatch):
     def full(folder):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoints.write_manifest", lambda *_: full(None))
+    monkeypatch.setattr("training.engine.checkpoints.write_manifest", lambda *_: full(None))
     with pytest.raises(OSError, match="No space left on device"):
         train_here(run.config, run=run)
     assert multiprocessing.active_children() == []
@@ -65,7 +65,7 @@ def test_the_end_of_a_run_ends_them_too_and_ctrl_c_does(data, tmp_path):
 
 def test_a_second_ctrl_c_ends_at_once(monkeypatch):
     clock = iter([10.0, 10.5, 12.0])
-    monkeypatch.setattr("training.signals.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("training.engine.signals.time.monotonic", lambda: next(clock))
     with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         # What a launcher passes on comes right behind.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import flat
-from inference.evaluation_config import EvaluationConfig
-from inference.scores import METRICS
+from inference.evaluation.config import EvaluationConfig
+from inference.evaluation.scores import METRICS
 
 FOLDER = Path("configs/ablations")
 TABLE = "table.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 from anchorweave.config import load_config
 from inference.write_recordings import WriteConfig
 from training.ablations.table import AblationTable, PlannedRow
-from training.options import TrainConfig
+from training.options.training import TrainConfig
 from training.recipe import Recipe, RecipeConfig, Stage
 
 TRAINING = "training.train"

@@ -5,7 +5,7 @@ import torch
 
 from anchorweave.models.backbones import FAMILIES, codec_of, family_named, family_of
 from anchorweave.models.codec.forms import FORMS
-from anchorweave.models.tiny import tiny_components
+from anchorweave.models.small.tiny import tiny_components
 from anchorweave.pipelines import PIPELINES
 from tests.alike import alike
 from tests.models.small import SMALL, S, h, small_backbone, small_call, small_image, t, w

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLCogVideoX
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.cogvideox_tiling import check_tiles, lay_out_tiles
 from anchorweave.models.encoders import Encoders
-from anchorweave.models.small_vae import VAEConfig, small_vae
+from anchorweave.models.small.vae import VAEConfig, small_vae
 
 EMBEDDED = Path(__file__).parents[3] / "pretrained" / "anchorweave-tiny"
 # Levels of the autoencoder, and so 4 or 8 pixels to a latent one.

@@ -8,7 +8,7 @@ from diffusers import CogVideoXImageToVideoPipeline
 from transformers import T5Tokenizer
 
 from anchorweave.models.codec.t5_text import T5Text, cut_text
-from anchorweave.models.tiny import TEXT_TOKENS, tiny_components, tiny_tokenizer
+from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_components, tiny_tokenizer
 from tests.alike import alike
 
 WORDS = ["kitchen", "kitchens", "Kitchen", "table", "zebra", "quux", "a", "b"]

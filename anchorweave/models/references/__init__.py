@@ -1,0 +1,1 @@
+"""Networks that show reference frames to a backbone."""

@@ -1,0 +1,182 @@
+"""Historical cross-attention: the video's tokens look at those of remembered frames.
+
+The way of SPMem's episodic memory (section 3): behind some blocks of the backbone its video tokens
+are queries, tokens of the key frames keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import get_2d_sincos_pos_embed
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from anchorweave.anchors import ReferenceLatents
+from anchorweave.models.backbones import Family, family_of
+from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.weaving.insertions import stand_ins
+
+
+class HistoricalAttention(ModelMixin, ConfigMixin):
+    """Cross-attention to references behind every `interval`-th block, from the first.
+
+    Args:
+        backbone_dim: width of the backbone.
+        latent_channels: of the VAE.
+        patch_size: in latent pixels.
+        num_layers: blocks of the backbone.
+        interval: blocks from one such layer to the next (released code: 14, which makes three; the
+            paper's figure draws one in every block).
+        heads: of a layer (released code: 16).
+        head_dim: channels of a head (released code: 128).
+
+    Source: SPMem, section 3 and its released code, whose layers begin with random output; ours
+    begin with none, so that a new one changes nothing.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        backbone_dim: int,
+        latent_channels: int,
+        patch_size: int,
+        num_layers: int,
+        interval: int = 14,
+        heads: int = 16,
+        head_dim: int = 128,
+    ):
+        super().__init__()
+        if interval < 1:
+            raise ValueError(f"a layer behind every {interval}-th block: give 1 or more")
+        self.patch = nn.Conv2d(latent_channels, backbone_dim, patch_size, stride=patch_size)
+        self.norm_references = nn.LayerNorm(backbone_dim)
+        self.places = range(0, num_layers, interval)
+        self.norms = nn.ModuleList(nn.LayerNorm(backbone_dim) for _ in self.places)
+        self.layers = nn.ModuleList(
+            Attention(
+                backbone_dim,
+                cross_attention_dim=backbone_dim,
+                heads=heads,
+                dim_head=head_dim,
+                qk_norm="layer_norm",
+                bias=True,
+            )
+            for _ in self.places
+        )
+        for layer in self.layers:
+            nn.init.zeros_(layer.to_out[0].weight)
+            nn.init.zeros_(layer.to_out[0].bias)
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: nn.Module,
+        interval: int = 14,
+        heads: int = 16,
+        head_dim: int = 128,
+    ) -> HistoricalAttention:
+        """A new one, which changes nothing until it is trained.
+
+        Raises:
+            ValueError: a backbone that cannot be woven into, or no interval.
+        """
+        return cls(
+            **family_of(backbone).sizes(backbone).of(OF_REFERENCES),
+            interval=interval,
+            heads=heads,
+            head_dim=head_dim,
+        )
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Nothing to recompute: its layers run inside the backbone's blocks, which are."""
+
+    def tokens_ahead(self, references: ReferenceLatents) -> int:
+        """None: references are looked at, they do not join the video's tokens."""
+        return 0
+
+    @contextmanager
+    def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
+        """Inside, the backbone's blocks look at the references.
+
+        Args:
+            backbone: on leaving, its blocks are the ones it came with.
+            references: one set for each sample of the calls; a sample without any is left as it is.
+        """
+        if not references.present.any():
+            # What is trained gets a gradient in every call, be it of zeros, as DDP expects.
+            if not (torch.is_grad_enabled() and self.patch.weight.requires_grad):
+                yield
+                return
+            references = _one_absent(references)
+        tokens, seen = self._tokens(references)
+        family = family_of(backbone)
+        blocks = family.blocks(backbone)
+        looking = {
+            place: _LookingBlock(family, blocks[place], norm, layer, tokens, seen)
+            for place, norm, layer in zip(self.places, self.norms, self.layers, strict=True)
+        }
+        with stand_ins(backbone, looking):
+            yield
+
+    def _tokens(
+        self, references: ReferenceLatents
+    ) -> tuple[Float[Tensor, "B S D"], Bool[Tensor, "B S"]]:
+        """Tokens of all references, and which of them are there."""
+        B = len(references.latents)
+        tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
+        height, width = tokens.shape[-2:]
+        places = get_2d_sincos_pos_embed(
+            tokens.shape[1], (height, width), output_type="pt", device=tokens.device
+        )
+        tokens = rearrange(tokens, "(B R) D h w -> B R (h w) D", B=B) + places.to(tokens)
+        seen = references.present.repeat_interleave(height * width, dim=1)
+        return self.norm_references(tokens.flatten(1, 2)), seen
+
+
+def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
+    """In the place of none at all one that is not there: attention takes no empty sequence."""
+    B, _, *shape = references.latents.shape
+    return replace(
+        references,
+        latents=references.latents.new_zeros(B, 1, *shape),
+        present=references.present.new_zeros(B, 1),
+        reference2first=references.target2first[:, :1],
+    )
+
+
+class _LookingBlock(nn.Module):
+    def __init__(
+        self,
+        family: Family,
+        block: nn.Module,
+        norm: nn.Module,
+        layer: Attention,
+        tokens: Tensor,
+        seen: Tensor,
+    ):
+        super().__init__()
+        self.family = family
+        self.block, self.norm, self.layer = block, norm, layer
+        self.tokens, self.seen = tokens, seen
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
+        answer = self.block(hidden_states, *args, **kwargs)
+        hidden_states = self.family.tokens(answer)
+        mask, some = None, self.seen.any(dim=1)
+        if not self.seen.all():
+            # Softmax over nothing is no number: who has no reference looks at all, in vain.
+            mask = torch.where(self.seen | ~some[:, None], 0.0, float("-inf"))[:, None]
+            mask = mask.to(hidden_states)
+        looked = self.layer(
+            self.norm(hidden_states), self.tokens.to(hidden_states), attention_mask=mask
+        )
+        return self.family.with_tokens(answer, hidden_states + looked * some[:, None, None])

@@ -1,0 +1,170 @@
+"""References as frames of the sequence: what was seen stands beside what is being generated.
+
+The way of Context-as-Memory (section 4) and of Spatia's reference frames (section 3.1): clean
+latents of remembered frames, each encoded alone, join the video's tokens along frames and attend
+with them as equals in every block of the backbone; only the video's own tokens are predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from einops import rearrange
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from anchorweave.anchors import ReferenceLatents
+from anchorweave.models.backbones import Family, family_of
+from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.weaving.insertions import stand_ins
+
+
+class ReferenceTokens(ModelMixin, ConfigMixin):
+    """Turns references into tokens, and tells every block where each frame was seen from.
+
+    A backbone whose weights are frozen was never shown a longer sequence: train it with this, whole
+    as Context-as-Memory does, or by a low-rank adapter as Spatia does.
+
+    Args:
+        backbone_dim: width of the backbone.
+        latent_channels: of the VAE.
+        patch_size: of the backbone, in latent pixels.
+        num_layers: blocks of the backbone.
+        temporal_compression: video frames in one latent frame.
+        cameras: whether each block is told the cameras of references and target by one linear layer
+            of the pose (Context-as-Memory; Spatia: no).
+
+    Source: Context-as-Memory, section 4; Spatia, section 3.1. That references share the video's
+    timestep is not said by the former and not so in the latter, which gives them 0; CogVideoX's
+    blocks take one for all tokens.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        backbone_dim: int,
+        latent_channels: int,
+        patch_size: int,
+        num_layers: int,
+        temporal_compression: int = 4,
+        cameras: bool = True,
+    ):
+        super().__init__()
+        self.patch = nn.Conv2d(latent_channels, backbone_dim, patch_size, stride=patch_size)
+        self.pose = nn.ModuleList(nn.Linear(12, backbone_dim) for _ in range(num_layers * cameras))
+        for layer in self.pose:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @classmethod
+    def from_backbone(cls, backbone: nn.Module, cameras: bool = True) -> ReferenceTokens:
+        """A new one that reads references as the backbone reads noisy latents.
+
+        Raises:
+            ValueError: a backbone that cannot be woven into.
+        """
+        family = family_of(backbone)
+        sizes = family.sizes(backbone)
+        new = cls(
+            **sizes.of(OF_REFERENCES),
+            temporal_compression=sizes.temporal_compression,
+            cameras=cameras,
+        )
+        weight, bias = family.patch(backbone)
+        new.patch.weight.data.copy_(weight)
+        new.patch.bias.data.copy_(bias)
+        return new
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Nothing to recompute: its tokens pass through the backbone's blocks, which are."""
+
+    def tokens_ahead(self, references: ReferenceLatents) -> int:
+        """How many tokens stand ahead of the video's while these are woven in."""
+        R, _, h, w = references.latents.shape[1:]
+        return R * (h // self.config.patch_size) * (w // self.config.patch_size)
+
+    @contextmanager
+    def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
+        """Inside, every block of the backbone sees the references ahead of the video's tokens.
+
+        Args:
+            backbone: on leaving, its blocks are the ones it came with.
+            references: one set for each sample of the calls.
+        """
+        B, R, _, h, w = references.latents.shape
+        # The cameras are told without references too, as to a row of a batch that has none; and
+        # what is trained gets a gradient in every call, be it of zeros, as DDP expects.
+        learns = torch.is_grad_enabled() and self.patch.weight.requires_grad
+        if R == 0 and not (self.pose or learns):
+            yield
+            return
+        tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
+        tokens = rearrange(tokens, "(B R) D h w -> B R (h w) D", B=B)
+        family = family_of(backbone)
+        positions = family.first_frame_positions(backbone, h, w)
+        if positions is not None:
+            tokens = tokens + positions.to(tokens)
+        poses = self._poses(references)
+        present = None if bool(references.present.all()) else references.present
+        blocks = family.blocks(backbone)
+        joined = {
+            i: _JoinedBlock(
+                family,
+                block,
+                references=R,
+                per_frame=tokens.shape[2],
+                present=present,
+                join=tokens.flatten(1, 2) if i == 0 else None,
+                pose=poses[i] if poses else None,
+                split=i == len(blocks) - 1,
+            )
+            for i, block in enumerate(blocks)
+        }
+        with stand_ins(backbone, joined):
+            yield
+
+    def _poses(self, references: ReferenceLatents) -> list[Tensor]:
+        """For each block the features [B, R + t, D] of all frames' cameras."""
+        target = references.target2first[:, :: self.config.temporal_compression]
+        matrices = torch.cat([references.reference2first, target], dim=1)[:, :, :3]
+        flat = rearrange(matrices, "B f i j -> B f (i j)").to(self.dtype)
+        return [layer(flat) for layer in self.pose]
+
+
+class _JoinedBlock(nn.Module):
+    def __init__(
+        self,
+        family: Family,
+        block: nn.Module,
+        references: int,
+        per_frame: int,
+        present: Bool[Tensor, "B R"] | None,
+        join: Tensor | None,
+        pose: Tensor | None,
+        split: bool,
+    ):
+        super().__init__()
+        self.family = family
+        self.block = block
+        self.references, self.per_frame, self.present = references, per_frame, present
+        self.join, self.pose, self.split = join, pose, split
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
+        if self.join is not None:
+            hidden_states = torch.cat([self.join.to(hidden_states), hidden_states], dim=1)
+        if self.pose is not None:
+            by_frame = hidden_states.unflatten(1, (-1, self.per_frame))
+            hidden_states = (by_frame + self.pose.to(hidden_states)[:, :, None]).flatten(1, 2)
+        longer = self.family.block_with_references(
+            hidden_states, args, kwargs, self.references, self.per_frame, self.present
+        )
+        answer = self.block(hidden_states, **longer)
+        if self.split:
+            tokens = self.family.tokens(answer)[:, self.references * self.per_frame :]
+            answer = self.family.with_tokens(answer, tokens)
+        return answer

@@ -1,0 +1,1 @@
+"""The weaving controller and its parts."""

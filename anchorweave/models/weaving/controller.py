@@ -1,0 +1,269 @@
+"""The multi-anchor weaving controller: anchors in, control features for the backbone out."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from anchorweave.anchors import AnchorLatents
+from anchorweave.holes import check_holes
+from anchorweave.models.backbones import FAMILIES, family_of
+from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.weaving.camera_encoder import CameraEncoder
+from anchorweave.models.weaving.cross_anchor_attention import Arrangement
+from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion, fuse
+
+CHOICES = {
+    "fusion": ("pose_guided", "average"),
+    "attention": ("joint", "separate"),
+    "tokens": ("all", "visible"),
+}
+
+
+class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """A stack of transformer blocks over all anchors at once, beside a frozen backbone.
+
+    Rows of a batch do not know of each other, and the order of the anchors means nothing. Where no
+    anchor shows a token, or with no anchor at all, the control features are the biases of the
+    output projections: zero until trained.
+
+    Args:
+        backbone_dim: width of the backbone, which the output projections end in.
+        latent_channels: channels C of the VAE.
+        text_dim: width of the prompt features.
+        patch_size: latent pixels along one side of a token.
+        temporal_compression: pixel frames in one latent frame.
+        spatial_interpolation_scale: of the fixed positions, as in the backbone.
+        temporal_interpolation_scale: likewise.
+        rotary: whether the backbone turns its queries and keys by a rotary table; the controller
+            then turns its own by the same one.
+        num_layers: how many layers of the backbone are woven, from the first on.
+        num_heads: attention heads.
+        head_dim: width of one head; equal to the backbone's where `rotary`.
+        time_embed_dim: width of the timestep embedding.
+        fusion: `pose_guided`, or `average` over the anchors that show a token (figure 5).
+        attention: `joint` over all anchors, or `separate` for each (figure 5).
+        tokens: `all` take part in attention (released code), or only the `visible` ones, which is
+            the same as masking the others and faster (not given in the paper).
+        holes: what its anchors hold where nothing was seen, before they are encoded: `black`
+            (released weights), `cracks` or `filled`; see `anchorweave/holes`. It changes nothing
+            in here, but weights read well only what they were trained on.
+        family: of the backbone (`FAMILIES`), whose kind of blocks it is made of.
+
+    Raises:
+        ValueError: an unknown choice or family.
+
+    Source: paper section 3.4; sizes of the released code (16 of the 42 layers of CogVideoX-5B).
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        backbone_dim: int = 3072,
+        latent_channels: int = 16,
+        text_dim: int = 4096,
+        patch_size: int = 2,
+        temporal_compression: int = 4,
+        spatial_interpolation_scale: float = 1.875,
+        temporal_interpolation_scale: float = 1.0,
+        rotary: bool = True,
+        num_layers: int = 16,
+        num_heads: int = 16,
+        head_dim: int = 64,
+        time_embed_dim: int = 512,
+        fusion: str = "pose_guided",
+        attention: str = "joint",
+        tokens: str = "all",
+        holes: str = "black",
+        family: str = "cogvideox",
+    ):
+        super().__init__()
+        check_holes(holes)
+        for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
+            if met not in CHOICES[name]:
+                raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
+        if family not in FAMILIES:
+            raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
+        self.family = FAMILIES[family]
+        dim = num_heads * head_dim
+        # The controller sees the noisy latents beside each anchor's.
+        self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
+        self.text_proj = nn.Linear(text_dim, dim)
+        self.time_proj = Timesteps(dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(dim, time_embed_dim)
+        self.blocks = nn.ModuleList(
+            self.family.controller_block(dim, num_heads, head_dim, time_embed_dim)
+            for _ in range(num_layers)
+        )
+        self._no_split_modules = sorted({type(block).__name__ for block in self.blocks})
+        self.anchor_weights = (
+            PoseGuidedFusion(dim, temporal_compression)
+            if fusion == "pose_guided"
+            else AverageFusion()
+        )
+        self.control_proj = nn.ModuleList(nn.Linear(dim, backbone_dim) for _ in range(num_layers))
+        for project in self.control_proj:
+            nn.init.zeros_(project.weight)
+            nn.init.zeros_(project.bias)
+        self.camera_encoder = CameraEncoder(dim, backbone_dim, num_layers, temporal_compression)
+        self.gradient_checkpointing = False
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: nn.Module,
+        num_layers: int | None = None,
+        num_heads: int | None = None,
+        fusion: str = "pose_guided",
+        attention: str = "joint",
+        tokens: str = "all",
+        holes: str = "black",
+    ) -> WeavingController:
+        """A new controller whose every size fits `backbone`, read from its config.
+
+        Its output projections are zero, so that a backbone woven with it answers as before.
+
+        Args:
+            backbone: of a known family.
+            num_layers: how many of its layers are woven; None = its family's share (CogVideoX:
+                the released 16 of 42).
+            num_heads: heads of the backbone's width; None = likewise (16 of 48).
+            fusion: see the class.
+            attention: see the class.
+            tokens: see the class.
+            holes: see the class.
+
+        Raises:
+            ValueError: fewer layers in the backbone than asked for, or a backbone that cannot be
+                woven into.
+        """
+        family = family_of(backbone)
+        sizes = family.sizes(backbone)
+        depth, (layers, heads) = sizes.num_layers, family.controller_share(sizes)
+        num_layers = layers if num_layers is None else num_layers
+        num_heads = heads if num_heads is None else num_heads
+        if not 1 <= num_layers <= depth:
+            raise ValueError(
+                f"{num_layers} layers cannot be woven into a backbone of {depth}; "
+                f"ask for num_layers between 1 and {depth}"
+            )
+        return cls(
+            **sizes.of(OF_CONTROLLER),
+            num_layers=num_layers,
+            num_heads=num_heads,
+            fusion=fusion,
+            attention=attention,
+            tokens=tokens,
+            holes=holes,
+            family=family.name,
+        )
+
+    def camera_features(
+        self, target2first: Float[Tensor, "B T 4 4"]
+    ) -> list[Float[Tensor, "B t D"]]:
+        """What is added ahead of each woven backbone layer, alike for all tokens of a frame.
+
+        Args:
+            target2first: each target camera seen from the first one.
+
+        Returns:
+            `num_layers` tensors [B, t, backbone_dim].
+        """
+        # Offloading moves the controller only when it is called itself, so the poses go to where it
+        # is; weights on no device at all are fetched to where the poses are.
+        device = target2first.device if self.device.type == "meta" else self.device
+        return self.camera_encoder(target2first.to(device, self.dtype))
+
+    def forward(
+        self,
+        noisy_latents: Float[Tensor, "B t C h w"],
+        prompt_features: Float[Tensor, "B S text_dim"],
+        timestep: Shaped[Tensor, " B"],
+        anchors: AnchorLatents,
+        positions: tuple[Tensor, ...] | None = None,
+    ) -> list[Float[Tensor, "B L D"]]:
+        """What is added behind each woven backbone layer.
+
+        Args:
+            noisy_latents: the video being denoised [B, t, C, h, w], without the image latents.
+            prompt_features: text features [B, S, text_dim].
+            timestep: [B], in the scheduler's training steps.
+            anchors: N >= 0 anchors a sample.
+            positions: the backbone's rotary table, where it has one.
+
+        Returns:
+            `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
+
+        Raises:
+            ValueError: anchors that do not fit the latents, or a rotary table missing or in vain.
+        """
+        self._check(noisy_latents, anchors, positions is not None)
+        anchors = anchors.to(noisy_latents.device, self.dtype)
+        noisy_latents = noisy_latents.to(self.dtype)
+
+        time = self.time_embedding(self.time_proj(timestep).to(self.dtype))
+        text = self.text_proj(prompt_features.to(self.dtype))
+        tokens = self._embed(noisy_latents, anchors.latents)  # [B, N, L, D]
+
+        visible = anchors.visible_tokens.flatten(2)
+        weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
+        place = Arrangement(visible, self.config.attention, self.config.tokens)
+        tokens, text, time = place.arrange(tokens), place.per_row(text), place.per_row(time)
+        S = text.shape[1]
+        table, attention = self.family.arranged(place, positions, S)
+
+        features = []
+        for block, project in zip(self.blocks, self.control_proj, strict=True):
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                tokens, text = self._gradient_checkpointing_func(
+                    block, tokens, text, time, table, attention
+                )
+            else:
+                tokens, text = block(tokens, text, time, table, attention)
+            # Fused at once, so that the tokens of all anchors are held for one layer only.
+            features.append(project(fuse(place.restore(tokens), weights)))
+        return features
+
+    def _embed(self, noisy_latents: Tensor, anchors: Tensor) -> Tensor:
+        B, N, t, C, h, w = anchors.shape
+        pairs = torch.cat([noisy_latents[:, None].expand(-1, N, -1, -1, -1, -1), anchors], dim=3)
+        tokens = self.latent_proj(rearrange(pairs, "B N t C h w -> (B N t) C h w"))
+        tokens = rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)
+        patch = self.config.patch_size
+        grid = (t, h // patch, w // patch)
+        positions = self.family.controller_positions(self.config, grid, tokens.device)
+        return tokens if positions is None else tokens + positions.to(tokens)
+
+    def _check(self, noisy_latents: Tensor, anchors: AnchorLatents, has_rotary: bool) -> None:
+        B, t, C, h, w = noisy_latents.shape
+        N, patch = anchors.latents.shape[1], self.config.patch_size
+        T = (t - 1) * self.config.temporal_compression + 1
+        if h % patch or w % patch:
+            raise ValueError(f"latents of {h}x{w} do not divide into patches of {patch}x{patch}")
+        expected = {
+            "latents": (B, N, t, C, h, w),
+            "visible_tokens": (B, N, t, h // patch, w // patch),
+            "target2source": (B, N, T, 4, 4),
+            "target2first": (B, T, 4, 4),
+        }
+        for name, shape in expected.items():
+            if (met := tuple(getattr(anchors, name).shape)) != shape:
+                raise ValueError(
+                    f"anchors.{name} has shape {met}, but noisy latents of shape "
+                    f"{tuple(noisy_latents.shape)} call for {shape}"
+                )
+        if has_rotary != self.config.rotary:
+            raise ValueError(
+                "this controller was made for a backbone with a rotary table, but got none; pass "
+                "its positions"
+                if self.config.rotary
+                else "this controller was made for a backbone without a rotary table, but got one"
+            )

@@ -1,0 +1,35 @@
+"""A controller that starts from its backbone's own blocks, as ControlNets do."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from anchorweave.models.backbones import family_of
+from anchorweave.models.weaving.controller import WeavingController
+
+
+def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> None:
+    """Fills the controller's blocks, text projection and time embedding with the backbone's first.
+
+    The output projections stay zero, so the woven backbone still answers as before.
+
+    Args:
+        controller: as wide as the backbone: one that has as many heads.
+        backbone: what it was made for.
+
+    Raises:
+        ValueError: another width. The released sizes are such a case: 16 heads of 64 beside 48.
+    """
+    family = family_of(backbone)
+    heads, own = controller.config.num_heads, family.sizes(backbone).num_heads
+    if heads != own:
+        dim = controller.config.head_dim
+        raise ValueError(
+            f"the backbone's blocks are {own * dim} wide ({own} heads of {dim}), the controller's "
+            f"{heads * dim} ({heads} heads): they cannot be copied. Set network.heads={own} (a "
+            "controller that much larger), or network.controller=new"
+        )
+    for block, source in zip(controller.blocks, family.blocks(backbone), strict=False):
+        block.load_state_dict(source.state_dict())
+    for name, source in family.sources(backbone).items():
+        controller.get_submodule(name).load_state_dict(source.state_dict())

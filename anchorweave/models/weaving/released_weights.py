@@ -1,0 +1,110 @@
+"""The authors' released checkpoints, read strictly into our controller."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from anchorweave.models.weaving.controller import WeavingController
+
+# released prefix -> ours
+PREFIXES = {
+    "patch_embed.proj.": "latent_proj.",
+    "patch_embed.text_proj.": "text_proj.",
+    "time_embedding.": "time_embedding.",
+    "transformer_blocks.": "blocks.",
+    "out_projectors.": "control_proj.",
+    "confidence_net.": "anchor_weights.confidence.",
+    "camera_time_conv.": "camera_encoder.compress.",
+    "camera_pose_blocks.": "camera_encoder.embed.",
+    "camera_out_projectors.": "camera_encoder.project.",
+}
+ENTRIES = {"ema": "ema_state_dict", "live": "state_dict"}
+
+
+def load_released_checkpoint(
+    path: str | Path, controller: WeavingController, weights: str = "ema"
+) -> None:
+    """Fills `controller` from a `.pt` file of the released training code.
+
+    Args:
+        path: a file with `state_dict` and, from its second stage on, `ema_state_dict`.
+        controller: of the sizes that the checkpoint was trained with.
+        weights: the running average (`ema`, which the released sampler prefers) or the `live` ones.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is no such checkpoint, or tensors that do not fit (all are named).
+    """
+    if weights not in ENTRIES:
+        raise ValueError(f"weights is one of {', '.join(ENTRIES)}; met {weights!r}")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no controller checkpoint at {path}; see pretrained/README.md")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no readable checkpoint of tensors ({error}); fetch it again"
+        ) from error
+    entry = ENTRIES[weights]
+    if not isinstance(checkpoint, Mapping) or entry not in checkpoint:
+        found = list(checkpoint) if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
+        raise ValueError(
+            f"{path} holds no {entry!r} but {found}; choose the other of weights=ema, weights=live "
+            "or another file"
+        )
+    load_released_state(checkpoint[entry], controller, where=f"{path} ({entry})")
+
+
+def load_released_state(
+    state: Mapping[str, Tensor], controller: WeavingController, where: str
+) -> None:
+    """Fills `controller` from tensors under their released names.
+
+    Args:
+        state: released name -> tensor, maybe under a common `module.`.
+        controller: what is filled; left as it was where anything does not fit.
+        where: what the tensors come from, for the message.
+
+    Raises:
+        ValueError: names every tensor that is missing, unexpected or of another shape.
+    """
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    wanted = to_released_names(controller.state_dict())
+    problems = [f"missing: {name}" for name in sorted(wanted.keys() - state.keys())]
+    problems += [f"unexpected: {name}" for name in sorted(state.keys() - wanted.keys())]
+    problems += [
+        f"wrong shape: {name} is {tuple(state[name].shape)}, the controller's "
+        f"{tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].shape != wanted[name].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{where} does not fit this controller ({len(problems)} tensors); make one of the "
+            "checkpoint's sizes:\n  " + "\n  ".join(problems)
+        )
+    controller.load_state_dict(from_released_names(state))
+
+
+def from_released_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under our names; a name that is not the released code's stays."""
+    return {_renamed(name, PREFIXES): tensor for name, tensor in state.items()}
+
+
+def to_released_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under the released names, as their sampler reads them."""
+    ours = {ours: released for released, ours in PREFIXES.items()}
+    return {_renamed(name, ours): tensor for name, tensor in state.items()}
+
+
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    for old, new in prefixes.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name

@@ -1,0 +1,308 @@
+"""The videos of one row on disk, and beside each clip what it is measured by.
+
+    ROW/row.json                 what it was made with, its clips and seeds, the command, and of
+                                 each clip what its recording is
+    ROW/config.yaml              the config of the command, all values of it
+    ROW/CLIP/given.npz           truth, anchors, cameras, masks of pixels; `report` as JSON text
+    ROW/CLIP/sample_SEED.npz     the video of one seed; `report` of a closed loop as JSON text
+
+Colours are 8 bits, without loss. A file is there when it is complete. A video and what it is
+measured by say by a fingerprint what the row was made with when they were made.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.config import save_config
+from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
+from anchorweave.file_sets import finish_set, written_together
+from anchorweave.files import written_aside
+from anchorweave.geometry.cameras import Cameras
+from inference.runs.made import changed
+from inference.runs.report import write_json
+
+# Of all else that row.json says.
+OWN_SUM = "sum"
+ROW, CONFIG, GIVEN = "row.json", "config.yaml", "given.npz"
+WAY_OUT = (
+    "put the file back that belongs to the videos, or remove the row's folder and make it anew"
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a clip is measured by.
+
+    Args:
+        truth: the true frames [T, 3, H, W] in [0, 1]; None where they are not known.
+        anchors: the composite of what the row's memory shows; None in a closed loop, where every
+            sample has memories of its own.
+        shown: the pixels that it shows.
+        only_memory: the pixels that some frame of the history shows and the first frame does not,
+            the same for all rows.
+        seconds: that retrieval took.
+        cameras: that the video was asked to be seen by [T]; None in rows made before this was kept.
+        unit: length of one scene unit in the unit of `cameras`.
+    """
+
+    truth: Float[Tensor, "T 3 H W"] | None
+    anchors: Float[Tensor, "T 3 H W"] | None
+    shown: Bool[Tensor, "T H W"] | None
+    only_memory: Bool[Tensor, "T H W"] | None
+    seconds: float
+    cameras: Cameras | None = None
+    unit: float = 1.0
+
+
+class CachedRow:
+    """A row's folder.
+
+    Args:
+        path: the folder, which `begin` makes.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def begin(
+        self,
+        made: Mapping[str, Any],
+        clips: Sequence[str],
+        seeds: Sequence[int],
+        command: str,
+        recordings: Mapping[str, str] | None = None,
+        config: Any = None,
+    ) -> list[str]:
+        """Begin the row, or go on with it.
+
+        Args:
+            made: what its videos depend on.
+            clips: their names.
+            seeds: of the videos of each.
+            command: that makes them.
+            recordings: clip -> what its recording is; None = not known.
+            config: of the command, kept as config.yaml; None = it is not kept.
+
+        Returns:
+            What is to be said of a row that was there: what it is too old to state, and clips that
+            it had and that are not asked for any more.
+
+        Raises:
+            FingerprintError: it holds videos that were made with something else, and with what.
+        """
+        finish_set(self.path)
+        made = json.loads(json.dumps(made))
+        kept, notes = dict(recordings or {}), []
+        if (self.path / ROW).exists():
+            before = self.record()
+            differ, unstated = changed(before["made"], made)
+            were = before.get("recordings", {})
+            differ += [
+                f"recording of clip {clip}: {were[clip]} there, {kept[clip]} now"
+                for clip in clips
+                if clip in kept and were.get(clip, kept[clip]) != kept[clip]
+            ]
+            if differ:
+                raise FingerprintError(
+                    f"the videos in {self.path} were made with something else than {command!r} "
+                    "asks for; give another row= or output=, or remove them to have them made "
+                    "again:\n  " + "\n  ".join(differ)
+                )
+            if unstated:
+                notes.append(
+                    "was begun by an earlier version, which did not state "
+                    f"{', '.join(sorted({key.split('.')[0] for key in unstated}))}: nobody can "
+                    "tell whether these are the same now"
+                )
+            if gone := [clip for clip in before["clips"] if clip not in clips]:
+                notes.append(
+                    f"had {len(gone)} clips that are not asked for any more, whose videos stay and "
+                    f"are not measured: {', '.join(gone)}"
+                )
+            # What its videos bear the fingerprint of.
+            made, kept = before["made"], {**were, **kept}
+        values = {"command": command, "clips": list(clips), "seeds": list(seeds), "made": made}
+        if kept:
+            values["recordings"] = kept
+        names = (ROW,) if config is None else (ROW, CONFIG)
+        with written_together(self.path, names) as aside:
+            write_json({**values, OWN_SUM: digest(values)}, aside / ROW)
+            if config is not None:
+                save_config(config, aside / CONFIG)
+        return notes
+
+    def record(self) -> dict[str, Any]:
+        """What `begin` wrote.
+
+        Raises:
+            FileNotFoundError: no row in the folder.
+            ValueError: it is not what was written.
+        """
+        finish_set(self.path)
+        record = self.path / ROW
+        if not record.is_file():
+            raise FileNotFoundError(
+                f"{self.path} holds no row (no {ROW}); python -m inference.generate makes one"
+            )
+        try:
+            values = json.loads(record.read_text())
+            # Older rows have none.
+            if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
+                raise ValueError("its sum is another")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{record} is not what was written ({error}); restore it, or remove {self.path} to "
+                "have the row made again"
+            ) from error
+        return values
+
+    def check_config(self) -> None:
+        """Check that config.yaml, where there is one, is of what row.json says was made.
+
+        Raises:
+            FingerprintError: it is of something else, and of what.
+        """
+        config = self.path / CONFIG
+        if not config.is_file():
+            return
+        made, now = self.record()["made"], flat(yaml.safe_load(config.read_text()))
+        # Either knows keys that the other does not: weights here, places there.
+        shared = made.keys() & now.keys()
+        if differ := differences({k: made[k] for k in shared}, {k: now[k] for k in shared}):
+            raise FingerprintError(
+                f"{config} ('now') is not what {ROW} beside it ('there') says its videos were made "
+                f"with; {WAY_OUT}:\n  " + "\n  ".join(differ)
+            )
+
+    def has_given(self, clip: str) -> bool:
+        """Whether what the clip is measured by is there."""
+        return (self.path / clip / GIVEN).is_file()
+
+    def has_sample(self, clip: str, seed: int) -> bool:
+        """Whether the video is there."""
+        return self._sample(clip, seed).is_file()
+
+    def write_given(self, clip: str, given: Given, report: list) -> None:
+        """Keep what the clip is measured by, and why its memories were chosen."""
+        arrays = {
+            name: _to_bytes(getattr(given, name))
+            for name in ("truth", "anchors", "shown", "only_memory")
+            if getattr(given, name) is not None
+        }
+        if given.cameras is not None:
+            c2w, K = given.cameras.c2w.numpy(), given.cameras.K.numpy()
+            arrays |= {"c2w": c2w, "K": K, "size": given.cameras.size, "unit": given.unit}
+            arrays["origin"] = given.cameras.origin
+        report_text = np.array(json.dumps(report))
+        about = {"seconds": given.seconds, "report": report_text}
+        _write(self.path / clip / GIVEN, **arrays, **about, made=np.array(self._fingerprint(clip)))
+
+    def read_given(self, clip: str) -> Given:
+        """What the clip is measured by.
+
+        Raises:
+            FingerprintError: it was made when the row, or the clip's recording, was another.
+            ValueError: a file that cannot be read, by name.
+        """
+        path = self.path / clip / GIVEN
+        with _opened(path) as file:
+            self._refuse_other(path, file, self._fingerprint(clip))
+            arrays = [
+                _to_unit(file[name]) if name in file else None
+                for name in ("truth", "anchors", "shown", "only_memory")
+            ]
+            cameras, unit = None, 1.0
+            if "c2w" in file:
+                c2w, K = (torch.from_numpy(file[name]) for name in ("c2w", "K"))
+                height, width = file["size"].tolist()
+                x, y, z = file["origin"].tolist() if "origin" in file else (0.0, 0.0, 0.0)
+                cameras = Cameras(c2w, K, (height, width), (x, y, z))
+                unit = float(file["unit"])
+            return Given(*arrays, float(file["seconds"]), cameras, unit)
+
+    def write_sample(
+        self, clip: str, seed: int, video: Tensor, seconds: float, report: Sequence = ()
+    ) -> None:
+        """Keep a video [T, 3, H, W] in [0, 1] and how long it took to make."""
+        values = {
+            "seconds": seconds,
+            "report": np.array(json.dumps(list(report))),
+            "made": np.array(self._fingerprint()),
+        }
+        _write(self._sample(clip, seed), video=_to_bytes(video), **values)
+
+    def read_sample(self, clip: str, seed: int) -> tuple[Float[Tensor, "T 3 H W"], float]:
+        """The video in [0, 1], and the seconds it took.
+
+        Raises:
+            FingerprintError: it was made when the row said something else.
+            ValueError: a file that cannot be read, by name.
+        """
+        path = self._sample(clip, seed)
+        with _opened(path) as file:
+            self._refuse_other(path, file, self._fingerprint())
+            return _to_unit(file["video"]), float(file["seconds"])
+
+    def _refuse_other(self, path: Path, file: Mapping[str, Any], fingerprint: str) -> None:
+        # What was made before this was kept does not say.
+        if "made" in file and str(file["made"]) != fingerprint:
+            raise FingerprintError(
+                f"{path} was made with something else than {self.path / ROW} says; {WAY_OUT}"
+            )
+
+    def _fingerprint(self, clip: str | None = None) -> str:
+        """Of the row; of a clip, what its recording is counts as well."""
+        record = self.record()
+        if clip is None:
+            return digest(record["made"])
+        return digest([record["made"], record.get("recordings", {}).get(clip)])
+
+    def _sample(self, clip: str, seed: int) -> Path:
+        return self.path / clip / f"sample_{seed:04d}.npz"
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        np.savez_compressed(aside, **arrays)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    try:
+        with np.load(path) as file:
+            yield file
+    except FingerprintError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error or type(error).__name__}); remove it and run "
+            "inference.generate again, which makes it anew"
+        ) from error
+
+
+def _to_bytes(values: Tensor) -> np.ndarray:
+    if values.dtype == torch.bool:
+        return values.numpy()
+    if not values.isfinite().all():
+        raise ValueError("a video with values that are not finite; use model.dtype=float32")
+    return (values.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def _to_unit(values: np.ndarray) -> Tensor:
+    given = torch.from_numpy(values)
+    return given if given.dtype == torch.bool else given.float() / 255

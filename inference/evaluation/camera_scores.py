@@ -1,0 +1,178 @@
+"""Camera numbers of cached videos; what was estimated is kept beside each video.
+
+    ROW/CLIP/cameras_SEED.json     cameras estimated from the video of one seed
+    ROW/CLIP/cameras_truth.json    from the true frames
+
+Such a file says from which frames it was made, by which version and config; when any of these is
+another, cameras are estimated anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.datasets.fingerprint import flat
+from anchorweave.evaluation.camera_error import camera_error, one_place, path_length, rotation_kept
+from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationConfig
+from anchorweave.evaluation.estimated_cameras import (
+    estimate_cameras,
+    known_matrices,
+    pycolmap_version,
+)
+from anchorweave.progress import slowly
+from inference.evaluation.cached_row import CachedRow, Given
+from inference.runs.report import write_json
+
+# One change of how cameras are estimated that no option tells, one more.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class KeptCameras:
+    """The file of one video.
+
+    Args:
+        row: of the video.
+        clip: of which clip.
+        seed: sampled with which seed; None = the true frames.
+    """
+
+    row: CachedRow
+    clip: str
+    seed: int | None
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        name = "truth" if self.seed is None else f"{self.seed:04d}"
+        return self.row.path / self.clip / f"cameras_{name}.json"
+
+    def video(self) -> Float[Tensor, "T 3 H W"]:
+        """The frames."""
+        if self.seed is None:
+            return self.row.read_given(self.clip).truth
+        return self.row.read_sample(self.clip, self.seed)[0]
+
+    def estimate(self, config: EstimationConfig) -> None:
+        """Estimate the cameras and keep them."""
+        video = self.video()
+        found = estimate_cameras(video, self.row.read_given(self.clip).cameras, config)
+        values = {
+            "made": _made(video, config),
+            "pycolmap": pycolmap_version(),
+            "c2w": _listed(found.c2w[:, :3], found.registered),
+            "turns": _listed(found.turns, found.turned),
+        }
+        write_json(values, self.path)
+
+    def read(self, config: EstimationConfig) -> EstimatedCameras | None:
+        """The cameras; None where there are none, or of other frames or another config."""
+        if not self.path.is_file():
+            return None
+        values = json.loads(self.path.read_text())
+        if values["made"] != _made(self.video(), config):
+            return None
+        places, registered = known_matrices(values["c2w"], torch.eye(4)[:3])
+        c2w = torch.eye(4, dtype=torch.float64).repeat(len(places), 1, 1)
+        c2w[:, :3] = places
+        turns, turned = known_matrices(values["turns"], torch.eye(3))
+        return EstimatedCameras(c2w, registered, turns, turned)
+
+
+def kept_cameras(row: CachedRow, truth: bool = False) -> list[KeptCameras]:
+    """A file for each video of a row that is there; or for its clips' true frames.
+
+    Raises:
+        ValueError: a clip that does not say where its cameras are.
+    """
+    record = row.record()
+    found = []
+    for clip in record["clips"]:
+        if not row.has_given(clip):
+            continue
+        given = row.read_given(clip)
+        if given.cameras is None:
+            raise ValueError(
+                f"{row.path}/{clip} does not keep the cameras that were asked for: it was made by "
+                "an earlier version, and cameras=true has nothing to compare with; remove the "
+                "row's folder and have python -m inference.generate make the row anew"
+            )
+        seeds: Sequence[int] = [seed for seed in record["seeds"] if row.has_sample(clip, seed)]
+        if truth:
+            seeds = [] if given.truth is None else [None]
+        found += [KeptCameras(row, clip, seed) for seed in seeds]
+    return found
+
+
+def estimate_missing(
+    videos: Sequence[KeptCameras], config: EstimationConfig, processes: int
+) -> None:
+    """Estimate the cameras of every video that has none yet, or others.
+
+    Raises:
+        MissingPycolmapError: there are such videos, but no pycolmap.
+    """
+    missing = [video for video in videos if video.read(config) is None]
+    if not missing:
+        return
+    pycolmap_version()
+    # Each waits for a process of its own.
+    with ThreadPoolExecutor(processes) as pool:
+        running = [pool.submit(video.estimate, config) for video in missing]
+        for done in slowly(as_completed(running), "estimating cameras", len(running)):
+            done.result()
+
+
+def camera_values(
+    estimated: EstimatedCameras, given: Given, config: EstimationConfig
+) -> dict[str, float]:
+    """The metrics of one video. One that failed has its failure and no error.
+
+    Args:
+        estimated: from its frames.
+        given: the clip's; with cameras.
+        config: says when too little could be estimated.
+    """
+    c2w, unit = given.cameras.c2w.double(), given.unit
+    turns_failed = estimated.turns_failed(config)
+    values = {"rotation_failed": float(turns_failed)}
+    if not turns_failed:
+        true_turns = c2w[:-1, :3, :3].mT @ c2w[1:, :3, :3]
+        known = estimated.turned
+        kept = rotation_kept(estimated.turns[known], true_turns[known])
+        values |= {} if kept is None else {"rotation_kept": kept}
+    if one_place(c2w[:, :3, 3]):
+        estimated = estimated.on_the_spot()
+    there, failed = estimated.registered, estimated.failed(config)
+    values |= {"camera_frames": there.double().mean().item(), "camera_failed": float(failed)}
+    if failed:
+        return values
+    error = camera_error(estimated.c2w[there], c2w[there], path_length(c2w), config.align)
+    values["camera_rotation"] = error.rotation
+    if error.translation is not None:
+        values["camera_translation"] = error.translation / unit
+        values["camera_translation_share"] = error.translation_share
+    return values
+
+
+def _made(video: Tensor, config: EstimationConfig) -> dict[str, Any]:
+    colours = (video * 255).round().byte().contiguous().numpy().tobytes()
+    how = {f"estimate.{key}": value for key, value in flat(config).items()}
+    # What is decided when it is read.
+    for later in ("min_registered", "align"):
+        how.pop(f"estimate.{later}")
+    return {"version": VERSION, "frames": hashlib.sha256(colours).hexdigest()[:16], **how}
+
+
+def _listed(matrices: Tensor, known: Tensor) -> list:
+    return [m.tolist() if k else None for m, k in zip(matrices, known, strict=True)]

@@ -1,0 +1,124 @@
+"""A held-out clip: what is remembered, what is to be generated, and what only memory can know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from anchorweave.clip import Clip
+from anchorweave.config import RunConfig
+from anchorweave.datasets.splits import split_frames
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.point_cloud import cloud_from_frame, depth_edges
+from anchorweave.recordings import Recording
+from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.world import scene_unit
+from inference.evaluation.protocols import RECORDED_PATH
+from inference.runs.path import camera_count, planned_cameras
+from inference.runs.source import open_source, prompt_of, seen_clip
+
+# Wide enough to close the gaps between the points of a surface seen from nearer by.
+MASK_RADIUS = 1
+# A point that lies deeper than the target sees by more than this share is hidden from it.
+HIDDEN = 0.1
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One clip of an evaluation.
+
+    Args:
+        name: what it is called.
+        prompt: what is to be shown.
+        seen: the frames that are remembered, with depth; the last one is the first target frame.
+        cameras: of the video to generate [T].
+        truth: what they see; None where nobody knows.
+        unit: length of one scene unit.
+    """
+
+    name: str
+    prompt: str
+    seen: Clip
+    cameras: Cameras
+    truth: Clip | None
+    unit: float
+
+    def only_memory(self, depth_edge: float) -> Bool[Tensor, "T H W"]:
+        """The target pixels that the history shows and the first frame does not.
+
+        Seen through the same cleaned points as anchors are, but of every frame of the history and
+        whatever the row chooses of them. Where the target's depth is known, what lies behind it
+        was not shown.
+        """
+        shown = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
+        history = torch.stack(shown[:-1]).any(dim=0) if shown[:-1] else torch.zeros_like(shown[0])
+        return history & ~shown[-1]
+
+    def _shown(self, frame: Clip, depth_edge: float) -> Bool[Tensor, "T H W"]:
+        depth = frame.static_depth[0]
+        depth = torch.where(depth_edges(depth, depth_edge), 0.0, depth)
+        cloud = cloud_from_frame(frame.frames[0], depth, frame.cameras[0])
+        drawn = render_anchor(cloud, self.cameras, RenderConfig(splat_radius=MASK_RADIUS))
+        if self.truth is None:
+            return drawn.visible
+        before = self.truth.depth
+        hidden = (before > 0) & (drawn.depth > (1 + HIDDEN) * before)
+        return drawn.visible & ~hidden
+
+
+def hold_out(config: RunConfig, name: str, source: str) -> HeldOut:
+    """Hold frames of the recording `source` back, as `config.split` says."""
+    recording = open_source(replace(config, source=source))
+    split = split_frames(len(recording), config.frames, config.split)
+    # The first target frame is what image-to-video starts from, so it is seen, and seen last.
+    seen = seen_clip(config, recording, [*split.history, split.target[0]])
+    truth = recording.clip(split.target, config.size)
+    prompt, _ = prompt_of(config, recording)
+    return HeldOut(name, prompt, seen, truth.cameras, truth, scene_unit(seen.depth[-1]))
+
+
+def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
+    """A path from the start of the recording `source` that comes back to where it began.
+
+    Raises:
+        ValueError: a recording that is shorter than the way out.
+    """
+    recording = open_source(replace(config, source=source))
+    seen = seen_clip(config, recording, range(config.rollout.seen))
+    prompt, _ = prompt_of(config, recording)
+    unit, count = scene_unit(seen.depth[-1]), camera_count(config)
+    if config.rollout.trajectory != RECORDED_PATH:
+        cameras = planned_cameras(config, seen.cameras[-1], unit)
+        return HeldOut(name, prompt, seen, cameras, _filmed(config, recording, cameras), unit)
+    start, turn = config.rollout.seen - 1, (count + 1) // 2
+    if start + turn > len(recording):
+        raise ValueError(
+            f"{source}: has {len(recording)} frames, but the way out takes {start + turn} of them; "
+            "lower rollout.segments or frames, or record more"
+        )
+    way_out = recording.clip(range(start, start + turn), config.size)
+    truth = way_out[[min(i, count - 1 - i) for i in range(count)]]
+    return HeldOut(name, prompt, seen, truth.cameras, truth, unit)
+
+
+def check_path(config: RunConfig) -> None:
+    """Plan the path of a rollout from anywhere, before anything is made.
+
+    Raises:
+        ValueError: a path that cannot be planned, and why.
+        FileNotFoundError: a camera file's frames that are not there.
+    """
+    if config.rollout.trajectory != RECORDED_PATH:
+        planned_cameras(config, Cameras(torch.eye(4), torch.eye(3), config.size), 1.0)
+
+
+def _filmed(config: RunConfig, recording: Recording, cameras: Cameras) -> Clip | None:
+    """What the planned `cameras` see, where the recording's place can be filmed anew."""
+    place = recording.along(config.rollout.seen - 1, cameras.relative_to(cameras[0]))
+    if place is None:
+        return None
+    # Where the recording is wrong about its cameras, the path is wrong by the same.
+    return replace(place.clip(range(len(cameras)), config.size), cameras=cameras)

@@ -1,0 +1,202 @@
+"""What `python -m inference.evaluate` wrote, read back: rows with every number of their videos.
+
+    RESULTS/results.json     per row means with intervals, drift, what it was made with
+    RESULTS/videos.csv       every number of every video
+
+Either says which run of evaluate it is of; files of two runs are refused. Which metrics there are
+is what the files hold. Videos need not be there. A row that has no results yet is measured as it is
+read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from anchorweave.datasets.fingerprint import digest
+from anchorweave.file_sets import finish_set, refuse_mixed
+from inference.evaluation.cached_row import ROW, CachedRow
+from inference.evaluation.scores import METRICS, Score, score_row
+
+RESULTS, VIDEOS, TABLE, DRIFT = "results.json", "videos.csv", "table.md", "drift.png"
+# Written of them by `inference.write_report`.
+REPORT = "report.html"
+
+
+class MeasuredRow(CachedRow):
+    """A row as its results know it; the videos of its folder are not looked at.
+
+    Args:
+        path: the row's folder, or what it would be called.
+        record: as `CachedRow.record` gives it: made, clips, seeds, command.
+        videos: the numbers of each of its videos.
+        missing: videos that were not there, as "clip, seed 0".
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        record: dict[str, Any],
+        videos: Iterable[Score],
+        missing: Iterable[str] = (),
+    ):
+        super().__init__(path)
+        self.videos = tuple(videos)
+        self.missing = tuple(missing)
+        self._record = record
+
+    def record(self) -> dict[str, Any]:
+        """What the row was made with."""
+        return self._record
+
+    def metrics(self) -> list[str]:
+        """Those that any of its videos has, in the order of the table."""
+        return in_order(metric for video in self.videos for metric in video.values)
+
+    def per_clip(self, metric: str) -> dict[str, float]:
+        """The mean over its seeds of every clip that has the metric."""
+        found: dict[str, list[float]] = {}
+        for video in self.videos:
+            if metric in video.values:
+                found.setdefault(video.clip, []).append(video.values[metric])
+        return {clip: fmean(values) for clip, values in found.items()}
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Each once, in the order of the table; those that this version does not know come last."""
+    found = set(metrics)
+    return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
+
+
+def label(metric: str) -> str:
+    """What a metric is called in tables."""
+    return METRICS.get(metric, metric)
+
+
+def same_makes(rows: Mapping[str, CachedRow]) -> list[str]:
+    """A line for all rows that were made with the same weights, settings and seeds as another.
+
+    What such rows differ by is no effect of anything; usually one was meant to be something else.
+    """
+    names: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        record = row.record()
+        names.setdefault(digest([record["made"], record["seeds"]]), []).append(name)
+    return [
+        f"{', '.join(same[:-1])} and {same[-1]} were made with the same weights, settings and "
+        "seeds: they are one row, and a difference between them says nothing"
+        for same in names.values()
+        if len(same) > 1
+    ]
+
+
+def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, MeasuredRow]]:
+    """What results.json says, and its rows by name with the numbers of their videos.
+
+    Raises:
+        FileNotFoundError: one of the two files is not there.
+        ValueError: they are not what evaluate writes, or not of one run.
+    """
+    folder = Path(folder)
+    finish_set(folder)
+    for name in (RESULTS, VIDEOS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {name}; python -m inference.evaluate output={folder} makes it"
+            )
+    try:
+        results = json.loads((folder / RESULTS).read_text())
+        rows = results["rows"]
+        videos, run = _read_videos(folder / VIDEOS, rows)
+        found = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder} holds no results of inference.evaluate as this version writes them "
+            f"({type(error).__name__}: {error}); measure again"
+        ) from error
+    if any(videos.values()):
+        refuse_mixed({folder / RESULTS: results.get("run"), folder / VIDEOS: run})
+    for name, row in found.items():
+        clips = len({video.clip for video in row.videos})
+        if clips != rows[name]["clips"]:
+            raise ValueError(
+                f"{folder / RESULTS} says {rows[name]['clips']} clips of row {name}, "
+                f"{folder / VIDEOS} holds {clips}; they are of two runs, measure again"
+            )
+    return results, found
+
+
+def find_run(place: str) -> dict[str, MeasuredRow]:
+    """The rows at a place, by name; one, or all of a folder of results.
+
+    Raises:
+        FileNotFoundError: neither a row nor results.
+        ValueError: results that are not whole.
+    """
+    folder = Path(place)
+    for place in (folder, folder.parent):
+        finish_set(place)
+    if (folder / ROW).is_file():
+        row = CachedRow(folder)
+        scored, record = score_row(row), row.record()
+        # What results do not keep of a video is left out here too.
+        videos = (replace(score, parts=()) for score in scored.scores)
+        # In one order with those that come from results.
+        record = {**record, "clips": sorted(record["clips"])}
+        return {folder.name: MeasuredRow(folder, record, videos, scored.missing)}
+    if (folder / RESULTS).is_file():
+        return read_results(folder)[1]
+    if (folder.parent / RESULTS).is_file():
+        rows = read_results(folder.parent)[1]
+        if folder.name in rows:
+            return {folder.name: rows[folder.name]}
+        raise FileNotFoundError(
+            f"{folder.parent} has no row {folder.name!r}, only {', '.join(rows)}"
+        )
+    raise FileNotFoundError(
+        f"{folder} holds neither a row (no {ROW}) nor results (no {RESULTS}); "
+        "python -m inference.generate makes rows, python -m inference.evaluate results"
+    )
+
+
+def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Score]], str | None]:
+    """Also the id of their run. Columns that are no metric (remarks, say) are passed over."""
+    metrics = list(dict.fromkeys(m for row in rows.values() for m in row["metrics"]))
+    found: dict[str, list[Score]] = {name: [] for name in rows}
+    runs: set[str | None] = set()
+    with path.open(newline="") as file:
+        lines = csv.DictReader(file)
+        # A quantity of a whole row has no column.
+        metrics = [metric for metric in metrics if metric in (lines.fieldnames or ())]
+        for line in lines:
+            if line["row"] not in rows:
+                raise ValueError(
+                    f"{path}: has a row {line['row']!r}, {path.with_name(RESULTS)} has not; they "
+                    "are of two runs, measure again"
+                )
+            runs.add(line.get("run"))
+            try:
+                values = {m: float(line[m]) for m in metrics if line[m] != ""}
+                seed, seconds = int(line["seed"]), float(line["seconds"])
+            except ValueError as error:
+                raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
+            # Its parts stand in results.json, as means over the row.
+            found[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
+    if len(runs) > 1:
+        raise ValueError(f"{path} holds lines of {len(runs)} runs; measure again")
+    return found, next(iter(runs), None)
+
+
+def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:
+    lacking = [video.rsplit(", seed ", 1)[0] for video in row["missing"]]
+    # The order of the list of clips is not kept by the results.
+    clips = sorted({*lacking, *(video.clip for video in videos)})
+    record = {key: row[key] for key in ("command", "seeds", "made")}
+    # Results of earlier versions do not say.
+    record["recordings"] = row.get("recordings", {})
+    return MeasuredRow(path, {**record, "clips": clips}, videos, row["missing"])

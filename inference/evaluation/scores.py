@@ -1,0 +1,193 @@
+"""What one cached video is worth: numbers per video, per clip and per row.
+
+PSNR and SSIM are high where a video is good, and also where it is frozen and the truth hardly
+moves; motion and cameras tell these apart. What the metrics say of the truth itself (row `truth`)
+is the best that they can say of any video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from anchorweave.datasets.fingerprint import digest
+from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval
+from anchorweave.evaluation.camera_estimate import EstimationConfig
+from anchorweave.progress import slowly
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.camera_scores import KeptCameras
+from inference.evaluation.video_scores import check_shape, video_values
+
+# Column -> what it is, in the order of the table.
+METRICS = {
+    "psnr": "PSNR, all pixels (dB)",
+    "ssim": "SSIM, all pixels",
+    "psnr_shown": "PSNR where the row's anchors show (dB)",
+    "ssim_shown": "SSIM where the row's anchors show",
+    "psnr_only_memory": "PSNR where only memory can know (dB)",
+    "ssim_only_memory": "SSIM where only memory can know",
+    "psnr_loop": "PSNR, last frame against first (dB)",
+    "ssim_loop": "SSIM, last frame against first",
+    "psnr_paired": "PSNR, way back against way out at the same poses (dB)",
+    "ssim_paired": "SSIM, way back against way out at the same poses",
+    "motion_energy": "motion over the truth's (near 1 is good, 0 = frozen)",
+    "motion_agreement": "motion, cosine with the truth's (0 = frozen)",
+    "camera_rotation": "camera rotation error (degrees)",
+    "camera_translation": "camera translation error (scene units)",
+    "camera_translation_share": "camera translation error (share of the path)",
+    "camera_frames": "share of frames with an estimated camera",
+    "camera_failed": "share of videos whose cameras could not be estimated",
+    "rotation_kept": "rotation over the true one (near 1 is good, 0 = frozen)",
+    "rotation_failed": "share of videos whose rotation could not be estimated",
+}
+# What the row of the true frames is called.
+TRUTH = "truth"
+
+
+def comparable(metric: str) -> bool:
+    """Whether two rows are measured on the same pixels: what anchors show differs by row."""
+    return not metric.endswith("_shown")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One video.
+
+    Args:
+        clip: of which clip.
+        seed: sampled with which seed.
+        values: metric -> value; metrics that the video has no pixels for are left out.
+        parts: PSNR in dB of each frame after the given one (partial revisit), or of each segment
+            (closed loop); empty where the truth is not known.
+        seconds: to make it, retrieval included.
+    """
+
+    clip: str
+    seed: int
+    values: dict[str, float]
+    parts: tuple[float, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """All videos of a row that are there.
+
+    Args:
+        record: what the row's `row.json` says.
+        scores: of the videos.
+        missing: what is not there, as "clip, seed".
+    """
+
+    record: dict[str, Any]
+    scores: tuple[Score, ...]
+    missing: tuple[str, ...] = field(default=())
+
+    def per_clip(self, metric: str) -> dict[str, float]:
+        """The mean over its seeds of every clip that has the metric."""
+        found: dict[str, list[float]] = {}
+        for score in self.scores:
+            if metric in score.values:
+                found.setdefault(score.clip, []).append(score.values[metric])
+        return {clip: fmean(values) for clip, values in found.items()}
+
+    def drift(self, resamples: int, seed: int) -> list[Interval]:
+        """PSNR of each part, over clips."""
+        clips: dict[str, list[tuple[float, ...]]] = {}
+        for score in self.scores:
+            if score.parts:
+                clips.setdefault(score.clip, []).append(score.parts)
+        means = [[fmean(part) for part in zip(*seeds, strict=True)] for seeds in clips.values()]
+        return [bootstrap_interval(part, resamples, seed) for part in zip(*means, strict=True)]
+
+    def summary(self, resamples: int, seed: int) -> dict[str, Any]:
+        """The row as JSON: means with intervals, and what they were made with."""
+        metrics = {metric: self.per_clip(metric) for metric in METRICS}
+        return {
+            "metrics": {
+                metric: vars(bootstrap_interval(list(values.values()), resamples, seed))
+                for metric, values in metrics.items()
+                if values
+            },
+            "drift_psnr": [vars(part) for part in self.drift(resamples, seed)],
+            "clips": len({score.clip for score in self.scores}),
+            "seeds": self.record["seeds"],
+            "missing": list(self.missing),
+            "seconds_per_video": fmean(s.seconds for s in self.scores) if self.scores else None,
+            "command": self.record["command"],
+            "fingerprint": digest(self.record["made"]),
+            "made": self.record["made"],
+            "recordings": self.record.get("recordings", {}),
+        }
+
+
+def score_row(row: CachedRow, cameras: EstimationConfig | None = None) -> RowScores:
+    """Measure every video of a row that is there.
+
+    Args:
+        row: the row.
+        cameras: how those were estimated that `inference.evaluation.camera_scores` keeps; None =
+            camera errors are not measured.
+
+    Raises:
+        FileNotFoundError: no row, or cameras that are not estimated.
+        FingerprintError: a video or a config that is not of what the row says.
+        ValueError: a video of another length or size than the row says.
+    """
+    row.check_config()
+    record = row.record()
+    scores, missing = [], []
+    for clip in slowly(record["clips"], f"measuring {row.path.name}"):
+        given = row.read_given(clip) if row.has_given(clip) else None
+        for seed in record["seeds"]:
+            if given is None or not row.has_sample(clip, seed):
+                missing.append(f"{clip}, seed {seed}")
+                continue
+            video, seconds = row.read_sample(clip, seed)
+            check_shape(video, record["made"], f"{row.path}/{clip}, seed {seed}")
+            kept = None if cameras is None else KeptCameras(row, clip, seed)
+            values, parts = video_values(video, given, record["made"], kept, cameras)
+            scores.append(Score(clip, seed, values, parts, given.seconds + seconds))
+    return RowScores(record, tuple(scores), tuple(missing))
+
+
+def score_truth(
+    row: CachedRow, asked: Sequence[str], cameras: EstimationConfig | None = None
+) -> RowScores:
+    """Measure the true frames of a row's clips as if they were its videos: the metrics' ceiling.
+
+    Args:
+        row: any row of the table.
+        asked: keys of `made` (or their first parts) that are of the clips, and not of the row.
+        cameras: as for `score_row`.
+
+    Raises:
+        FileNotFoundError: no row, or cameras that are not estimated.
+        ValueError: no clip whose truth is known.
+    """
+    record = row.record()
+    scores, missing = [], []
+    for clip in slowly(record["clips"], "measuring the truth"):
+        if not row.has_given(clip):
+            missing.append(f"{clip}, seed 0")
+            continue
+        given = row.read_given(clip)
+        if given.truth is None:
+            continue
+        kept = None if cameras is None else KeptCameras(row, clip, None)
+        values, parts = video_values(given.truth, given, record["made"], kept, cameras)
+        # What this row's anchors show is no matter of the truth.
+        values = {name: value for name, value in values.items() if comparable(name)}
+        scores.append(Score(clip, 0, values, parts, 0.0))
+    if not scores:
+        raise ValueError(f"truth=true: row {row.path.name} knows the truth of none of its clips")
+    made = {k: v for k, v in record["made"].items() if k.split(".")[0] in asked}
+    record = {
+        **record,
+        "command": f"none: the true frames that row {row.path.name} keeps",
+        "seeds": [0],
+        "made": made | {"method": TRUTH},
+    }
+    return RowScores(record, tuple(scores), tuple(missing))

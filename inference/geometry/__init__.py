@@ -1,0 +1,1 @@
+"""What memory systems show without any network."""

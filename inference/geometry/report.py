@@ -1,0 +1,157 @@
+"""What `inference.compare_geometry` found, as a table, as CSV and as pictures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from anchorweave.clip import Clip
+from anchorweave.evaluation.curves import curves
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from inference.geometry.rows import Shown
+
+# Target frames in shown.png.
+PICTURED = 3
+PICTURES = ("shown.png", "coverage_against_psnr.png", "psnr_by_frame.png")
+# A row's numbers stand side by side, whatever the terminal.
+WIDTH = 140
+NO_GEOMETRY = (
+    "-: posed_frames keeps no geometry and draws nothing: what its frames say of the target is "
+    "left to the network, so it has no pixels to compare"
+)
+
+
+def print_tables(results: dict) -> None:
+    """What is shown, what it costs, and how to read both."""
+    rows = results["systems"]
+    gaps = list(next(iter(rows.values()))["cross_view"])
+    between = [f"{what}\n{gap} apart" for what in ("colour", "motion") for gap in gaps]
+    shown = _table(
+        "what the history shows of the target frames",
+        "covers", "its frames\nsaw", "PSNR\nshown", "SSIM\nshown", "PSNR\nfilled",
+        "PSNR\nall show", "SSIM\nall show", *between,
+    )  # fmt: skip
+    costs = _table(
+        "what it costs",
+        "disk (MB)", "to give (MB)", "memory (MB)", "update (ms/frame)", "retrieve (s)",
+    )  # fmt: skip
+    for name, row in rows.items():
+        found = [row["cross_view"][gap] or {} for gap in gaps]
+        shown.add_row(
+            name,
+            _told(row["coverage"], ".1%"),
+            _told(row["seen_by_chosen"], ".1%"),
+            _told(row["psnr_visible"], ".2f"),
+            _told(row["ssim_visible"], ".3f"),
+            _told(row["psnr_filled"], ".2f"),
+            _told(row["psnr_where_all"], ".2f"),
+            _told(row["ssim_where_all"], ".3f"),
+            *(_told(one.get("colour"), ".2f") for one in found),
+            *(_told(one.get("motion"), ".2f") for one in found),
+        )
+        costs.add_row(
+            name,
+            *(f"{row[key] / 1e6:.2f}" for key in ("disk_bytes", "given_bytes", "memory_bytes")),
+            f"{1e3 * row['update_seconds_per_frame']:.1f}",
+            f"{row['retrieve_seconds']:.2f}",
+        )
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    for part in (shown, costs, *remarks(results, gaps)):
+        console.print(part, highlight=False)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table("memory", title=title)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def remarks(results: dict, gaps: list[str]) -> list[str]:
+    """What a reader of the table has to know."""
+    rows = results["systems"].values()
+    lines = [
+        f"all show: the {results['all_show']:.1%} of the pixels that every row that draws shows; "
+        "filled: over all pixels, the history's mean colour where a row shows nothing",
+        "its frames saw: of the pixels of known depth, those that the chosen frames saw; all "
+        f"remembered frames together saw {_told(results['seen_by_any'], '.1%')}",
+    ]
+    if sum(row["system"] == "local_clouds" for row in rows) > 1:
+        lines.append(
+            "where all show, the fewest local memories do, and a pixel is taken from the first "
+            "that shows it: there the rows of local memories are the same"
+        )
+    for gap in gaps:
+        floor = [row["cross_view"][gap]["truth"] for row in rows if row["cross_view"][gap]]
+        known = next((value for value in floor if value is not None), None)
+        lines.append(
+            f"colour, motion, {gap} apart: in 8-bit levels and pixels, where all show and the true "
+            f"depth is known; the true frames themselves differ by {_told(known, '.2f')} levels"
+        )
+    lines.append(
+        "disk: files of the bank that the system reads; to give: of these, frames that it may "
+        "still show or give; memory: arrays in main memory between two calls; seconds of processor "
+        f"time, in an update {results['store_seconds_per_frame']:.3f} a frame for the files"
+    )
+    if any(row["coverage"] is None for row in rows):
+        lines.append(NO_GEOMETRY)
+    if results["local_minus_fused_db"] is not None:
+        lines.append(
+            "on the pixels that the fewest local memories and the fused cloud both show: local "
+            f"{results['local_db_where_both']:.2f} dB, fused {results['fused_db_where_both']:.2f} "
+            f"dB, difference {results['local_minus_fused_db']:+.2f} dB"
+        )
+    return lines
+
+
+def write_csv(systems: dict[str, dict], path: Path) -> None:
+    """One line a row; what is told frame by frame stands in the JSON alone."""
+    lines = []
+    for name, row in systems.items():
+        line = {"name": name} | {key: row[key] for key in row if not key.endswith("_by_frame")}
+        for gap, found in line.pop("cross_view").items():
+            line |= {f"{key}_{gap}_apart": value for key, value in (found or {}).items()}
+        lines.append(line)
+    keys = list(dict.fromkeys(key for line in lines for key in line))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, keys)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def write_pictures(
+    systems: dict[str, dict], shown: dict[str, Shown], target: Clip, output: Path
+) -> None:
+    """shown.png, and the two plots if any row shows anything."""
+    drawn = {name: one.video for name, one in shown.items() if one.video is not None}
+    times = torch.linspace(0, len(target) - 1, min(PICTURED, len(target))).round().long()
+    videos = {name: video[times] for name, video in {"target": target.frames, **drawn}.items()}
+    names = tuple(f"frame {time}" for time in times)
+    pictures = {"shown.png": contact_sheet(side_by_side(videos), PICTURED, names)}
+    rows = {name: row for name, row in systems.items() if row["psnr_visible"] is not None}
+    frames = [float(time) for time in range(len(target))]
+    if rows:
+        pictures["coverage_against_psnr.png"] = curves(
+            "PSNR on the pixels that are shown (dB)",
+            "share of the target's pixels that are shown (%)",
+            {name: [(100 * row["coverage"], row["psnr_visible"])] for name, row in rows.items()},
+        )
+        pictures["psnr_by_frame.png"] = curves(
+            "PSNR on the pixels that are shown (dB)",
+            "target frame",
+            {
+                name: list(zip(frames, row["psnr_by_frame"], strict=True))
+                for name, row in rows.items()
+            },
+        )
+    for name, picture in pictures.items():
+        picture.save(output / name)
+
+
+def _told(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,181 @@
+"""What one memory system shows of true target frames without any network, how true it is, its cost.
+
+A row is a system with its settings. Its anchors are laid over each other, each pixel from the first
+slot that sees it, as a network would find them: what a network makes of several is not judged here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anchorweave.anchors import ChunkReport, composite
+from anchorweave.clip import Clip
+from anchorweave.evaluation.coverage import coverage
+from anchorweave.evaluation.cross_view import SAME_SURFACE, cross_view
+from anchorweave.evaluation.image_metrics import psnr, ssim
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.memory import Bank, open_memory
+from anchorweave.memory.one_cloud import OneCloud
+from anchorweave.progress import slowly
+from anchorweave.retrieval import coarse_views
+from anchorweave.retrieval.key_frames import shown_before
+from inference.geometry.bytes_kept import BytesKept, bytes_kept
+from inference.geometry.config import Row
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one row shows of T target frames; None, all three, if it keeps no geometry to draw.
+
+    Args:
+        video: colours [T, 3, H, W] in [0, 1], black where nothing is shown.
+        visible: [T, H, W], True where something is.
+        depth: of what is shown [T, H, W]; 0 where nothing is.
+        report: which frames it chose for which target frames.
+        kept: what it keeps of all that it remembers.
+        points: of its one fused cloud; None if it has none.
+        fuse_seconds: of processor time, to take in all frames of the bank.
+        retrieve_seconds: likewise, to choose and draw for the whole target.
+    """
+
+    video: Float[Tensor, "T 3 H W"] | None
+    visible: Bool[Tensor, "T H W"] | None
+    depth: Float[Tensor, "T H W"] | None
+    report: tuple[ChunkReport, ...]
+    kept: BytesKept
+    points: int | None
+    fuse_seconds: float
+    retrieve_seconds: float
+
+
+def show(row: Row, bank: Bank, target: Cameras) -> Shown:
+    """Remembers all of `bank` by the system of `row`, and retrieves for T target cameras."""
+    begun = time.process_time()
+    memory = open_memory(bank, row.memory, row.retrieval, row.rendering)
+    fused = time.process_time()
+    retrieved = memory.retrieve(target)
+    took = time.process_time() - fused
+    drawn = (None, None, None)
+    if memory.keeps_geometry:
+        drawn = (*composite(retrieved.anchors), memory.known_depth(target))
+    points = len(memory.cloud) if isinstance(memory, OneCloud) else None
+    kept = bytes_kept(memory)
+    return Shown(*drawn, retrieved.report, kept, points, fused - begun, took)
+
+
+def measure(
+    shown: Shown,
+    target: Clip,
+    all_show: Bool[Tensor, "T H W"],
+    fill: Float[Tensor, "3"],
+    gaps: tuple[int, ...],
+) -> dict:
+    """How much of the target a row shows, and how true; moving things do not count.
+
+    Args:
+        shown: by one row.
+        target: the true frames.
+        all_show: the pixels that every row shows, on which rows are compared pair by pair.
+        fill: the colour that takes the place of what is not shown, the same for all rows.
+        gaps: how far apart the frames are in which it is compared with itself.
+
+    Returns:
+        Numbers by name; None where a row has no such number. SSIM is of windows about shown pixels,
+        in which pixels that are not shown are the truth's: a hole costs coverage and not
+        similarity, so that rows with scattered pixels are flattered.
+    """
+    if shown.video is None:
+        names = ("coverage", "psnr_visible", "ssim_visible", "psnr_where_all", "ssim_where_all")
+        nothing = dict.fromkeys((*names, "psnr_filled", "coverage_by_frame", "psnr_by_frame"))
+        return {**nothing, "cross_view": {str(gap): None for gap in gaps}}
+    still = still_pixels(target)
+    video, visible, truth = shown.video, shown.visible & still, target.frames
+    filled = torch.where(visible[:, None], video, fill[:, None, None])
+    frames = zip(video, truth, visible, strict=True)
+    by_frame = [coverage(*one) for one in zip(visible, still, strict=True)]
+    compared = {
+        str(gap): asdict(cross_view(video, shown.depth, all_show, target, gap)) for gap in gaps
+    }
+    return {
+        "coverage": coverage(visible, still),
+        "psnr_visible": psnr(video, truth, visible),
+        "ssim_visible": _ssim(video, truth, visible),
+        "psnr_where_all": psnr(video, truth, all_show),
+        "ssim_where_all": _ssim(video, truth, all_show),
+        "psnr_filled": psnr(filled, truth, still),
+        "cross_view": compared,
+        "coverage_by_frame": by_frame,
+        "psnr_by_frame": [psnr(*frame) for frame in frames],
+    }
+
+
+def still_pixels(target: Clip) -> Bool[Tensor, "T H W"]:
+    """The pixels of the true frames that a memory of what stands still could know."""
+    return torch.ones_like(target.depth).bool() if target.static is None else target.static
+
+
+def cost(shown: Shown, frames: int, store_seconds: float) -> dict:
+    """What a row keeps, in bytes, and what it takes, in seconds.
+
+    Args:
+        shown: by one row.
+        frames: how many are remembered.
+        store_seconds: that the bank took to write them, which all rows share.
+    """
+    return {
+        "fused_points": shown.points,
+        "disk_bytes": shown.kept.disk,
+        "given_bytes": shown.kept.given,
+        "memory_bytes": shown.kept.memory,
+        "update_seconds_per_frame": (store_seconds + shown.fuse_seconds) / frames,
+        "retrieve_seconds": shown.retrieve_seconds,
+    }
+
+
+def chosen_frames(report: tuple[ChunkReport, ...], frames: int) -> list[tuple[int, ...]]:
+    """For each of `frames` target frames, which remembered ones were chosen."""
+    chosen: list[tuple[int, ...]] = [()] * frames
+    for chunk in report:
+        for t in range(chunk.start, chunk.stop):
+            chosen[t] = tuple(pick.memory for pick in chunk.picks)
+    return chosen
+
+
+def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> float | None:
+    """Share of the target's still pixels of known depth that remembered frames saw.
+
+    By the true depth: the surface at a pixel lies in one of the frames, at the depth that is known
+    there. Pixels of a frame without depth say nothing.
+
+    Args:
+        chosen: for each target frame, the numbers of the frames that are asked.
+        bank: where they are.
+        target: the true frames.
+
+    Returns:
+        None where no depth of the target is known.
+    """
+    depth = target.static_depth
+    known = depth > 0
+    if not known.any():
+        return None
+    views = {
+        number: coarse_views(bank.depth(number)[None], bank.cameras[[number]], ("",), 1)
+        for number in {number for frames in chosen for number in frames}
+    }
+    seen = torch.zeros_like(known)
+    for t in slowly(range(len(target)), "looking what the frames saw"):
+        for number in chosen[t]:
+            missing = torch.where(seen[t], 0.0, depth[t])
+            seen[t] |= shown_before(missing, target.cameras[t], views[number], SAME_SURFACE)
+    return seen[known].float().mean().item()
+
+
+def _ssim(video: Tensor, truth: Tensor, visible: Tensor) -> float | None:
+    return ssim(torch.where(visible[:, None], video, truth), truth, visible)

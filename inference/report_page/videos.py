@@ -1,0 +1,206 @@
+"""Which clips a report shows, and their videos: the truth, what memory shows, every row."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.datasets.fingerprint import digest
+from anchorweave.evaluation.coverage import coverage
+from anchorweave.evaluation.report_page import Tile
+from anchorweave.evaluation.vector_plots import number
+from anchorweave.video import write_video
+from inference.evaluation.cached_row import CachedRow
+from inference.evaluation.results_folder import MeasuredRow, label
+from inference.evaluation.scores import Score
+
+
+def spread(values: Mapping[str, float], count: int) -> dict[str, str]:
+    """`count` clips from the lowest to the highest value, evenly over their ranks.
+
+    Args:
+        values: clip -> value.
+        count: how many; all if there are fewer. One is the one in the middle.
+
+    Returns:
+        clip -> its place in words, such as "lowest" or "rank 3 of 5".
+    """
+    order = sorted(values, key=lambda clip: (values[clip], clip))
+    last, count = len(order) - 1, min(count, len(order))
+    ranks = [last // 2] if count == 1 else np.linspace(0, last, count).astype(int).tolist()
+    words = {last // 2: "the median", 0: "the lowest", last: "the highest" if last else "the only"}
+    return {order[r]: words.get(r, f"rank {r + 1} of {last + 1} from the lowest") for r in ranks}
+
+
+def open_measured(
+    folders: Mapping[str, CachedRow], results: dict, where: str
+) -> dict[str, CachedRow]:
+    """The rows whose videos were measured.
+
+    Args:
+        folders: the rows that were found, by name.
+        results: what results.json says.
+        where: where they were looked for.
+
+    Raises:
+        FileNotFoundError: a row that was measured is not there.
+        ValueError: a row was made anew with something else since.
+    """
+    for name, measured in results["rows"].items():
+        if name not in folders:
+            raise FileNotFoundError(
+                f"row {name} was measured, but is not in {where}; say where its videos are with "
+                "rows=, or leave videos out with clips=0"
+            )
+        found = digest(folders[name].record()["made"])
+        if found != measured["fingerprint"]:
+            raise ValueError(
+                f"{folders[name].path} (fingerprint {found}) was made with something else than the "
+                f"row {name} that was measured ({measured['fingerprint']}); measure again"
+            )
+    return {name: folders[name] for name in results["rows"]}
+
+
+@dataclass(frozen=True)
+class ClipVideos:
+    """What is shown of one clip.
+
+    Args:
+        lines: the truth; then what memory shows, beside the videos of the rows to which it shows
+            just that.
+        frames: how many each has; 0: no video is there.
+        start: the frame that tells most, 0-based; never the given one where there is another.
+    """
+
+    lines: list[list[Tile]]
+    frames: int
+    start: int
+
+
+def clip_videos(
+    clip: str,
+    rows: Mapping[str, CachedRow],
+    measured: Mapping[str, MeasuredRow],
+    seeds: int,
+    fps: int,
+) -> ClipVideos:
+    """What is known of one clip.
+
+    Args:
+        clip: its name.
+        rows: where the videos are, by name.
+        measured: the numbers of the same rows.
+        seeds: how many of each row's seeds are shown, the first ones.
+        fps: frames per second.
+    """
+    truth, lines, told = None, {}, _MostTelling()
+    for name, row in rows.items():
+        given = row.read_given(clip) if row.has_given(clip) else None
+        truth = given.truth if truth is None and given is not None else truth
+        anchors = None if given is None else given.anchors
+        # Rows without anchors share a line, which comes where the first of them does.
+        key = None if anchors is None else anchors.numpy().tobytes()
+        names, _, tiles = lines.setdefault(key, ([], given, []))
+        names.append(name)
+        numbers = {video.seed: video for video in measured[name].videos if video.clip == clip}
+        for seed in row.record()["seeds"][:seeds]:
+            video = row.read_sample(clip, seed)[0] if row.has_sample(clip, seed) else None
+            tiles.append(_row_tile(row, seed, video, numbers.get(seed), fps))
+            told.add(video)
+    shown = [] if truth is None else [[_tile("truth", truth, fps)]]
+    for names, given, tiles in lines.values():
+        known = []
+        if given is not None and given.anchors is not None:
+            numbers = {"pixels shown": f"{coverage(given.shown):.0%}"}
+            note = f"of {', '.join(names)}"
+            known = [_tile("anchors", given.anchors, fps, numbers, note)]
+            told.frames = told.frames or len(given.anchors)
+        shown.append([*known, *tiles])
+    frames = told.frames or (0 if truth is None else len(truth))
+    return ClipVideos(shown, frames, told.frame(truth))
+
+
+class _MostTelling:
+    """The frame at which videos differ most from each other; a single one, from the truth."""
+
+    def __init__(self):
+        self.frames, self.count = 0, 0
+        self.sum = self.squares = torch.zeros(())
+
+    def add(self, video: Tensor | None) -> None:
+        if video is not None:
+            # One after the other, since all videos of many rows are large.
+            self.frames, self.count = len(video), self.count + 1
+            self.sum, self.squares = self.sum + video, self.squares + video.square()
+
+    def frame(self, truth: Tensor | None) -> int:
+        if self.count == 0 or self.frames < 2:
+            return 0
+        if self.count == 1:
+            # Where nothing is known to compare with, the frame that has come farthest.
+            difference = (self.sum - (self.sum[:1] if truth is None else truth)).square()
+        else:
+            difference = self.squares / self.count - (self.sum / self.count).square()
+        return 1 + int(difference[1:].mean(dim=(1, 2, 3)).argmax())
+
+
+def _row_tile(
+    row: CachedRow, seed: int, video: Tensor | None, found: Score | None, fps: int
+) -> Tile:
+    title = f"{row.path.name}, seed {seed}"
+    if video is None:
+        return Tile(title, None, (1, 1), {}, f"no video: {row.path} lacks seed {seed} of this clip")
+    shown = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
+    note = "" if found is not None else "not measured: no numbers in the results"
+    return _tile(title, video, fps, shown, note)
+
+
+def _tile(
+    name: str,
+    video: Float[Tensor, "T 3 H W"],
+    fps: int,
+    numbers: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Tile:
+    return Tile(name, _mp4(video, fps), tuple(video.shape[-2:]), numbers or {}, note)
+
+
+def _mp4(video: Float[Tensor, "T 3 H W"], fps: int) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        write_video(path, video, fps)
+        return path.read_bytes()
+
+
+def chosen_clips(
+    wanted: int | Sequence[str], measured: Mapping[str, MeasuredRow], by: str, metric: str
+) -> dict[str, str]:
+    """Clip -> why it is shown.
+
+    Args:
+        wanted: how many, spread over row `by`'s `metric`; or the clips' names.
+        measured: the rows.
+        by: a row's name.
+        metric: one that it has.
+
+    Raises:
+        ValueError: a clip that no row knows.
+    """
+    values = measured[by].per_clip(metric)
+    if isinstance(wanted, int):
+        chosen = spread(values, wanted)
+        return {
+            clip: f"{place} of {by} by {label(metric)}: {number(values[clip])}"
+            for clip, place in chosen.items()
+        }
+    known = {clip for row in measured.values() for clip in row.record()["clips"]}
+    if unknown := [clip for clip in wanted if clip not in known]:
+        raise ValueError(f"clips: {', '.join(unknown)} are none of the {len(known)} clips measured")
+    return dict.fromkeys(wanted, "asked for by name")

@@ -1,0 +1,1 @@
+"""What every run of the networks shares: its source, path, networks and output."""

@@ -1,0 +1,156 @@
+"""The networks of a run, as a function from (first frame, what memory knows, seed) to video."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from anchorweave.anchors import Retrieved
+from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.model_folder import check_parts
+from anchorweave.models.notes import UNTRAINED, weights_note
+from anchorweave.models.quiet_loading import quiet_loading
+from anchorweave.models.small.tiny import write_tiny
+from anchorweave.pipelines import WeavingMixin, pipeline_class
+from anchorweave.world import Generate
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+# (first frames B [3, H, W], prompts, what memory knows, seeds) -> videos [B, T, 3, H, W] in [0, 1]
+GenerateBatch = Callable[
+    [Sequence[Tensor], Sequence[str], Sequence[Retrieved], Sequence[int]], Tensor
+]
+
+
+def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
+    """The pipeline that `config.model` describes, and one line that says which weights it has.
+
+    Raises:
+        ValueError: a device that is not there, weights that do not fit, or a video length or size
+            that the networks cannot make.
+        FileNotFoundError: no model at `model.path`.
+    """
+    model = config.model
+    device = _device(model)
+    dtype = getattr(torch, model.dtype)
+    if model.path == "tiny":
+        pipe, weights = _tiny(config, dtype)
+    else:
+        pipe, weights = _load(model, dtype)
+    if model.references is not None:
+        pipe = pipe.from_backbone(pipe, pipe.controller, references=model.references)
+        weights += f", references: {model.references}"
+    if model.lora is not None:
+        weights += f", adapter: {model.lora}"
+        _add_lora(pipe, model.lora)
+    if model.tile_vae:
+        pipe.vae.enable_slicing()
+        pipe.vae.enable_tiling()
+    pipe.check_shape(config.frames, *config.size)
+    if model.offload:
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.to(device)
+    return pipe, weights
+
+
+def make_generator(pipe: WeavingMixin, config: SamplingConfig, prompt: str) -> Generate:
+    """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
+    generate_batch = make_batch_generator(pipe, config)
+    return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
+
+
+def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> GenerateBatch:
+    """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
+
+    Each video has noise of its own, so it does not matter which others share its batch.
+
+    Raises (when it is called):
+        ValueError: a video with values that are not finite.
+    """
+
+    def generate(firsts, prompts, retrieved, seeds):
+        height, width = firsts[0].shape[-2:]
+        videos = pipe(
+            image=firsts,
+            prompt=prompts,
+            negative_prompt=config.negative_prompt,
+            height=height,
+            width=width,
+            num_frames=len(retrieved[0].target2first),
+            retrieved=retrieved,
+            num_inference_steps=config.steps,
+            guidance_scale=config.guidance,
+            use_dynamic_cfg=config.dynamic_guidance,
+            control_weight=config.control_weight,
+            camera_weight=config.camera_weight,
+            control_window=config.control_window,
+            visible_first_frame=config.visible_first_frame,
+            start=config.start,
+            start_share=config.start_share,
+            # Noise from the CPU is the same on every machine.
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="pt",
+        ).frames
+        videos = videos.float().cpu()
+        # Written or remembered, what is no number would be black.
+        if bad := [i for i, video in enumerate(videos) if not video.isfinite().all()]:
+            raise ValueError(
+                f"{len(bad)} of {len(videos)} videos came out with values that are not finite: the "
+                f"weights are damaged, or {pipe.dtype} is too narrow for them (model.dtype=float32)"
+            )
+        return videos
+
+    return generate
+
+
+def _add_lora(pipe: WeavingMixin, folder: str) -> None:
+    if not Path(folder, LORA_FILE).is_file():
+        raise FileNotFoundError(f"no adapter at model.lora={folder} (no {LORA_FILE} in it)")
+    pipe.load_lora_weights(folder)
+
+
+def _device(model: ModelConfig) -> str:
+    device = model.device
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError(f"model.device={device} is none of auto, cpu, cuda, cuda:N")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"model.device={device}, but this machine has no CUDA GPU; use cpu")
+    if model.offload and not device.startswith("cuda"):
+        raise ValueError("model.offload needs a CUDA GPU; set model.offload=false")
+    return device
+
+
+def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
+    with tempfile.TemporaryDirectory() as folder, quiet_loading():
+        path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
+        pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
+    if (controller := config.model.controller) is None:
+        return pipe, f"weights: {UNTRAINED}"
+    # Training with network.path=tiny trains beside these very networks.
+    pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
+    return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
+
+
+def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
+    index = Path(model.path) / "model_index.json"
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"no model at model.path={model.path} (no model_index.json in it); "
+            "pretrained/README.md says which weights go where"
+        )
+    check_parts(model.path)
+    kind, whole = pipeline_class(model.path)
+    note = weights_note(model.path)
+    weights = f"weights: {note + ', from ' if note else ''}{model.path}"
+    if whole and model.controller is None:
+        return kind.from_pretrained(model.path, dtype=dtype), weights
+    pipe = kind.from_backbone(model.path, model.controller, model.released_weights, dtype=dtype)
+    controller = model.controller or "new (untrained: it changes nothing)"
+    return pipe, f"{weights}, weaving controller: {controller}"

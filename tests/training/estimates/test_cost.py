@@ -1,0 +1,189 @@
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from anchorweave.anchors import AnchorLatents
+from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.weaving.cross_anchor_attention import CrossAnchorAttnProcessor
+from tests.models.small import small_anchors, small_backbone, small_call, small_controller
+from tests.models.small import small_image as image
+from training.estimates.cost import BLOCK_BYTES, Weights, memory, training_step
+
+
+def full_step(**changes):
+    with torch.device("meta"):
+        backbone = small_backbone(**PUBLISHED_5B)
+        controller = small_controller(backbone, zero=True, num_layers=16, num_heads=16)
+    arguments = {
+        "batch": 1,
+        "anchors": 4,
+        "latent_size": (13, 60, 90),
+        "text_tokens": 226,
+    }
+    return training_step(
+        family_of(backbone).sizes(backbone), controller.config, **(arguments | changes)
+    )
+
+
+def test_operations_of_the_5b_are_those_that_torch_counts():
+    """On the meta device, where attention is written out as products."""
+    t, h, w, T, K = 13, 60, 90, 49, 4
+    with torch.device("meta"):
+        backbone = small_backbone(**PUBLISHED_5B).requires_grad_(False)
+        denoiser = Denoiser(
+            backbone, small_controller(backbone, zero=True, num_layers=16, num_heads=16)
+        )
+        anchors = AnchorLatents(
+            torch.empty(1, K, t, 16, h, w),
+            torch.empty(1, K, t, h // 2, w // 2, dtype=torch.bool),
+            torch.empty(1, K, T, 4, 4),
+            torch.empty(1, T, 4, 4),
+        )
+        latents, prompt = torch.empty(1, t, 16, h, w), torch.empty(1, 226, 4096)
+        timestep = torch.empty(1, dtype=torch.long)
+    table = tuple(part.to("meta") for part in family_of(backbone).positions(backbone, (t, h, w)))
+    with FlopCounterMode(display=False) as counter:
+        denoiser(latents, latents, prompt, timestep, anchors, table).sum().backward()
+    step = full_step()
+    assert step.forward + step.backward == pytest.approx(counter.get_total_flops(), rel=1e-3)
+
+
+@pytest.mark.parametrize("attention", ["joint", "separate"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("full", [False, True])
+def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkpointing, full):
+    backbone = small_backbone().requires_grad_(full)
+    controller = small_controller(backbone, attention=attention)
+    if checkpointing:
+        backbone.enable_gradient_checkpointing()
+        controller.enable_gradient_checkpointing()
+    denoiser = Denoiser(backbone, controller).train()
+    B, N = 2, 3
+    step = training_step(
+        family_of(backbone).sizes(backbone),
+        controller.config,
+        batch=B,
+        anchors=N,
+        latent_size=(3, 4, 6),
+        text_tokens=5,
+        train_backbone=full,
+    )
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        call = small_call(backbone, B) | {"image_latents": image(B), "anchors": small_anchors(B, N)}
+        loss = denoiser(**call).sum()
+        forward = counter.get_total_flops()
+        loss.backward()
+    # What is not counted here, such as the confidences, weighs more in networks as small as these.
+    assert step.forward == pytest.approx(forward, rel=0.02)
+    backward = step.backward + checkpointing * step.recomputed
+    assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.04)
+
+
+def test_a_batch_costs_its_samples_and_hidden_tokens_cost_less():
+    one, two = full_step(), full_step(batch=2)
+    assert two.forward == 2 * one.forward and two.backward == 2 * one.backward
+    with torch.device("meta"):
+        backbone = small_backbone(**PUBLISHED_5B)
+        controller = small_controller(backbone, tokens="visible", num_layers=16, num_heads=16)
+    half = training_step(
+        family_of(backbone).sizes(backbone),
+        controller.config,
+        batch=1,
+        anchors=4,
+        latent_size=(13, 60, 90),
+        text_tokens=226,
+        visible=0.5,
+    )
+    assert half.controller.tokens == 226 + 2 * 17_550
+    assert half.controller.attention < 0.26 * one.controller.attention
+
+
+@contextmanager
+def kept_tensors():
+    """Sizes in bytes of the distinct tensors that autograd keeps, with their shapes."""
+    kept = {}
+
+    def pack(x):
+        # Also held here, so that no later tensor takes the place of a freed one.
+        storage = x.untyped_storage()
+        kept[storage.data_ptr()] = (storage.nbytes(), x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        yield kept
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("kind", ["trained", "frozen"])
+def test_a_block_keeps_as_many_bytes_as_are_said(kind, precision, monkeypatch):
+    S, L, dim = 32, 480, 320
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    plain = F.layer_norm
+
+    def as_on_a_gpu(x, shape, weight=None, bias=None, eps=1e-5):
+        # Autocast on a GPU computes norms in float32; on a CPU it leaves them as they are.
+        with torch.autocast("cpu", enabled=False):
+            parts = (None if p is None else p.float() for p in (weight, bias))
+            return plain(x.float(), shape, *parts, eps)
+
+    monkeypatch.setattr(F, "layer_norm", as_on_a_gpu)
+    torch.manual_seed(0)
+    block = CogVideoXBlock(dim, dim // 64, 64, 16, attention_bias=True)
+    if kind == "frozen":
+        block = block.to(dtype).requires_grad_(False)
+        table = (torch.ones(L, 64), torch.ones(L, 64))
+    else:
+        block.attn1.set_processor(CrossAnchorAttnProcessor())
+        table = torch.ones(1, 1, S + L, 32, dtype=torch.complex64)
+    tokens = torch.randn(1, L, dim, dtype=dtype, requires_grad=True)
+    text = torch.randn(1, S, dim, dtype=dtype, requires_grad=True)
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with cast, kept_tensors() as kept:
+        block(tokens, text, torch.randn(1, 16, dtype=dtype), table)
+    # Whatever has an axis of tokens; the others are weights and their copies.
+    met = sum(size for size, x in kept.values() if {S, L, S + L} & set(x.shape))
+    assert met / ((S + L) * dim) == pytest.approx(BLOCK_BYTES[precision][kind], rel=0.06)
+
+
+def test_memory_falls_with_checkpointing_and_with_spreading():
+    step, weights = full_step(), Weights(5_570_479_680, 416_836_985)
+    total = {
+        (strategy, again): sum(memory(step, weights, strategy, 8, again).values())
+        for strategy in ("ddp", "zero2", "fsdp2")
+        for again in (False, True)
+    }
+    for again in (False, True):
+        assert total["ddp", again] > total["zero2", again] > total["fsdp2", again]
+    for strategy in ("ddp", "zero2", "fsdp2"):
+        assert total[strategy, True] < total[strategy, False] / 3
+
+
+def test_memory_of_weights_is_what_they_are_stored_in():
+    step, weights = full_step(), Weights(1000, 100)
+    ddp = memory(step, weights, "ddp", 1, True)
+    assert (ddp["frozen_weights"], ddp["trained_weights"]) == (2000, 400)
+    assert (ddp["gradients"], ddp["optimizer_states"], ddp["running_average"]) == (400, 800, 400)
+    assert ddp["autocast_copies"] == 200
+    assert "autocast_copies" not in memory(step, weights, "ddp", 1, True, precision="fp32")
+    zero = memory(step, weights, "zero2", 8, True)
+    assert (zero["gradients"], zero["optimizer_states"]) == (50, 100)
+    assert zero["trained_weights"] == 400
+    fsdp = memory(step, weights, "fsdp2", 8, True)
+    assert (fsdp["frozen_weights"], fsdp["trained_weights"]) == (250, 50)
+    # two blocks of each network at once, of 42 and of 16
+    assert fsdp["gathered_weights"] == pytest.approx(2 * (2 * 1000 / 42 + 4 * 100 / 16))
+    assert memory(step, weights, "ddp", 1, True, average=False)["running_average"] == 0
+    assert memory(step, weights, "ddp", 1, True, precision="fp32")["frozen_weights"] == 4000
+
+
+def test_an_unknown_strategy_is_refused():
+    with pytest.raises(ValueError, match="zero3"):
+        memory(full_step(), Weights(1, 1), "zero3", 8, True)

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from anchorweave.recordings import open_recording
+from tests.training.small_data import write_room
+from training.preparing.captions import CaptionConfig, make_caption
+
+CPU = torch.device("cpu")
+FRAMES = torch.zeros(1, 3, 32, 64)
+
+
+def test_a_sidecar_lies_in_the_folder_or_beside_the_file(tmp_path):
+    room = write_room(tmp_path / "room", count=2, caption="  a kitchen \n")
+    caption = make_caption(CaptionConfig(), CPU)
+    assert caption(open_recording(room), FRAMES) == "a kitchen"
+    cameras = tmp_path / "x.txt"
+    cameras.write_text("1000 0.5 0.9 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0\n")
+    # As in inference: no words.
+    assert caption(open_recording(cameras), FRAMES) == ""
+    (tmp_path / "x.caption.txt").write_text("a garden")
+    assert caption(open_recording(cameras), FRAMES) == "a garden"
+    (room / "caption.txt").write_text("\n")
+    with pytest.raises(ValueError, match="caption.txt is empty"):
+        caption(open_recording(room), FRAMES)
+
+
+def test_one_text_for_all(tmp_path):
+    room = open_recording(write_room(tmp_path / "room", count=2, caption=None))
+    config = CaptionConfig(kind="text", text="rooms")
+    assert make_caption(config, CPU)(room, FRAMES) == "rooms"
+    assert config.made() == {"caption.kind": "text", "caption.text": "rooms"}
+
+
+@pytest.mark.parametrize("options", [{"kind": "text"}, {"kind": "model"}, {"text": "unused"}])
+def test_a_kind_comes_with_what_it_needs_and_nothing_else(options):
+    with pytest.raises(ValueError, match="belongs to caption.kind"):
+        CaptionConfig(**options)
+
+
+def test_a_model_that_is_not_here_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="captioning model .* cannot be loaded"):
+        make_caption(CaptionConfig(kind="model", model=str(tmp_path)), CPU)

@@ -1,0 +1,1 @@
+"""Everything random of a training sample."""

@@ -1,0 +1,237 @@
+"""Which clip stands at which place of which step, and what each rank loads of it.
+
+The order is a function of the seed alone: clips are shuffled anew for every epoch, and step s takes
+the s-th `batch` of them. Going on from a step needs no more than its number, and a run on other
+ranks takes the same clips.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from anchorweave.datasets.layout import BadClip
+from anchorweave.datasets.training_clip import TrainingBatch, TrainingClip, collate
+from anchorweave.diffusion.process import NoiseProcess
+from training.draws.noise import Draw, DrawConfig, draw, sample_generator
+from training.engine.signals import outlive_signals
+
+
+class Place(NamedTuple):
+    """One sample: which step, its number in the step's batch over all ranks, and which clip."""
+
+    step: int
+    place: int
+    clip: int
+
+
+class RankBatches(Sampler[list[Place]]):
+    """The samples of one rank, call by call of the networks.
+
+    Args:
+        clips: how many there are.
+        batch: samples of one step, over all ranks.
+        per_process: samples of one call.
+        rank: this one.
+        world: how many ranks.
+        seed: of the order.
+        steps: (first, behind the last).
+
+    Raises:
+        ValueError: a batch that calls and ranks do not divide, or no clip at all.
+    """
+
+    def __init__(
+        self,
+        clips: int,
+        batch: int,
+        per_process: int,
+        rank: int,
+        world: int,
+        seed: int,
+        steps: tuple[int, int],
+    ):
+        if clips < 1:
+            raise ValueError("there is no clip to train on; name data sets by data.train")
+        self.clips, self.batch, self.per_process = clips, batch, per_process
+        self.rank, self.world, self.seed, self.steps = rank, world, seed, steps
+        self.calls = calls_per_step(batch, per_process, world)
+
+    def __len__(self) -> int:
+        return (self.steps[1] - self.steps[0]) * self.calls
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        for step in range(*self.steps):
+            for call in range(self.calls):
+                first = (call * self.world + self.rank) * self.per_process
+                places = range(first, first + self.per_process)
+                yield [Place(step, place, self.clip(step, place)) for place in places]
+
+    def clip(self, step: int, place: int) -> int:
+        """Which clip."""
+        epoch, position = divmod(step * self.batch + place, self.clips)
+        return int(_shuffled(self.seed, epoch, self.clips)[position])
+
+
+def calls_per_step(batch: int, per_process: int, world: int) -> int:
+    """Calls of the networks that one rank's gradient is accumulated over.
+
+    Raises:
+        ValueError: a batch that calls and ranks do not divide.
+    """
+    calls, rest = divmod(batch, per_process * world)
+    if rest or not calls:
+        raise ValueError(
+            f"batch={batch} is not shared evenly by {world} rank(s) in calls of "
+            f"batch_per_process={per_process}; make it a multiple of {per_process * world}"
+        )
+    return calls
+
+
+class DrawnClips(Dataset):
+    """Clips with everything random of their sample, drawn where they are loaded.
+
+    Args:
+        clips: a map-style data set of `TrainingClip`.
+        config: what is drawn.
+        process: the noise process.
+        seed: of the run.
+        empty_prompt: text features of the empty prompt, where captions are dropped.
+        black: the latent of a black video, where hidden anchors show it.
+    """
+
+    def __init__(
+        self,
+        clips: Dataset,
+        config: DrawConfig,
+        process: NoiseProcess,
+        seed: int,
+        empty_prompt: Float[Tensor, "S D"] | None = None,
+        black: Float[Tensor, "t C h w"] | None = None,
+    ):
+        self.clips, self.config, self.seed = clips, config, seed
+        # Samples are drawn on the CPU, by workers that have no other device.
+        self.process = process.to("cpu")
+        self.empty_prompt, self.black = empty_prompt, black
+
+    def __getitem__(self, at: Place) -> tuple[Place, Draw | None, tuple[BadClip, ...]]:
+        """A sample, after the bad clips that were met on the way to it; no sample if all are."""
+        bad: list[BadClip] = []
+        for further in range(len(self.clips)):
+            # Handed on as a value: where it is raised, only its place in training can decide.
+            try:
+                clip = self.clips[(at.clip + further) % len(self.clips)]
+            except BadClip as error:
+                bad.append(error)
+                continue
+            return at, self.drawn(clip, at), tuple(bad)
+        return at, None, tuple(bad)
+
+    def drawn(self, clip: TrainingClip, at: Place) -> Draw:
+        """A clip as the sample at a place."""
+        generator = sample_generator(self.seed, at.step, at.place)
+        return draw(clip, self.config, self.process, generator, self.empty_prompt, self.black)
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """B samples of one call, stacked; see `Draw`.
+
+    Args:
+        places: of the samples in the step's batch.
+        clips: with what was drawn hidden from them.
+        noise: standard normal.
+        image_noise: what is added to the image latents.
+        timestep: in the scheduler's training steps.
+        alone: samples in which the controller says nothing.
+        bad: clips that broke on the way, and for which others were taken.
+    """
+
+    places: tuple[int, ...]
+    clips: TrainingBatch
+    noise: Float[Tensor, "B t C h w"]
+    image_noise: Float[Tensor, "B 1 C h w"]
+    timestep: Shaped[Tensor, " B"]
+    alone: Bool[Tensor, " B"]
+    bad: tuple[BadClip, ...] = ()
+
+
+def stacked(
+    samples: Sequence[tuple[Place, Draw | None, tuple[BadClip, ...]]],
+) -> DrawnBatch | tuple[BadClip, ...]:
+    """The samples of one call; only the bad clips where nothing but bad clips was found."""
+    bad = tuple(error for _, _, errors in samples for error in errors)
+    draws = [drawn for _, drawn, _ in samples if drawn is not None]
+    if len(draws) < len(samples):
+        return bad
+    return DrawnBatch(
+        places=tuple(at.place for at, _, _ in samples),
+        clips=collate([drawn.clip for drawn in draws]),
+        noise=torch.stack([drawn.noise for drawn in draws]),
+        image_noise=torch.stack([drawn.image_noise for drawn in draws]),
+        timestep=torch.tensor([drawn.timestep for drawn in draws]),
+        alone=torch.tensor([drawn.alone for drawn in draws]),
+        bad=bad,
+    )
+
+
+@contextmanager
+def training_calls(
+    clips: DrawnClips, batches: RankBatches, workers: int
+) -> Iterator[Iterator[DrawnBatch | tuple[BadClip, ...]]]:
+    """The calls of one rank in their order, loaded ahead of time where there are workers.
+
+    However the body ends, its workers end with it: they hold nothing that would have to be saved.
+    """
+    others = set(multiprocessing.active_children())
+
+    def end_workers() -> None:
+        _kill([child for child in multiprocessing.active_children() if child not in others])
+
+    # Where even what follows is interrupted: Python's own exit would wait for workers for ever.
+    atexit.register(end_workers)
+    loader = DataLoader(
+        clips,
+        batch_sampler=batches,
+        collate_fn=stacked,
+        num_workers=workers,
+        worker_init_fn=outlive_signals,
+    )
+    try:
+        yield iter(loader)
+    finally:
+        end_workers()
+        atexit.unregister(end_workers)
+
+
+def _kill(children: list[multiprocessing.Process]) -> None:
+    if not children:
+        return
+    # torch raises in the midst of whatever is going on when a worker ends that it still counts on.
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        for child in children:
+            child.kill()
+        for child in children:
+            child.join()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, clips: int) -> np.ndarray:
+    # The word keeps this stream apart from those of single samples, which have three numbers too.
+    word = int.from_bytes(b"order", "big")
+    return np.random.default_rng((seed, epoch, word, clips)).permutation(clips)

@@ -1,0 +1,200 @@
+"""Measuring a run on clips that it does not train on, with all ranks at work.
+
+The clips are dealt out to the ranks; every rank makes as many calls of the networks as any other,
+because strategies that share weights need all ranks in every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from anchorweave.datasets.training_clip import TrainingClip, collate
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.evaluation.image_metrics import psnr, ssim
+from anchorweave.evaluation.montage import contact_sheet, side_by_side
+from anchorweave.files import written_aside
+from anchorweave.models.backbones import codec_of
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.pipelines import sampler
+from anchorweave.video import write_video
+from training.draws.anchor_dropout import AnchorDropoutConfig
+from training.draws.noise import DrawConfig
+from training.engine.batches import DrawnBatch, DrawnClips, Place, stacked
+from training.engine.run import Run
+from training.engine.step import batch_losses
+from training.engine.strategy import compute_in
+from training.options.training import TrainConfig, ValidationConfig
+
+
+class Validation:
+    """What is measured, and when.
+
+    Args:
+        config: of the run.
+        clips: a map-style data set of `TrainingClip`.
+        process: the noise process.
+    """
+
+    def __init__(self, config: TrainConfig, clips: Dataset, process: NoiseProcess):
+        self.config: ValidationConfig = config.validation
+        self.timesteps, self.process = config.draw.timestep, process
+        # Nothing is hidden, so that the number says how well the anchors are used.
+        draw = DrawConfig(
+            timestep=config.draw.timestep,
+            anchors=AnchorDropoutConfig(frames=0.0, subset=0.0, only_first=0.0),
+            image_noise=config.draw.image_noise,
+            image_noise_spread=config.draw.image_noise_spread,
+            caption_dropout=0.0,
+        )
+        self.clips = clips
+        self.drawn = DrawnClips(clips, draw, process, self.config.seed)
+
+    def rehearse(self, run: Run) -> None:
+        """Try what will be needed, so that hours of training do not end at what is missing."""
+        self.loss(run, count=1)
+        if self.config.videos:
+            networks = run.networks
+            sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
+
+    def measure(self, run: Run, step: int, last: bool) -> dict[str, float]:
+        """What is due after this step; every rank calls this at once.
+
+        Returns:
+            `validation/loss` of the live weights, `validation/loss_average` of the running
+            average; `validation/psnr` (dB) and `validation/ssim` of sampled videos, by the running
+            average where there is one. Empty where nothing is due.
+        """
+        config, found = self.config, {}
+        if last or (step + 1) % config.every == 0:
+            count = min(self.config.clips, len(self.clips))
+            found["validation/loss"] = self.loss(run, count)
+            if run.average is not None:
+                with averaged(run):
+                    found["validation/loss_average"] = self.loss(run, count)
+        if config.videos and (last or (step + 1) % config.videos_every == 0):
+            with averaged(run):
+                found |= self.sample(run, step)
+        return found
+
+    @torch.no_grad()
+    def loss(self, run: Run, count: int) -> float:
+        """Mean loss over the first `count` clips, at evenly spread timesteps under fixed noise."""
+        accelerator = run.accelerator
+        found = torch.zeros(2, device=accelerator.device)
+        for first in range(0, count, accelerator.num_processes):
+            place = first + accelerator.process_index
+            # Ranks without a clip of their own repeat one, and it does not count.
+            with compute_in(run.config, accelerator.device):
+                losses = batch_losses(
+                    run.model,
+                    self.sample_of(min(place, count - 1), count),
+                    run.networks.process,
+                    run.networks.positions,
+                    run.config.objective,
+                    run.networks.dtype,
+                )
+            counts = float(place < count)
+            found += torch.stack([counts * losses.total[0], torch.tensor(counts).to(found)])
+        total, samples = accelerator.reduce(found, "sum").tolist()
+        return total / samples
+
+    def sample_of(self, place: int, count: int) -> DrawnBatch:
+        """The sample at one of `count` places; the same in every step and on every rank."""
+        at = Place(step=0, place=place, clip=place)
+        drawn = self.drawn.drawn(self.clips[place], at)
+        # One timestep from the middle of each of `count` equal parts of what is trained.
+        low, high = self.timesteps.low, self.timesteps.high
+        share = low + (high - low) * (place + 0.5) / count
+        return stacked([(at, replace(drawn, timestep=self.process.timestep_at(share)), ())])
+
+    @torch.no_grad()
+    def sample(self, run: Run, step: int) -> dict[str, float]:
+        """Videos from the first clips, each rank its own, beside the truth in `validation/`.
+
+        The truth is what the VAE makes of the clip's own latents, so that the numbers tell of the
+        denoiser alone; they begin with frame 1, because frame 0 is given.
+        """
+        accelerator, networks = run.accelerator, run.networks
+        # Loaded when it is needed and let go again, so that training has the memory.
+        pipe = sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
+        pipe.vae.to(accelerator.device)
+        codec = codec_of(pipe.vae)
+        pipe.set_progress_bar_config(disable=True)
+        folder = Path(run.config.output) / "validation" / f"step-{step + 1:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        count = min(self.config.videos, len(self.clips))
+        scores = []
+        for place in range(accelerator.process_index, count, accelerator.num_processes):
+            clip = self.clips[place]
+            truth = codec.decode(clip.latents[None]).float().cpu()[0]
+            with compute_in(run.config, accelerator.device):
+                latents = self._sampled(pipe, networks.denoiser, clip, truth, place)
+                video = codec.decode(latents).float().cpu()[0]
+            scores.append((psnr(video[1:], truth[1:]), ssim(video[1:], truth[1:])))
+            both = side_by_side({"target, through the VAE": truth, "generated": video})
+            write_video(folder / f"{place:03d}.mp4", both, self.config.fps)
+            with written_aside(folder / f"{place:03d}.png") as aside:
+                contact_sheet(both).save(aside)
+        scores = torch.tensor(gather_object(scores)).mean(dim=0).tolist()
+        return dict(zip(("validation/psnr", "validation/ssim"), scores, strict=True))
+
+    def _sampled(
+        self, pipe, denoiser: Denoiser, clip: TrainingClip, truth: Tensor, place: int
+    ) -> Float[Tensor, "1 t C h w"]:
+        batch = collate([clip])
+        start, end = self.config.control_window
+
+        def active(timestep: Tensor) -> bool:
+            behind = (pipe.scheduler.timesteps == timestep[0]).nonzero()[0].item()
+            return start <= behind / len(pipe.scheduler.timesteps) <= end
+
+        # All comes encoded, so it is woven in here and not by our pipeline, which encodes.
+        anchors = batch.anchors.to(pipe.device, torch.float32)
+        references = batch.references.to(pipe.device, torch.float32)
+        with denoiser.weaving(anchors, active=active, references=references):
+            return pipe(
+                image=truth[:1],
+                prompt_embeds=batch.prompt_features.to(pipe.device, pipe.vae.dtype),
+                num_frames=len(truth),
+                height=truth.shape[-2],
+                width=truth.shape[-1],
+                num_inference_steps=self.config.steps,
+                # Without guidance: no empty prompt, half the calls, and no scale to choose.
+                guidance_scale=1.0,
+                generator=torch.Generator().manual_seed(self.config.seed + place),
+                output_type="latent",
+            ).frames
+
+
+@contextmanager
+def averaged(run: Run) -> Iterator[None]:
+    """Inside, the networks have their running average's weights, where one is kept."""
+    if run.average is None:
+        yield
+        return
+    parameters = list(run.parameters.values())
+    _reshard(run.model)
+    run.average.store(parameters)
+    run.average.copy_to(parameters)
+    try:
+        yield
+    finally:
+        _reshard(run.model)
+        run.average.restore(parameters)
+
+
+def _reshard(model: nn.Module) -> None:
+    # After a forward without gradients FSDP2 keeps the outermost weights whole, and the next one
+    # would read those instead of the shards that were written to.
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()

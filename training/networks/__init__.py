@@ -1,0 +1,1 @@
+"""The networks of a training run: built, started, checked."""

@@ -1,0 +1,183 @@
+"""The networks of a training run: what is trained in float32, what is frozen in short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.models.backbones import family_of
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.loading import ModelParts
+from anchorweave.models.small.tiny import tiny_video
+from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW, make_controller
+from training.networks.new import (
+    TRAINED_WITH,
+    new_controller,
+    reference_network,
+    refuse_contradiction,
+)
+from training.options.networks import NetworkConfig
+from training.options.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Denoiser and what goes with it.
+
+    Args:
+        denoiser: backbone, controller and reference network, as far as there are; what requires a
+            gradient is float32.
+        process: the noise process.
+        positions: what the backbone is told of the positions of latents of the clips' size, or
+            None.
+        dtype: the backbone's own.
+        parts: for the VAE, where one is needed.
+    """
+
+    denoiser: Denoiser
+    process: NoiseProcess
+    positions: tuple[Tensor, ...] | None
+    dtype: torch.dtype
+    parts: ModelParts
+
+
+def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
+    """Everything that `config.network` describes, for clips of the size of `clip`.
+
+    Raises:
+        ValueError: weights that do not fit one another, the clip, or what the options say of them.
+        FileNotFoundError: no model at `network.path`, or no controller.
+    """
+    t, _, h, w = clip.latents.shape
+    network = config.network
+    # A model folder knows its own sizes.
+    parts = ModelParts(network.path, *tiny_video((t, h, w)))
+    # What is not trained needs no more precision than it is computed in.
+    frozen = network.backbone != "full"
+    short = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    dtype = short if frozen else torch.float32
+    backbone = parts.backbone(dtype)
+    _check_clip(backbone, clip)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        controller = _controller(network, backbone, clip.holes)
+        if controller is not None:
+            _check_holes(controller, clip)
+        references = reference_network(network, backbone)
+        if network.backbone == "lora":
+            add_lora(backbone, network.lora_rank, network.lora_alpha)
+    if controller is not None:
+        controller.requires_grad_(network.train_controller)
+    if network.backbone != "lora":
+        backbone.requires_grad_(network.backbone == "full")
+    if references is not None:
+        references.requires_grad_(network.train_references)
+    denoiser = Denoiser(backbone, controller, references).train()
+    for parameter in denoiser.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if network.gradient_checkpointing:
+        for part in denoiser.children():
+            part.enable_gradient_checkpointing()
+    positions = denoiser.family.positions(backbone, (t, h, w))
+    return Networks(denoiser, parts.process(), positions, dtype, parts)
+
+
+def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
+    """A low-rank adapter on the attention of every block of the backbone; the rest is frozen."""
+    # Only who asks for an adapter waits for peft's imports.
+    from peft import LoraConfig
+
+    backbone.requires_grad_(False)
+    targets = family_of(backbone).lora_targets
+    backbone.add_adapter(
+        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights=True, target_modules=list(targets))
+    )
+
+
+def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name, in a fixed order."""
+    return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
+
+
+def _controller(
+    network: NetworkConfig, backbone: nn.Module, holes: str
+) -> WeavingController | None:
+    """What `network` describes, or None; a new one is for anchors with `holes` unless told."""
+    if not network.woven:
+        return None
+    start = network.controller
+    if start not in (NEW, FROM_BACKBONE) and Path(start).suffix != ".pt":
+        # Else the name would be looked for on the net.
+        if not (Path(start) / "config.json").is_file():
+            raise FileNotFoundError(
+                f"no controller at network.controller={start}: it has no config.json; name a "
+                "folder that one was saved to, such as CHECKPOINT/controller"
+            )
+        controller = make_controller(backbone, start)
+        refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
+        for option in ("holes", "tokens"):
+            if getattr(network, option) is not None:
+                controller.register_to_config(**{option: getattr(network, option)})
+        return controller
+    released = start not in (NEW, FROM_BACKBONE)
+    return new_controller(network, backbone, "black" if released else holes, start)
+
+
+def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
+    """Refuse data sets with other anchors than the controller is one for.
+
+    Args:
+        controller: None = no anchor is read.
+        holes: of each data set (`Mixture.holes`).
+
+    Raises:
+        ValueError: names every data set that differs.
+    """
+    if controller is None:
+        return
+    own = controller.config.holes
+    if other := [f"{root} has holes={one}" for root, one in holes.items() if one != own]:
+        raise ValueError(
+            f"the controller is one for anchors with holes={own}, but {', '.join(other)}; "
+            "precompute all data sets of a mixture with one kind of holes"
+        )
+
+
+def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
+    own = controller.config.holes
+    if own != clip.holes:
+        raise ValueError(
+            f"clip {clip.name} has anchors with holes={clip.holes}, the controller is one for "
+            f"holes={own}; train with network.holes={clip.holes}, or precompute the clips with "
+            f"holes={own}"
+        )
+
+
+def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
+    sizes = family_of(backbone).sizes(backbone)
+    _, C, h, w = clip.latents.shape
+    if sizes.latent_channels != C:
+        raise ValueError(
+            f"clip {clip.name} has latents of {C} channels, the backbone of "
+            f"{sizes.latent_channels}; precompute the clips with the VAE of network.path"
+        )
+    own = sizes.latent_size
+    if sizes.learned_positions and own != (h, w):
+        raise ValueError(
+            f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
+            f"{own[0]}x{own[1]} (height x width) and takes no other size"
+        )
+    if sizes.text_dim != clip.prompt_features.shape[-1]:
+        raise ValueError(
+            f"clip {clip.name} has text features {clip.prompt_features.shape[-1]} wide, the "
+            f"backbone takes {sizes.text_dim}; precompute with the text encoder of "
+            "network.path"
+        )

@@ -1,0 +1,153 @@
+"""New networks beside a backbone as `network` describes them, and what it may say of saved ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from anchorweave.models.backbones import family_of
+from anchorweave.models.references.historical_attention import HistoricalAttention
+from anchorweave.models.references.reference_networks import (
+    ReferenceNetwork,
+    load_reference_network,
+)
+from anchorweave.models.references.reference_tokens import ReferenceTokens
+from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.weaving.make_controller import NEW, ControllerOptions, make_controller
+from anchorweave.models.whole import load_whole
+from training.options.networks import NetworkConfig
+
+# Of SPMem's released cross-attention.
+HEAD_DIM, INTERVAL, REFERENCE_HEADS = 128, 14, 16
+# What a controller's weights were trained with: option -> name in its own config.
+TRAINED_WITH = {
+    "layers": "num_layers",
+    "heads": "num_heads",
+    "fusion": "fusion",
+    "attention": "attention",
+}
+# The same of reference networks.
+REFERENCES_TRAINED_WITH = {
+    ReferenceTokens: {"reference_cameras": "cameras"},
+    HistoricalAttention: {"reference_interval": "interval", "reference_heads": "heads"},
+}
+
+
+def new_controller(
+    network: NetworkConfig, backbone: nn.Module, holes: str = "black", source: str | Path = NEW
+) -> WeavingController:
+    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise.
+
+    Args:
+        network: layers and heads that it leaves open are those of `warm_start`, where there is one.
+        backbone: of a known family.
+        holes: see above.
+        source: as in `make_controller`, but no folder.
+    """
+    layers, heads, saved = network.layers, network.heads, None
+    if network.warm_start is not None:
+        saved = _saved_controller(network.warm_start)
+        layers = layers or saved.config.num_layers
+        heads = heads or saved.config.num_heads
+    options = ControllerOptions(
+        layers=layers,
+        heads=heads,
+        fusion=network.fusion or "pose_guided",
+        attention=network.attention or "joint",
+        tokens=network.tokens or "all",
+        holes=network.holes or holes,
+    )
+    controller = make_controller(backbone, source, options)
+    if saved is not None:
+        warm_start(controller, saved, network.warm_start)
+    return controller
+
+
+def warm_start(controller: WeavingController, saved: WeavingController, where: str | Path) -> None:
+    """Copy the weights of a saved controller into a new one, of another fusion if need be.
+
+    Args:
+        controller: the new one, changed in place. What only `saved` has (the scores of pose-guided
+            fusion, for one that averages) is left out.
+        saved: the trained one.
+        where: its folder, for messages.
+
+    Raises:
+        ValueError: a weight of the new one that `saved` lacks, or has in another shape.
+    """
+    own, theirs = controller.state_dict(), saved.state_dict()
+    for name, weight in own.items():
+        if name not in theirs or theirs[name].shape != weight.shape:
+            met = list(theirs[name].shape) if name in theirs else "none"
+            raise ValueError(
+                f"network.warm_start={where} cannot start this controller: {name} has "
+                f"shape {list(weight.shape)}, there {met}; ask for its layers, heads and backbone"
+            )
+    controller.load_state_dict({name: theirs[name] for name in own})
+
+
+def _saved_controller(folder: str) -> WeavingController:
+    # Else the name would be looked for on the net.
+    if not Path(folder, "config.json").is_file():
+        raise FileNotFoundError(
+            f"no controller at network.warm_start={folder}: it has no config.json; name a folder "
+            "that one was saved to, such as CHECKPOINT/controller"
+        )
+    return load_whole(WeavingController, folder)
+
+
+def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
+    """What `network.references` describes: a new one for this backbone, or one from a folder.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: a folder of one that is not as `network` says.
+    """
+    if not network.refers:
+        return None
+    if network.references == "tokens":
+        return ReferenceTokens.from_backbone(backbone, network.reference_cameras is not False)
+    if network.references == "attention":
+        return HistoricalAttention.from_backbone(
+            backbone,
+            network.reference_interval or INTERVAL,
+            network.reference_heads or REFERENCE_HEADS,
+            min(HEAD_DIM, family_of(backbone).sizes(backbone).head_dim),
+        )
+    saved = load_reference_network(network.references)
+    names = REFERENCES_TRAINED_WITH[type(saved)]
+    refuse_contradiction(network, names, saved.config, "references")
+    return saved
+
+
+def refuse_contradiction(
+    network: NetworkConfig, names: Mapping[str, str], config: Mapping[str, Any], part: str
+) -> None:
+    """Refuse options that say something else of a saved network than it says itself.
+
+    Args:
+        network: the options; those that are null say nothing.
+        names: of the options, with the names that they have in `config`.
+        config: of the saved network.
+        part: which option names its folder: `controller` or `references`.
+
+    Raises:
+        ValueError: names the first option, with both values.
+    """
+    folder = getattr(network, part)
+    for option, name in names.items():
+        stated = getattr(network, option)
+        if stated is not None and stated != config[name]:
+            raise ValueError(
+                f"network.{option}={_word(stated)}, but network.{part}={folder} was trained with "
+                f"{_word(config[name])}, and its weights cannot become another network's: set "
+                f"network.{option}=null to train it as it is, or train a new one"
+                + ("" if part == "references" else " (network.controller=new)")
+            )
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

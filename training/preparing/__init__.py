@@ -1,0 +1,1 @@
+"""From recordings to prepared and encoded clips."""

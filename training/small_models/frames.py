@@ -1,0 +1,117 @@
+"""Frames of recordings as one array a recording, decoded or rendered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from anchorweave.files import written_aside
+from anchorweave.recordings import open_recording
+from anchorweave.recordings.reading import reading
+from training.preparing.sharding import Shard, Tally
+from training.preparing.sources import find_recordings
+
+
+def cache_frames(
+    source: str | Sequence[str],
+    folder: Path,
+    size: tuple[int, int],
+    frames: int | None,
+    shard: Shard,
+) -> list[Path]:
+    """Write `NAME.npy`, uint8 [T, 3, H, W], for every recording that has none yet.
+
+    Args:
+        source: recordings, as `find_recordings` takes them.
+        folder: where the arrays lie; one that holds arrays of another size is refused.
+        size: (height, width) that frames are cropped and resized to.
+        frames: the first so many frames of each recording, which has to have them; None = all.
+        shard: the process that works, and whose share this is.
+
+    Returns:
+        The arrays, by name of the recording, this process's and all others'.
+
+    Raises:
+        ValueError: a recording that cannot be read or is too short, or arrays of another size or
+            length.
+    """
+    recordings = find_recordings(source)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(entry: tuple[str, str]) -> Tally:
+        name, path = entry
+        file = folder / f"{name}.npy"
+        if file.exists():
+            try:
+                there = read_frames(file, mmap_mode="r").shape
+            except ValueError as error:
+                return Tally(failed={name: f"{error}; remove it to have it made again"})
+            if there[2:] != tuple(size):
+                wrong = f"{file} holds frames of {there[2:]}, not {size}; remove {folder}"
+                return Tally(failed={name: wrong})
+            # All frames of a recording are not counted again: opening one may take seconds.
+            if frames is not None and there[0] != frames:
+                wrong = f"{file} holds {there[0]} frames, not {frames}; remove {folder}"
+                return Tally(failed={name: wrong})
+            return Tally(there=1)
+        try:
+            with reading(path):
+                recording = open_recording(path)
+            if frames is not None and len(recording) < frames:
+                return Tally(failed={name: f"has {len(recording)} frames, not {frames}"})
+            with reading(path):
+                clip = recording.clip(range(frames or len(recording)), size)
+        except (ValueError, FileNotFoundError) as error:
+            return Tally(failed={name: str(error)})
+        with written_aside(file) as aside, aside.open("wb") as stream:
+            np.save(stream, (clip.frames * 255).round().to(torch.uint8).numpy())
+        return Tally(made=1)
+
+    tally = shard.run(list(recordings.items()), write, "recordings")
+    shard.finish(tally, f"recordings in {folder}")
+    return [folder / f"{name}.npy" for name in recordings]
+
+
+def read_frames(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """What `cache_frames` wrote.
+
+    Raises:
+        ValueError: a file that is cut or no such array, by name.
+    """
+    try:
+        array = np.load(file, mmap_mode)
+        if array.ndim != 4 or array.dtype != np.uint8:
+            raise ValueError(f"an array of {array.dtype} {array.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read as frames ({error})") from error
+    return array
+
+
+def random_crops(
+    arrays: Sequence[UInt8[Tensor, "T 3 H W"]],
+    count: int,
+    frames: int,
+    crop: tuple[int, int],
+    generator: torch.Generator,
+) -> UInt8[Tensor, "count 3 frames h w"]:
+    """Crops in space and time, each of a random recording; where they lie is `generator`'s.
+
+    They are cut where the recordings lie, on any device.
+    """
+
+    def below(end: int) -> int:
+        return int(torch.randint(end, (), generator=generator))
+
+    crops = []
+    for _ in range(count):
+        array = arrays[below(len(arrays))]
+        T, _, H, W = array.shape
+        t, y, x = below(T - frames + 1), below(H - crop[0] + 1), below(W - crop[1] + 1)
+        crops.append(array[t : t + frames, :, y : y + crop[0], x : x + crop[1]])
+    return torch.stack(crops).transpose(1, 2)
