@@ -30,7 +30,7 @@ from anchorweave.evaluation.disagreement import CommonView, common_view
 from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
-from anchorweave.recordings.procedural import PREFIX, one_room_each
+from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 from inference.runs.report import write_json
 
 NUMBERS = ("depth_median", "depth_p90", "shift_median", "psnr")

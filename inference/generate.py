@@ -43,7 +43,7 @@ from anchorweave.progress import slowly
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.identity import content_of
 from anchorweave.recordings.listing import Missing
-from anchorweave.recordings.procedural import PREFIX
+from anchorweave.recordings.procedural_rooms.recording import PREFIX
 from anchorweave.recordings.search import find_recordings
 from anchorweave.video import write_video
 from anchorweave.world import World

@@ -36,7 +36,7 @@ from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.identity import content_of
-from anchorweave.recordings.procedural import PREFIX
+from anchorweave.recordings.procedural_rooms.recording import PREFIX
 from anchorweave.recordings.reading import reading
 from anchorweave.world import scene_unit
 from training.preparing.captions import make_caption

@@ -13,7 +13,11 @@ from anchorweave.recordings.config import AS_STATED, RecordingConfig
 from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.nerfstudio import TRANSFORMS, open_nerfstudio, write_recording
-from anchorweave.recordings.procedural import PREFIX, open_procedural, procedural_recording
+from anchorweave.recordings.procedural_rooms.recording import (
+    PREFIX,
+    open_procedural,
+    procedural_recording,
+)
 from anchorweave.recordings.realestate10k import is_camera_file, open_realestate10k
 from anchorweave.recordings.rgbd import (
     is_scannet,

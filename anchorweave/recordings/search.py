@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anchorweave.recordings import FOLDER_FORMATS, camera_files_in
 from anchorweave.recordings.colmap import is_colmap
-from anchorweave.recordings.procedural import PREFIX, one_room_each
+from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 
 # What macOS puts beside the real files when it packs a folder.
 SHADOWS = "__MACOSX"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from anchorweave.recordings.procedural import PREFIX
+from anchorweave.recordings.procedural_rooms.recording import PREFIX
 
 ROOM = re.compile(rf"{PREFIX}-(?P<words>[a-z_]+=[^-]+(-[a-z_]+=[^-]+)*)")
 

@@ -45,10 +45,11 @@ class EvaluationConfig(RunConfig):
         holes: what `copy_anchors` shows where no anchor sees: `black`, or the nearest seen pixel of
             the frame in `cracks` or everywhere (`filled`). A controller brings its own along.
         protocol: what is asked, see `inference/evaluation/protocols.py`. partial_revisit and
-            long_gap hold back frames as `split` says. The others generate `rollout.segments` segments from the
-            start of the recording, along `rollout.trajectory`: there_and_back(recorded) takes the
-            recording's own cameras, so that the truth is known all the way; along any other path
-            it is known in rooms that can be filmed anew ("procedural:...").
+            long_gap hold back frames as `split` says. The others generate `rollout.segments`
+            segments from the start of the recording, along `rollout.trajectory`:
+            there_and_back(recorded) takes the recording's own cameras, so that the truth is known
+            all the way; along any other path it is known in rooms that can be filmed anew
+            ("procedural:...").
         samples: videos per clip, sampled with `seed`, `seed` + 1, ...
         batch: clips that are generated at once (where clips are held back).
         slots: anchors are filled up with black ones to this many, which is what a controller that

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.codec.base import TextEncoder, VideoCodec
-from anchorweave.models.weaving.cross_anchor_attention import Arrangement
+from anchorweave.models.cross_anchor_attention import Arrangement
 
 # What of its sizes a controller is made for, under the names of its own configuration.
 OF_CONTROLLER = (

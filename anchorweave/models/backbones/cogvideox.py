@@ -27,7 +27,7 @@ from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Famil
 from anchorweave.models.backbones.cogvideox_references import absence_mask, rotary_with_references
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
-from anchorweave.models.weaving.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
+from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
 
 # transformer/config.json of CogVideoX-5b-I2V.
 PUBLISHED_5B = {

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
 from anchorweave.models.backbones.base import OF_REFERENCES
-from anchorweave.models.weaving.insertions import stand_ins
+from anchorweave.models.insertions import stand_ins
 
 
 class ReferenceTokens(ModelMixin, ConfigMixin):

@@ -15,8 +15,8 @@ from anchorweave.anchors import AnchorLatents
 from anchorweave.holes import check_holes
 from anchorweave.models.backbones import FAMILIES, family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.cross_anchor_attention import Arrangement
 from anchorweave.models.weaving.camera_encoder import CameraEncoder
-from anchorweave.models.weaving.cross_anchor_attention import Arrangement
 from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion, fuse
 
 CHOICES = {

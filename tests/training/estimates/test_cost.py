@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
+from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.weaving.cross_anchor_attention import CrossAnchorAttnProcessor
 from tests.models.small import small_anchors, small_backbone, small_call, small_controller
 from tests.models.small import small_image as image
 from training.estimates.cost import BLOCK_BYTES, Weights, memory, training_step

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from anchorweave.recordings.surfaces import Surfaces
+from anchorweave.recordings.procedural_rooms.surfaces import Surfaces
 
 Materials = Mapping[str, Sequence[int]]
 

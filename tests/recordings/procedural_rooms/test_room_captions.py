@@ -8,8 +8,8 @@ import pytest
 
 from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_tokenizer
 from anchorweave.recordings import open_recording
-from anchorweave.recordings.room_captions import TOKENS, colour_name, room_caption
-from anchorweave.recordings.rooms import PATTERNS, furnished_room
+from anchorweave.recordings.procedural_rooms.room_captions import TOKENS, colour_name, room_caption
+from anchorweave.recordings.procedural_rooms.rooms import PATTERNS, furnished_room
 
 # Of the kinds of walls and floors, and of all furniture that a caption may name.
 EVERYTHING = [

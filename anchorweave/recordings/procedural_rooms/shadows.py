@@ -13,7 +13,7 @@ from jaxtyping import Float, Int32
 from numba import njit
 
 from anchorweave.recordings.pinhole_view import View
-from anchorweave.recordings.rasterizing import (
+from anchorweave.recordings.procedural_rooms.rasterizing import (
     COMPILED,
     NOTHING,
     in_blocks,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, CogVideoXAttnProcessor2_0
 
-from anchorweave.models.weaving.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
+from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
 
 B, N, L, S, D = 2, 3, 6, 4, 16
 

@@ -17,10 +17,13 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.recordings.base import Recording
-from anchorweave.recordings.reconstruction_errors import LIKE_KITCHEN, ErroneousRecording
-from anchorweave.recordings.room_captions import room_caption
-from anchorweave.recordings.room_renderer import room_renderer
-from anchorweave.recordings.walks import FRAMES_A_LAP, free_walk
+from anchorweave.recordings.procedural_rooms.reconstruction_errors import (
+    LIKE_KITCHEN,
+    ErroneousRecording,
+)
+from anchorweave.recordings.procedural_rooms.room_captions import room_caption
+from anchorweave.recordings.procedural_rooms.room_renderer import room_renderer
+from anchorweave.recordings.procedural_rooms.walks import FRAMES_A_LAP, free_walk
 
 PREFIX = "procedural"
 DEFAULT_SIZE = (128, 192)

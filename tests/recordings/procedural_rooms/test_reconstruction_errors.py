@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anchorweave.recordings import open_recording
-from anchorweave.recordings.reconstruction_errors import (
+from anchorweave.recordings.procedural_rooms.reconstruction_errors import (
     LIKE_KITCHEN,
     depth_errors,
     pose_errors,

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int32
 from numba import njit
 
-from anchorweave.recordings.lighting import illuminate, levels_of_detail, tone
 from anchorweave.recordings.pinhole_view import View
-from anchorweave.recordings.rasterizing import COMPILED, NOTHING, inverse_corners
-from anchorweave.recordings.rooms import Room
-from anchorweave.recordings.shadows import cast_shadows, lamp_maps
-from anchorweave.recordings.texture_pyramid import Pyramid, pyramid_of, textured
+from anchorweave.recordings.procedural_rooms.lighting import illuminate, levels_of_detail, tone
+from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED, NOTHING, inverse_corners
+from anchorweave.recordings.procedural_rooms.rooms import Room
+from anchorweave.recordings.procedural_rooms.shadows import cast_shadows, lamp_maps
+from anchorweave.recordings.procedural_rooms.texture_pyramid import Pyramid, pyramid_of, textured
 
 # Four points on the lamp, one for each sample of a pixel, soften the shadows' edges.
 LAMP_CORNERS = 0.12 * np.array([[1, 1, 0], [-1, 1, 0], [1, -1, 0], [-1, -1, 0]])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from anchorweave.recordings.textures import SIDE, U, V, colour
+from anchorweave.recordings.procedural_rooms.textures import SIDE, U, V, colour
 
 PICTURES = (
     "astronaut.png",

@@ -4,11 +4,11 @@ import torch
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.recordings import open_recording, procedural_recording
-from anchorweave.recordings.procedural import one_room_each
-from anchorweave.recordings.room_renderer import room_renderer
-from anchorweave.recordings.rooms import furnished_room
+from anchorweave.recordings.procedural_rooms.recording import one_room_each
+from anchorweave.recordings.procedural_rooms.room_renderer import room_renderer
+from anchorweave.recordings.procedural_rooms.rooms import furnished_room
+from anchorweave.recordings.procedural_rooms.walks import CLEARANCE, FRAMES_A_LAP, look_along
 from anchorweave.recordings.search import find_recordings
-from anchorweave.recordings.walks import CLEARANCE, FRAMES_A_LAP, look_along
 from tests.alike import alike, alike_pictures
 
 SIZE = (48, 64)

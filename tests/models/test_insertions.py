@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.weaving.insertions import insertions
+from anchorweave.models.insertions import insertions
 from tests.alike import alike
 from tests.models.small import S, h, small_backbone, small_call, small_image, t, w
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
-from anchorweave.recordings.rasterizing import COMPILED, inverse_corners
+from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED, inverse_corners
 
 # Triangles a group: neighbours, because a piece of furniture is built part by part.
 GROUP = 20

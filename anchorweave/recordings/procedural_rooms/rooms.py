@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from anchorweave.recordings import furniture, photographs, textures
-from anchorweave.recordings.surfaces import Surfaces
+from anchorweave.recordings.procedural_rooms.surfaces import Surfaces
 
 # Each kind of surface: its pattern, and how many variants of it a room has.
 PATTERNS = {

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.recordings.pinhole_view import view_of
-from anchorweave.recordings.rasterizing import depths, in_blocks, seen_triangles
-from anchorweave.recordings.rooms import Room, furnished_room
-from anchorweave.recordings.shading import SAMPLES, Shader
-from anchorweave.recordings.surface_search import SurfaceSearch
+from anchorweave.recordings.procedural_rooms.rasterizing import depths, in_blocks, seen_triangles
+from anchorweave.recordings.procedural_rooms.rooms import Room, furnished_room
+from anchorweave.recordings.procedural_rooms.shading import SAMPLES, Shader
+from anchorweave.recordings.procedural_rooms.surface_search import SurfaceSearch
 
 
 class RoomRenderer:

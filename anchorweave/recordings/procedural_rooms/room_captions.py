@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 from jaxtyping import Float
 
-from anchorweave.recordings.rooms import Room
+from anchorweave.recordings.procedural_rooms.rooms import Room
 
 # One less than the tiny text encoder reads: the end mark takes one.
 TOKENS = 31

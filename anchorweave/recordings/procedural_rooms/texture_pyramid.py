@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numba import njit
 
-from anchorweave.recordings.rasterizing import COMPILED
+from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED
 
 
 @dataclass(frozen=True)

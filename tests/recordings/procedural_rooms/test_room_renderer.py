@@ -7,7 +7,8 @@ import torch
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.recordings import procedural_recording
-from anchorweave.recordings.lighting import (
+from anchorweave.recordings.pinhole_view import view_of
+from anchorweave.recordings.procedural_rooms.lighting import (
     AMBIENT,
     GAMMA,
     LAMP,
@@ -16,12 +17,16 @@ from anchorweave.recordings.lighting import (
     STAIN_WAVES,
     UPWARD,
 )
-from anchorweave.recordings.pinhole_view import view_of
-from anchorweave.recordings.rasterizing import NOTHING, depths, in_blocks, seen_triangles
-from anchorweave.recordings.room_renderer import room_renderer
-from anchorweave.recordings.shading import LAMP_CORNERS
-from anchorweave.recordings.shadows import cast_shadows, lamp_maps
-from anchorweave.recordings.walks import look_along
+from anchorweave.recordings.procedural_rooms.rasterizing import (
+    NOTHING,
+    depths,
+    in_blocks,
+    seen_triangles,
+)
+from anchorweave.recordings.procedural_rooms.room_renderer import room_renderer
+from anchorweave.recordings.procedural_rooms.shading import LAMP_CORNERS
+from anchorweave.recordings.procedural_rooms.shadows import cast_shadows, lamp_maps
+from anchorweave.recordings.procedural_rooms.walks import look_along
 
 SEED = 3
 SIZE = (48, 64)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from anchorweave.recordings import photographs
-from anchorweave.recordings.rooms import PHOTOGRAPHED
-from anchorweave.recordings.textures import SIDE
+from anchorweave.recordings.procedural_rooms.rooms import PHOTOGRAPHED
+from anchorweave.recordings.procedural_rooms.textures import SIDE
 
 
 @pytest.mark.parametrize("pattern", PHOTOGRAPHED.values())

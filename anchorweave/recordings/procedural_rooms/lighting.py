@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import Polynomial
 
-from anchorweave.recordings.rasterizing import COMPILED
+from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED
 
 # Shares of light; the lamp's falls off with distance and is cut by shadows.
 AMBIENT, UPWARD, LAMP = 0.42, 0.12, 0.75

@@ -1,0 +1,1 @@
+"""Furnished rooms that exist as numbers, rendered with exact depth: recordings without a camera."""
