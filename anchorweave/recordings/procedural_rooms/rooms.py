@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.random import Generator
 
-from anchorweave.recordings import furniture, photographs, textures
+from anchorweave.recordings.procedural_rooms import furniture, photographs, textures
 from anchorweave.recordings.procedural_rooms.surfaces import Surfaces
 
 # Each kind of surface: its pattern, and how many variants of it a room has.

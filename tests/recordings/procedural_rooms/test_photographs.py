@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anchorweave.recordings import photographs
+from anchorweave.recordings.procedural_rooms import photographs
 from anchorweave.recordings.procedural_rooms.rooms import PHOTOGRAPHED
 from anchorweave.recordings.procedural_rooms.textures import SIDE
 
