@@ -7,7 +7,7 @@ import torch
 from anchorweave.diffusion.timesteps import TimestepConfig
 from anchorweave.diffusion.v_prediction import VPrediction
 from tests.training.clips import PROCESS
-from tests.training.test_anchor_dropout import a_clip
+from tests.training.draws.test_anchor_dropout import a_clip
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig, draw, sample_generator
 
