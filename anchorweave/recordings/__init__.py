@@ -8,7 +8,7 @@ from pathlib import Path
 from anchorweave.geometry.cameras import intrinsics
 from anchorweave.images import IMAGE_SUFFIXES
 from anchorweave.recordings.base import Recording
-from anchorweave.recordings.colmap import is_colmap, refused_colmap
+from anchorweave.recordings.colmap import is_colmap, open_colmap
 from anchorweave.recordings.config import AS_STATED, RecordingConfig
 from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing
@@ -41,6 +41,7 @@ FOLDER_FORMATS = {
     "frame-*.color.* (7-Scenes)": (is_seven_scenes, open_seven_scenes),
     "rgb.txt (TUM RGB-D)": (is_tum, open_tum),
     "color/ and pose/ (ScanNet)": (is_scannet, open_scannet),
+    "sparse/0/ (COLMAP)": (is_colmap, open_colmap),
 }
 
 
@@ -103,8 +104,6 @@ def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Re
             f"{folder}: holds {len(camera_files)} RealEstate10K camera files; open one of them, "
             f"such as {camera_files[0]}"
         )
-    if is_colmap(folder):
-        raise refused_colmap(folder)
     state = "holds no recording" if any(folder.iterdir()) else "is empty"
     raise ValueError(
         f"{folder}: {state}; looked for {', '.join(FOLDER_FORMATS)} and RealEstate10K camera files"
