@@ -48,7 +48,7 @@ from inference.output import (
 )
 from inference.path import planned_cameras
 from inference.report import selection, write_json
-from inference.source import open_source, prompt_of, seen_clip
+from inference.source import open_source, posed, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
 # Beside the main job's results, and over every YAML file.
@@ -78,7 +78,7 @@ class Plan:
 
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
-    config = load_config(RunConfig, [*PRESET, *words], DEFAULT)
+    config = posed(load_config(RunConfig, [*PRESET, *words], DEFAULT))
     refuse_other_config(config)
     with ExitStack() as held:
         held.enter_context(in_use(config.output))

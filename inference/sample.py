@@ -29,14 +29,14 @@ from anchorweave.world import World, scene_unit
 from inference.generator import load_pipeline, make_generator
 from inference.output import begin_memory, open_output
 from inference.report import measure, print_report, selection, write_json
-from inference.source import open_source, prompt_of, seen_clip
+from inference.source import open_source, posed, prompt_of, seen_clip
 
 DEFAULT = "configs/tiny.yaml"
 
 
 def main(words: list[str]) -> None:
     """Run the main job with `a.b=c` overrides."""
-    config = load_config(RunConfig, words, DEFAULT)
+    config = posed(load_config(RunConfig, words, DEFAULT))
     console = Console()
     began = time.perf_counter()
     recording = open_source(config)

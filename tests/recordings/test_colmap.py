@@ -148,7 +148,7 @@ def test_lenses_bend_rays_as_colmap_says(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for model, at in json.loads(done.stdout).items():
-        camera = ModelCamera(model, tuple(PARAMS[model]), (24, 32))
+        camera = ModelCamera(model, tuple(map(float, PARAMS[model])), (24, 32))
         K = _K(tmp_path, camera, (24, 32), (24, 32)).double()
         bent = _lens(tmp_path, camera).distort(rays)
         mine = bent * K.diagonal()[:2] + K[:2, 2]
@@ -162,8 +162,8 @@ def test_a_lens_is_undone(tmp_path, model):
     params = [48.0, 48, 32, 24, 0.05, -0.02, 0, 0]
     folder = write_project(tmp_path / "p", room, model, params)
     recording = open_recording(folder)
-    lens = _lens(folder, ModelCamera(model, tuple(params), (48, 64)))
-    whole = replace(room.cameras[0], K=intrinsics(48, 48, 32, 24))
+    lens = _lens(folder, ModelCamera(model, tuple(map(float, params)), (48, 64)))
+    whole = replace(room.cameras[0], K=intrinsics(48.0, 48.0, 32.0, 24.0))
     stored = (room.frames[0] * 255).round() / 255
     at = recording.cameras
     top, left = (round((whole.K[1, 2] - at.K[0, 1, 2]).item()), round((32 - at.K[0, 0, 2]).item()))
