@@ -14,6 +14,12 @@ from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.nerfstudio import TRANSFORMS, open_nerfstudio, write_recording
 from anchorweave.recordings.one_photo import open_photo
+from anchorweave.recordings.phone_scans import (
+    is_polycam,
+    is_stray_scanner,
+    open_polycam,
+    open_stray_scanner,
+)
 from anchorweave.recordings.prediction_folders import is_cut3r, is_vipe, open_cut3r, open_vipe
 from anchorweave.recordings.predictions import SUFFIX as PREDICTIONS
 from anchorweave.recordings.predictions import open_predictions
@@ -49,6 +55,8 @@ FOLDER_FORMATS = {
     "sparse/0/ (COLMAP)": (is_colmap, open_colmap),
     "camera/ and color/ (CUT3R, TTT3R)": (is_cut3r, open_cut3r),
     "pose/ and rgb/ (ViPE)": (is_vipe, open_vipe),
+    "keyframes/ (Polycam)": (is_polycam, open_polycam),
+    "odometry.csv (Stray Scanner)": (is_stray_scanner, open_stray_scanner),
 }
 
 

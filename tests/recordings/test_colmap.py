@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.geometry.cameras import intrinsics
 from anchorweave.geometry.projection import pixel_centres, unproject
 from anchorweave.images import write_frame
 from anchorweave.recordings import RecordingConfig, open_recording
 from anchorweave.recordings.colmap import _K, _lens
 from anchorweave.recordings.colmap_model import ModelCamera
+from anchorweave.recordings.framing import reframed
 from anchorweave.recordings.search import find_recordings
 from anchorweave.recordings.undistort import Lens, undistorted
 from tests.alike import alike
@@ -59,6 +61,10 @@ def test_sparse_depth_follows_the_size_that_is_asked_for(tmp_path, room):
     # A point lies somewhere in a pixel twice as large as the one whose depth it had.
     coarse = room.depth[1][::2, ::2]
     assert ((clip.sparse[0] - coarse)[known].abs() < 0.1 * coarse[known]).all()
+    # Where a clip is resized without its recording, sparse depth is left out and not misplaced.
+    assert reframed(clip, (6, 8)).sparse is None
+    large = walk(3, size=(128, 160))
+    check_memories(replace(large, sparse=large.depth), "error", "a room")
     joined = clip[[1]].sparse
     assert torch.equal(joined[0], clip.sparse[1])
 
