@@ -116,7 +116,8 @@ class DepthNetwork(ABC):
                 f"perception={self.name}: {self.config.model} tells relative depth, and nothing is "
                 f"known of frames {clip.names[0]} .. {clip.names[-1]} that would fix its scale: no "
                 "sparse points, sensor or memory. Give a COLMAP project or a reconstructed video, "
-                "or a network of metric depth"
+                "or a network of metric depth, such as "
+                "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
             )
         worst = max(found, key=lambda i: found[i].residual)
         residuals = torch.tensor([fit.residual for fit in found.values()])
