@@ -3,7 +3,8 @@
     python worker.py FOLDER
 
 Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
-and loses images, or the process. So only pycolmap and numpy are imported here.
+and loses images, or the process. So only pycolmap, numpy and two
+files beside this one, which know nothing else, are imported here.
 
 Reads FOLDER/options.json and FOLDER/seen. Writes the largest model to FOLDER/sparse/0, if there
 is one, and FOLDER/found.json: numbers of the report. Says how far it is on stdout, a line
@@ -19,6 +20,10 @@ from typing import Any
 import numpy as np
 import pycolmap
 
+# Beside this file, which is run as a script: importing the package would load what must not be.
+from likeness import likeness
+from turns import turning_share
+
 # Images read at a time: progress is told after each lot.
 LOT = 4
 # The largest features of an image; COLMAP's own 8192 match four times as slowly.
@@ -27,8 +32,6 @@ FEATURES = 4096
 PAIRS = 50
 # Matches that are enough to tell a turn from a walk by.
 TELLING = 30
-# Of loop search: visual words, descriptors of an image that are looked at.
-WORDS, LOOKED_AT = 32, 500
 
 
 def main(folder: str) -> None:
@@ -120,49 +123,15 @@ def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
     steps = {*range(1, options["overlap"] + 1), *(2**k for k in range(1, options["overlap"]))}
     pairs = {(i, i + step) for i in range(count) for step in steps if i + step < count}
     if options["loops"]:
-        alike = likeness(place, keys)
+        with pycolmap.Database.open(place / "database.db") as database:
+            ids = ids_by_name(database)
+            read = [database.read_descriptors(ids[name]).data for name in keys]
+        alike = likeness([np.array(one, dtype=np.float32) for one in read])
         for i in range(count):
             near = np.abs(np.arange(count) - i) <= options["overlap"]
             order = np.argsort(-np.where(near, -np.inf, alike[i]))[: options["loops"]]
             pairs |= {(min(i, int(j)), max(i, int(j))) for j in order if not near[j]}
     return [(keys[i], keys[j]) for i, j in sorted(pairs)]
-
-
-def likeness(place: Path, names: list[str]) -> np.ndarray:
-    """How alike images look [N, N], by aggregated descriptors.
-
-    Source: Jegou et al., "Aggregating local descriptors into a compact image representation", 2010.
-    """
-    draw = np.random.default_rng(0)
-    with pycolmap.Database.open(place / "database.db") as database:
-        ids = ids_by_name(database)
-        sets = [np.array(database.read_descriptors(ids[n]).data, dtype=np.float32) for n in names]
-    sets = [s[draw.permutation(len(s))[:LOOKED_AT]] for s in sets]
-    pooled = np.concatenate(sets)
-    words = pooled[draw.permutation(len(pooled))[:WORDS]]
-    for _ in range(5):
-        nearest = np.argmin(distances(pooled, words), axis=1)
-        words = np.stack(
-            [
-                pooled[nearest == w].mean(axis=0) if (nearest == w).any() else words[w]
-                for w in range(len(words))
-            ]
-        )
-    signatures = []
-    for s in sets:
-        signature = np.zeros_like(words)
-        if len(s):
-            nearest = np.argmin(distances(s, words), axis=1)
-            np.add.at(signature, nearest, s - words[nearest])
-        signature = np.sign(signature) * np.sqrt(np.abs(signature))
-        signatures.append(signature.ravel() / max(float(np.linalg.norm(signature)), 1e-9))
-    stacked = np.stack(signatures)
-    return stacked @ stacked.T
-
-
-def distances(points: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Squared distances [N, W] but for what is the same for all words."""
-    return (words**2).sum(axis=1) - 2 * points @ words.T
 
 
 def match(place: Path, pairs: list[tuple[str, str]], stage: str) -> None:
@@ -212,38 +181,7 @@ def motion(place: Path, options: dict[str, Any]) -> dict[str, Any]:
     size, middle = options["side"], np.array(options["middle"])
     scaled = [((a - middle) / size, (b - middle) / size) for _, a, b in widest.values()]
     shift = float(np.median([np.median(np.linalg.norm(a - b, axis=1)) for a, b in scaled]))
-    flat = [homography(a, b) for a, b in scaled]
-    turns = [
-        sum(H is not None and is_turn(H, focal) for H in flat) / len(flat)
-        for focal in np.geomspace(0.3, 4, 40)
-    ]
-    return {"linked": len(linked) / len(keys), "shift": shift, "turns": float(max(turns))}
-
-
-def homography(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """The homography that takes points `a` to `b` [N, 2]; None if none takes most of them."""
-    x, y, ones, zeros = a[:, 0], a[:, 1], np.ones(len(a)), np.zeros(len(a))
-    kept = np.ones(len(a), dtype=bool)
-    # Two thousandths of the image, two pixels of 960; where things shift far, a share of that.
-    exact = max(0.002, 0.03 * float(np.median(np.linalg.norm(a - b, axis=1))))
-    for _ in range(3):
-        rows = [
-            np.stack([x, y, ones, *[zeros] * 3, *(-b[:, 0] * v for v in (x, y, ones))], axis=1),
-            np.stack([*[zeros] * 3, x, y, ones, *(-b[:, 1] * v for v in (x, y, ones))], axis=1),
-        ]
-        system = np.concatenate([row[kept] for row in rows])
-        H = np.linalg.svd(system, full_matrices=False)[2][-1].reshape(3, 3)
-        moved = np.stack([x, y, ones], axis=1) @ H.T
-        away = np.linalg.norm(moved[:, :2] / moved[:, 2:] - b, axis=1)
-        kept = away < max(exact, 2 * float(np.median(away)))
-    return H if (away < exact).mean() > 0.8 else None
-
-
-def is_turn(H: np.ndarray, focal: float) -> bool:
-    """Whether a homography is a rotation of a camera with this focal length."""
-    K = np.diag([focal, focal, 1.0])
-    stretch = np.linalg.svd(np.linalg.inv(K) @ H @ K, compute_uv=False)
-    return bool(stretch[0] / stretch[2] < 1.02)
+    return {"linked": len(linked) / len(keys), "shift": shift, "turns": turning_share(scaled)}
 
 
 def reconstruct(place: Path, options: dict[str, Any]):
