@@ -48,7 +48,7 @@ from inference.output import (
 )
 from inference.path import planned_cameras
 from inference.report import selection, write_json
-from inference.source import open_source, posed, prompt_of, seen_clip
+from inference.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
 # Beside the main job's results, and over every YAML file.
@@ -178,7 +178,7 @@ def make_plan(config: RunConfig) -> Plan:
     recording = open_source(config)
     prompt = prompt_of(config, recording)
     seen = seen_clip(config, recording, range(config.rollout.seen))
-    unit = scene_unit(seen.depth[-1])
+    unit = unit_of(config, seen)
     return Plan(seen, len(seen), unit, prompt, planned_cameras(config, seen.cameras[-1], unit))
 
 

@@ -25,11 +25,11 @@ from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.files import written_aside
 from anchorweave.perception import make_perception
 from anchorweave.video import write_video
-from anchorweave.world import World, scene_unit
+from anchorweave.world import World
 from inference.generator import load_pipeline, make_generator
 from inference.output import begin_memory, open_output
 from inference.report import measure, print_report, selection, write_json
-from inference.source import open_source, posed, prompt_of, seen_clip
+from inference.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
 
@@ -56,7 +56,7 @@ def main(words: list[str]) -> None:
         memory,
         make_perception(config.perception.generated, config.perception),
         make_generator(pipe, config.sampling, prompt),
-        scene_unit(seen.depth[-1]),
+        unit_of(config, seen),
     )
     video, retrieved = world.imagine(target.frames[0], target.cameras, config.seed)
 

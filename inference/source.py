@@ -19,10 +19,13 @@ from anchorweave.recordings import (
 )
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.reconstruction import ReconstructionConfig, is_footage, reconstruct
+from anchorweave.world import scene_unit
 from inference.report import write_json
 
 # Below the output folder: what plain footage became.
 RECORDING = "recording"
+# The memory system that keeps no geometry.
+WITHOUT_DEPTH = "posed_frames"
 
 
 def posed(config: RunConfig) -> RunConfig:
@@ -89,7 +92,21 @@ def open_source(config: RunConfig) -> Recording:
             "rollout.trajectory=, and as source a recording with frames"
         )
     check_depth(config.perception, recording.has_depth, f"source={config.source}")
+    if config.perception.kind == "none" and config.memory.kind != WITHOUT_DEPTH:
+        raise ValueError(
+            f"perception=none: memory={config.memory.kind} is made of depth; memory="
+            f"{WITHOUT_DEPTH} keeps frames alone, for the others let depth be estimated"
+        )
     return recording
+
+
+def unit_of(config: RunConfig, seen: Clip) -> float:
+    """Length of one scene unit: by the newest frame's depth, or without depth the recording's own.
+
+    Raises:
+        ValueError: no valid depth where there should be.
+    """
+    return 1.0 if config.perception.kind == "none" else scene_unit(seen.depth[-1])
 
 
 def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -> Clip:

@@ -11,7 +11,7 @@ from anchorweave.perception.base import DepthNotFoundError, Perception
 from anchorweave.perception.depth_network import NetworkConfig
 from anchorweave.perception.moving import GeometryConfig, KeepsStill
 from anchorweave.perception.plane_sweep import PlaneSweep, PlaneSweepConfig
-from anchorweave.perception.recorded import Recorded
+from anchorweave.perception.recorded import NoDepth, Recorded
 
 __all__ = [
     "DepthNotFoundError",
@@ -24,7 +24,7 @@ __all__ = [
     "make_perception",
 ]
 
-Kind = Literal["recorded", "plane_sweep", "depth_anything", "depth_pro", "zoe"]
+Kind = Literal["recorded", "none", "plane_sweep", "depth_anything", "depth_pro", "zoe"]
 # Each option of one of these is read where its name is asked for.
 NETWORKS = {"depth_anything": "DepthAnything", "depth_pro": "DepthPro", "zoe": "Zoe"}
 
@@ -38,6 +38,7 @@ def _network(name: str, config: PerceptionConfig) -> Perception:
 # Name -> what makes the plug-in from the options of all.
 PERCEPTIONS = {
     "recorded": lambda config: Recorded(),
+    "none": lambda config: NoDepth(),
     "plane_sweep": lambda config: PlaneSweep(config.plane_sweep),
     **{name: partial(_network, name) for name in NETWORKS},
 }
@@ -48,7 +49,7 @@ class PerceptionConfig:
     """Where depth comes from.
 
     Args:
-        kind: for the frames of a recording.
+        kind: for the frames of a recording; `none` leaves them without, for `posed_frames`.
         generated: for generated frames, which bring none of their own.
         moving: how things that move are found, beside what a recording's masks say: `none`, or
             `geometry`, by depth that contradicts other views. They are kept out of memory.

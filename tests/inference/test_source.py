@@ -9,7 +9,7 @@ import inference.source
 from anchorweave.config import RunConfig, load_config
 from anchorweave.images import write_frame
 from anchorweave.recordings import open_recording
-from inference.source import open_source, posed
+from inference.source import open_source, posed, seen_clip, unit_of
 from tests.recordings.reconstruction.test_reconstruct import FOCAL, SIZE, photographs, walk
 
 
@@ -52,3 +52,14 @@ def test_a_photograph_without_depth_is_told_of_networks(tmp_path):
     with pytest.raises(ValueError, match="holds no depth.*perception=depth_anything"):
         open_source(config)
     assert open_recording(tmp_path / "footage.jpg", options=config.recording).has_frames
+    with pytest.raises(ValueError, match="is made of depth; memory=posed_frames"):
+        open_source(load_config(RunConfig, [*words, "perception=none"]))
+
+
+def test_frames_without_geometry_need_no_depth(tmp_path):
+    # Context-as-Memory starts from a bare photograph.
+    write_frame(torch.rand(3, 32, 48), tmp_path / "photo.jpg")
+    words = [f"source={tmp_path / 'photo.jpg'}", "recording.field_of_view=60", "size=[32,48]"]
+    config = load_config(RunConfig, [*words, "perception=none", "memory=posed_frames"])
+    seen = seen_clip(config, open_source(config), [0])
+    assert not seen.depth.any() and unit_of(config, seen) == 1
