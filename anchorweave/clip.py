@@ -23,9 +23,11 @@ class Clip:
         names: what each frame is called in its recording, T of them, for reports.
         static: [T, H, W], False on moving things, which are kept out of memory; None = all static
             (paper appendix F).
+        sparse: depth [T, H, W] of the sparse points of structure from motion, 0 at most pixels;
+            None = there are none. It fixes the scale of estimated depth, and is never remembered.
 
     Raises:
-        ValueError: frames, depth, cameras, names or static differ in count or size.
+        ValueError: frames, depth, cameras, names, static or sparse differ in count or size.
     """
 
     frames: Float[Tensor, "T 3 H W"]
@@ -33,6 +35,7 @@ class Clip:
     cameras: Cameras
     names: tuple[str, ...]
     static: Bool[Tensor, "T H W"] | None = None
+    sparse: Float[Tensor, "T H W"] | None = None
 
     def __post_init__(self):
         T, _, H, W = self.frames.shape
@@ -41,6 +44,7 @@ class Clip:
             "cameras": len(self.cameras),
             "names": len(self.names),
             "static": T if self.static is None else len(self.static),
+            "sparse": T if self.sparse is None else len(self.sparse),
         }
         if wrong := {what: n for what, n in counts.items() if n != T}:
             raise ValueError(f"a clip of {T} frames came with {wrong}; counts must agree")
@@ -48,6 +52,7 @@ class Clip:
             "depth": tuple(self.depth.shape[1:]),
             "cameras": tuple(self.cameras.size),
             "static": (H, W) if self.static is None else tuple(self.static.shape[1:]),
+            "sparse": (H, W) if self.sparse is None else tuple(self.sparse.shape[1:]),
         }
         if wrong := {what: size for what, size in sizes.items() if size != (H, W)}:
             raise ValueError(
@@ -73,6 +78,7 @@ class Clip:
             cameras=self.cameras[index],
             names=tuple(self.names[i] for i in picked),
             static=None if self.static is None else self.static[index],
+            sparse=None if self.sparse is None else self.sparse[index],
         )
 
 
@@ -82,16 +88,13 @@ def join_clips(parts: Sequence[Clip]) -> Clip:
     Raises:
         ValueError: parts of different image sizes.
     """
-    static = None
+    static = sparse = None
     if any(part.static is not None for part in parts):
-        static = torch.cat(
-            [
-                torch.ones_like(part.depth, dtype=torch.bool)
-                if part.static is None
-                else part.static
-                for part in parts
-            ]
-        )
+        every = [torch.ones_like(p.depth).bool() if p.static is None else p.static for p in parts]
+        static = torch.cat(every)
+    if any(part.sparse is not None for part in parts):
+        known = [torch.zeros_like(p.depth) if p.sparse is None else p.sparse for p in parts]
+        sparse = torch.cat(known)
     cameras = join_cameras([part.cameras for part in parts])
     return Clip(
         frames=torch.cat([part.frames for part in parts]),
@@ -99,4 +102,5 @@ def join_clips(parts: Sequence[Clip]) -> Clip:
         cameras=cameras,
         names=tuple(name for part in parts for name in part.names),
         static=static,
+        sparse=sparse,
     )

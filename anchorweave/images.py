@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image, ImageOps
-from PIL.ExifTags import Base
+from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
 from anchorweave.files import written_aside
@@ -32,6 +32,29 @@ def image_size(path: Path) -> tuple[int, int]:
     """(height, width) of the upright image at `path`."""
     with _readable(path) as image:
         return image.height, image.width
+
+
+def exif_focal(path: Path) -> float | None:
+    """Focal length in pixels of the upright image, as its EXIF data say it; None where they do not.
+
+    Cameras state it for a film of 36 mm x 24 mm, or in millimetres with the sensor's resolution.
+    A photograph that was cropped afterwards keeps the number of the whole one.
+
+    Raises:
+        ValueError: the file is missing, or no image.
+    """
+    with _header(path) as image:
+        told = image.getexif().get_ifd(IFD.Exif)
+        side = max(image.size)
+    try:
+        if film := float(told.get(Base.FocalLengthIn35mmFilm) or 0):
+            return film / 36 * side
+        length = float(told.get(Base.FocalLength) or 0)
+        pixels = float(told.get(Base.FocalPlaneXResolution) or 0)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    millimetres = {2: 25.4, 3: 10.0, 4: 1.0}.get(told.get(Base.FocalPlaneResolutionUnit, 2))
+    return length * pixels / millimetres if length and pixels and millimetres else None
 
 
 def about_orientation(path: Path) -> str:

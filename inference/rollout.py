@@ -48,7 +48,7 @@ from inference.runs.output import (
 )
 from inference.runs.path import planned_cameras
 from inference.runs.report import selection, write_json
-from inference.runs.source import open_source, prompt_of, seen_clip
+from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
 # Beside the main job's results, and over every YAML file.
@@ -78,7 +78,7 @@ class Plan:
 
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
-    config = load_config(RunConfig, [*PRESET, *words], DEFAULT)
+    config = posed(load_config(RunConfig, [*PRESET, *words], DEFAULT))
     refuse_other_config(config)
     with ExitStack() as held:
         held.enter_context(in_use(config.output))
@@ -178,7 +178,7 @@ def make_plan(config: RunConfig) -> Plan:
     recording = open_source(config)
     prompt = prompt_of(config, recording)
     seen = seen_clip(config, recording, range(config.rollout.seen))
-    unit = scene_unit(seen.depth[-1])
+    unit = unit_of(config, seen)
     return Plan(seen, len(seen), unit, prompt, planned_cameras(config, seen.cameras[-1], unit))
 
 

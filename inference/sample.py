@@ -33,11 +33,11 @@ from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.video import write_video
-from anchorweave.world import World, scene_unit
+from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.output import MEMORY, bank_path, check_output, memory_over, open_bank
 from inference.runs.report import measure, print_report, selection, write_json
-from inference.runs.source import open_source, prompt_of, seen_clip
+from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
 WRITTEN = (
@@ -75,6 +75,7 @@ def main(words: list[str]) -> None:
     # Said before anything is computed; both are held once there is something to write.
     refuse_in_use(config.output)
     refuse_in_use(bank_path(config))
+    config = posed(config)
     console = Console()
     began = time.perf_counter()
     recording = open_source(config)
@@ -100,7 +101,7 @@ def main(words: list[str]) -> None:
             memory,
             make_perception(config.perception.generated, config.perception),
             make_generator(pipe, config.sampling, prompt),
-            scene_unit(seen.depth[-1]),
+            unit_of(config, seen),
         )
         video, retrieved = world.imagine(target.frames[0], target.cameras, config.seed)
         videos = {"generated": video}

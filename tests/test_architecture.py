@@ -66,7 +66,10 @@ DOORS = {
     ),
     "wandb": ("training/",),
     "scipy": ("anchorweave/retrieval/",),
-    "pycolmap": ("anchorweave/evaluation/colmap_worker.py",),
+    "pycolmap": (
+        "anchorweave/evaluation/colmap_worker.py",
+        "anchorweave/recordings/reconstruction/worker.py",
+    ),
     "romatch": ("anchorweave/evaluation/perceptual/match_accuracy.py",),
     "vbench": ("anchorweave/evaluation/perceptual/vbench_worker.py",),
 }

@@ -15,10 +15,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -49,6 +51,8 @@ class Stage:
         beside: whether the stages behind it start while it is at work.
         after: earlier stages that have to be done before this one starts; those that are not
             `beside` are done in any case.
+        each: name -> values: the stage stands for one of every combination of them, in whose name
+            and words `{name}` is the value.
     """
 
     name: str = ""
@@ -57,6 +61,29 @@ class Stage:
     processes: int = 1
     beside: bool = False
     after: list[str] = field(default_factory=list)
+    each: dict[str, list[Any]] = field(default_factory=dict)
+
+    def every(self) -> list[Stage]:
+        """The stages that it stands for; the last name's values change fastest.
+
+        Raises:
+            ValueError: a name in braces that `each` does not give, or values that two stages share
+                a name by.
+        """
+        if not self.each:
+            return [self]
+        stages = []
+        for values in product(*self.each.values()):
+            told = dict(zip(self.each, values, strict=True))
+            try:
+                name = self.name.format(**told)
+                words = [word.format(**told) for word in self.words]
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(
+                    f"stage {self.name}: {error} in braces is none of each={list(self.each)}"
+                ) from error
+            stages.append(replace(self, name=name, words=words, each={}))
+        return stages
 
     def command(self) -> list[str]:
         """The words after `python`."""
@@ -81,7 +108,9 @@ class RecipeConfig:
     stages: list[Stage] = field(default_factory=list)
 
     def __post_init__(self):
-        names = [stage.name for stage in self.stages]
+        stages = [one for stage in self.stages for one in stage.every()]
+        object.__setattr__(self, "stages", stages)
+        names = [stage.name for stage in stages]
         if not names:
             raise ValueError("stages=[]: a recipe has at least one stage")
         if twice := {name for name in names if names.count(name) > 1}:
@@ -188,7 +217,9 @@ class Recipe:
             there = self._records.get(stage.name)
             if there is None:
                 continue
-            if there["stage"] == asdict(stage) and there["config"] != config_digest(stage):
+            # Of an older version it lacks what stages could not say then.
+            before = Stage(**there["stage"])
+            if before == stage and there["config"] != config_digest(stage):
                 # Recipes that were begun by an older version kept no values.
                 values = config_values(stage.words)
                 differ = differences(there.get("values", values), values)
@@ -198,8 +229,7 @@ class Recipe:
                     f"redo it and all after it with from={stage.name} (files that it wrote stay: "
                     "remove them, or give the stage another output=)"
                 )
-            if there["stage"] != asdict(stage):
-                before = Stage(**there["stage"])
+            if before != stage:
                 raise ValueError(
                     f"stage {stage.name} was run by other words: {shlex.join(before.command())}; "
                     f"now: {shlex.join(stage.command())}. Give the old words back, or redo it and "

@@ -229,4 +229,4 @@ def _small(clip: Clip) -> Clip:
     static = clip.static
     if static is not None:
         static = static[:, middle::step, middle::step][:, :h, :w]
-    return replace(clip, frames=frames, depth=depth, cameras=cameras, static=static)
+    return replace(clip, frames=frames, depth=depth, cameras=cameras, static=static, sparse=None)

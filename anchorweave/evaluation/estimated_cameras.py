@@ -8,7 +8,7 @@ estimated apart, from the two frames alone, which a still or turning camera does
 frozen video turns by nothing.
 
 Runs in one thread with a fixed seed: the same frames give the same cameras. Costs some 3 s of one
-core for 17 frames of 64x96. Needs pycolmap, of which requirements-eval.txt knows, and runs it in a
+core for 17 frames of 64x96. Needs pycolmap, and runs it in a
 process of its own (`colmap_worker.py` says why).
 """
 
@@ -48,8 +48,7 @@ def pycolmap_version() -> str:
     """
     if find_spec("pycolmap") is None:
         raise MissingPycolmapError(
-            "cameras are estimated by pycolmap, which is not there; "
-            "pip install -r requirements-eval.txt"
+            "cameras are estimated by pycolmap, which is not there; pip install -r requirements.txt"
         )
     return version("pycolmap")
 

@@ -18,6 +18,8 @@ ADDED_LATER = {
     "recording.depth_scale": None,
     "recording.intrinsics": None,
     "recording.order": "auto",
+    "recording.field_of_view": None,
+    "recording.min_confidence": None,
 }
 
 

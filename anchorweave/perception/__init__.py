@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from typing import Literal
 
 from anchorweave.perception.base import DepthNotFoundError, Perception
+from anchorweave.perception.depth_network import NetworkConfig
+from anchorweave.perception.moving import GeometryConfig, KeepsStill
 from anchorweave.perception.plane_sweep import PlaneSweep, PlaneSweepConfig
-from anchorweave.perception.recorded import Recorded
+from anchorweave.perception.recorded import NoDepth, Recorded
 
 __all__ = [
     "DepthNotFoundError",
+    "GeometryConfig",
+    "NetworkConfig",
     "Perception",
     "PerceptionConfig",
     "PlaneSweepConfig",
@@ -18,10 +24,23 @@ __all__ = [
     "make_perception",
 ]
 
+Kind = Literal["recorded", "none", "plane_sweep", "depth_anything", "depth_pro", "zoe"]
+# Each option of one of these is read where its name is asked for.
+NETWORKS = {"depth_anything": "DepthAnything", "depth_pro": "DepthPro", "zoe": "Zoe"}
+
+
+def _network(name: str, config: PerceptionConfig) -> Perception:
+    # Loading transformers takes seconds, which only those who use a network wait for.
+    module = import_module(f"anchorweave.perception.{name}")
+    return getattr(module, NETWORKS[name])(getattr(config, name))
+
+
 # Name -> what makes the plug-in from the options of all.
 PERCEPTIONS = {
     "recorded": lambda config: Recorded(),
+    "none": lambda config: NoDepth(),
     "plane_sweep": lambda config: PlaneSweep(config.plane_sweep),
+    **{name: partial(_network, name) for name in NETWORKS},
 }
 
 
@@ -30,14 +49,31 @@ class PerceptionConfig:
     """Where depth comes from.
 
     Args:
-        kind: for the frames of a recording.
+        kind: for the frames of a recording; `none` leaves them without, for `posed_frames`.
         generated: for generated frames, which bring none of their own.
+        moving: how things that move are found, beside what a recording's masks say: `none`, or
+            `geometry`, by depth that contradicts other views. They are kept out of memory.
         plane_sweep: options of the plane sweep.
+        depth_anything: of Depth Anything, relative or metric, as its weights are.
+        depth_pro: of Depth Pro.
+        zoe: of ZoeDepth.
+        geometry: options of `moving=geometry`.
     """
 
-    kind: Literal["recorded", "plane_sweep"] = "recorded"
-    generated: Literal["plane_sweep"] = "plane_sweep"
+    kind: Kind = "recorded"
+    generated: Literal["plane_sweep", "depth_anything", "depth_pro", "zoe"] = "plane_sweep"
+    moving: Literal["none", "geometry"] = "none"
     plane_sweep: PlaneSweepConfig = field(default_factory=PlaneSweepConfig)
+    depth_anything: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig("pretrained/Depth-Anything-V2-Small-hf")
+    )
+    depth_pro: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig("pretrained/DepthPro-hf")
+    )
+    zoe: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig("pretrained/zoedepth-nyu-kitti")
+    )
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
 
 
 def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> None:
@@ -54,7 +90,7 @@ def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> Non
     if config.kind == "recorded" and not has_depth:
         raise ValueError(
             f"{where}: holds no depth; perception=plane_sweep estimates it from the cameras of "
-            "several frames"
+            f"several frames, {', '.join(f'perception={name}' for name in NETWORKS)} of each alone"
         )
 
 
@@ -62,8 +98,10 @@ def make_perception(kind: str, config: PerceptionConfig) -> Perception:
     """The plug-in of that name.
 
     Raises:
+        FileNotFoundError: a network without its weights, with where to get them.
         ValueError: an unknown name, with the known ones.
     """
     if kind not in PERCEPTIONS:
         raise ValueError(f"unknown perception {kind!r}; known: {', '.join(PERCEPTIONS)}")
-    return PERCEPTIONS[kind](config)
+    perception = PERCEPTIONS[kind](config)
+    return perception if config.moving == "none" else KeepsStill(perception, config.geometry)

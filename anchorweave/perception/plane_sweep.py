@@ -26,6 +26,8 @@ from anchorweave.progress import slowly
 SCOUT_HEIGHT, SCOUT_FRAMES, SCOUT_PLANES = 64, 6, 64
 SCOUT_BASELINES = (0.1, 0.25, 0.45, 0.7)
 SCOUT_MAX_COST = 0.1
+# Fewer depths than this bound no range.
+FEWEST_KNOWN = 20
 # Views that look further apart than this show different sides of things.
 MAX_VIEW_ANGLE = math.radians(40)
 
@@ -38,7 +40,8 @@ class PlaneSweepConfig:
         planes: depths tried per pixel, evenly spaced in 1 / depth.
         sources: other frames that each frame is compared with.
         window: side of the matching window in pixels, odd.
-        near: nearest depth tried; None = from known depth, else found by a coarse sweep.
+        near: nearest depth tried; None = from known depth, else from sparse points, else found by
+            a coarse sweep.
         far: farthest depth tried; None = likewise.
         margin: factor by which a range that was found is widened at both ends.
         angle: parallax in degrees at mid depth that sources are preferred to have.
@@ -117,7 +120,10 @@ def plane_sweep(
     sources: list[list[int]] = [[] for _ in range(len(clip))]
     grey = clip.frames.mean(dim=1)
     if not known.all() and _moves(clip.cameras):
-        near, far = _depth_range(grey, clip, config, depth[known])
+        bounds = depth[known]
+        if clip.sparse is not None and not len(bounds):
+            bounds = clip.sparse[clip.sparse > 0]
+        near, far = _depth_range(grey, clip, config, bounds)
         planes = torch.linspace(1 / far, 1 / near, config.planes).to(grey)
         sources = [_sources(clip.cameras, i, near, far, config) for i in range(len(clip))]
     if not known.any() and not any(sources):
@@ -212,7 +218,7 @@ def _depth_range(
     """Nearest and farthest depth to try: as configured, as known, or found by a coarse sweep."""
     if config.near is not None and config.far is not None:
         return config.near, config.far
-    depths = known if len(known) else _scout(grey, clip, config)
+    depths = known if len(known) >= FEWEST_KNOWN else _scout(grey, clip, config)
     depths = depths[:: math.ceil(len(depths) / 100_000)]
     low, high = depths.quantile(depths.new_tensor([0.02, 0.98])).tolist()
     near, far = config.near or low / config.margin, config.far or high * config.margin
@@ -265,7 +271,10 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
 def _other_depth(clip: Clip) -> str:
     if (clip.depth > 0).any():
         return "use recorded depth (perception=recorded)"
-    return "give the recording depth maps, of which it has none (data/README.md)"
+    return (
+        "use a depth network (perception=depth_anything, depth_pro or zoe), or give the recording "
+        "depth maps, of which it has none (data/README.md)"
+    )
 
 
 def _moves(cameras: Cameras) -> bool:

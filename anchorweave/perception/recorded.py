@@ -14,6 +14,14 @@ from anchorweave.clip import Clip
 NAMED = 8
 
 
+class NoDepth:
+    """Leaves frames without depth, for a memory that keeps frames alone."""
+
+    def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
+        """The clip itself."""
+        return clip
+
+
 class Recorded:
     """Passes recorded depth on.
 

@@ -8,17 +8,28 @@ from pathlib import Path
 from anchorweave.geometry.cameras import intrinsics
 from anchorweave.images import IMAGE_SUFFIXES
 from anchorweave.recordings.base import Recording
-from anchorweave.recordings.colmap import is_colmap, refused_colmap
+from anchorweave.recordings.colmap import is_colmap, open_colmap
 from anchorweave.recordings.config import AS_STATED, RecordingConfig
 from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing
 from anchorweave.recordings.nerfstudio import TRANSFORMS, open_nerfstudio, write_recording
+from anchorweave.recordings.one_photo import open_photo
+from anchorweave.recordings.phone_scans import (
+    is_polycam,
+    is_stray_scanner,
+    open_polycam,
+    open_stray_scanner,
+)
+from anchorweave.recordings.prediction_folders import is_cut3r, is_vipe, open_cut3r, open_vipe
+from anchorweave.recordings.predictions import SUFFIX as PREDICTIONS
+from anchorweave.recordings.predictions import open_predictions
 from anchorweave.recordings.procedural_rooms.recording import (
     PREFIX,
     open_procedural,
     procedural_recording,
 )
 from anchorweave.recordings.realestate10k import is_camera_file, open_realestate10k
+from anchorweave.recordings.reconstruction.footage import is_footage
 from anchorweave.recordings.rgbd import (
     is_scannet,
     is_seven_scenes,
@@ -45,6 +56,11 @@ FOLDER_FORMATS = {
     "frame-*.color.* (7-Scenes)": (is_seven_scenes, open_seven_scenes),
     "rgb.txt (TUM RGB-D)": (is_tum, open_tum),
     "color/ and pose/ (ScanNet)": (is_scannet, open_scannet),
+    "sparse/0/ (COLMAP)": (is_colmap, open_colmap),
+    "camera/ and color/ (CUT3R, TTT3R)": (is_cut3r, open_cut3r),
+    "pose/ and rgb/ (ViPE)": (is_vipe, open_vipe),
+    "keyframes/ (Polycam)": (is_polycam, open_polycam),
+    "odometry.csv (Stray Scanner)": (is_stray_scanner, open_stray_scanner),
 }
 
 
@@ -77,13 +93,12 @@ def open_recording(
         return open_nerfstudio(path, missing, options)
     if path.suffix.lower() == ".txt" and is_camera_file(path):
         return _open_camera_file(path, missing, options)
-    if path.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
-        kind = "a video" if path.suffix.lower() in VIDEO_SUFFIXES else "an image"
-        raise ValueError(
-            f"{path}: is {kind} without camera poses, which memory needs; give a folder or file "
-            f"that carries them: {', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera "
-            "file X.txt beside X.mp4"
-        )
+    if path.suffix.lower() == PREDICTIONS:
+        return open_predictions(path, options)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return open_photo(path, options)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise _without_poses(path, "a video")
     raise ValueError(
         f"{path}: is neither a transforms.json nor a RealEstate10K camera file (19 numbers a line)"
     )
@@ -107,11 +122,20 @@ def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Re
             f"{folder}: holds {len(camera_files)} RealEstate10K camera files; open one of them, "
             f"such as {camera_files[0]}"
         )
-    if is_colmap(folder):
-        raise refused_colmap(folder)
+    if is_footage(folder):
+        raise _without_poses(folder, "a folder of images")
     state = "holds no recording" if any(folder.iterdir()) else "is empty"
     raise ValueError(
         f"{folder}: {state}; looked for {', '.join(FOLDER_FORMATS)} and RealEstate10K camera files"
+    )
+
+
+def _without_poses(path: Path, kind: str) -> ValueError:
+    return ValueError(
+        f"{path}: is {kind} without camera poses, which memory needs; `python -m "
+        f"inference.reconstruct source={path} output=data/{path.stem}` finds them, then give "
+        f"data/{path.stem} (inference.sample and rollout do both themselves). Or give what carries "
+        f"them: {', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera file X.txt beside X.mp4"
     )
 
 

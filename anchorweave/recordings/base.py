@@ -14,6 +14,7 @@ from torch import Tensor
 from anchorweave.clip import Clip, join_clips
 from anchorweave.errors import OutsideError
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.projection import project
 from anchorweave.progress import slowly
 from anchorweave.recordings.framing import reframed
 from anchorweave.recordings.listing import contained
@@ -65,6 +66,13 @@ class Recording(ABC):
         """Where frame `i` shows what may be remembered [H, W]; None = everywhere.
 
         False where a thing moves, and where its image is transparent: nobody saw anything there.
+        """
+        return None
+
+    def sparse_points(self, i: int) -> Float[Tensor, "P 3"] | None:
+        """Surface points [P, 3] in the world that frame `i` is known to see; None = not known.
+
+        Structure from motion leaves them: few, but true to the scale of the poses.
         """
         return None
 
@@ -131,7 +139,22 @@ class Recording(ABC):
         if static is not None:
             depth, static = torch.where(static, depth, 0.0), static[None]
         one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
-        return one if size is None else reframed(one, size)
+        one = one if size is None else reframed(one, size)
+        points = self.sparse_points(i)
+        return one if points is None else replace(one, sparse=_depth_of(points, one.cameras))
+
+
+def _depth_of(points: Float[Tensor, "P 3"], camera: Cameras) -> Float[Tensor, "1 H W"]:
+    """Depth of points at the pixels that they fall on, the nearest of several; else 0."""
+    height, width = camera.size
+    position, z = project(points, camera)
+    position, z = position.reshape(-1, 2), z.reshape(-1)
+    inside = (position >= 0).all(-1) & (position < position.new_tensor([width, height])).all(-1)
+    inside &= z > 0
+    column, row = position[inside].floor().long().unbind(-1)
+    depth = torch.full((height * width,), torch.inf)
+    depth.scatter_reduce_(0, row * width + column, z[inside], "amin")
+    return torch.where(depth.isinf(), 0.0, depth).reshape(1, height, width)
 
 
 def posed_cameras(

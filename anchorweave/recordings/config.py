@@ -22,17 +22,24 @@ class RecordingConfig:
             make one of the poses'.
         intrinsics: fx, fy, cx, cy in pixels of the images as they are stored, for all frames,
             instead of what the recording says.
+        field_of_view: degrees that the images' width spans, where nothing says their focal length:
+            of a photograph without EXIF data, or as a start for the cameras of plain footage.
+        min_confidence: depth of predictions that is less sure than this is left out, in the
+            network's own numbers.
         order: of the frames of a transforms.json: `listed`, as it lists them; `numbers`, by the
             numbers in their paths; `auto`, by the number if the paths differ in one number alone
             and the list is shuffled, else as listed.
 
     Raises:
-        ValueError: a scale or focal length that is not above 0, or no four intrinsics.
+        ValueError: a scale or focal length that is not above 0, no four intrinsics, or a field of
+            view that no pinhole has.
     """
 
     depth_scale: float | None = None
     intrinsics: tuple[float, ...] | None = None
     order: Order = "auto"
+    field_of_view: float | None = None
+    min_confidence: float | None = None
 
     def __post_init__(self):
         scale = self.depth_scale
@@ -49,6 +56,18 @@ class RecordingConfig:
                 f"recording.intrinsics={list(given)}: are fx, fy, cx, cy in pixels of the stored "
                 "images, such as [525,525,320,240]"
             )
+
+        if self.field_of_view is not None and not 0 < self.field_of_view < 180:
+            raise ValueError(
+                f"recording.field_of_view={self.field_of_view}: is in degrees, above 0 and below "
+                "180 (a phone's main camera: about 65 across the longer side)"
+            )
+
+    def focal_of(self, size: tuple[int, int]) -> float | None:
+        """Focal length in pixels of images of `size` (height, width) by `field_of_view`, if any."""
+        if self.field_of_view is None:
+            return None
+        return size[1] / 2 / math.tan(math.radians(self.field_of_view) / 2)
 
     def depth_unit(self, stated: float) -> float:
         """Length of one step of depth, in the unit of the poses, where the format says `stated`."""

@@ -34,6 +34,8 @@ def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
         depth=_nearest(clip.depth[:, rows, columns], size),
         cameras=clip.cameras.cropped(top, left, window).resized(size),
         static=static,
+        # A few points on a grid do not survive being resized; `Recording.clip` projects them anew.
+        sparse=None,
     )
 
 

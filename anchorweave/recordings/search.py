@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anchorweave.recordings import FOLDER_FORMATS, camera_files_in
-from anchorweave.recordings.colmap import is_colmap
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 
 # What macOS puts beside the real files when it packs a folder.
@@ -65,8 +64,7 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    if any(is_format(path) for is_format, _ in FOLDER_FORMATS.values()) or is_colmap(path):
-        # A COLMAP project is refused when it is opened, which says more than leaving it out.
+    if any(is_format(path) for is_format, _ in FOLDER_FORMATS.values()):
         yield path
         return
     if cameras := camera_files_in(path):

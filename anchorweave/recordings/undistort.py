@@ -51,6 +51,25 @@ class Lens:
         )
 
 
+@dataclass(frozen=True)
+class Fisheye(Lens):
+    """OpenCV's equidistant fisheye; k1 to k4 are the coefficients of the angle, no tangential ones.
+
+    All zeros are a perfect fisheye, whose image grows with the angle and not with its tangent.
+    """
+
+    def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Where a ray (x/z, y/z) seems to come from behind this lens.
+
+        Source: OpenCV, fisheye camera model.
+        """
+        r = rays.norm(dim=-1, keepdim=True)
+        angle = r.atan()
+        a2 = angle * angle
+        bent = angle * (1 + a2 * (self.k1 + a2 * (self.k2 + a2 * (self.k3 + a2 * self.k4))))
+        return torch.where(r > 1e-8, rays * bent / r.clamp(min=1e-8), rays)
+
+
 def positions(lens: Lens, camera: Cameras) -> Float[Tensor, "H W 2"]:
     """For every pinhole pixel, where the distorted image shows it (x, y in pixels)."""
     focal = camera.K.diagonal()[:2]

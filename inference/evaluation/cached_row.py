@@ -160,6 +160,8 @@ class CachedRow:
             )
         try:
             values = json.loads(record.read_text())
+            if not isinstance(values, dict):
+                raise ValueError("it holds no keys and values")
             # Older rows have none.
             if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
                 raise ValueError("its sum is another")

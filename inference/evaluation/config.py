@@ -10,6 +10,7 @@ from typing import Any, Literal
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
+from anchorweave.perception import PerceptionConfig
 from anchorweave.pipelines import AnchorWeavePipeline
 from inference.evaluation.protocols import Protocol, check_protocol, rolls_out
 from inference.runs.made import NETWORKS, VERSION, networks_made, without_unused
@@ -26,6 +27,11 @@ ADDED_LATER = memory.ADDED_LATER | {
     "sampling.start": "noise",
     "sampling.start_share": 0.3,
     "rollout.unit": "scene",
+}
+ADDED_LATER |= {
+    key: value
+    for key, value in flat({"perception": PerceptionConfig()}).items()
+    if key.split(".")[1] in ("moving", "geometry", "depth_anything", "depth_pro", "zoe")
 }
 LATER = list(ADDED_LATER.items())
 

@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from anchorweave.clip import Clip
 from anchorweave.config import RunConfig
 from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.perception import check_depth, make_perception
-from anchorweave.recordings import Recording, open_recording
+from anchorweave.recordings import (
+    FOLDER_FORMATS,
+    Recording,
+    camera_files_in,
+    open_recording,
+)
 from anchorweave.recordings.base import CAPTION
+from anchorweave.recordings.reconstruction import ReconstructionConfig, is_footage, reconstruct
+from anchorweave.world import scene_unit
+from inference.runs.report import write_json
+
+# Below the output folder: what plain footage became.
+RECORDING = "recording"
+# The memory system that keeps no geometry.
+WITHOUT_DEPTH = "posed_frames"
+
+
+def posed(config: RunConfig) -> RunConfig:
+    """The run itself, or, where its source is plain footage, over a recording made of that.
+
+    Cameras are found once: the recording stays in the output folder, and is used again while the
+    footage and what is known of its camera are the same.
+
+    Raises:
+        NotReconstructedError: too few frames of the footage could be registered.
+        ValueError: the output holds a recording of other footage.
+    """
+    source, place = Path(config.source), Path(config.output) / RECORDING
+    if not is_footage(source) or _has_poses(source):
+        return config
+    files = [source] if source.is_file() else sorted(f for f in source.iterdir() if f.is_file())
+    made_of = {
+        "footage": [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
+        "recording": [config.recording.intrinsics, config.recording.field_of_view],
+    }
+    made_of = json.loads(json.dumps(made_of))
+    note = place.with_name(f"{RECORDING}.json")
+    if not place.exists():
+        report = reconstruct(source, place, ReconstructionConfig(), config.recording)
+        write_json(made_of, note)
+        print("\n".join(report.lines()))
+    elif not note.is_file() or json.loads(note.read_text()) != made_of:
+        raise ValueError(
+            f"{place} was made of other footage than source={source}, or of the same before it "
+            "changed; remove it, or give another output="
+        )
+    print(f"{source}: cameras found, see source={place}")
+    changes = {"source": str(place), "recording": replace(config.recording, intrinsics=None)}
+    if config.perception.kind == "recorded":
+        print("footage holds no depth: perception=plane_sweep")
+        changes["perception"] = replace(config.perception, kind="plane_sweep")
+    if config.rollout.seen == 1:
+        # One frame has no parallax; what was filmed is what is to be remembered.
+        count = len(open_recording(place))
+        print(f"all of it is remembered: rollout.seen={count}")
+        changes["rollout"] = replace(config.rollout, seen=count)
+    return replace(config, **changes)
+
+
+def _has_poses(source: Path) -> bool:
+    """Whether a folder of images carries poses as well (7-Scenes), or a camera file."""
+    if source.is_file():
+        return False
+    known = any(is_format(source) for is_format, _ in FOLDER_FORMATS.values())
+    return known or bool(camera_files_in(source))
 
 
 def open_source(config: RunConfig) -> Recording:
@@ -26,7 +92,21 @@ def open_source(config: RunConfig) -> Recording:
             "rollout.trajectory=, and as source a recording with frames"
         )
     check_depth(config.perception, recording.has_depth, f"source={config.source}")
+    if config.perception.kind == "none" and config.memory.kind != WITHOUT_DEPTH:
+        raise ValueError(
+            f"perception=none: memory={config.memory.kind} is made of depth; memory="
+            f"{WITHOUT_DEPTH} keeps frames alone, for the others let depth be estimated"
+        )
     return recording
+
+
+def unit_of(config: RunConfig, seen: Clip) -> float:
+    """Length of one scene unit: by the newest frame's depth, or without depth the recording's own.
+
+    Raises:
+        ValueError: no valid depth where there should be.
+    """
+    return 1.0 if config.perception.kind == "none" else scene_unit(seen.depth[-1])
 
 
 def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -> Clip:

@@ -43,7 +43,7 @@ def neighbours(cameras):
 
 def test_without_pycolmap_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(MissingPycolmapError, match="pip install -r requirements-eval.txt"):
+    with pytest.raises(MissingPycolmapError, match="pip install -r requirements.txt"):
         estimate_cameras(*walk(), CONFIG)
 
 

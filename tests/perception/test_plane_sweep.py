@@ -245,3 +245,23 @@ def test_agrees_with_a_real_depth_sensor():
     # Poses that drift by centimetres over baselines of decimetres leave a few percent.
     assert (found > 0).float().mean() > 0.35
     assert error.median() < 0.07
+
+
+def test_sparse_points_bound_the_sweep_in_the_place_of_a_search(monkeypatch):
+    # Planes between the nearest and the farthest sparse point: nothing is searched for.
+    monkeypatch.setattr("anchorweave.perception.plane_sweep._scout", None)
+    clip, exact = scene(frames=3, size=(30, 40))
+    sparse = torch.zeros_like(exact)
+    sparse[:, ::3, ::3] = exact[:, ::3, ::3]
+    bounded = replace(clip, depth=torch.zeros_like(exact), sparse=sparse)
+    depth, _ = plane_sweep(bounded, PlaneSweepConfig(planes=48))
+    found = depth > 0
+    low, high = sparse[sparse > 0].min() / 1.3, 1.3 * sparse.max()
+    assert found.float().mean() > 0.3
+    assert (depth[found] >= 0.99 * low).all() and (depth[found] <= 1.01 * high).all()
+    assert ((depth - exact).abs() / exact)[found].median() < 0.03
+    # Too few of them bound nothing.
+    few = torch.zeros_like(sparse)
+    few[0, 0, :5] = exact[0, 0, :5]
+    with pytest.raises(TypeError):
+        plane_sweep(replace(bounded, sparse=few), PlaneSweepConfig(planes=48))

@@ -331,12 +331,3 @@ def test_links_in_a_circle_end_no_search(folder):
     (folder.parent / "again").symlink_to(folder.parent)
     (folder.parent / "__MACOSX").mkdir()
     assert list(find_recordings(str(folder.parent))) == ["room"]
-
-
-@pytest.mark.parametrize("model", ["sparse/0", "."])
-def test_a_colmap_model_is_named(tmp_path, model):
-    (tmp_path / model).mkdir(parents=True, exist_ok=True)
-    for name in ("cameras.txt", "images.txt"):
-        (tmp_path / model / name).write_text("# COLMAP\n")
-    with pytest.raises(ValueError, match="COLMAP project.*ns-process-data"):
-        open_recording(tmp_path)

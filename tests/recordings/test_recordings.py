@@ -92,8 +92,12 @@ def test_images_without_poses_are_refused(tmp_path):
     write_frame(torch.zeros(3, 16, 16), tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="a.mp4: is a video without camera poses.*transforms.json"):
         open_recording(tmp_path / "a.mp4")
-    with pytest.raises(ValueError, match="a.jpg: is an image without camera poses"):
-        open_recording(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="inference.reconstruct source=.*a.mp4 output=data/a`"):
+        open_recording(tmp_path / "a.mp4")
+    (tmp_path / "b").mkdir()
+    write_frame(torch.zeros(3, 16, 16), tmp_path / "b" / "1.jpg")
+    with pytest.raises(ValueError, match="b: is a folder of images without camera poses"):
+        open_recording(tmp_path / "b")
 
 
 def test_the_embedded_example_opens():

@@ -19,7 +19,7 @@ from training.make_model import MakeModelConfig
 from training.options.training import TrainConfig
 from training.precompute_latents import PrecomputeConfig
 from training.preparing.config import PrepareConfig
-from training.recipe import RecipeConfig, load_config, main
+from training.recipe import RecipeConfig, Stage, load_config, main
 from training.small_models.vae_options import VAETrainConfig
 from training.train_text import TextTrainConfig
 
@@ -332,3 +332,27 @@ def test_what_a_stage_of_the_recipe_reads_was_made_by_one_before(path, monkeypat
                     value,
                 )
         made.add(output)
+
+
+def test_a_stage_may_stand_for_many(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(
+        "stages:\n"
+        "  - {name: first, module: a}\n"
+        '  - {name: "{row}_{errors}", module: b, words: ["r={row}", "e={errors}"],\n'
+        "     each: {errors: [0, 3], row: [k1, k4]}, after: [first]}\n"
+    )
+    stages = load_config(RecipeConfig, [f"config={tmp_path / 'recipe.yaml'}"]).stages
+    assert [stage.name for stage in stages] == ["first", "k1_0", "k4_0", "k1_3", "k4_3"]
+    assert stages[2].words == ["r=k4", "e=0"] and stages[2].after == ["first"]
+
+
+@pytest.mark.parametrize(
+    "stage, said",
+    [
+        ({"name": "{row}", "each": {"rows": ["a"]}}, "'row' in braces is none of each=.'rows'"),
+        ({"name": "same", "each": {"row": ["a", "b"]}}, "two stages are called same"),
+    ],
+)
+def test_a_stage_that_stands_for_many_says_what_for(stage, said):
+    with pytest.raises(ValueError, match=said):
+        RecipeConfig(stages=[Stage(module="m", **stage)])

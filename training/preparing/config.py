@@ -108,4 +108,7 @@ class PrepareConfig:
         }
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
+        if self.perception.moving != "none":
+            options["perception.moving"] = self.perception.moving
+            options |= flat(self.perception.geometry, "perception.geometry")
         return {**made, "perception.kind": kind, **options, **self.caption.made()}

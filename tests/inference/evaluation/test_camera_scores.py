@@ -106,7 +106,7 @@ def test_a_row_that_keeps_no_cameras_says_what_to_do(tmp_path):
 
 def test_without_pycolmap_nothing_is_begun(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(MissingPycolmapError, match="requirements-eval.txt"):
+    with pytest.raises(MissingPycolmapError, match="requirements.txt"):
         main([f"rows=[{write_row(tmp_path).path}]", f"output={tmp_path / 'out'}", "cameras=true"])
     assert not (tmp_path / "out").exists()
 

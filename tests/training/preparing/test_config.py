@@ -6,6 +6,8 @@ from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.memory import GlobalCloudConfig, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
+from anchorweave.perception import PerceptionConfig
+from anchorweave.recordings import RecordingConfig
 from tests.training.small_data import PREPARE, write_room
 from training.prepare_clips import main
 from training.preparing.config import PrepareConfig
@@ -53,3 +55,12 @@ def test_a_clip_holds_the_anchors_of_every_memory_system(tmp_path):
     assert slots == {"local_clouds": 4, "global_cloud": 1}
     report = json.loads((clip / "report.json").read_text())["global_cloud"]
     assert len(report) == 1 and report[0]["picks"]
+
+
+def test_what_moves_is_kept_out_of_clips_that_say_so():
+    still = PrepareConfig().made()
+    moving = PrepareConfig(perception=PerceptionConfig(moving="geometry")).made()
+    assert moving["perception.moving"] == "geometry" and moving["perception.geometry.votes"] == 2
+    assert not [key for key in still if "moving" in key or "geometry" in key]
+    seen = PrepareConfig(recording=RecordingConfig(field_of_view=60.0)).made()
+    assert seen["recording.field_of_view"] == 60 and "recording.field_of_view" not in still

@@ -1,0 +1,205 @@
+"""What depth networks share: weights by name or folder, and the scale of the poses.
+
+A network sees each frame alone. Its depth is aligned, frame by frame, to depth that is known at
+some pixels: what memory shows, the sparse points of the recording, or its sensor. A network of
+metric depth also works without, in metres; one of relative depth does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from anchorweave.clip import Clip
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.perception.alignment import Alignment, align_inverse
+from anchorweave.perception.base import DepthNotFoundError, check_known_depth
+from anchorweave.progress import slowly
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Options of a depth network; none of them is given in the papers.
+
+    Args:
+        model: a folder with its weights in transformers' layout, or the name of one that the hub's
+            cache on this machine holds. Nothing is downloaded.
+        max_residual: frames whose aligned depth is further off than this at the median known pixel
+            are left without depth; relative.
+
+    Raises:
+        ValueError: a residual that is not above 0.
+    """
+
+    model: str
+    max_residual: float = 0.15
+
+    def __post_init__(self):
+        if not self.max_residual > 0:
+            raise ValueError(f"perception: max_residual={self.max_residual}: must be above 0")
+
+
+class DepthNetwork(ABC):
+    """Perception by a network; each is a small file beside this one.
+
+    Args:
+        network: of transformers, in evaluation mode.
+        config: options.
+    """
+
+    name: str
+    metric: bool = True
+
+    def __init__(self, network: nn.Module, config: NetworkConfig):
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network, self.config = network.to(self.device).eval(), config
+
+    @abstractmethod
+    def inverse_depth(self, frame: Float[Tensor, "3 H W"], camera: Cameras) -> Float[Tensor, "H W"]:
+        """Inverse depth [H, W] of colours in [0, 1], the larger the nearer.
+
+        In 1 / metres if the network is metric, else up to a scale and a shift.
+        """
+
+    def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
+        """The clip with the network's depth, in the unit of the poses; 0 where it fits badly.
+
+        Depth that the clip brings is a sensor's: it fixes the scale, and is replaced.
+
+        Args:
+            clip: frames, cameras, and perhaps sparse points or a sensor's depth.
+            known_depth: what memory shows; kept where it is known.
+
+        Raises:
+            DepthNotFoundError: nothing is known that would fix the scale of relative depth, or
+                no frame fits what is known.
+        """
+        check_known_depth(clip, known_depth)
+        known = torch.zeros_like(clip.depth)
+        for source in (clip.depth, clip.sparse, known_depth):
+            if source is not None:
+                known = torch.where(source > 0, source, known)
+        predicted = torch.stack(
+            [
+                self.inverse_depth(clip.frames[i], clip.cameras[i]).cpu()
+                for i in slowly(range(len(clip)), f"depth by {self.name}")
+            ]
+        )
+        fits = [
+            align_inverse(p, k, shifted=not self.metric)
+            for p, k in zip(predicted, known, strict=True)
+        ]
+        depth = self._scaled(clip, predicted, fits)
+        if known_depth is not None:
+            depth = torch.where(known_depth > 0, known_depth, depth)
+        return replace(clip, depth=depth)
+
+    def _scaled(self, clip: Clip, predicted: Tensor, fits: list[Alignment | None]) -> Tensor:
+        """Depth [T, H, W] by the frames' alignments; tells how well they fit."""
+        found = {i: fit for i, fit in enumerate(fits) if fit is not None}
+        good = {i: fit for i, fit in found.items() if fit.residual <= self.config.max_residual}
+        if not found and self.metric:
+            print(f"depth by {self.name}: in metres; nothing known to align it to", file=sys.stderr)
+            return torch.where(predicted > 0, 1 / predicted.clamp(min=1e-9), 0.0)
+        if not found:
+            raise DepthNotFoundError(
+                f"perception={self.name}: {self.config.model} tells relative depth, and nothing is "
+                f"known of frames {clip.names[0]} .. {clip.names[-1]} that would fix its scale: no "
+                "sparse points, sensor or memory. Give a COLMAP project or a reconstructed video, "
+                "or a network of metric depth, such as "
+                "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
+            )
+        worst = max(found, key=lambda i: found[i].residual)
+        residuals = torch.tensor([fit.residual for fit in found.values()])
+        told = (
+            f"depth by {self.name}: {len(good)} of {len(clip)} frames aligned, residual "
+            f"{residuals.median():.1%} (worst {found[worst].residual:.1%}, {clip.names[worst]})"
+        )
+        if not good:
+            raise DepthNotFoundError(
+                f"{told}; none is within perception.{self.name}.max_residual="
+                f"{self.config.max_residual:g}: wrong poses, or a network that does not know such "
+                "scenes"
+            )
+        print(told, file=sys.stderr)
+        if self.metric:
+            # A metric network is off by one factor: frames that see nothing known have the others'.
+            scales = torch.tensor([fit.scale for fit in good.values()])
+            usual = Alignment(scales.median().item(), 0.0, 0.0, 0)
+            fits = [good.get(i) or (None if i in found else usual) for i in range(len(clip))]
+        else:
+            fits = [good.get(i) for i in range(len(clip))]
+        return torch.stack(
+            [
+                torch.zeros_like(p) if fit is None else fit.depth_of(p)
+                for p, fit in zip(predicted, fits, strict=True)
+            ]
+        )
+
+
+def load_network(kind: type, config: NetworkConfig, name: str, hub: str) -> nn.Module:
+    """A network with its weights, from a folder or from the hub's cache on this machine.
+
+    Args:
+        kind: its class in transformers.
+        config: options.
+        name: of the perception, for messages.
+        hub: where to get such weights.
+
+    Raises:
+        FileNotFoundError: no weights, with what to download and where to.
+    """
+    try:
+        network, report = kind.from_pretrained(
+            config.model, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        folder = (
+            config.model
+            if Path(config.model).parts[:1] == ("pretrained",)
+            else f"pretrained/{Path(hub).name}"
+        )
+        raise FileNotFoundError(
+            f"perception={name}: no weights at {config.model} ({str(error).splitlines()[0]}). "
+            f"`huggingface-cli download {hub} --local-dir {folder}` fetches them; "
+            f"perception.{name}.model= names another folder"
+        ) from error
+    if lacking := sorted(report["missing_keys"]):
+        raise FileNotFoundError(
+            f"perception={name}: {config.model} is no whole {kind.__name__}: it lacks "
+            f"{len(lacking)} weights, such as {lacking[0]}"
+        )
+    return network
+
+
+def prepared(
+    frame: Float[Tensor, "3 H W"],
+    size: tuple[int, int],
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
+    mode: str = "bicubic",
+) -> Float[Tensor, "1 3 h w"]:
+    """Colours in [0, 1] at the size and with the mean and spread that a network is used to."""
+    mean, spread = (torch.tensor(values)[:, None, None] for values in statistics)
+    resized = interpolate(frame[None].cpu(), size, mode=mode, antialias=True).clamp(0, 1)
+    return (resized - mean) / spread
+
+
+def at_size(values: Float[Tensor, "1 h w"], size: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """A map brought to the size of its frame."""
+    return interpolate(values[:, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def fitting(size: tuple[int, int], shorter: int, multiple: int) -> tuple[int, int]:
+    """`size` scaled so that its shorter side is about `shorter`, both sides whole multiples."""
+    scale = shorter / min(size)
+    return tuple(max(1, round(side * scale / multiple)) * multiple for side in size)

@@ -1,0 +1,40 @@
+"""Depth Pro (arXiv 2410.02073), by transformers: sharp metric depth, large and slow."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DepthProForDepthEstimation
+
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.perception.depth_network import (
+    HALVES,
+    DepthNetwork,
+    NetworkConfig,
+    at_size,
+    load_network,
+    prepared,
+)
+
+
+class DepthPro(DepthNetwork):
+    """Metric depth; the focal length is the camera's, and not the one that it would guess."""
+
+    name = "depth_pro"
+    hub = "apple/DepthPro-hf"
+
+    def __init__(self, config: NetworkConfig):
+        network = load_network(DepthProForDepthEstimation, config, self.name, self.hub)
+        super().__init__(network, config)
+
+    @torch.no_grad()
+    def inverse_depth(self, frame: Float[Tensor, "3 H W"], camera: Cameras) -> Float[Tensor, "H W"]:
+        """See the base class."""
+        sizes = self.network.config
+        # Its smallest copy of the image is one patch.
+        side = round(sizes.patch_size / min(sizes.scaled_images_ratios))
+        given = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
+        canonical = at_size(self.network(given).predicted_depth, camera.size)
+        # It tells inverse depth of a camera whose focal length is the image's width.
+        return canonical * camera.size[1] / camera.K[0, 0].item()

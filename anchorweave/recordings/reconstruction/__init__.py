@@ -1,0 +1,19 @@
+"""From footage, a plain video or a folder of photographs, to a recording with cameras."""
+
+from __future__ import annotations
+
+from anchorweave.recordings.reconstruction.config import ReconstructionConfig
+from anchorweave.recordings.reconstruction.find import reconstruct
+from anchorweave.recordings.reconstruction.footage import is_footage
+from anchorweave.recordings.reconstruction.report import (
+    NotReconstructedError,
+    ReconstructionReport,
+)
+
+__all__ = [
+    "NotReconstructedError",
+    "ReconstructionConfig",
+    "ReconstructionReport",
+    "is_footage",
+    "reconstruct",
+]

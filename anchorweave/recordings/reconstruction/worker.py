@@ -1,0 +1,343 @@
+"""What runs in a process of its own: COLMAP on a folder of images, nothing else of ours.
+
+    python worker.py FOLDER
+
+Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
+and loses images, or the process. So only pycolmap, numpy and two
+files beside this one, which know nothing else, are imported here.
+
+Reads FOLDER/options.json and FOLDER/seen. Writes the largest model to FOLDER/sparse/0, if there
+is one, and FOLDER/found.json: numbers of the report. Says how far it is on stdout, a line
+`STAGE DONE TOTAL` a step.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+
+# Beside this file, which is run as a script: importing the package would load what must not be.
+from likeness import likeness
+from turns import turning_share
+
+# Images read at a time: progress is told after each lot.
+LOT = 4
+# The largest features of an image; COLMAP's own 8192 match four times as slowly.
+FEATURES = 4096
+# Pairs matched at a time.
+PAIRS = 50
+# Matches that are enough to tell a turn from a walk by.
+TELLING = 30
+
+
+def main(folder: str) -> None:
+    """Find features, match them, and reconstruct what the images show."""
+    # COLMAP tells every step of every video; what goes wrong raises or is counted.
+    pycolmap.logging.minloglevel = 3
+    place = Path(folder)
+    options = json.loads((place / "options.json").read_text())
+    pycolmap.set_random_seed(options["seed"])
+    keys, between = options["keyframes"], options["between"]
+    extract(place, options, keys, "features")
+    found = {"features": feature_counts(place, keys)}
+    match(place, pairs_of(place, options), "matching")
+    found |= motion(place, options)
+    model, pieces = reconstruct(place, options)
+    found["pieces"] = pieces
+    found["keyframes"] = [] if model is None else names_in(model)
+    if model is not None:
+        if options["mode"] == "register" and between:
+            model = register(place, options, model)
+        elif options["mode"] == "interpolate":
+            interpolate(model, options["order"])
+        normalise(model, options["order"])
+        resize(model, options["size"])
+        called = dict(zip(options["order"], options["names"], strict=True))
+        for image in model.images.values():
+            image.name = called[image.name]
+        (place / "sparse" / "0").mkdir(parents=True)
+        model.write_binary(place / "sparse" / "0")
+        found |= numbers(model)
+    (place / "found.json").write_text(json.dumps(found))
+
+
+def tell(stage: str, done: int, total: int) -> None:
+    """How far it is, for whoever reads stdout."""
+    print(stage, done, total, flush=True)
+
+
+def extract(place: Path, options: dict[str, Any], names: list[str], stage: str) -> None:
+    """Find features; all images are of one camera."""
+    extraction = pycolmap.FeatureExtractionOptions(
+        use_gpu=False, max_image_size=options["feature_side"], num_threads=options["threads"]
+    )
+    extraction.sift.max_num_features = FEATURES
+    reader = pycolmap.ImageReaderOptions(camera_model=options["camera_model"])
+    if options["camera_params"]:
+        reader.camera_params = options["camera_params"]
+    for start in range(0, len(names), LOT):
+        tell(stage, start, len(names))
+        if (known := camera_there(place)) is not None:
+            reader.existing_camera_id = known
+        pycolmap.extract_features(
+            place / "database.db",
+            place / "seen",
+            names[start : start + LOT],
+            camera_mode=pycolmap.CameraMode.SINGLE,
+            reader_options=reader,
+            extraction_options=extraction,
+            device=pycolmap.Device.cpu,
+        )
+
+
+def camera_there(place: Path) -> int | None:
+    """The one camera of the database; None before the first image is read."""
+    if not (place / "database.db").exists():
+        return None
+    with pycolmap.Database.open(place / "database.db") as database:
+        cameras = database.read_all_cameras()
+    return cameras[0].camera_id if cameras else None
+
+
+def feature_counts(place: Path, names: list[str]) -> list[int]:
+    """How many features each of the images has; 0 for one that could not be read."""
+    with pycolmap.Database.open(place / "database.db") as database:
+        ids = ids_by_name(database)
+        return [database.num_keypoints_for_image(ids[n]) if n in ids else 0 for n in names]
+
+
+def ids_by_name(database: pycolmap.Database) -> dict[str, int]:
+    """Numbers of the images by their names."""
+    return {image.name: image.image_id for image in database.read_all_images()}
+
+
+def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which keyframes are matched: neighbours, wider ones, and those that look alike."""
+    keys, count = options["keyframes"], len(options["keyframes"])
+    if count <= options["exhaustive"]:
+        return [(keys[i], keys[j]) for i in range(count) for j in range(i + 1, count)]
+    steps = {*range(1, options["overlap"] + 1), *(2**k for k in range(1, options["overlap"]))}
+    pairs = {(i, i + step) for i in range(count) for step in steps if i + step < count}
+    if options["loops"]:
+        with pycolmap.Database.open(place / "database.db") as database:
+            ids = ids_by_name(database)
+            read = [database.read_descriptors(ids[name]).data for name in keys]
+        alike = likeness([np.array(one, dtype=np.float32) for one in read])
+        for i in range(count):
+            near = np.abs(np.arange(count) - i) <= options["overlap"]
+            order = np.argsort(-np.where(near, -np.inf, alike[i]))[: options["loops"]]
+            pairs |= {(min(i, int(j)), max(i, int(j))) for j in order if not near[j]}
+    return [(keys[i], keys[j]) for i, j in sorted(pairs)]
+
+
+def match(place: Path, pairs: list[tuple[str, str]], stage: str) -> None:
+    """Match pairs of images, and keep what two views can agree on."""
+    verification = pycolmap.TwoViewGeometryOptions(detect_watermark=False)
+    verification.ransac.random_seed = 0
+    for start in range(0, len(pairs), PAIRS):
+        tell(stage, start, len(pairs))
+        listed = place / "pairs.txt"
+        listed.write_text("\n".join(" ".join(p) for p in pairs[start : start + PAIRS]))
+        pycolmap.match_image_pairs(
+            place / "database.db",
+            pycolmap.FeatureMatchingOptions(use_gpu=False),
+            pycolmap.ImportedPairingOptions(match_list_path=listed),
+            verification,
+            device=pycolmap.Device.cpu,
+        )
+
+
+def motion(place: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """What pairs of keyframes say of the camera's motion.
+
+    `linked`: the share of keyframes that share enough with any other. `shift`: by how much what
+    they share moves, in shares of the image, as the median over the widest pair of each keyframe.
+    `turns`: the share of these pairs that a turn on the spot explains, with the focal length that
+    explains most.
+    """
+    keys = options["keyframes"]
+    widest: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}
+    linked = set()
+    with pycolmap.Database.open(place / "database.db") as database:
+        ids = ids_by_name(database)
+        position = {ids[name]: i for i, name in enumerate(keys) if name in ids}
+        points = {i: np.array(database.read_keypoints(i))[:, :2] for i in position}
+        pairs, geometries = database.read_two_view_geometries()
+        for pair, geometry in zip(pairs, geometries, strict=True):
+            one, other = pycolmap.pair_id_to_image_pair(pair)
+            matches = np.array(geometry.inlier_matches)
+            if len(matches) < TELLING:
+                continue
+            linked |= {one, other}
+            i, gap = min(position[one], position[other]), abs(position[one] - position[other])
+            if gap > widest.get(i, (0,))[0]:
+                widest[i] = (gap, points[one][matches[:, 0]], points[other][matches[:, 1]])
+    if not widest:
+        return {"linked": 0.0, "shift": 0.0, "turns": 0.0}
+    size, middle = options["side"], np.array(options["middle"])
+    scaled = [((a - middle) / size, (b - middle) / size) for _, a, b in widest.values()]
+    shift = float(np.median([np.median(np.linalg.norm(a - b, axis=1)) for a, b in scaled]))
+    return {"linked": len(linked) / len(keys), "shift": shift, "turns": turning_share(scaled)}
+
+
+def reconstruct(place: Path, options: dict[str, Any]):
+    """The largest model of the keyframes, or None, and how many images each model holds."""
+    (place / "models").mkdir()
+    total = len(options["keyframes"])
+    if options["mapper"] == "global":
+        tell("placing", 0, total)
+        chosen = pycolmap.GlobalPipelineOptions(random_seed=options["seed"], num_threads=1)
+        found = pycolmap.global_mapping(
+            place / "database.db", place / "seen", place / "models", chosen
+        )
+    else:
+        done = iter(range(2, 10**9))
+        found = pycolmap.incremental_mapping(
+            place / "database.db",
+            place / "seen",
+            place / "models",
+            mapping(options),
+            next_image_callback=lambda: tell("placing", min(next(done), total), total),
+        )
+    models = sorted(found.values(), key=lambda model: -model.num_reg_images())
+    return (models[0] if models else None), [model.num_reg_images() for model in models]
+
+
+def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
+    """One thread and one seed, so that the same frames give the same cameras."""
+    chosen = pycolmap.IncrementalPipelineOptions(
+        num_threads=1, random_seed=options["seed"], min_model_size=3, extract_colors=False
+    )
+    chosen.mapper.num_threads = 1
+    # COLMAP's own 100 and 30 are for photographs; small frames of a video have fewer.
+    chosen.mapper.init_min_num_inliers, chosen.mapper.abs_pose_min_num_inliers = 50, 20
+    chosen.mapper.random_seed = chosen.triangulation.random_seed = options["seed"]
+    if options["fixed"]:
+        chosen.ba_refine_focal_length = chosen.ba_refine_extra_params = False
+        chosen.mapper.abs_pose_refine_focal_length = False
+        chosen.mapper.abs_pose_refine_extra_params = False
+    return chosen
+
+
+def register(place: Path, options: dict[str, Any], model):
+    """The model with the frames between keyframes, each placed by what it shares with these."""
+    order, keys = options["order"], set(names_in(model))
+    place_of = {name: i for i, name in enumerate(order)}
+    extract(place, options, options["between"], "features between")
+    there = [i for i, name in enumerate(order) if name in keys]
+    pairs = set()
+    for name in options["between"]:
+        at = place_of[name]
+        nearest = sorted(there, key=lambda i: abs(i - at))[:4]
+        pairs |= {(order[min(i, at)], order[max(i, at)]) for i in nearest}
+    match(place, sorted(pairs), "matching between")
+    (place / "keys").mkdir()
+    model.write_binary(place / "keys")
+    chosen = mapping(options | {"fixed": True})
+    # What the keyframes agree on stands; frames between are placed in it.
+    chosen.fix_existing_frames = chosen.mapper.fix_existing_frames = True
+    chosen.multiple_models = False
+    done, total = iter(range(10**9)), len(options["between"])
+    (place / "all").mkdir()
+    found = pycolmap.incremental_mapping(
+        place / "database.db",
+        place / "seen",
+        place / "all",
+        chosen,
+        input_path=place / "keys",
+        next_image_callback=lambda: tell("placing between", min(next(done), total), total),
+    )
+    grown = max(found.values(), key=lambda one: one.num_reg_images(), default=model)
+    return grown if grown.num_reg_images() >= model.num_reg_images() else model
+
+
+def interpolate(model, order: list[str]) -> None:
+    """Put frames between two keyframes on the path between them, in even steps."""
+    placed = {image.name: image for image in model.images.values() if image.has_pose}
+    camera = next(iter(placed.values())).camera_id
+    there = [i for i, name in enumerate(order) if name in placed]
+    poses = {i: placed[order[i]].cam_from_world() for i in there}
+    number = max(model.images)
+    for left, right in zip(there, there[1:], strict=False):
+        for i in range(left + 1, right):
+            number += 1
+            share = (i - left) / (right - left)
+            pose = pycolmap.interpolate_camera_poses(poses[left], poses[right], share)
+            image = pycolmap.Image(name=order[i], camera_id=camera, image_id=number)
+            model.add_image_with_trivial_frame(image, pose)
+
+
+def normalise(model, order: list[str]) -> None:
+    """Put the origin into the first camera, and the median point 3 units in front of cameras.
+
+    Structure from motion leaves origin, turn and scale open; so a room is about in metres.
+    """
+    placed = {image.name: image for image in model.images.values() if image.has_pose}
+    first = placed[next(name for name in order if name in placed)].cam_from_world()
+    depths = []
+    for image in placed.values():
+        seen = [model.points3D[p.point3D_id].xyz for p in image.points2D if p.has_point3D()]
+        if seen:
+            depths.append(float(np.median((world2camera(image) @ homogeneous(seen))[2])))
+    scale = 3 / float(np.median(depths)) if depths else 1.0
+    rotation, translation = first.rotation, np.array(first.translation)
+    model.transform(pycolmap.Sim3d(scale, rotation, scale * translation))
+
+
+def resize(model, size: list[int]) -> None:
+    """Bring cameras and observations from the images that were looked at to those kept."""
+    height, width = size
+    scale = [(width / c.width, height / c.height) for c in model.cameras.values()][0]
+    if scale == (1.0, 1.0):
+        return
+    for camera in model.cameras.values():
+        camera.rescale(width, height)
+    for image in model.images.values():
+        for point in image.points2D:
+            point.xy = np.array(point.xy) * scale
+
+
+def world2camera(image) -> np.ndarray:
+    """World-to-camera [3, 4] of an image."""
+    return np.array(image.cam_from_world().matrix())
+
+
+def homogeneous(points: list) -> np.ndarray:
+    """Points [4, N]."""
+    return np.concatenate([np.array(points).T, np.ones((1, len(points)))])
+
+
+def numbers(model) -> dict[str, Any]:
+    """What is told of the model."""
+    angles = []
+    centres = {
+        number: np.array(image.projection_center())
+        for number, image in model.images.items()
+        if image.has_pose
+    }
+    for point in model.points3D.values():
+        rays = [centres[e.image_id] - point.xyz for e in point.track.elements]
+        rays = np.stack(rays) / np.linalg.norm(rays, axis=1, keepdims=True)
+        angles.append(float(np.degrees(np.arccos(np.clip((rays @ rays.T).min(), -1, 1)))))
+    camera = next(iter(model.cameras.values()))
+    return {
+        "registered": names_in(model),
+        "points": model.num_points3D(),
+        "error": model.compute_mean_reprojection_error() if model.num_points3D() else None,
+        "parallax": float(np.median(angles)) if angles else 0.0,
+        "camera": [camera.model_name, list(camera.params)],
+    }
+
+
+def names_in(model) -> list[str]:
+    """Images that the model has placed."""
+    return sorted(image.name for image in model.images.values() if image.has_pose)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main(*sys.argv[1:])

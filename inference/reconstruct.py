@@ -1,0 +1,55 @@
+"""Find the cameras of a plain video or of a folder of photographs: a recording for any later run.
+
+    python -m inference.reconstruct source=walk.mp4 output=data/walk
+    python -m inference.reconstruct source=photographs output=data/walk recording.field_of_view=65
+    python -m inference.reconstruct source=walk.mp4 reconstruction.between=interpolate
+
+Runs COLMAP on the CPU (one or two seconds a frame) and needs no network and no weights. `output`
+becomes a COLMAP project: images/, sparse/0/ and reconstruction.json. The scale is any. It holds no
+depth: run with perception=plane_sweep, or with a depth network.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anchorweave.command import Command
+from anchorweave.config import load_config
+from anchorweave.recordings import RecordingConfig
+from anchorweave.recordings.reconstruction import ReconstructionConfig, reconstruct
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """What is reconstructed.
+
+    Args:
+        source: a video file, or a folder of photographs by one camera.
+        output: the recording's folder, which does not exist yet.
+        recording: `intrinsics` in pixels of the footage where they are known, or `field_of_view`
+            as a start.
+        reconstruction: how cameras are found.
+    """
+
+    source: str = "walk.mp4"
+    output: str = "outputs/reconstruction"
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+
+
+def main(words: list[str]) -> None:
+    """Reconstruct with `a.b=c` overrides."""
+    config = load_config(ReconstructConfig, words)
+    began = time.perf_counter()
+    output = Path(config.output)
+    report = reconstruct(Path(config.source), output, config.reconstruction, config.recording)
+    print("\n".join(report.lines()))
+    print(f"{output}: written in {time.perf_counter() - began:.0f} s; source={output} opens it")
+
+
+COMMAND = Command(main, ReconstructConfig)
+
+if __name__ == "__main__":
+    COMMAND.run()
