@@ -23,9 +23,9 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.models.backbones import FAMILIES, Family, family_named
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.small.tiny import tiny_components, tiny_video
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW
 from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.estimates.missing import first_clip, missing_files

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER, OF_REFERENCES
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.insertions import insertions
 from anchorweave.models.references.reference_networks import ReferenceNetwork
-from anchorweave.models.weaving.controller import WeavingController
 
 
 class Denoiser(nn.Module):

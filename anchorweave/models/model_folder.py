@@ -12,9 +12,9 @@ from diffusers.configuration_utils import ConfigMixin
 
 from anchorweave.files import written_aside
 from anchorweave.models.backbones import FAMILIES, family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.notes import WEIGHTS_NOTE
 from anchorweave.models.quiet_loading import quiet_loading
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.whole import load_whole
 
 INDEX = "model_index.json"

@@ -16,8 +16,8 @@ from transformers import T5EncoderModel, T5Tokenizer
 from anchorweave.models.backbones import codec_of, family_of
 from anchorweave.models.codec.cogvideox import with_odd_frames
 from anchorweave.models.codec.t5_text import T5Text
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import ReferenceNetwork
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.pipelines.weaving import WeavingMixin
 
 

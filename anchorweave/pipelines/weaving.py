@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import Retrieved
 from anchorweave.models.backbones import codec_of, family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_references, encode_retrieved
 from anchorweave.models.model_folder import check_parts
@@ -23,7 +24,6 @@ from anchorweave.models.references.reference_networks import (
     load_reference_network,
 )
 from anchorweave.models.video_shape import other_size, own_size, video_shape
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.make_controller import NEW, make_controller
 from anchorweave.models.whole import refuse_without_values, with_text_encoder
 from anchorweave.pipelines.anchored_start import AnchoredStart, start_latents

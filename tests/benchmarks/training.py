@@ -55,8 +55,8 @@ from anchorweave.diffusion.objective import ObjectiveConfig
 from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.weaving.controller import WeavingController
 from training import train
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig

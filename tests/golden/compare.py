@@ -21,8 +21,8 @@ from torch import Tensor
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.released_weights import load_released_state
 from anchorweave.models.weaving.visible_tokens import visible_tokens
 

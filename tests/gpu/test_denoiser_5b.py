@@ -9,8 +9,8 @@ from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.weaving.controller import WeavingController
 from tests.alike import alike
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")

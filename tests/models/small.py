@@ -5,7 +5,7 @@ from diffusers import CogVideoXTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 
 t, h, w = 3, 4, 6
 T = 9

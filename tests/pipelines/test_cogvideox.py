@@ -21,10 +21,10 @@ from anchorweave.anchors import Anchors, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.holes import fill_holes
 from anchorweave.models.backbones import codec_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from anchorweave.models.small.tiny import tiny_components
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.released_weights import to_released_names
 from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.pipelines.anchored_start import start_video

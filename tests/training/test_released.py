@@ -5,8 +5,8 @@ import json
 import torch
 
 from anchorweave.config import load_config
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.small.tiny import TEXT_CHANNELS, TEXT_TOKENS, tiny_components, write_tiny
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.released_weights import to_released_names
 from inference.sample import main as sample
 from tests.datasets.test_released_layout import H, T, W, write_released

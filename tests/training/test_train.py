@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from anchorweave.datasets.layout import BadClip
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 from tests.alike import assert_trained_alike
 from tests.training import runs
 from tests.training.clips import write_clips

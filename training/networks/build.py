@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.backbones import family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.small.tiny import tiny_video
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW, make_controller
 from training.networks.new import (
     TRAINED_WITH,

@@ -9,13 +9,13 @@ from typing import Any
 from torch import nn
 
 from anchorweave.models.backbones import family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.historical_attention import HistoricalAttention
 from anchorweave.models.references.reference_networks import (
     ReferenceNetwork,
     load_reference_network,
 )
 from anchorweave.models.references.reference_tokens import ReferenceTokens
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.make_controller import NEW, ControllerOptions, make_controller
 from anchorweave.models.whole import load_whole
 from training.options.networks import NetworkConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from anchorweave.models.backbones import family_of
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 
 
 def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from anchorweave.models.backbones import family_of
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.weaving.initialisation import copy_backbone_blocks
 from anchorweave.models.weaving.released_weights import load_released_checkpoint
 from anchorweave.models.whole import load_whole

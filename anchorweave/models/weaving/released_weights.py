@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 
 # released prefix -> ours
 PREFIXES = {

@@ -5,11 +5,11 @@ import torch
 
 from anchorweave.diffusion.objective import ObjectiveConfig, clip_loss
 from anchorweave.models.backbones import FAMILIES, codec_of, family_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.references.historical_attention import HistoricalAttention
 from anchorweave.models.references.reference_tokens import ReferenceTokens
-from anchorweave.models.weaving.controller import WeavingController
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
 from tests.alike import alike
 from tests.models.backbones.toy import Flow, Toy, ToyTransformer, ToyVAE

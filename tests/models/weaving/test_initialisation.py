@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.weaving.controller import WeavingController
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.weaving.initialisation import copy_backbone_blocks
 from tests.models.small import small_anchors, small_backbone, small_call
 

@@ -7,10 +7,10 @@ import torch
 from anchorweave.datasets.mixture import open_clips
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.backbones import codec_of
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.historical_attention import HistoricalAttention
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from anchorweave.models.small.vae import VAEConfig, small_vae
-from anchorweave.models.weaving.controller import WeavingController
 from tests.models.small import small_backbone, small_controller
 from tests.training.clips import write_clips, write_model
 from training.networks.build import build_networks, check_holes, trained

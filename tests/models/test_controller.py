@@ -8,8 +8,8 @@ from peft import LoraConfig
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.controller import WeavingController
 from anchorweave.models.cross_anchor_attention import Arrangement
-from anchorweave.models.weaving.controller import WeavingController
 from tests.alike import alike
 from tests.models.small import (
     h,
