@@ -31,13 +31,15 @@ class FolderInUseError(ValueError):
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Inside, `folder` is this process's; it is made where there is none, and kept if not empty.
+    """Inside, `folder` is this process's.
+
+    It is made where there is none, as are those above it; what is empty at the end goes again.
 
     Raises:
         FolderInUseError: another run works there; names it, and says what to do.
     """
     folder = Path(folder)
-    made = not folder.exists()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     mine = json.dumps(_owner(), indent=1) + "\n"
     while not _taken(folder / IN_USE, mine):
@@ -48,8 +50,10 @@ def in_use(folder: str | Path) -> Iterator[None]:
     finally:
         _HELD.discard(mine)
         _give_back(folder / IN_USE, mine)
-        if made and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for place in made:
+            if not place.is_dir() or any(place.iterdir()):
+                break
+            place.rmdir()
 
 
 @contextmanager

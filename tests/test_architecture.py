@@ -220,7 +220,7 @@ def test_rooms_form_no_circle_and_know_nothing_of_the_commands_above_them(packag
 def test_no_folder_is_crowded(package):
     for folder in {path.parent for path in FILES if name(path).startswith(package)}:
         files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
-        assert len(files) <= 22, f"{folder} holds {len(files)} files; give a part of them a room"
+        assert len(files) <= 24, f"{folder} holds {len(files)} files; give a part of them a room"
 
 
 def test_scripts_are_short_and_hold_one_command():

@@ -36,10 +36,11 @@ TABLES = sorted(path.parent.name for path in FOLDER.glob("*/table.yaml"))
 BASE = ROOT / "configs" / "evaluation" / "anchorweave_tiny.yaml"
 # What may differ between a table's rows and the system that they change.
 VARIED = {
-    "anchorweave_figure5": {"model.controller"},
+    "anchorweave_figure5": {"model.controller", "model.lora"},
     "anchorweave_table2": {
         "memory.kind",
         "model.controller",
+        "model.lora",
         "retrieval.anchors",
         "retrieval.forced",
         "slots",
@@ -126,17 +127,21 @@ def test_a_dry_run_lists_what_is_lacking_and_does_nothing(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     main(["table=anchorweave_figure5", "dry_run=true", "rows=[full,average_fusion]"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("# first: row average_fusion: model.path=outputs/anchorweave_tiny/")
+    assert lines[0].startswith("# first: row average_fusion: model.path=pretrained/")
     assert lines[0].endswith("is not there; bash scripts/reproduce_tiny.sh makes it")
     assert [line.split()[2] for line in lines[1:]] == [
         "inference.write_recordings",
+        "-m",
+        "-m",
         "training.train",
         "training.train",
         "inference.generate",
         "inference.generate",
         "inference.evaluate",
     ]
-    assert "network.fusion=average output=outputs/anchorweave_tiny/average_fusion" in lines[3]
+    assert (
+        "network.fusion=average output=outputs/anchorweave_tiny/variants/average_fusion" in lines[5]
+    )
     assert "attention=separate" not in "".join(lines)
     # The stages that prepare what a training reads go before it.
     main(["table=spatia_table6", "dry_run=true"])
@@ -158,13 +163,18 @@ def test_without_weights_a_row_says_what_makes_them(tmp_path, monkeypatch):
         Path(weights).mkdir(parents=True)
     work = lacking_stages(table, rows)
     assert {recipe: [stage.name for stage in stages] for recipe, stages in work.items()} == {
-        "configs/anchorweave_tiny/ablations.yaml": ["train_average_fusion"]
+        "configs/anchorweave_tiny/ablations.yaml": [
+            "prepare",
+            "precompute",
+            "train_average_fusion",
+        ]
     }
     refuse_without_weights(rows, table, work)
     # It is noted as done, and what it made is gone.
     with pytest.raises(FileNotFoundError, match="train_average_fusion makes it.*from=train_av"):
         refuse_without_weights(rows, table, {})
-    Path(rows[0].config.model.controller).mkdir(parents=True)
+    for part in (rows[0].config.model.controller, rows[0].config.model.lora):
+        Path(part).mkdir(parents=True)
     assert lacking_stages(table, rows) == {}
     refuse_without_weights(rows, table, {})
 
@@ -342,5 +352,5 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path, monkeypatch, edit, mes
 def test_a_stage_that_its_recipe_does_not_have_is_refused():
     table = load_table("anchorweave_figure5")
     table.made_by["configs/anchorweave_tiny/ablations.yaml"].append("train_all")
-    with pytest.raises(ValueError, match="no stage .*train_all.*train_short"):
+    with pytest.raises(ValueError, match="no stage .*train_all.*train_local"):
         stages_of(table, "configs/anchorweave_tiny/ablations.yaml")

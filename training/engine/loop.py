@@ -15,12 +15,12 @@ from torch import Tensor
 from anchorweave.datasets.layout import BadClip
 from anchorweave.errors import EndedError
 from training.engine.batches import DrawnBatch
+from training.engine.plots import write_plots
 from training.engine.run import Run
 from training.engine.signals import Stop
 from training.engine.step import batch_losses
 from training.engine.strategy import compute_in, really
 from training.engine.validation import Validation
-from training.plots import write_plots
 
 # One row a sample, gathered from all ranks.
 COLUMNS = ("place", "timestep", "total", "reconstruction", "motion", "visible")

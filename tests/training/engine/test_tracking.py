@@ -4,8 +4,8 @@ import pytest
 from accelerate import Accelerator
 
 from tests.training.runs import config_of
+from training.engine.plots import loss_by_timestep, loss_curve, write_plots
 from training.engine.tracking import LOG, JsonLines, read_log, start_trackers
-from training.plots import loss_by_timestep, loss_curve, write_plots
 
 
 @pytest.fixture(autouse=True)
