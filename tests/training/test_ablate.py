@@ -131,8 +131,8 @@ def test_a_dry_run_lists_what_is_lacking_and_does_nothing(tmp_path, monkeypatch,
     assert lines[0].endswith("is not there; bash scripts/reproduce_tiny.sh makes it")
     assert [line.split()[2] for line in lines[1:]] == [
         "inference.write_recordings",
-        "-m",
-        "-m",
+        "torch.distributed.run",
+        "torch.distributed.run",
         "training.train",
         "training.train",
         "inference.generate",
@@ -203,8 +203,8 @@ def test_a_row_names_what_differs_from_its_base_and_no_more(path):
     assert lines[0] == f"# python -m inference.generate {words}"
     assert lines[1].startswith("# ") and lines[1].endswith(".")
     values = yaml.safe_load(path.read_text())
-    assert path.parent.joinpath(values.pop("base")).samefile(BASE)
-    base = flat(load_config(EvaluationConfig, [f"config={BASE}"]))
+    own_base = path.parent / values.pop("base")
+    base = flat(load_config(EvaluationConfig, [f"config={own_base}"]))
     alone = flat(load_config(EvaluationConfig, [f"config={path}"]))
     differ = {key for key in alone if alone[key] != base[key]}
     # A default that a row says all the same is the one that its neighbours change.
