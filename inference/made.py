@@ -20,6 +20,8 @@ STATED_LATER = (
     *("settings.", "scheduler.", "autoencoder.", "weights.references", "weights.tokenizer"),
     "version",
 )
+# Settings that came when rows were there already, at the value that does what was done before.
+ADDED_LATER = {"family": "cogvideox", "every": 1, "feed_forward": None}
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 # Of the autoencoder's settings, those that latents are scaled by; all others have no number that
 # anybody would look for.
@@ -81,5 +83,6 @@ def _settings(part: Any) -> dict[str, Any]:
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     notes = ("transformers_version", "torch_dtype", "dtype", "architectures")
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
+    kept = dict(item for item in kept.items() if item not in list(ADDED_LATER.items()))
     # Tuples and numpy's numbers as a file would give them back.
     return json.loads(json.dumps(kept, sort_keys=True, default=lambda value: str(value)))

@@ -78,6 +78,7 @@ GENERATION_HALF = {"models", "diffusion", "pipelines"}
 NAMES_A_FAMILY = (
     "anchorweave/models/backbones/",
     "anchorweave/models/codec/",
+    "anchorweave/models/tiny_wan.py",
     "anchorweave/pipelines/",
     "anchorweave/models/small_backbone.py",
     "anchorweave/models/small_vae.py",
