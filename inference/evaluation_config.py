@@ -10,7 +10,7 @@ from typing import Any, Literal
 from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 from inference.made import NETWORKS, VERSION, networks_made, without_unused
 from inference.protocols import Protocol, check_protocol, rolls_out
 
@@ -123,7 +123,7 @@ class EvaluationConfig(RunConfig):
         """Of the videos of each clip."""
         return tuple(range(self.seed, self.seed + self.samples))
 
-    def made_with(self, pipe: AnchorWeavePipeline | None) -> dict[str, Any]:
+    def made_with(self, pipe: WeavingMixin | None) -> dict[str, Any]:
         """What decides the row's videos, as dotted keys; `pipe` where networks take part."""
         values = {k: v for k, v in asdict(self).items() if k not in NOT_MADE_WITH}
         values |= {"dtype": self.model.dtype, "version": VERSION}

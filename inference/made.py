@@ -12,7 +12,7 @@ from typing import Any
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.memory import MEMORIES
 from anchorweave.models.digest import module_digest
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 
 # One change of the files' content, one more. Rows of version 1 do not state what STATED_LATER says.
 VERSION = 2
@@ -28,7 +28,7 @@ NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "invert_scale_latents")
 
 
-def networks_made(pipe: AnchorWeavePipeline, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
+def networks_made(pipe: WeavingMixin, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
     """What the networks of a pipeline add to what its videos depend on, as dotted keys.
 
     Args:

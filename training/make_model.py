@@ -32,14 +32,14 @@ from anchorweave.models.make_controller import ControllerOptions, make_controlle
 from anchorweave.models.model_folder import PARTS, load_part, write_model
 from anchorweave.models.reference_networks import load_reference_network
 from anchorweave.models.small_backbone import BackboneConfig, noise_schedule, small_backbone
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import PIPELINES
 from training.finished import newest_weights
 from training.new_networks import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
-ADDED_LATER = {"weaving.holes": "black"}
+ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1}
 # Options -> what a part's own config calls them.
 BACKBONE_NAMES = {
     "layers": "num_layers",
@@ -65,6 +65,7 @@ class WeavingConfig:
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
         holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
+        every: which layers are woven: every so many, from the first on.
     """
 
     layers: int = 3
@@ -73,6 +74,7 @@ class WeavingConfig:
     attention: str = "joint"
     tokens: str = "all"
     holes: str = "black"
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
-    pipe = AnchorWeavePipeline(**parts)
+    pipe = PIPELINES[family_of(backbone).name](**parts)
     return {name: getattr(pipe, name) for name in parts}
 
 

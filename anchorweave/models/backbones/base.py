@@ -56,6 +56,8 @@ class BackboneSizes:
         rotary: whether queries and keys are turned by a rotary table.
         frames: T of the videos that it was made for.
         latent_size: (h, w) of their latents.
+        joint_text: whether text and image tokens attend as one sequence; else blocks read text by
+            cross-attention, and take a timestep for every token.
         learned_positions: whether it learned its positions at that size and takes no other.
         spatial_interpolation_scale: of fixed sin-cos positions, where it has such.
         temporal_interpolation_scale: likewise.
@@ -76,6 +78,7 @@ class BackboneSizes:
     rotary: bool
     frames: int
     latent_size: tuple[int, int]
+    joint_text: bool = True
     learned_positions: bool = False
     spatial_interpolation_scale: float = 1.0
     temporal_interpolation_scale: float = 1.0

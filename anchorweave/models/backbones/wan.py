@@ -121,6 +121,7 @@ class Wan(Family):
             rotary=True,
             frames=settings["sample_frames"],
             latent_size=(settings["sample_height"], settings["sample_width"]),
+            joint_text=False,
         )
 
     def check_index(self, index: Mapping[str, Any]) -> None:
@@ -330,7 +331,15 @@ class _OwnEntries(logging.Filter):
         return not (ours and said.count("':") <= sum(name in said for name in MADE_FOR))
 
 
+class _NoImageEncoder(logging.Filter):
+    """Keeps transformers from asking for torchvision, for other Wans' image encoder alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("`CLIPImageProcessor` requires torchvision")
+
+
 logging.getLogger("diffusers.configuration_utils").addFilter(_OwnEntries())
+logging.getLogger("transformers.utils.import_utils").addFilter(_NoImageEncoder())
 
 
 def _defaults() -> dict[str, Any]:
