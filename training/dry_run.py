@@ -218,8 +218,9 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
     saved = Path(network.controller) / "config.json"
     if saved.is_file():
         stated = _own(json.loads(saved.read_text()))
-        refuse_contradiction(network, TRAINED_WITH, stated, "controller")
-        return WeavingController(**stated)
+        controller = WeavingController(**stated)
+        refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
+        return controller
     start = network.controller if network.controller == FROM_BACKBONE else NEW
     return new_controller(network, backbone, source=start)
 

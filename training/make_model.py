@@ -25,7 +25,7 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
-from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones import FAMILIES, codec_of, family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
 from anchorweave.models.make_controller import ControllerOptions, make_controller
@@ -190,6 +190,11 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
                 f"{folders['tokenizer']} does not say how many tokens a prompt has; save it with a "
                 "model_max_length"
             )
+        if not isinstance(codec_of(parts["vae"]), FAMILIES["cogvideox"].codec):
+            raise ValueError(
+                f"a new backbone is a CogVideoX, but {folders['vae']} holds a "
+                f"{type(parts['vae']).__name__}; name a transformer= that goes with it"
+            )
         width, tokens = text_encoder.config.d_model, tokenizer.model_max_length
         parts["transformer"] = small_backbone(
             config.backbone, parts["vae"], width, tokens, config.seed
@@ -228,10 +233,11 @@ def refuse_in_vain(
         for option, name in names.items():
             stated = getattr(described, option)
             others = [getattr(getattr(one, section), option) for one in untold]
-            if stated not in (own[name], *others):
+            has = own.get(name)
+            if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {own[name]}; leave it out, or let {part}=null (and model=null) make a "
+                    f"has {has}; leave it out, or let {part}=null (and model=null) make a "
                     "new one"
                 )
 

@@ -195,7 +195,7 @@ class Family(ABC):
         The controller's, and what calls of the backbone are given where these take one.
         """
 
-    def swap_axes(self, latents: Float[Tensor, "B a b h w"]) -> Float[Tensor, "B b a h w"]:
+    def swap_axes(self, latents: Float[Tensor, "B _ _ h w"]) -> Float[Tensor, "B _ _ h w"]:
         """Latents between our axes and those of diffusers' pipeline; its own inverse."""
         return latents
 

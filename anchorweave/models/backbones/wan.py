@@ -175,7 +175,7 @@ class Wan(Family):
         cos, sin = (table[0, :, 0] for table in backbone.rope(like))
         return cos.to(device), sin.to(device)
 
-    def swap_axes(self, latents: Float[Tensor, "B a b h w"]) -> Float[Tensor, "B b a h w"]:
+    def swap_axes(self, latents: Float[Tensor, "B _ _ h w"]) -> Float[Tensor, "B _ _ h w"]:
         """Channels and frames exchanged: diffusers' Wan has the channels first."""
         return latents.transpose(1, 2)
 
