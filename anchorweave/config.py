@@ -38,8 +38,9 @@ class ModelConfig:
     """Which networks generate.
 
     Args:
-        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official CogVideoX
-            image-to-video one), or `tiny`: small networks with random weights, built in code.
+        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official
+            image-to-video one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with
+            random weights, built in code.
         controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
             with the weaving controller; null = the one of `path`, or a new, untrained one.
         released_weights: which weights of a released `.pt` are used: its moving average or the live
@@ -84,7 +85,8 @@ class SamplingConfig:
         negative_prompt: what is not.
         steps: denoising steps.
         guidance: classifier-free guidance; 1 = off, which halves the time.
-        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default.
+        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default; Wan
+            cannot.
         control_weight: strength of the anchors (paper section 3.4: 1).
         camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
         control_window: share of the steps, from and to, in which both act. 0.8 in the released
@@ -156,7 +158,8 @@ class RunConfig:
             is measured.
         output: the folder that results are written to.
         seed: of the sampling noise.
-        size: (height, width) that frames are cropped and resized to; multiples of 16.
+        size: (height, width) that frames are cropped and resized to; multiples of 16
+            (cogvideox) or 32 (wan).
         frames: length T of a generated clip; 4k + 1.
         fps: frames per second of the videos that are written.
     """

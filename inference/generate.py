@@ -38,7 +38,7 @@ from anchorweave.locks import in_use
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.models.backbones import codec_of
 from anchorweave.perception import make_perception
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 from anchorweave.progress import slowly
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.identity import content_of
@@ -122,7 +122,7 @@ def _lacks(row: CachedRow, name: str, seeds: Sequence[int]) -> bool:
 def _held_back_clips(
     config: EvaluationConfig,
     row: CachedRow,
-    pipe: AnchorWeavePipeline | None,
+    pipe: WeavingMixin | None,
     recordings: dict[str, str],
     missing: Sequence[str],
 ) -> Iterator[str]:
@@ -173,7 +173,7 @@ def _memory(config: EvaluationConfig, folder: str) -> Memory:
 
 def _videos(
     config: EvaluationConfig,
-    pipe: AnchorWeavePipeline | None,
+    pipe: WeavingMixin | None,
     clips: Sequence[HeldOut],
     known: Sequence[Retrieved],
     seed: int,
@@ -193,7 +193,7 @@ def _videos(
 
 
 @torch.no_grad()
-def _through_vae(pipe: AnchorWeavePipeline, video: Tensor) -> Tensor:
+def _through_vae(pipe: WeavingMixin, video: Tensor) -> Tensor:
     codec, device = codec_of(pipe.vae), pipe._execution_device
     return codec.decode(codec.encode(video[None], device), device)[0].float().cpu()
 
@@ -201,7 +201,7 @@ def _through_vae(pipe: AnchorWeavePipeline, video: Tensor) -> Tensor:
 def _rollouts(
     config: EvaluationConfig,
     row: CachedRow,
-    pipe: AnchorWeavePipeline,
+    pipe: WeavingMixin,
     recordings: dict[str, str],
     missing: Sequence[str],
 ) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _rollouts(
 
 
 def _roll_out(
-    config: EvaluationConfig, pipe: AnchorWeavePipeline, clip: HeldOut, seed: int
+    config: EvaluationConfig, pipe: WeavingMixin, clip: HeldOut, seed: int
 ) -> tuple[Tensor, list]:
     """The whole video of a rollout, its first frame included, and what was retrieved."""
     perceive = make_perception(config.perception.generated, config.perception)

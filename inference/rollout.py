@@ -33,7 +33,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.runs.generator import load_pipeline, make_generator
@@ -128,7 +128,7 @@ def write_segments(
     config: RunConfig,
     plan: Plan,
     memory: Memory,
-    pipe: AnchorWeavePipeline,
+    pipe: WeavingMixin,
     made: dict,
     console: Console,
 ) -> None:

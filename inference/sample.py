@@ -31,7 +31,7 @@ from anchorweave.file_sets import written_together
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 from anchorweave.video import write_video
 from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator
@@ -122,7 +122,7 @@ def main(words: list[str]) -> None:
 
 def _without_memory(
     config: SampleConfig,
-    pipe: AnchorWeavePipeline,
+    pipe: WeavingMixin,
     prompt: str,
     target: Clip,
     retrieved: Retrieved,

@@ -82,9 +82,7 @@ NAMES_A_FAMILY = (
     "anchorweave/models/backbones/",
     "anchorweave/models/codec/",
     "anchorweave/pipelines/",
-    "anchorweave/models/small/backbone.py",
-    "anchorweave/models/small/vae.py",
-    "anchorweave/models/small/tiny.py",
+    "anchorweave/models/small/",
 )
 CLASS_OF_A_FAMILY = re.compile(
     r"\b(?:Autoencoder(?:KL)?)?(?:CogVideoX|Wan)[A-Z]\w*|\bAutoencoderKL\w+"

@@ -22,10 +22,10 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.models.backbones import FAMILIES, Family, family_named
+from anchorweave.models.backbones import FAMILIES, Family, family_named, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
-from anchorweave.models.small.tiny import tiny_components, tiny_video
+from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW
 from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.estimates.missing import first_clip, missing_files
@@ -71,6 +71,8 @@ class ClipShape:
 
 # 49 frames of 480x720, K = 4: the paper's.
 PAPER_CLIPS = ClipShape((13, 60, 90), 4, 226, None, "the paper's (no clip on disk)")
+# 81 frames of 480x832, as configs/data/prepare_wan_480x832.yaml makes them.
+WAN_CLIPS = ClipShape((21, 30, 52), 4, 512, None, "81 frames of 480x832 (no clip on disk)")
 TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no clip on disk)")
 
 
@@ -117,7 +119,8 @@ def estimate(
     """
     network = config.network
     with torch.device("meta"):
-        transformer = family.parts["transformer"](**backbone).requires_grad_(False)
+        transformer = family.parts["transformer"].from_config(dict(backbone))
+        transformer.requires_grad_(False)
         controller = _controller(network, transformer)
         references = _references(network, transformer)
         if network.backbone == "lora":
@@ -170,24 +173,33 @@ def backbone_config(
     network: NetworkConfig, clips: ClipShape
 ) -> tuple[Family, Mapping[str, Any], str]:
     """Family and configuration of the backbone of a run, and where it was read."""
-    if network.path == "tiny":
-        frames, size = tiny_video(clips.latent_size)
-        tiny = tiny_components(frames=frames, size=size)["transformer"]
-        return FIRST, _own(tiny.config), "tiny"
+    if network.path in TINY:
+        frames, size = video_of(network.path, clips.latent_size)
+        tiny = TINY[network.path].components(frames=frames, size=size)["transformer"]
+        return family_of(tiny), _own(tiny.config), network.path
     path = Path(network.path) / "transformer" / "config.json"
     if path.is_file():
         settings = json.loads(path.read_text())
         family = family_named(settings["_class_name"]) if "_class_name" in settings else FIRST
         return family, _own(settings), str(path)
-    title, settings = FIRST.published
-    return FIRST, settings, f"{title} as published ({path} is not there)"
+    family = published_family(network.path)
+    title, settings = family.published
+    return family, settings, f"{title} as published ({path} is not there)"
+
+
+def published_family(path: str) -> Family:
+    """The family whose published model a folder is named after; else the first one."""
+    named = [one for one in FAMILIES.values() if one.published[0].lower() in path.lower()]
+    return named[0] if named else FIRST
 
 
 def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
     if found is None:
-        return TINY_CLIPS if config.network.path == "tiny" else PAPER_CLIPS
+        if config.network.path in TINY:
+            return TINY_CLIPS
+        return PAPER_CLIPS if published_family(config.network.path) is FIRST else WAN_CLIPS
     clip, count = found
     t, _, h, w = clip.latents.shape
     return ClipShape(
@@ -206,8 +218,9 @@ def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingControlle
     saved = Path(network.controller) / "config.json"
     if saved.is_file():
         stated = _own(json.loads(saved.read_text()))
-        refuse_contradiction(network, TRAINED_WITH, stated, "controller")
-        return WeavingController(**stated)
+        controller = WeavingController(**stated)
+        refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
+        return controller
     start = network.controller if network.controller == FROM_BACKBONE else NEW
     return new_controller(network, backbone, source=start)
 

@@ -25,21 +25,21 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
-from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones import FAMILIES, codec_of, family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
 from anchorweave.models.model_folder import PARTS, load_part, write_model
 from anchorweave.models.references.reference_networks import load_reference_network
 from anchorweave.models.small.backbone import BackboneConfig, noise_schedule, small_backbone
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import PIPELINES
 from training.engine.finished import newest_weights
 from training.networks.new import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
-ADDED_LATER = {"weaving.holes": "black"}
+ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1}
 # Options -> what a part's own config calls them.
 BACKBONE_NAMES = {
     "layers": "num_layers",
@@ -65,6 +65,7 @@ class WeavingConfig:
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
         holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
+        every: which layers are woven: every so many, from the first on.
     """
 
     layers: int = 3
@@ -73,6 +74,7 @@ class WeavingConfig:
     attention: str = "joint"
     tokens: str = "all"
     holes: str = "black"
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,11 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
                 f"{folders['tokenizer']} does not say how many tokens a prompt has; save it with a "
                 "model_max_length"
             )
+        if not isinstance(codec_of(parts["vae"]), FAMILIES["cogvideox"].codec):
+            raise ValueError(
+                f"a new backbone is a CogVideoX, but {folders['vae']} holds a "
+                f"{type(parts['vae']).__name__}; name a transformer= that goes with it"
+            )
         width, tokens = text_encoder.config.d_model, tokenizer.model_max_length
         parts["transformer"] = small_backbone(
             config.backbone, parts["vae"], width, tokens, config.seed
@@ -202,7 +209,7 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
-    pipe = AnchorWeavePipeline(**parts)
+    pipe = PIPELINES[family_of(backbone).name](**parts)
     return {name: getattr(pipe, name) for name in parts}
 
 
@@ -226,10 +233,11 @@ def refuse_in_vain(
         for option, name in names.items():
             stated = getattr(described, option)
             others = [getattr(getattr(one, section), option) for one in untold]
-            if stated not in (own[name], *others):
+            has = own.get(name)
+            if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {own[name]}; leave it out, or let {part}=null (and model=null) make a "
+                    f"has {has}; leave it out, or let {part}=null (and model=null) make a "
                     "new one"
                 )
 

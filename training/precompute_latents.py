@@ -53,7 +53,8 @@ class EncoderConfig:
     """Which networks encode.
 
     Args:
-        path: a folder in diffusers' layout, or `tiny`: small networks with random weights.
+        path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with
+            random weights.
         dtype: precision that they compute in.
         device: `auto` (a GPU if there is one) or `cpu`.
     """

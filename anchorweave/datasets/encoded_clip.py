@@ -156,10 +156,15 @@ def training_clip(
         raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
     t, C, h, w = latents.shape
     N, T, R = len(anchor_latents), len(target2first), len(reference_latents)
+    # How many latent pixels a token has along a side, only the backbone knows.
+    rows, columns = visible_tokens.shape[-2:]
+    if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
+        shape = tuple(visible_tokens.shape)
+        raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
     expected = {
         "the first frame's latents": (image_latents, (1, C, h, w)),
         "the anchors' latents": (anchor_latents, (N, t, C, h, w)),
-        "the visible tokens": (visible_tokens, (N, t, h // 2, w // 2)),
+        "the visible tokens": (visible_tokens, (N, t, rows, columns)),
         "target2source": (target2source, (N, T, 4, 4)),
         "target2first": (target2first, (T, 4, 4)),
         "the references' latents": (reference_latents, (R, C, h, w)),

@@ -25,9 +25,11 @@ class TimestepConfig:
         high: largest.
         mean: of the normal distribution, in shares or logits (both normal kinds).
         std: likewise.
+        shift: moves the share s that was drawn to shift s / (1 + (shift - 1) s), towards noise
+            above 1 (Wan's samplers: 5). `low` and `high` hold for s.
 
     Raises:
-        ValueError: an empty range, or a standard deviation that is not positive.
+        ValueError: an empty range, or a standard deviation or a shift that is not positive.
     """
 
     kind: Literal["uniform", "truncated_normal", "logit_normal"] = "uniform"
@@ -35,6 +37,7 @@ class TimestepConfig:
     high: float = 1.0
     mean: float = 0.0
     std: float = 1.0
+    shift: float = 1.0
 
     def __post_init__(self):
         if not 0 <= self.low < self.high <= 1:
@@ -44,17 +47,41 @@ class TimestepConfig:
             )
         if not 0 < self.std < math.inf:
             raise ValueError(f"the timesteps' std={self.std} must be positive and finite")
+        if not 0 < self.shift < math.inf:
+            raise ValueError(f"the timesteps' shift={self.shift} must be positive and finite")
+
+    def shifted(self, share: float) -> float:
+        """Where `shift` moves a share in [0, 1]."""
+        return self.shift * share / (1 + (self.shift - 1) * share)
 
 
 def sample_timestep(config: TimestepConfig, total: int, generator: torch.Generator) -> int:
-    """One timestep in [0, total), from one uniform number of `generator` whatever the kind.
+    """One timestep in [0, total), an integer; `sample_share` says how it is drawn.
 
-    Every kind is its inverse distribution function cut to [low, high], so that none can fall
-    outside; the released code clips a normal sample to a closed interval and can return `total`.
+    The released code clips a normal sample to a closed interval and can return `total`.
 
     Args:
         config: the distribution.
         total: timesteps of the noise schedule (1000).
+        generator: on the CPU.
+
+    Raises:
+        ValueError: as `sample_share`.
+    """
+    share = sample_share(config, generator)
+    low, high = config.shifted(config.low), config.shifted(config.high)
+    first, last = math.floor(low * total), math.ceil(high * total) - 1
+    return min(max(math.floor(share * total), first), last)
+
+
+def sample_share(config: TimestepConfig, generator: torch.Generator) -> float:
+    """A share of all timesteps in [0, 1], from one uniform number whatever the kind.
+
+    Every kind is its inverse distribution function cut to [low, high], so that none can fall
+    outside, and then shifted.
+
+    Args:
+        config: the distribution.
         generator: on the CPU.
 
     Raises:
@@ -75,5 +102,4 @@ def sample_timestep(config: TimestepConfig, total: int, generator: torch.Generat
             )
         share = config.mean + config.std * _NORMAL.icdf(low + u * (high - low))
         share = torch.sigmoid(share) if logit else share
-    first, last = math.floor(config.low * total), math.ceil(config.high * total) - 1
-    return min(max(math.floor(float(share) * total), first), last)
+    return config.shifted(float(share))

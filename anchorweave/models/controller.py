@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.embeddings import Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from jaxtyping import Float, Shaped
@@ -43,10 +43,12 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         temporal_interpolation_scale: likewise.
         rotary: whether the backbone turns its queries and keys by a rotary table; the controller
             then turns its own by the same one.
-        num_layers: how many layers of the backbone are woven, from the first on.
+        num_layers: how many layers of the backbone are woven.
+        every: which ones: every so many, from the first on. 1 = the first ones (paper).
         num_heads: attention heads.
         head_dim: width of one head; equal to the backbone's where `rotary`.
         time_embed_dim: width of the timestep embedding.
+        feed_forward: width inside the feed-forward part of its blocks; None = four times its own.
         fusion: `pose_guided`, or `average` over the anchors that show a token (figure 5).
         attention: `joint` over all anchors, or `separate` for each (figure 5).
         tokens: `all` take part in attention (released code), or only the `visible` ones, which is
@@ -84,23 +86,28 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         tokens: str = "all",
         holes: str = "black",
         family: str = "cogvideox",
+        every: int = 1,
+        feed_forward: int | None = None,
     ):
         super().__init__()
         check_holes(holes)
         for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
             if met not in CHOICES[name]:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
+        if every < 1:
+            raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
         self.family = FAMILIES[family]
         dim = num_heads * head_dim
         # The controller sees the noisy latents beside each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
-        self.text_proj = nn.Linear(text_dim, dim)
-        self.time_proj = Timesteps(dim, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.time_embedding = TimestepEmbedding(dim, time_embed_dim)
+        self.text_proj = self.family.controller_text(text_dim, dim)
+        sines, self.time_embedding = self.family.controller_time(dim, time_embed_dim)
+        self.time_proj = Timesteps(sines, flip_sin_to_cos=True, downscale_freq_shift=0)
+        inner = 4 * dim if feed_forward is None else feed_forward
         self.blocks = nn.ModuleList(
-            self.family.controller_block(dim, num_heads, head_dim, time_embed_dim)
+            self.family.controller_block(dim, num_heads, head_dim, time_embed_dim, inner)
             for _ in range(num_layers)
         )
         self._no_split_modules = sorted({type(block).__name__ for block in self.blocks})
@@ -126,6 +133,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         attention: str = "joint",
         tokens: str = "all",
         holes: str = "black",
+        every: int = 1,
+        feed_forward: int | None = None,
     ) -> WeavingController:
         """A new controller whose every size fits `backbone`, read from its config.
 
@@ -140,6 +149,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             attention: see the class.
             tokens: see the class.
             holes: see the class.
+            every: see the class.
+            feed_forward: see the class.
 
         Raises:
             ValueError: fewer layers in the backbone than asked for, or a backbone that cannot be
@@ -150,10 +161,15 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         depth, (layers, heads) = sizes.num_layers, family.controller_share(sizes)
         num_layers = layers if num_layers is None else num_layers
         num_heads = heads if num_heads is None else num_heads
-        if not 1 <= num_layers <= depth:
+        if every < 1:
+            raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
+        # Of 30 layers, every fourth from the first on: 8.
+        most = (depth - 1) // every + 1
+        if not 1 <= num_layers <= most:
+            which = "" if every == 1 else f", every {every}-th of them"
             raise ValueError(
-                f"{num_layers} layers cannot be woven into a backbone of {depth}; "
-                f"ask for num_layers between 1 and {depth}"
+                f"{num_layers} layers cannot be woven into a backbone of {depth}{which}; "
+                f"ask for num_layers between 1 and {most}"
             )
         return cls(
             **sizes.of(OF_CONTROLLER),
@@ -164,6 +180,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             tokens=tokens,
             holes=holes,
             family=family.name,
+            every=every,
+            feed_forward=feed_forward,
         )
 
     def camera_features(

@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
     ):
         super().__init__()
         if controller is not None:
-            _check_fits(backbone, controller)
+            check_fits(backbone, controller)
         if references is not None:
             _check_reads(backbone, references)
         self.family = family_of(backbone)
@@ -105,6 +105,7 @@ class Denoiser(nn.Module):
                         before=[feature.repeat(times, 1, 1) for feature in camera],
                         after=_spared([control_weight * feature for feature in control], alone),
                         ahead=ahead,
+                        every=self.controller.config.every,
                     )
                 )
             # Around the insertions: they find the tokens that it joins to the video's.
@@ -177,7 +178,12 @@ def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
     return [feature * kept.to(feature.dtype) for feature in features]
 
 
-def _check_fits(backbone: nn.Module, controller: WeavingController) -> None:
+def check_fits(backbone: nn.Module, controller: WeavingController) -> None:
+    """Refuse a controller that was made for another backbone.
+
+    Raises:
+        ValueError: names the first thing in which they differ.
+    """
     family = family_of(backbone)
     sizes = family.sizes(backbone)
     if controller.config.family != family.name:
@@ -191,10 +197,10 @@ def _check_fits(backbone: nn.Module, controller: WeavingController) -> None:
                 f"the controller was made for a backbone with {what} {wants}, this one has "
                 f"{has}; make it with WeavingController.from_backbone"
             )
-    if controller.config.num_layers > sizes.num_layers:
+    last = (controller.config.num_layers - 1) * controller.config.every + 1
+    if last > sizes.num_layers:
         raise ValueError(
-            f"the controller weaves {controller.config.num_layers} layers, the backbone has "
-            f"only {sizes.num_layers}"
+            f"the controller weaves {last} layers, the backbone has only {sizes.num_layers}"
         )
 
 

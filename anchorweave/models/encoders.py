@@ -14,8 +14,9 @@ from torch import nn
 from anchorweave.models.backbones import family_named, family_of
 from anchorweave.models.codec.base import TextEncoder
 from anchorweave.models.digest import content_digest, module_digest, weights_digest
-from anchorweave.models.loading import TINY, ModelParts
+from anchorweave.models.loading import ModelParts
 from anchorweave.models.model_folder import check_parts
+from anchorweave.models.small.tiny_models import TINY
 from anchorweave.models.whole import load_whole
 
 TEXT_PARTS = ("tokenizer", "text_encoder")
@@ -25,8 +26,8 @@ class Encoders:
     """The VAE and the text encoder of a model, loaded when they are asked for.
 
     Args:
-        path: a folder in diffusers' layout, or `tiny`: small networks with random weights.
-        frames: T of the videos, which `tiny` is made for.
+        path: a folder in diffusers' layout, or one of `TINY`: small networks with random weights.
+        frames: T of the videos, which the latter are made for.
         size: likewise their (height, width).
         whole: whether a model that lacks one of them is refused now; else where it is asked for.
 
@@ -41,7 +42,7 @@ class Encoders:
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int], whole: bool = True):
         self.path = path
         self._parts = ModelParts(path, frames, size)
-        if path == TINY:
+        if path in TINY:
             self._tiny = self._parts.tiny
             self._family = family_of(self._tiny["transformer"])
             settings = self._tiny["transformer"].config
@@ -75,11 +76,11 @@ class Encoders:
         return self._text(content_digest)
 
     def _vae(self, of_folder: Callable[[Path], str]) -> str:
-        tiny = self.path == TINY
+        tiny = self.path in TINY
         return module_digest(self._tiny["vae"]) if tiny else of_folder(Path(self.path) / "vae")
 
     def _text(self, of_folder: Callable[[Path], str]) -> str:
-        if self.path == TINY:
+        if self.path in TINY:
             words = json.dumps(self._tiny["tokenizer"].get_vocab(), sort_keys=True)
             parts = [words, module_digest(self._tiny["text_encoder"])]
         else:
@@ -92,7 +93,7 @@ class Encoders:
 
     def text(self, dtype: torch.dtype) -> TextEncoder:
         """Tokenizer and text encoder as one."""
-        if self.path == TINY:
+        if self.path in TINY:
             tokenizer, encoder = self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
         else:
             kinds = self._family.parts

@@ -19,15 +19,17 @@ def insertions(
     before: Sequence[Float[Tensor, "B _ D"]] = (),
     after: Sequence[Float[Tensor, "B _ D"]] = (),
     ahead: int = 0,
+    every: int = 1,
 ) -> Iterator[None]:
-    """Inside, features are added to the image tokens of the backbone's first blocks.
+    """Inside, features are added to the image tokens of some of the backbone's blocks.
 
     Args:
         backbone: of any family; on leaving, its blocks are the ones it came with.
-        before: for block i the features added ahead of it, [B, L, D] for each token or [B, t, D]
-            for all tokens of a latent frame alike.
-        after: likewise, added behind block i.
+        before: for the i-th of these blocks the features added ahead of it, [B, L, D] for each
+            token or [B, t, D] for all tokens of a latent frame alike.
+        after: likewise, added behind it.
         ahead: tokens ahead of the video's, of references, to which nothing is added.
+        every: which blocks: every so many, from the first on.
 
     Raises:
         ValueError: more features than blocks, or features that do not fit the tokens.
@@ -38,15 +40,15 @@ def insertions(
     family = family_of(backbone)
     blocks = family.blocks(backbone)
     count = max(len(before), len(after))
-    if count > len(blocks):
+    if count and (count - 1) * every >= len(blocks):
         raise ValueError(
             f"{count} layers of features cannot be woven into {len(blocks)} backbone blocks; "
             "use a controller with at most as many layers"
         )
     woven = {
-        i: _WovenBlock(
+        i * every: _WovenBlock(
             family,
-            blocks[i],
+            blocks[i * every],
             before[i] if i < len(before) else None,
             after[i] if i < len(after) else None,
             ahead,

@@ -10,20 +10,18 @@ import torch
 from torch import nn
 
 from anchorweave.diffusion.process import NoiseProcess
-from anchorweave.models.backbones import Family, codec_of, family_named, family_of
+from anchorweave.models.backbones import Family, codec_of, family_in, family_of
 from anchorweave.models.model_folder import check_parts
-from anchorweave.models.small.tiny import tiny_components
+from anchorweave.models.small.tiny_models import TINY
 from anchorweave.models.whole import load_whole
-
-TINY = "tiny"
 
 
 class ModelParts:
     """The parts of an image-to-video model, loaded when they are asked for.
 
     Args:
-        path: a folder in diffusers' layout, or `tiny`.
-        frames: T of the videos, which `tiny` is made for.
+        path: a folder in diffusers' layout, or one of `TINY`.
+        frames: T of the videos, which the latter are made for.
         size: likewise their (height, width).
 
     Raises:
@@ -34,8 +32,8 @@ class ModelParts:
 
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
         self.path = path
-        if path == TINY:
-            self.tiny = tiny_components(frames=frames, size=size)
+        if path in TINY:
+            self.tiny = TINY[path].components(frames=frames, size=size)
         elif not (Path(path) / "model_index.json").is_file():
             raise FileNotFoundError(
                 f"no model at {path} (no model_index.json in it); "
@@ -48,11 +46,10 @@ class ModelParts:
         Raises:
             ValueError: none that is known.
         """
-        if self.path == TINY:
+        if self.path in TINY:
             return family_of(self.tiny["transformer"])
         check_parts(self.path, only=("transformer",))
-        _, kind = json.loads((Path(self.path) / "model_index.json").read_text())["transformer"]
-        return family_named(kind)
+        return family_in(json.loads((Path(self.path) / "model_index.json").read_text()), self.path)
 
     def backbone(self, dtype: torch.dtype) -> nn.Module:
         """The transformer.
@@ -60,6 +57,7 @@ class ModelParts:
         Raises:
             ValueError: one that cannot be woven into.
         """
+        self.family()
         backbone = self._part("transformer", dtype)
         family_of(backbone).sizes(backbone)
         return backbone
@@ -83,7 +81,7 @@ class ModelParts:
         return self.family().process(self.scheduler())
 
     def _part(self, name: str, dtype: torch.dtype | None = None):
-        if self.path == TINY:
+        if self.path in TINY:
             part = self.tiny[name]
             return part if dtype is None or part.dtype == dtype else part.to(dtype)
         check_parts(self.path, only=(name,))

@@ -42,7 +42,10 @@ def load_part(name: str, folder: str | Path) -> object:
     config = folder / _config_file(name)
     if not config.is_file():
         raise FileNotFoundError(f"{name}: {folder} holds none (no {config.name} in it)")
-    kind = _kind(name, json.loads(config.read_text()).get("_class_name"), folder)
+    said = json.loads(config.read_text())
+    # transformers' configurations name the class that was saved, tokenizers' its family's.
+    met = said.get("_class_name") or next(iter(said.get("architectures") or ()), None)
+    kind = _kind(name, met, folder)
     with quiet_loading():
         if issubclass(kind, torch.nn.Module):
             return load_whole(kind, folder, dtype=torch.float32)
@@ -53,8 +56,7 @@ def _kind(name: str, met: str | None, folder: Path) -> type:
     """The class of a part, of those that the families have for it."""
     kinds = [WeavingController] if name == "controller" else []
     kinds = kinds or [family.parts[name] for family in FAMILIES.values()]
-    # transformers' configurations do not name the class.
-    if not issubclass(kinds[0], ConfigMixin):
+    if met is None and not issubclass(kinds[0], ConfigMixin):
         return kinds[0]
     for kind in kinds:
         if kind.__name__ == met:

@@ -9,15 +9,26 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from anchorweave.models.backbones import family_named, family_of
+from anchorweave.models.backbones import family_in, family_of
 from anchorweave.models.loading import ModelParts
 from anchorweave.pipelines.cogvideox import AnchorWeavePipeline
+from anchorweave.pipelines.wan import AnchorWeaveWanPipeline
 from anchorweave.pipelines.weaving import WeavingMixin
 
-__all__ = ["PIPELINES", "AnchorWeavePipeline", "WeavingMixin", "pipeline_class", "sampler"]
+__all__ = [
+    "PIPELINES",
+    "AnchorWeavePipeline",
+    "AnchorWeaveWanPipeline",
+    "WeavingMixin",
+    "pipeline_class",
+    "sampler",
+]
 
 # By family, as in `anchorweave/models/backbones`.
-PIPELINES: dict[str, type[WeavingMixin]] = {"cogvideox": AnchorWeavePipeline}
+PIPELINES: dict[str, type[WeavingMixin]] = {
+    "cogvideox": AnchorWeavePipeline,
+    "wan": AnchorWeaveWanPipeline,
+}
 
 
 def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
@@ -36,7 +47,7 @@ def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
     for kind in PIPELINES.values():
         if index.get("_class_name") == kind.__name__:
             return kind, True
-    return PIPELINES[family_named(index["transformer"][1]).name], False
+    return PIPELINES[family_in(index, folder).name], False
 
 
 def sampler(parts: ModelParts, backbone: nn.Module, dtype: torch.dtype) -> DiffusionPipeline:

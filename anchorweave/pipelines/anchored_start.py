@@ -76,7 +76,11 @@ def last_steps(scheduler: SchedulerMixin, share: float) -> Iterator[None]:
 
     def set_last(num_inference_steps: int, device: str | torch.device | None = None) -> None:
         set_all(num_inference_steps, device)
-        scheduler.timesteps = scheduler.timesteps[-max(round(share * num_inference_steps), 1) :]
+        steps = max(round(share * num_inference_steps), 1)
+        # Noise levels that are kept beside them have one more, of the end.
+        if len(getattr(scheduler, "sigmas", ())) == len(scheduler.timesteps) + 1:
+            scheduler.sigmas = scheduler.sigmas[-steps - 1 :]
+        scheduler.timesteps = scheduler.timesteps[-steps:]
 
     scheduler.set_timesteps = set_last
     try:
@@ -98,7 +102,11 @@ class AnchoredStart:
         latents, *others = super().prepare_latents(*arguments, **named)
         if self._start is not None:
             first = self.scheduler.timesteps[:1]
-            latents = self.scheduler.add_noise(self._start.to(latents), latents, first)
+            # The Euler sampler of flow matching calls it otherwise.
+            if hasattr(self.scheduler, "add_noise"):
+                latents = self.scheduler.add_noise(self._start.to(latents), latents, first)
+            else:
+                latents = self.scheduler.scale_noise(self._start.to(latents), first, latents)
         return latents, *others
 
     def progress_bar(self, iterable=None, total: int | None = None):

@@ -17,6 +17,7 @@ from anchorweave.models.backbones import codec_of, family_of
 from anchorweave.models.codec.cogvideox import with_odd_frames
 from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import check_fits
 from anchorweave.models.references.reference_networks import ReferenceNetwork
 from anchorweave.pipelines.weaving import WeavingMixin
 
@@ -35,7 +36,8 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
         references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
 
     Raises:
-        ValueError: a backbone of CogVideoX 1.5, or one that takes no image.
+        ValueError: a backbone of CogVideoX 1.5, or one that takes no image, or a controller of
+            another backbone.
     """
 
     official = CogVideoXImageToVideoPipeline
@@ -52,6 +54,7 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
     ):
         codec = codec_of(vae)
         family_of(transformer).check_image_to_video(transformer, codec.channels)
+        check_fits(transformer, controller)
         codec.lay_out_tiles()
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_modules(controller=controller, references=references)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from anchorweave.anchors import Retrieved
-from anchorweave.models.backbones import codec_of, family_of
+from anchorweave.models.backbones import codec_of, family_in, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_references, encode_retrieved
-from anchorweave.models.model_folder import check_parts
+from anchorweave.models.model_folder import INDEX, check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.references.reference_networks import (
     ReferenceNetwork,
@@ -116,10 +117,12 @@ class WeavingMixin(AnchoredStart):
             path = backbone
             if Path(path).is_dir():
                 check_parts(path, without=loading)
+                family_in(json.loads(Path(path, INDEX).read_text()), path)
             backbone = cls.official.from_pretrained(path, **with_text_encoder(path, loading))
             refuse_without_values(backbone.transformer, f"{path}/transformer")
             refuse_without_values(backbone.vae, f"{path}/vae")
         transformer = backbone.transformer
+        family_of(transformer).check_index(backbone.config)
         family_of(transformer).check_image_to_video(transformer, codec_of(backbone.vae).channels)
         if not isinstance(controller, WeavingController):
             controller = make_controller(
@@ -258,6 +261,7 @@ class WeavingMixin(AnchoredStart):
         firsts = self.video_processor.denormalize(firsts).cpu()
         shown = [one.anchors for one in retrieved]
         begun = start_latents(codec, shown, firsts, self._execution_device)
+        begun = denoiser.family.swap_axes(begun)
         with weaving, self.starting_at(begun, start_share):
             return super().__call__(**arguments)
 

@@ -11,7 +11,7 @@ from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
 from anchorweave.perception import PerceptionConfig
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 from inference.evaluation.protocols import Protocol, check_protocol, rolls_out
 from inference.runs.made import NETWORKS, VERSION, networks_made, without_unused
 
@@ -130,7 +130,7 @@ class EvaluationConfig(RunConfig):
         """Of the videos of each clip."""
         return tuple(range(self.seed, self.seed + self.samples))
 
-    def made_with(self, pipe: AnchorWeavePipeline | None) -> dict[str, Any]:
+    def made_with(self, pipe: WeavingMixin | None) -> dict[str, Any]:
         """What decides the row's videos, as dotted keys; `pipe` where networks take part."""
         values = {k: v for k, v in asdict(self).items() if k not in NOT_MADE_WITH}
         values |= {"dtype": self.model.dtype, "version": VERSION}

@@ -15,7 +15,7 @@ from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
-from anchorweave.models.small.tiny import write_tiny
+from anchorweave.models.small.tiny_models import TINY, write_tiny_model
 from anchorweave.pipelines import WeavingMixin, pipeline_class
 from anchorweave.world import Generate
 
@@ -37,7 +37,7 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     model = config.model
     device = _device(model)
     dtype = getattr(torch, model.dtype)
-    if model.path == "tiny":
+    if model.path in TINY:
         pipe, weights = _tiny(config, dtype)
     else:
         pipe, weights = _load(model, dtype)
@@ -129,7 +129,8 @@ def _device(model: ModelConfig) -> str:
 
 def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
     with tempfile.TemporaryDirectory() as folder, quiet_loading():
-        path = write_tiny(Path(folder) / "tiny", frames=config.frames, size=config.size)
+        path = Path(folder) / "tiny"
+        write_tiny_model(config.model.path, path, config.frames, config.size)
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"

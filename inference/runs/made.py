@@ -12,7 +12,7 @@ from typing import Any
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.memory import MEMORIES
 from anchorweave.models.digest import module_digest
-from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines import WeavingMixin
 
 # One change of the files' content, one more. Rows of version 1 do not state what STATED_LATER says.
 VERSION = 2
@@ -20,13 +20,15 @@ STATED_LATER = (
     *("settings.", "scheduler.", "autoencoder.", "weights.references", "weights.tokenizer"),
     "version",
 )
+# Settings that came when rows were there already, at the value that does what was done before.
+ADDED_LATER = {"family": "cogvideox", "every": 1, "feed_forward": None}
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 # Of the autoencoder's settings, those that latents are scaled by; all others have no number that
 # anybody would look for.
 SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "invert_scale_latents")
 
 
-def networks_made(pipe: AnchorWeavePipeline, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
+def networks_made(pipe: WeavingMixin, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
     """What the networks of a pipeline add to what its videos depend on, as dotted keys.
 
     Args:
@@ -81,5 +83,6 @@ def _settings(part: Any) -> dict[str, Any]:
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     notes = ("transformers_version", "torch_dtype", "dtype", "architectures")
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
+    kept = dict(item for item in kept.items() if item not in list(ADDED_LATER.items()))
     # Tuples and numpy's numbers as a file would give them back.
     return json.loads(json.dumps(kept, sort_keys=True, default=lambda value: str(value)))

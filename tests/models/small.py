@@ -1,10 +1,11 @@
 """Small networks and inputs for the tests of this folder."""
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
+from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
+from anchorweave.models.backbones.wan import made_for
 from anchorweave.models.controller import WeavingController
 
 t, h, w = 3, 4, 6
@@ -36,8 +37,23 @@ def _cogvideox(**changes) -> CogVideoXTransformer3DModel:
     return CogVideoXTransformer3DModel(**(arguments | changes))
 
 
+def _wan(**changes) -> WanTransformer3DModel:
+    arguments = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "text_dim": 12,
+        "freq_dim": 16,
+        "ffn_dim": 160,
+        "num_layers": 3,
+        "rope_max_seq_len": 32,
+    }
+    return made_for(WanTransformer3DModel(**(arguments | changes)), T, (h, w), S)
+
+
 # One small backbone a family, for latents [B, t, 4, h, w] and S text features 12 wide.
-SMALL = {"cogvideox": _cogvideox}
+SMALL = {"cogvideox": _cogvideox, "wan": _wan}
 
 
 def small_controller(backbone, seed: int = 1, zero: bool = False, **options):

@@ -12,6 +12,7 @@ from anchorweave.models.controller import WeavingController
 from anchorweave.models.cross_anchor_attention import Arrangement
 from tests.alike import alike
 from tests.models.small import (
+    SMALL,
     h,
     rows,
     small_anchors,
@@ -31,9 +32,9 @@ OPTIONS = [
 L = t * (h // 2) * (w // 2)
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    return small_backbone()
+@pytest.fixture(scope="module", params=SMALL)
+def backbone(request):
+    return small_backbone(family=request.param)
 
 
 def assert_close(ours, theirs):

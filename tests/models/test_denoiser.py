@@ -4,9 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
 from tests.alike import alike
 from tests.models.small import (
+    SMALL,
     rows,
     small_anchors,
     small_backbone,
@@ -16,20 +18,15 @@ from tests.models.small import (
 )
 
 
-@pytest.fixture
-def denoiser():
-    backbone = small_backbone()
+@pytest.fixture(params=SMALL)
+def denoiser(request):
+    backbone = small_backbone(family=request.param)
     return Denoiser(backbone, small_controller(backbone))
 
 
 def alone(backbone, call, image):
-    return backbone(
-        hidden_states=torch.cat([call["noisy_latents"], image], dim=2),
-        encoder_hidden_states=call["prompt_features"],
-        timestep=call["timestep"],
-        image_rotary_emb=call["positions"],
-        return_dict=False,
-    )[0]
+    given = [call[name] for name in ("prompt_features", "timestep", "positions")]
+    return family_of(backbone).predict(backbone, call["noisy_latents"], image, *given)
 
 
 @contextmanager
@@ -48,9 +45,10 @@ def counted(module, name, calls):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", SMALL)
 @torch.no_grad()
-def test_zero_initialised_it_is_the_backbone(dtype):
-    backbone = small_backbone().to(dtype)
+def test_zero_initialised_it_is_the_backbone(dtype, family):
+    backbone = small_backbone(family=family).to(dtype)
     denoiser = Denoiser(backbone, small_controller(backbone, zero=True).to(dtype))
     call, image = small_call(backbone, B=2), small_image(B=2).to(dtype)
     for name in ("noisy_latents", "prompt_features"):
@@ -158,7 +156,7 @@ def test_outside_its_window_the_backbone_runs_alone(denoiser):
 @torch.no_grad()
 def test_an_error_leaves_no_trace(denoiser):
     call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
-    blocks = list(denoiser.backbone.transformer_blocks)
+    blocks = list(family_of(denoiser.backbone).blocks(denoiser.backbone))
     plain = alone(denoiser.backbone, call, image)
 
     def fail(*_):
@@ -169,7 +167,10 @@ def test_an_error_leaves_no_trace(denoiser):
         with pytest.raises(RuntimeError, match="on purpose"):
             alone(denoiser.backbone, call, image)
         assert all(
-            a is b for a, b in zip(blocks, denoiser.backbone.transformer_blocks, strict=True)
+            a is b
+            for a, b in zip(
+                blocks, family_of(denoiser.backbone).blocks(denoiser.backbone), strict=True
+            )
         )
         hook.remove()
         assert not torch.allclose(alone(denoiser.backbone, call, image), plain, atol=1e-4)

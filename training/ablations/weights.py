@@ -27,11 +27,19 @@ def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str
     work: dict[str, list[Stage]] = {}
     if not lacking:
         return work
-    for recipe in table.made_by:
-        stages = stages_of(table, recipe)
-        needed = [stage for stage in stages if lies_in(lacking, output_of(stage))]
-        if any(stage.module == TRAINING for stage in needed):
-            needed = [stage for stage in stages if stage in needed or stage.module not in MAKERS]
+    asked = {recipe: stages_of(table, recipe) for recipe in table.made_by}
+    # One recipe may prepare what another one's stages train on.
+    trains = any(
+        stage.module == TRAINING and lies_in(lacking, output_of(stage))
+        for stages in asked.values()
+        for stage in stages
+    )
+    for recipe, stages in asked.items():
+        needed = [
+            stage
+            for stage in stages
+            if lies_in(lacking, output_of(stage)) or (trains and stage.module not in MAKERS)
+        ]
         if needed:
             work[recipe] = needed
     return work

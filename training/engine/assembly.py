@@ -21,10 +21,12 @@ from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from anchorweave.files import written_aside
 from anchorweave.models.backbones import codec_of
+from anchorweave.models.codec.forms import FORMS
+from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.ema import running_average
 from anchorweave.models.encoders import Encoders
 from anchorweave.models.schedules import learning_rate_factor
-from anchorweave.models.small.tiny import tiny_video
+from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.models.video_shape import other_size
 from training.engine.bad_clips import BadClips
 from training.engine.batches import DrawnClips, Place
@@ -55,8 +57,9 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     networks = build_networks(config, clips[0])
     check_holes(networks.denoiser.controller, clips.holes())
     t, _, h, w = clips[0].latents.shape
-    _tell_other_size(accelerator, networks.denoiser.backbone.config, (t, h, w))
-    encoders = Encoders(config.network.path, *tiny_video((t, h, w)), whole=False)
+    _tell_other_size(accelerator, config.network.path, networks.denoiser, (t, h, w))
+    path = config.network.path
+    encoders = Encoders(path, *video_of(path, (t, h, w)), whole=False)
     check_encoded_by(clips, encoders, accelerator.print)
     drawn = DrawnClips(
         clips,
@@ -172,10 +175,14 @@ def _print_data(accelerator: Accelerator, clips: Mixture) -> None:
             accelerator.print(f"{root}: {name} is in quarantine ({reason})")
 
 
-def _tell_other_size(accelerator: Accelerator, backbone, latents: tuple[int, int, int]) -> None:
+def _tell_other_size(
+    accelerator: Accelerator, path: str, denoiser: Denoiser, latents: tuple[int, int, int]
+) -> None:
     """Say that the backbone was made for another size than that of latents (t, h, w)."""
-    own = tiny_video((1, backbone.sample_height, backbone.sample_width))[1]
-    if about := other_size(own, tiny_video(latents)[1]):
+    form, sizes = FORMS[denoiser.family.name], denoiser.family.sizes(denoiser.backbone)
+    scale = TINY[path].in_space if path in TINY else form.size_step // sizes.patch_size
+    own, met = (tuple(scale * side for side in size) for size in (sizes.latent_size, latents[1:]))
+    if about := other_size(own, met):
         accelerator.print(f"warning: {about}, until they have learned this one")
 
 

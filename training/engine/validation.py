@@ -113,7 +113,7 @@ class Validation:
         drawn = self.drawn.drawn(self.clips[place], at)
         # One timestep from the middle of each of `count` equal parts of what is trained.
         low, high = self.timesteps.low, self.timesteps.high
-        share = low + (high - low) * (place + 0.5) / count
+        share = self.timesteps.shifted(low + (high - low) * (place + 0.5) / count)
         return stacked([(at, replace(drawn, timestep=self.process.timestep_at(share)), ())])
 
     @torch.no_grad()
@@ -161,7 +161,7 @@ class Validation:
         anchors = batch.anchors.to(pipe.device, torch.float32)
         references = batch.references.to(pipe.device, torch.float32)
         with denoiser.weaving(anchors, active=active, references=references):
-            return pipe(
+            latents = pipe(
                 image=truth[:1],
                 prompt_embeds=batch.prompt_features.to(pipe.device, pipe.vae.dtype),
                 num_frames=len(truth),
@@ -173,6 +173,7 @@ class Validation:
                 generator=torch.Generator().manual_seed(self.config.seed + place),
                 output_type="latent",
             ).frames
+        return denoiser.family.swap_axes(latents)
 
 
 @contextmanager

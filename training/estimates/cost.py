@@ -6,9 +6,15 @@ tokens of width D that attend among themselves, a block takes
     24 M D^2          projections (8) and feed-forward (16)
     4 M^2 D           scores and weighted sums
 
-forward. Backward, every product costs once more for the gradient of its input and once more for the
-gradient of its weights where they are trained; attention has two inputs and costs twice. A frozen
-backbone is still gone through backward, because features are woven in ahead of its first block.
+forward. Where text is read by cross-attention instead (Wan), S tokens of it add
+
+    4 M D^2 + 4 S D^2     projections
+    4 M S D               scores and weighted sums
+
+and timesteps are embedded for every token. Backward, every product costs once more for the gradient
+of its input and once more for the gradient of its weights where they are trained; attention has two
+inputs and costs twice. A frozen backbone is still gone through backward, because features are woven
+in ahead of its first block.
 Gradient checkpointing runs the blocks forward once more.
 
 Memory is an estimate: its parts are counted, but the allocator's gaps and the kernels' workspace
@@ -44,8 +50,12 @@ class Blocks:
         rows: sequences that attend among themselves.
         tokens: in each of them.
         dim: width.
-        time_dim: width of the timestep embedding, from which each block makes 12 vectors.
+        time_dim: width of the timestep embedding, from which each block makes 12 vectors; 0 = they
+            are made once for all blocks, six for every token.
         trained: whether its weights are.
+        inner: width inside the feed-forward part; None = four times `dim`.
+        read: text tokens that are read by cross-attention.
+        per_token_time: whether every token has a timestep of its own.
     """
 
     layers: int
@@ -54,6 +64,9 @@ class Blocks:
     dim: int
     time_dim: int
     trained: bool
+    inner: int | None = None
+    read: int = 0
+    per_token_time: bool = False
 
     @property
     def attention(self) -> int:
@@ -63,7 +76,16 @@ class Blocks:
     @property
     def products(self) -> int:
         """Operations of matrix products, forward, all layers."""
-        return self.layers * self.rows * 24 * self.tokens * self.dim**2
+        M, D = self.tokens, self.dim
+        inner = 4 * D if self.inner is None else self.inner
+        across = 4 * M * D**2 if self.read else 0
+        return self.layers * self.rows * (8 * M * D**2 + 4 * M * D * inner + across)
+
+    @property
+    def reading(self) -> tuple[int, int]:
+        """Operations on text that is read, forward, all layers: attention, and its projections."""
+        each = self.layers * self.rows * 4 * self.read * self.dim
+        return each * self.tokens, each * self.dim
 
     @property
     def modulation(self) -> int:
@@ -77,7 +99,9 @@ class Blocks:
 
     def kept(self, precision: str) -> int:
         """Bytes that one block keeps for its backward pass."""
-        return self.size * BLOCK_BYTES[precision]["trained" if self.trained else "frozen"]
+        kept = self.size * BLOCK_BYTES[precision]["trained" if self.trained else "frozen"]
+        # Six vectors a token in float32, where timesteps are per token.
+        return kept + (24 * self.size if self.per_token_time else 0)
 
 
 @dataclass(frozen=True)
@@ -99,14 +123,19 @@ class Step:
     @property
     def forward(self) -> int:
         """Operations of the forward pass."""
-        blocks = sum(b.attention + b.products + b.modulation for b in self._stacks)
+        blocks = sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self._stacks)
         return blocks + sum(operations for operations, _ in self.ends)
 
     @property
     def backward(self) -> int:
         """Operations of the backward pass."""
         blocks = sum(
-            2 * b.attention + (2 if b.trained else 1) * b.products + 2 * b.trained * b.modulation
+            2 * b.attention
+            + (2 if b.trained else 1) * b.products
+            + 2 * b.trained * b.modulation
+            # Text that nothing is trained ahead of gets no gradient.
+            + (1 + b.trained) * b.reading[0]
+            + 2 * b.trained * b.reading[1]
             for b in self._stacks
         )
         return blocks + sum(operations * again for operations, again in self.ends)
@@ -114,7 +143,7 @@ class Step:
     @property
     def recomputed(self) -> int:
         """Operations that gradient checkpointing adds."""
-        return sum(b.attention + b.products + b.modulation for b in self._stacks)
+        return sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self._stacks)
 
     @property
     def _stacks(self) -> tuple[Blocks, Blocks]:
@@ -166,14 +195,34 @@ def training_step(
     L, S, B, N = t * (h // patch) * (w // patch), text_tokens, batch, anchors
     D, time, text = backbone.backbone_dim, backbone.time_embed_dim, backbone.text_dim
     learn, pixels = int(train_backbone), 2 * patch**2
-    blocks = Blocks(backbone.num_layers, B, S + L, D, time, train_backbone)
+    joined = backbone.joint_text
+    blocks = Blocks(
+        backbone.num_layers,
+        B,
+        L + S * joined,
+        D,
+        time * joined,
+        train_backbone,
+        backbone.feed_forward,
+        S * (not joined),
+        not joined,
+    )
     ends = (
         (B * L * pixels * backbone.input_channels * D, learn),  # latents to tokens
         (2 * B * S * text * D, learn),  # text features to tokens
-        (2 * B * time * (D + time), 2 * learn),  # the timestep
-        (2 * B * time * 2 * D, 2 * learn),  # the last norm
         (B * L * pixels * C * D, 1 + learn),  # tokens to latents
     )
+    if joined:
+        ends += (
+            (2 * B * time * (D + time), 2 * learn),  # the timestep
+            (2 * B * time * 2 * D, 2 * learn),  # the last norm
+        )
+    else:
+        ends += (
+            (2 * B * S * D**2, 2 * learn),  # text features' second layer
+            (2 * B * L * time * D, learn),  # the timestep of every token
+            (2 * B * L * 7 * D**2, 2 * learn),
+        )
     if controller is None:
         return Step(blocks, Blocks(0, 0, 0, 0, time, False), 0, ends)
     d, woven = controller["num_heads"] * controller["head_dim"], controller["num_layers"]
@@ -183,13 +232,23 @@ def training_step(
     teach = 2 * int(train_controller)
     return Step(
         blocks,
-        Blocks(woven, rows, S + round(share * anchor_tokens), d, time, train_controller),
+        Blocks(
+            woven,
+            rows,
+            S * joined + round(share * anchor_tokens),
+            d,
+            time * joined,
+            train_controller,
+            controller["feed_forward"],
+            S * (not joined),
+        ),
         features=woven * B * L * D,
         ends=(
             *ends,
             (B * N * L * pixels * 2 * C * d, teach // 2),
             (2 * B * S * text * d, teach // 2),
-            (2 * B * time * (d + time), teach),
+            (2 * B * time * (d + (time if joined else 0)), teach),
+            (0 if joined else 2 * B * (S + 7) * d**2, teach),
             (woven * 2 * B * L * d * D, teach),  # control features
             (woven * 2 * B * t * (6 * d + d * d // 2 + d * D), teach),  # camera features
         ),

@@ -16,13 +16,14 @@ from anchorweave.datasets.layout import (
 from anchorweave.datasets.mixture import open_clips, open_mixture
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS
+from anchorweave.models.small.tiny_models import TINY
 from training.options.training import TrainConfig
 
 
 def missing_files(config: TrainConfig) -> list[str]:
     """One line for everything that is missing; clips are counted, and one is named."""
     network = config.network
-    found = [] if network.path == "tiny" else _missing_model(config)
+    found = [] if network.path in TINY else _missing_model(config)
     made = ("none", "new", "from_backbone")
     if network.controller not in made and not Path(network.controller).exists():
         found.append(f"{network.controller}: no such controller (network.controller)")

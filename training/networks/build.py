@@ -15,7 +15,7 @@ from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.loading import ModelParts
-from anchorweave.models.small.tiny import tiny_video
+from anchorweave.models.small.tiny_models import video_of
 from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW, make_controller
 from training.networks.new import (
     TRAINED_WITH,
@@ -58,7 +58,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     t, _, h, w = clip.latents.shape
     network = config.network
     # A model folder knows its own sizes.
-    parts = ModelParts(network.path, *tiny_video((t, h, w)))
+    parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
     # What is not trained needs no more precision than it is computed in.
     frozen = network.backbone != "full"
     short = torch.bfloat16 if config.precision == "bf16" else torch.float32

@@ -26,6 +26,7 @@ HEAD_DIM, INTERVAL, REFERENCE_HEADS = 128, 14, 16
 TRAINED_WITH = {
     "layers": "num_layers",
     "heads": "num_heads",
+    "every": "every",
     "fusion": "fusion",
     "attention": "attention",
 }
@@ -47,11 +48,12 @@ def new_controller(
         holes: see above.
         source: as in `make_controller`, but no folder.
     """
-    layers, heads, saved = network.layers, network.heads, None
+    layers, heads, every, saved = network.layers, network.heads, network.every, None
     if network.warm_start is not None:
         saved = _saved_controller(network.warm_start)
         layers = layers or saved.config.num_layers
         heads = heads or saved.config.num_heads
+        every = every or saved.config.every
     options = ControllerOptions(
         layers=layers,
         heads=heads,
@@ -59,6 +61,7 @@ def new_controller(
         attention=network.attention or "joint",
         tokens=network.tokens or "all",
         holes=network.holes or holes,
+        every=every or 1,
     )
     controller = make_controller(backbone, source, options)
     if saved is not None:

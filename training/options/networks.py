@@ -13,15 +13,16 @@ class NetworkConfig:
     """What is trained, and what it starts from.
 
     Args:
-        path: a folder in diffusers' layout with the backbone, or `tiny`: a small one with random
-            weights, of the clips' own size.
+        path: a folder in diffusers' layout with the backbone, or `tiny`, `tiny_wan`: small ones
+            with random weights, of the clips' own size.
         controller: where its weights start: `new`, `from_backbone` (blocks copied from the
             backbone's first ones; needs `heads` equal to the backbone's), a folder that a
             controller was saved to, or a released `.pt`. `none`: the backbone is trained without
             memory, and no anchor is read.
         layers: layers of the backbone that are woven; null = as a saved controller says, and for
-            another one the released share of the backbone's, 16 of 42. Like the three below, an
-            error where a saved one says otherwise.
+            another one the released share of the backbone's, 16 of 42 (Wan: 10 of 30). Like the
+            four below, an error where a saved one says otherwise.
+        every: which layers those are: every so many, from the first on; null likewise, 1.
         heads: attention heads; null likewise, 16 of 48, or the backbone's for `from_backbone`.
         fusion: `pose_guided` or `average`; null likewise, `pose_guided`.
         attention: `joint` or `separate`; null likewise, `joint`.
@@ -60,6 +61,7 @@ class NetworkConfig:
     path: str = "tiny"
     controller: str = "new"
     layers: int | None = within(None, at_least=1)
+    every: int | None = within(None, at_least=1)
     heads: int | None = within(None, at_least=1)
     fusion: Literal["pose_guided", "average"] | None = None
     attention: Literal["joint", "separate"] | None = None

@@ -38,8 +38,9 @@ class PrepareConfig:
         output: the data set's folder.
         backbone: family of the networks that the clips are for, which decides what lengths and
             sizes fit.
-        size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox).
-        frames: length T of a clip; 4k + 1 (cogvideox).
+        size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox)
+            or 32 (wan).
+        frames: length T of a clip; 4k + 1.
         fps: frames per second of the videos that are written.
         pixels: `video` writes H.264 files, `raw` exact bytes, see `datasets/clip_videos.py`.
         clips_per_recording: at most so many stretches of each recording; null = all that fit.

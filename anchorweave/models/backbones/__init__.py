@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
 from anchorweave.models.backbones.cogvideox import CogVideoX
+from anchorweave.models.backbones.wan import Wan
 from anchorweave.models.codec.base import VideoCodec
 
 __all__ = [
@@ -14,11 +18,12 @@ __all__ = [
     "BackboneSizes",
     "Family",
     "codec_of",
+    "family_in",
     "family_named",
     "family_of",
 ]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (CogVideoX(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (CogVideoX(), Wan())}
 
 
 def family_of(backbone: nn.Module) -> Family:
@@ -45,8 +50,28 @@ def family_named(transformer: str) -> Family:
     for family in FAMILIES.values():
         if family.parts["transformer"].__name__ == transformer:
             return family
+        if transformer in family.unfit:
+            raise ValueError(f"{transformer} cannot be woven into: {family.unfit[transformer]}")
     known = ", ".join(family.parts["transformer"].__name__ for family in FAMILIES.values())
     raise ValueError(f"{transformer} is no backbone of a known family; known are {known}")
+
+
+def family_in(index: Mapping[str, Any], where: object) -> Family:
+    """The family of a model folder by its `model_index.json`.
+
+    Args:
+        index: which lists a `transformer`.
+        where: the folder, for messages.
+
+    Raises:
+        ValueError: of none that is known, or a kind of it that cannot be woven into.
+    """
+    try:
+        family = family_named(str(index["transformer"][1]))
+        family.check_index(index)
+    except ValueError as error:
+        raise ValueError(f"the model {where} does not fit: {error}") from error
+    return family
 
 
 def codec_of(vae: nn.Module) -> VideoCodec:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import SchedulerMixin
+from diffusers.models.embeddings import TimestepEmbedding
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
@@ -49,11 +50,14 @@ class BackboneSizes:
         text_dim: width of the prompt features.
         text_tokens: how many tokens of a prompt it reads.
         time_embed_dim: width of the timestep embedding.
+        feed_forward: width inside the feed-forward part of a block.
         patch_size: latent pixels along one side of a token.
         temporal_compression: video frames in one latent frame behind the first.
         rotary: whether queries and keys are turned by a rotary table.
         frames: T of the videos that it was made for.
         latent_size: (h, w) of their latents.
+        joint_text: whether text and image tokens attend as one sequence; else blocks read text by
+            cross-attention, and take a timestep for every token.
         learned_positions: whether it learned its positions at that size and takes no other.
         spatial_interpolation_scale: of fixed sin-cos positions, where it has such.
         temporal_interpolation_scale: likewise.
@@ -68,11 +72,13 @@ class BackboneSizes:
     text_dim: int
     text_tokens: int
     time_embed_dim: int
+    feed_forward: int
     patch_size: int
     temporal_compression: int
     rotary: bool
     frames: int
     latent_size: tuple[int, int]
+    joint_text: bool = True
     learned_positions: bool = False
     spatial_interpolation_scale: float = 1.0
     temporal_interpolation_scale: float = 1.0
@@ -113,6 +119,7 @@ class Family(ABC):
         pipeline: name of the class that opens its model folders (`anchorweave/pipelines`).
         published: title, and configuration of the backbone as published, for estimates where no
             model is on disk.
+        unfit: classes of similar backbones that cannot be woven into, each with the reason.
         lora_targets: layers of attention that an adapter of low rank is put on.
     """
 
@@ -122,6 +129,7 @@ class Family(ABC):
     text: type[TextEncoder]
     pipeline: str
     published: tuple[str, Mapping[str, Any]]
+    unfit: Mapping[str, str] = {}
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
 
     # The backbone itself
@@ -154,6 +162,17 @@ class Family(ABC):
             ValueError: it takes none, or none like these.
         """
 
+    def check_index(self, index: Mapping[str, Any]) -> None:
+        """Refuse a model folder whose backbone is of this family but of another kind.
+
+        Args:
+            index: its `model_index.json`, or a loaded pipeline's configuration.
+
+        Raises:
+            ValueError: another kind; says which one fits.
+        """
+        return None
+
     @abstractmethod
     def process(self, scheduler: SchedulerMixin) -> NoiseProcess:
         """The noise process that its backbones are trained in.
@@ -171,7 +190,14 @@ class Family(ABC):
         latent_size: tuple[int, int, int],
         device: torch.device | str | None = None,
     ) -> tuple[Tensor, ...] | None:
-        """What its calls are given of the positions of latents (t, h, w); None = nothing."""
+        """Rotary table of the tokens of latents (t, h, w); None where it has none.
+
+        The controller's, and what calls of the backbone are given where these take one.
+        """
+
+    def swap_axes(self, latents: Float[Tensor, "B _ _ h w"]) -> Float[Tensor, "B _ _ h w"]:
+        """Latents between our axes and those of diffusers' pipeline; its own inverse."""
+        return latents
 
     @abstractmethod
     def condition(
@@ -218,13 +244,21 @@ class Family(ABC):
 
     @abstractmethod
     def controller_block(
-        self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int
+        self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int, feed_forward: int
     ) -> nn.Module:
         """A new block, which takes tokens and text and returns both.
 
-        It is called with tokens [rows, M, dim], text [rows, S, dim], the time embedding
-        [rows, time_embed_dim] and the two that `arranged` gives.
+        It is called with tokens [rows, M, dim], text [rows, S, dim], what `controller_time` makes
+        of the timestep and the two that `arranged` gives.
         """
+
+    def controller_text(self, text_dim: int, dim: int) -> nn.Module:
+        """A new module from prompt features [B, S, text_dim] to the controller's [B, S, dim]."""
+        return nn.Linear(text_dim, dim)
+
+    def controller_time(self, dim: int, time_embed_dim: int) -> tuple[int, nn.Module]:
+        """A new embedding of the timestep's sines for its blocks, ahead of it their number."""
+        return dim, TimestepEmbedding(dim, time_embed_dim)
 
     def controller_positions(
         self, config: Mapping[str, Any], grid: tuple[int, int, int], device: torch.device
@@ -266,6 +300,7 @@ class Family(ABC):
     @abstractmethod
     def block_with_references(
         self,
+        block: nn.Module,
         tokens: Float[Tensor, "B L D"],
         args: tuple,
         kwargs: Mapping[str, Any],
@@ -276,6 +311,7 @@ class Family(ABC):
         """Arguments of a block beside its tokens, where references stand ahead of the video's.
 
         Args:
+            block: which is called with them.
             tokens: of references and video.
             args: what the block is called with behind the video's tokens.
             kwargs: likewise.

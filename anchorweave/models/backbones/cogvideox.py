@@ -24,7 +24,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
-from anchorweave.models.backbones.cogvideox_references import absence_mask, rotary_with_references
+from anchorweave.models.backbones.reference_positions import absence_mask, rotary_with_references
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
@@ -98,6 +98,7 @@ class CogVideoX(Family):
             text_dim=settings["text_embed_dim"],
             text_tokens=settings["max_text_seq_length"],
             time_embed_dim=settings["time_embed_dim"],
+            feed_forward=4 * settings["num_attention_heads"] * settings["attention_head_dim"],
             patch_size=settings["patch_size"],
             temporal_compression=settings["temporal_compression_ratio"],
             rotary=settings["use_rotary_positional_embeddings"],
@@ -205,10 +206,17 @@ class CogVideoX(Family):
         return max(round(sizes.num_layers * 16 / 42), 1), max(round(sizes.num_heads / 3), 1)
 
     def controller_block(
-        self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int
+        self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int, feed_forward: int
     ) -> CogVideoXBlock:
         """A block of the same kind, whose attention has a rotation for every row."""
-        block = CogVideoXBlock(dim, num_heads, head_dim, time_embed_dim, attention_bias=True)
+        block = CogVideoXBlock(
+            dim,
+            num_heads,
+            head_dim,
+            time_embed_dim,
+            attention_bias=True,
+            ff_inner_dim=feed_forward,
+        )
         block.attn1.set_processor(CrossAnchorAttnProcessor())
         return block
 
@@ -262,6 +270,7 @@ class CogVideoX(Family):
 
     def block_with_references(
         self,
+        block: nn.Module,
         tokens: Float[Tensor, "B L D"],
         args: tuple,
         kwargs: Mapping[str, Any],
@@ -272,8 +281,11 @@ class CogVideoX(Family):
         """A longer rotary table, and a mask where some references are not there."""
         said = dict(zip(BLOCK_ARGUMENTS, args, strict=False)) | dict(kwargs)
         if said.get("image_rotary_emb") is not None:
+            rotary = said["image_rotary_emb"]
+            # A quarter of a head's channels turns with time.
+            time_channels = rotary[0].shape[1] // 4
             said["image_rotary_emb"] = rotary_with_references(
-                said["image_rotary_emb"], references, per_frame
+                rotary, references, per_frame, time_channels
             )
         if present is not None:
             text = said["encoder_hidden_states"].shape[1]

@@ -32,8 +32,16 @@ class VideoForm:
             lengths = ", ".join(str(k * step + 1) for k in (1, 2, 3))
             raise ValueError(f"frames={frames} do not fit the VAE, which takes {lengths}, ...")
         if any(side < self.size_step or side % self.size_step for side in size):
-            raise ValueError(f"size={size}: height and width must be divisible by {self.size_step}")
+            step = self.size_step
+            nearest = [max(step, round(side / step) * step) for side in size]
+            raise ValueError(
+                f"size={size}: height and width must be divisible by {step}; "
+                f"the nearest such size is {nearest}"
+            )
 
 
 # By family, as in `anchorweave/models/backbones`.
-FORMS = {"cogvideox": VideoForm(frame_step=4, size_step=16)}
+FORMS = {
+    "cogvideox": VideoForm(frame_step=4, size_step=16),
+    "wan": VideoForm(frame_step=4, size_step=32),
+}

@@ -40,8 +40,8 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             of the pose (Context-as-Memory; Spatia: no).
 
     Source: Context-as-Memory, section 4; Spatia, section 3.1. That references share the video's
-    timestep is not said by the former and not so in the latter, which gives them 0; CogVideoX's
-    blocks take one for all tokens.
+    timestep is not said by the former and not so in the latter, which gives them 0, as Wan's
+    blocks are given; CogVideoX's blocks take one for all tokens.
     """
 
     @register_to_config
@@ -161,7 +161,7 @@ class _JoinedBlock(nn.Module):
             by_frame = hidden_states.unflatten(1, (-1, self.per_frame))
             hidden_states = (by_frame + self.pose.to(hidden_states)[:, :, None]).flatten(1, 2)
         longer = self.family.block_with_references(
-            hidden_states, args, kwargs, self.references, self.per_frame, self.present
+            self.block, hidden_states, args, kwargs, self.references, self.per_frame, self.present
         )
         answer = self.block(hidden_states, **longer)
         if self.split:

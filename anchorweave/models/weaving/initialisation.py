@@ -29,7 +29,8 @@ def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> 
             f"{heads * dim} ({heads} heads): they cannot be copied. Set network.heads={own} (a "
             "controller that much larger), or network.controller=new"
         )
-    for block, source in zip(controller.blocks, family.blocks(backbone), strict=False):
+    woven = family.blocks(backbone)[:: controller.config.every]
+    for block, source in zip(controller.blocks, woven, strict=False):
         block.load_state_dict(source.state_dict())
     for name, source in family.sources(backbone).items():
         controller.get_submodule(name).load_state_dict(source.state_dict())

@@ -28,6 +28,7 @@ class ControllerOptions:
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
         holes: of its anchors: `black`, `cracks` or `filled`.
+        every: which layers are woven: every so many, from the first on.
     """
 
     layers: int | None = None
@@ -36,6 +37,7 @@ class ControllerOptions:
     attention: str = "joint"
     tokens: str = "all"
     holes: str = "black"
+    every: int = 1
 
 
 def make_controller(
@@ -66,9 +68,12 @@ def make_controller(
             )
         return load_whole(WeavingController, path)
     options = options or ControllerOptions()
-    heads = options.heads
-    if heads is None and source == FROM_BACKBONE:
-        heads = family_of(backbone).sizes(backbone).num_heads
+    heads, feed_forward = options.heads, None
+    if source == FROM_BACKBONE:
+        sizes = family_of(backbone).sizes(backbone)
+        heads = sizes.num_heads if heads is None else heads
+        if sizes.feed_forward != 4 * sizes.backbone_dim:
+            feed_forward = sizes.feed_forward
     controller = WeavingController.from_backbone(
         backbone,
         num_layers=options.layers,
@@ -77,6 +82,8 @@ def make_controller(
         attention=options.attention,
         tokens=options.tokens,
         holes=options.holes,
+        every=options.every,
+        feed_forward=feed_forward,
     )
     if source == FROM_BACKBONE:
         copy_backbone_blocks(controller, backbone)

@@ -6,11 +6,12 @@ import torch
 from anchorweave.models.backbones import FAMILIES, codec_of, family_named, family_of
 from anchorweave.models.codec.forms import FORMS
 from anchorweave.models.small.tiny import tiny_components
+from anchorweave.models.small.tiny_wan import tiny_wan_components
 from anchorweave.pipelines import PIPELINES
 from tests.alike import alike
 from tests.models.small import SMALL, S, h, small_backbone, small_call, small_image, t, w
 
-TINY = {"cogvideox": tiny_components}
+TINY = {"cogvideox": tiny_components, "wan": tiny_wan_components}
 
 
 def test_all_registries_hold_the_same_families():

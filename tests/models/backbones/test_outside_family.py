@@ -108,5 +108,5 @@ def test_its_codec_encodes_what_was_retrieved():
 def test_a_controller_of_another_family_is_refused(backbone):
     with pytest.raises(ValueError, match="of the family cogvideox, this one is of toy"):
         Denoiser(backbone, small_controller(small_backbone()))
-    with pytest.raises(ValueError, match="family is one of cogvideox, toy; met 'other'"):
+    with pytest.raises(ValueError, match="family is one of cogvideox, wan, toy; met 'other'"):
         WeavingController(family="other")

@@ -141,6 +141,7 @@ class Toy(Family):
             text_dim=TEXT,
             text_tokens=5,
             time_embed_dim=TIME,
+            feed_forward=4 * WIDTH,
             patch_size=PATCH,
             temporal_compression=4,
             rotary=False,
@@ -174,7 +175,7 @@ class Toy(Family):
     def controller_share(self, sizes):
         return 1, sizes.num_heads
 
-    def controller_block(self, dim, num_heads, head_dim, time_embed_dim):
+    def controller_block(self, dim, num_heads, head_dim, time_embed_dim, feed_forward):
         return ToyControllerBlock(dim, time_embed_dim)
 
     def arranged(self, place, positions, text_tokens):
@@ -189,7 +190,7 @@ class Toy(Family):
     def first_frame_positions(self, backbone, height, width):
         return None
 
-    def block_with_references(self, tokens, args, kwargs, references, per_frame, present):
+    def block_with_references(self, block, tokens, args, kwargs, references, per_frame, present):
         text, time = args
         clean = time.new_zeros(len(time), references * per_frame, time.shape[-1])
         return {"text": text, "time": torch.cat([clean, time], dim=1)}

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.cogvideox_references import rotary_with_references
+from anchorweave.models.backbones.reference_positions import rotary_with_references
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.alike import alike
 from tests.models.small import (
+    SMALL,
     S,
     h,
     small_anchors,
@@ -29,9 +30,9 @@ def answer(denoiser, B=1, **given):
     return denoiser(image_latents=small_image(B), anchors=small_anchors(B), **call, **given)
 
 
-@pytest.fixture
-def denoiser():
-    backbone = small_backbone()
+@pytest.fixture(params=SMALL)
+def denoiser(request):
+    backbone = small_backbone(family=request.param)
     return Denoiser(backbone, None, ReferenceTokens.from_backbone(backbone).eval())
 
 
@@ -56,7 +57,7 @@ def test_a_reference_is_a_frame_ahead_of_the_video():
     joined = torch.cat([references.latents, call["noisy_latents"]], dim=1)
     empty = torch.cat([torch.zeros_like(references.latents), image], dim=1)
     cos, sin = call["positions"]
-    longer = rotary_with_references((cos, sin), 1, L)
+    longer = rotary_with_references((cos, sin), 1, L, time_channels=8)
     expected = backbone(
         hidden_states=torch.cat([joined, empty], dim=2),
         encoder_hidden_states=call["prompt_features"],
@@ -67,10 +68,11 @@ def test_a_reference_is_a_frame_ahead_of_the_video():
     torch.testing.assert_close(woven, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_times_before_the_video_are_the_tables_own_mirrored():
-    table = family_of(small_backbone()).positions(small_backbone(), (t, h, w))
-    cos, sin = rotary_with_references(table, 2, L)
-    channels = table[0].shape[1] // 4
+@pytest.mark.parametrize("family, channels", [("cogvideox", 8), ("wan", 12)])
+def test_times_before_the_video_are_the_tables_own_mirrored(family, channels):
+    backbone = small_backbone(family=family)
+    table = family_of(backbone).positions(backbone, (t, h, w))
+    cos, sin = rotary_with_references(table, 2, L, channels)
     assert len(cos) == (2 + t) * L and torch.equal(cos[2 * L :], table[0])
     for back in (1, 2):
         ahead = slice((2 - back) * L, (3 - back) * L)

@@ -1,4 +1,4 @@
-"""References in a CogVideoX block: their rotations, and the mask of those that are not there."""
+"""References in a block: their rotations, and the mask of those that are not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from torch import Tensor
 
 
 def rotary_with_references(
-    rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]], references: int, per_frame: int
+    rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]],
+    references: int,
+    per_frame: int,
+    time_channels: int,
 ) -> tuple[Float[Tensor, "longer d"], Float[Tensor, "longer d"]]:
     """The video's rotary table with R frames ahead of it, at times -R .. -1.
 
@@ -20,18 +23,18 @@ def rotary_with_references(
         rotary: cosines and sines [t * per_frame, d] of the video, from time 0 on.
         references: R.
         per_frame: tokens of one frame.
+        time_channels: how many of the d turn with time, the first ones; the rest turn with height
+            and width.
 
     Returns:
         Cosines and sines [(R + t) * per_frame, d].
     """
     cos, sin = rotary
-    # A quarter of a head's channels turns with time, the rest with height and width.
-    time = cos.shape[1] // 4
-    turns = _time_angles(time, references, cos.device)
+    turns = _time_angles(time_channels, references, cos.device)
     ahead = []
     for table, of_time in ((cos, turns.cos()), (sin, turns.sin())):
         frame = table[:per_frame].expand(references, -1, -1).clone()
-        frame[..., :time] = of_time[:, None].to(frame)
+        frame[..., :time_channels] = of_time[:, None].to(frame)
         ahead.append(torch.cat([frame.flatten(0, 1), table]))
     return ahead[0], ahead[1]
 

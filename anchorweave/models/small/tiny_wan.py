@@ -1,0 +1,99 @@
+"""A Wan2.2-TI2V model small enough for one CPU core, with random weights.
+
+Every part is of the class that the 5B uses and of its configuration but for sizes; its autoencoder
+compresses space by 16 as well, so that a video of 64x96 has six tokens a frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from transformers import UMT5Config, UMT5EncoderModel
+
+from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.small.tiny import TEXT_CHANNELS, TEXT_TOKENS, tiny_tokenizer
+from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
+
+LATENT_CHANNELS = 8
+IN_SPACE = 16
+
+
+def tiny_wan_components(
+    seed: int = 0, frames: int = 25, size: tuple[int, int] = (64, 96)
+) -> dict[str, object]:
+    """The arguments of `AnchorWeaveWanPipeline`, with random weights that depend on `seed` alone.
+
+    Args:
+        seed: of the weights; the global random state is left as it was.
+        frames: T that its configuration names; it takes any.
+        size: (height, width) likewise.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = tiny_tokenizer()
+        transformer = WanTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=32,
+            in_channels=LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
+            text_dim=TEXT_CHANNELS,
+            freq_dim=32,
+            ffn_dim=160,
+            num_layers=4,
+            rope_max_seq_len=128,
+        )
+        made_for(transformer, frames, (size[0] // IN_SPACE, size[1] // IN_SPACE), TEXT_TOKENS)
+        parts = {
+            "tokenizer": tokenizer,
+            "text_encoder": _text_encoder(len(tokenizer)),
+            "vae": _vae(),
+            "transformer": transformer,
+            "controller": make_controller(
+                transformer, options=ControllerOptions(layers=2, heads=1)
+            ),
+            "scheduler": flow_schedule(),
+        }
+    for part in parts.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return parts
+
+
+def flow_schedule() -> UniPCMultistepScheduler:
+    """The sampler of Wan2.2-TI2V-5B."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+    )
+
+
+def _text_encoder(vocabulary: int) -> UMT5EncoderModel:
+    return UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=vocabulary,
+            d_model=TEXT_CHANNELS,
+            d_kv=TEXT_CHANNELS // 4,
+            d_ff=2 * TEXT_CHANNELS,
+            num_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+
+
+def _vae() -> AutoencoderKLWan:
+    return AutoencoderKLWan(
+        base_dim=8,
+        decoder_base_dim=8,
+        z_dim=LATENT_CHANNELS,
+        # The residual kind does not let the last stage widen.
+        dim_mult=[1, 2, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.1 * (i - 3) for i in range(LATENT_CHANNELS)],
+        latents_std=[0.5 + 0.1 * i for i in range(LATENT_CHANNELS)],
+        is_residual=True,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=IN_SPACE,
+    )
