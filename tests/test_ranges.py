@@ -78,11 +78,11 @@ def test_what_is_out_of_range_is_refused_with_the_range(config, message):
 
 def numbers(schema, prefix=""):
     """Key of every float of a config and its parts, by their defaults."""
-    config = schema()
+    config = schema() if isinstance(schema, type) else schema
     for one in fields(config):
         value = getattr(config, one.name)
         if is_dataclass(value):
-            yield from numbers(type(value), f"{prefix}{one.name}.")
+            yield from numbers(value, f"{prefix}{one.name}.")
         elif isinstance(value, float):
             yield prefix + one.name
 

@@ -87,7 +87,7 @@ def test_two_rows_are_compared_clip_by_clip(rows):
     assert difference["mean"] == pytest.approx(expected, abs=0.01)
     assert difference["low"] > 5
     text = (rows / "out" / "table.md").read_text()
-    assert "PSNR minus bad's (dB)" in text and "| +" in text.splitlines()[3]
+    assert "PSNR, all pixels, minus bad's (dB)" in text and "| +" in text.splitlines()[3]
 
 
 def test_table_videos_and_plot_are_written(rows):
