@@ -133,8 +133,11 @@ def test_without_memory_is_of_the_first_frame_and_prompt_alone(run, tmp_path):
         name: [read_video(one / f"{name}.mp4") for one in (run[0], tmp_path / "out")]
         for name in ("generated", "without_memory")
     }
-    assert torch.equal(*videos["without_memory"])
-    assert not torch.equal(*videos["generated"])
+    apart = {
+        name: (one.float() - other.float()).abs().mean() for name, (one, other) in videos.items()
+    }
+    # Both are encoded again, where a rounding may move a pixel by a step or two.
+    assert apart["without_memory"] < 0.5 < 1 < apart["generated"]
 
 
 def test_large_videos_are_generated_once_unless_asked(run, tmp_path):

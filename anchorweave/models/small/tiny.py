@@ -70,12 +70,6 @@ def tiny_components(
     return parts
 
 
-def tiny_video(latent_size: tuple[int, int, int]) -> tuple[int, tuple[int, int]]:
-    """Frames and (height, width) of the video that latents (t, h, w) of this model are of."""
-    t, h, w = latent_size
-    return (t - 1) * IN_TIME + 1, (h * IN_SPACE, w * IN_SPACE)
-
-
 def write_tiny(
     path: str | Path, seed: int = 0, frames: int = 25, size: tuple[int, int] = (64, 96)
 ) -> Path:
