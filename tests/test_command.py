@@ -177,6 +177,9 @@ from anchorweave.locks import in_use
 class Options:
     output: str = ""
 
+# Whoever runs the tests may have it ignored, as nohup does.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 def main(words):
     with in_use("out"), tempfile.TemporaryDirectory(dir=".") as folder, written_aside("x") as aside:
         Path(folder, "file").write_text("of a bank")

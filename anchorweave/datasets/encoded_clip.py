@@ -157,10 +157,7 @@ def training_clip(
     t, C, h, w = latents.shape
     N, T, R = len(anchor_latents), len(target2first), len(reference_latents)
     # How many latent pixels a token has along a side, only the backbone knows.
-    rows, columns = visible_tokens.shape[-2:]
-    if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
-        shape = tuple(visible_tokens.shape)
-        raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
+    rows, columns = visible_tokens.shape[-2:] if visible_tokens.ndim > 1 else (0, 0)
     expected = {
         "the first frame's latents": (image_latents, (1, C, h, w)),
         "the anchors' latents": (anchor_latents, (N, t, C, h, w)),
@@ -173,6 +170,9 @@ def training_clip(
     for what, (tensor, shape) in expected.items():
         if tuple(tensor.shape) != shape:
             raise BadClip(path, f"{what}: met shape {tuple(tensor.shape)}, expected {shape}")
+    if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
+        shape = tuple(visible_tokens.shape)
+        raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
     if T < t or (t > 1 and (T - 1) % (t - 1)):
         raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
     return TrainingClip(

@@ -76,8 +76,8 @@ def test_a_map_may_give_its_key_frames_and_the_last_ones(bank):
 def test_main_memory_of_local_clouds_is_their_coarse_views(bank):
     memory = opened(bank, "local_clouds")
     posed = bytes_kept(opened(bank, "posed_frames")).memory
-    # A coarse pixel of 4 bytes for 8 x 8, and once more K and c2w of a camera.
-    coarse = FRAMES * 4 * (3 * 4 + 9 + 16)
+    # A coarse pixel of 4 bytes for 8 x 8; cameras are the bank's.
+    coarse = FRAMES * 4 * (3 * 4)
     # They are read when something is first asked for; clouds decoded for one call do not count.
     assert bytes_kept(memory).memory == posed
     memory.retrieve(walk(3).cameras)
