@@ -32,6 +32,7 @@ from anchorweave.datasets.fingerprint import FingerprintError, differences, dige
 from anchorweave.file_sets import finish_set, written_together
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
+from inference.evaluation.clip_names import refuse_unprintable
 from inference.runs.made import changed
 from inference.runs.report import write_json
 
@@ -170,6 +171,7 @@ class CachedRow:
                 f"{record} is not what was written ({error}); restore it, or remove {self.path} to "
                 "have the row made again"
             ) from error
+        refuse_unprintable(values.get("clips", ()), record)
         return values
 
     def check_config(self) -> None:
