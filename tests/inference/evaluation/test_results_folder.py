@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from anchorweave import file_sets
@@ -227,6 +228,18 @@ def test_names_that_a_terminal_obeys_are_refused(results):
     )
     with pytest.raises(ValueError, match=r"results.json: the name 't\\x1b\[31mwo' holds"):
         read_results(results)
+
+
+def test_a_video_whose_header_is_damaged_is_named(results, tmp_path):
+    """Of one brace turned into a bracket numpy raises tokenize.TokenError."""
+    row = CachedRow(tmp_path / "rows" / "one")
+    path = row.path / "a" / "sample_0000.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays)
+    path.write_bytes(path.read_bytes().replace(b"), }", b"), [", 1))
+    with pytest.raises(ValueError, match="sample_0000.npz cannot be read .* makes it anew"):
+        row.read_sample("a", 0)
 
 
 def test_anchors_show_other_pixels_in_every_row():
