@@ -7,7 +7,7 @@ section that offers several kinds may be given by the kind alone: `split=later` 
 `split.kind=later`.
 
 The config that a run saves may be given to every command that shares its options: it names those
-that are of its own command alone (`own_options:`), which others leave out, and say so.
+that only its own command has (`own_options:`), which others leave out, and say so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
 Schema = TypeVar("Schema")
-# Of a saved config: which of its options are of the command that saved it alone.
+# Of a saved config: which of its options only the command that saved it has.
 OWN_OPTIONS = "own_options"
 # Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
 SIDES = (16, 8192)
@@ -295,14 +295,14 @@ def save_config(config: Any, path: Path) -> None:
 
 
 def _leave_out(schema: type, origin: str, values: dict) -> None:
-    """Take out of a saved config what is an option of the command that saved it alone."""
+    """Take out of a saved config the options that only the command that saved it has."""
     own = values.pop(OWN_OPTIONS, [])
     known = {f.name for f in fields(schema)}
     if foreign := [key for key in own if key in values and key not in known]:
         for key in foreign:
             del values[key]
         print(
-            f"{origin}: {', '.join(foreign)} left out, of the command that saved it alone",
+            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
             flush=True,
         )
 

@@ -83,10 +83,12 @@ def refuse_not_finite(network: nn.Module, where: str | Path) -> None:
         more = f" and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
         files = sorted(Path(where).glob("*.safetensors")) if Path(where).is_dir() else []
         named = files[0] if len(files) == 1 else where
+        dtype = next(iter(wrong.values()))
+        narrow = "" if dtype == torch.float32 else ", or load it in float32 (too large for less)"
         raise ValueError(
-            f"{named} holds weights that are not finite in {next(iter(wrong.values()))}: "
-            f"{', '.join([*wrong][:NAMED])}{more}; copy it again, take an earlier checkpoint, or "
-            "load it in float32 if they are too large for this precision"
+            f"{named} holds weights that are not finite in {dtype}: "
+            f"{', '.join([*wrong][:NAMED])}{more}; copy it again, or take an earlier checkpoint"
+            f"{narrow}"
         )
 
 
