@@ -25,7 +25,7 @@ from torch import Tensor
 from anchorweave.anchors import composite
 from anchorweave.clip import Clip
 from anchorweave.command import Command
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import finish_set, written_together
@@ -34,6 +34,7 @@ from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World, scene_unit
 from inference.runs.generator import load_pipeline, make_generator

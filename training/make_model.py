@@ -2,7 +2,7 @@ r"""Put a model folder together: trained parts, and new ones where there are non
 
     python -m training.make_model                     # anchorweave-tiny before its training
     python -m training.make_model config=configs/anchorweave_tiny/export.yaml
-    python -m training.make_model model=outputs/anchorweave_tiny/model output=outputs/mine \
+    python -m training.make_model model.path=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
 Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` opens, and made.json: what
@@ -79,12 +79,23 @@ class WeavingConfig:
 
 
 @dataclass(frozen=True)
+class BaseModelConfig:
+    """The model folder that every part is taken from that is not named.
+
+    Args:
+        path: the folder; null = none.
+    """
+
+    path: str | None = None
+
+
+@dataclass(frozen=True)
 class MakeModelConfig:
     """What a model folder is made of.
 
     Args:
         output: the folder.
-        model: a model folder to take every part from that is not named; null = none.
+        model: where every part comes from that is not named.
         vae: folder of the autoencoder; null = the base's.
         text: folder that holds tokenizer/ and text_encoder/; null = the base's.
         transformer: folder of the backbone, or of a training run, which stands for the averaged
@@ -101,7 +112,6 @@ class MakeModelConfig:
     """
 
     output: str = "outputs/model"
-    model: str | None = None
     vae: str | None = None
     text: str | None = None
     transformer: str | None = None
@@ -112,6 +122,7 @@ class MakeModelConfig:
     seed: int = 0
     card: str | None = None
     note: str | None = None
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     weaving: WeavingConfig = field(default_factory=WeavingConfig)
 
@@ -158,13 +169,14 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
         FileNotFoundError: a base that is no model folder, or a run without the part.
     """
     folders = {}
-    if config.model is not None:
-        if not Path(config.model, "model_index.json").is_file():
-            raise FileNotFoundError(f"model={config.model}: no model (no model_index.json in it)")
+    base = config.model.path
+    if base is not None:
+        if not Path(base, "model_index.json").is_file():
+            raise FileNotFoundError(f"model.path={base}: no model (no model_index.json in it)")
         parts = (*NETWORKS, "tokenizer", "scheduler")
-        folders = {name: Path(config.model, name) for name in parts if name in PARTS}
-        if Path(config.model, "references").is_dir():
-            folders["references"] = Path(config.model, "references")
+        folders = {name: Path(base, name) for name in parts if name in PARTS}
+        if Path(base, "references").is_dir():
+            folders["references"] = Path(base, "references")
     if config.vae is not None:
         folders["vae"] = Path(config.vae)
     if config.text is not None:
@@ -176,7 +188,9 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
             folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
     for name, key in (("vae", "vae"), ("tokenizer", "text")):
         if name not in folders:
-            raise ValueError(f"nothing says where the {name} comes from; name a {key}= or a model=")
+            raise ValueError(
+                f"nothing says where the {name} comes from; name a {key}= or a model.path="
+            )
     return folders
 
 
@@ -249,7 +263,7 @@ def refuse_in_vain(
             if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {has}; leave it out, or let {part}=null (and model=null) make a "
+                    f"has {has}; leave it out, or let {part}=null (and model.path=null) make a "
                     "new one"
                 )
 
@@ -264,6 +278,8 @@ def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any
     """What the folder depends on: options, and the weights behind the folders they name."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
     options = dict(item for item in options.items() if item not in ADDED_LATER.items())
+    # Folders that are there already call it so.
+    options["model"] = options.pop("model.path")
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:
         weights["card"] = hashlib.sha256(Path(config.card).read_bytes()).hexdigest()[:16]

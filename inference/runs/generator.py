@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from anchorweave.anchors import Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
 from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -136,7 +136,7 @@ def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
-    # Training with network.path=tiny trains beside these very networks.
+    # Training with model.path=tiny trains beside these very networks.
     pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 

@@ -128,7 +128,7 @@ def test_parts_that_are_not_named_are_those_of_the_base(trained, tmp_path):
     card.write_text("# a card\n")
     made = [
         f"output={tmp_path / 'made'}",
-        f"model={tmp_path / 'base'}",
+        f"model.path={tmp_path / 'base'}",
         f"transformer={tmp_path / 'other' / 'transformer'}",
         f"card={card}",
         "vae=null",
@@ -185,7 +185,7 @@ def test_without_an_average_the_live_weights_are_taken(trained, tmp_path):
         (["vae=null"], ValueError, "where the vae comes from"),
         (["text=null"], ValueError, "where the tokenizer comes from"),
         (["vae=nowhere"], FileNotFoundError, "holds no weights"),
-        (["model=nowhere"], FileNotFoundError, "model=nowhere: no model"),
+        (["model.path=nowhere"], FileNotFoundError, "model.path=nowhere: no model"),
         (["backbone.head_channels=20"], ValueError, "divisible by 16"),
         (["weaving.layers=3"], ValueError, "3 layers cannot be woven into a backbone of 2"),
     ],
