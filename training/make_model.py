@@ -26,7 +26,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
 from anchorweave.locks import making
-from anchorweave.models.backbones import FAMILIES, codec_of, family_of
+from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
 from anchorweave.models.model_folder import PARTS, load_part, write_model
@@ -41,11 +41,11 @@ DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
 ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1}
-# Options -> what a part's own config calls them.
+# Options -> what `BackboneSizes`, and a controller's own config, call them.
 BACKBONE_NAMES = {
     "layers": "num_layers",
-    "heads": "num_attention_heads",
-    "head_channels": "attention_head_dim",
+    "heads": "num_heads",
+    "head_channels": "head_dim",
     "time_channels": "time_embed_dim",
     "patch_size": "patch_size",
 }
@@ -107,7 +107,7 @@ class MakeModelConfig:
         seed: of new weights.
         card: a model card to copy in as README.md; null = none.
         note: what the folder says about its weights; null = nothing.
-        backbone: architecture of a new backbone.
+        backbone: architecture of a new backbone, of the family that the autoencoder is of.
         weaving: architecture of a new controller.
     """
 
@@ -216,11 +216,6 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
                 f"{folders['tokenizer']} does not say how many tokens a prompt has; save it with a "
                 "model_max_length"
             )
-        if not isinstance(codec_of(parts["vae"]), FAMILIES["cogvideox"].codec):
-            raise ValueError(
-                f"a new backbone is a CogVideoX, but {folders['vae']} holds a "
-                f"{type(parts['vae']).__name__}; name a transformer= that goes with it"
-            )
         width, tokens = text_encoder.config.d_model, tokenizer.model_max_length
         parts["transformer"] = small_backbone(
             config.backbone, parts["vae"], width, tokens, config.seed
@@ -228,14 +223,20 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     backbone = parts["transformer"]
     if "controller" not in parts:
         parts["controller"] = _new_controller(config, backbone)
-    parts.setdefault("scheduler", noise_schedule())
-    if (wants := family_of(backbone).sizes(backbone).text_dim) != (
-        has := text_encoder.config.d_model
-    ):
+    family = family_of(backbone)
+    parts.setdefault("scheduler", noise_schedule(family.name))
+    wants, has = family.sizes(backbone).text_dim, text_encoder.config.d_model
+    if wants != has:
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
+    for name, kind in family.parts.items():
+        if not isinstance(parts[name], kind):
+            raise ValueError(
+                f"the backbone is a {type(backbone).__name__}, which goes with a {kind.__name__}, "
+                f"but {folders.get(name, name)} holds a {type(parts[name]).__name__}"
+            )
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
-    pipe = PIPELINES[family_of(backbone).name](**parts)
+    pipe = PIPELINES[family.name](**parts)
     return {name: getattr(pipe, name) for name in parts}
 
 
@@ -249,13 +250,15 @@ def refuse_in_vain(
     """
     # Nobody asked for what stands there untold.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
-    for section, part, names in (
-        ("backbone", "transformer", BACKBONE_NAMES),
-        ("weaving", "controller", WEAVING_NAMES),
+    backbone = parts["transformer"]
+    sizes = vars(family_of(backbone).sizes(backbone))
+    for section, part, own, names in (
+        ("backbone", "transformer", sizes, BACKBONE_NAMES),
+        ("weaving", "controller", parts["controller"].config, WEAVING_NAMES),
     ):
         if part not in folders:
             continue
-        described, own = getattr(config, section), parts[part].config
+        described = getattr(config, section)
         for option, name in names.items():
             stated = getattr(described, option)
             others = [getattr(getattr(one, section), option) for one in untold]
