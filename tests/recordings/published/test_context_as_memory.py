@@ -46,7 +46,7 @@ def test_unreals_axes_become_ours(root):
     assert torch.allclose(torch.linalg.det(c2w[:, :3, :3]), torch.ones(4))
     # 24 mm on 23.76 mm of filmback, or what is given.
     assert recording.cameras.K[0, 0, 0] == pytest.approx(32 * 24 / 23.76)
-    wide = RecordingConfig(field_of_view=90)
+    wide = RecordingConfig(field_of_view=90.0)
     assert open_recording(recording.path, options=wide).cameras.K[0, 0, 0] == pytest.approx(16)
 
 

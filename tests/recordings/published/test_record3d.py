@@ -87,7 +87,7 @@ def test_colours_cameras_and_depth(files, room, decoded, pack):
     expected = room.depth[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert not clip.depth[:, :2, :2].any()
     assert torch.equal(clip.depth[:, 2:], expected[:, 2:])
-    sure = open_recording(pack(files), options=RecordingConfig(min_confidence=1)).depth(0)
+    sure = open_recording(pack(files), options=RecordingConfig(min_confidence=1.0)).depth(0)
     assert not sure[:8].any() and (sure[8:] > 0).all()
 
 
@@ -101,7 +101,7 @@ def test_without_a_decoder_it_opens_without_depth_and_says_so(files, room, undec
         pytest.warns(UserWarning),
         pytest.raises(ValueError, match="min_confidence is given, but its depth is not read"),
     ):
-        open_recording(pack(files), options=RecordingConfig(min_confidence=1))
+        open_recording(pack(files), options=RecordingConfig(min_confidence=1.0))
 
 
 def test_the_export_for_other_programs(files, room):
