@@ -31,7 +31,7 @@ ADDED_LATER = memory.ADDED_LATER | {
 ADDED_LATER |= {
     key: value
     for key, value in flat({"perception": PerceptionConfig()}).items()
-    if key.split(".")[1] in ("moving", "geometry", "depth_anything", "depth_pro", "zoe")
+    if key.split(".")[1] in ("moving", "geometry", "sam2", "depth_anything", "depth_pro", "zoe")
 }
 LATER = list(ADDED_LATER.items())
 

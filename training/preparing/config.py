@@ -108,7 +108,7 @@ class PrepareConfig:
         }
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
-        if self.perception.moving != "none":
-            options["perception.moving"] = self.perception.moving
-            options |= flat(self.perception.geometry, "perception.geometry")
+        if (moving := self.perception.moving) != "none":
+            options["perception.moving"] = moving
+            options |= flat(getattr(self.perception, moving), f"perception.{moving}")
         return {**made, "perception.kind": kind, **options, **self.caption.made()}
