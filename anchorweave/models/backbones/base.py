@@ -276,7 +276,7 @@ class Family(ABC):
     def arranged(
         self, place: Arrangement, positions: tuple[Tensor, ...] | None, text_tokens: int
     ) -> tuple[Any, Any]:
-        """Positions and mask of the tokens where they lie in attention, as its blocks take them."""
+        """Positions and lengths of rows of the tokens in attention, as its blocks take them."""
 
     @abstractmethod
     def sources(self, backbone: nn.Module) -> Mapping[str, nn.Module]:

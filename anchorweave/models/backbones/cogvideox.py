@@ -18,7 +18,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import (
     get_resize_crop_region_for_grid,
 )
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
@@ -236,10 +236,10 @@ class CogVideoX(Family):
 
     def arranged(
         self, place: Arrangement, positions: Rotary | None, text_tokens: int
-    ) -> tuple[Complex[Tensor, "rows_or_1 1 S_plus_M half_d"] | None, dict[str, Tensor | None]]:
-        """Rotations and mask of text and anchor tokens."""
+    ) -> tuple[Float[Tensor, "_ 1 S_plus_M half_d 2"] | None, dict[str, tuple[int, ...] | None]]:
+        """Rotations of text and anchor tokens, and the lengths of rows that are not alike."""
         table = None if positions is None else place.rotary(positions, text_tokens)
-        return table, {"attention_mask": place.mask(text_tokens)}
+        return table, {"lengths": place.lengths}
 
     def sources(self, backbone: CogVideoXTransformer3DModel) -> dict[str, nn.Module]:
         """Text projection and time embedding."""
