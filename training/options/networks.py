@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anchorweave.models.checkpointing import Kept
+from anchorweave.models.compilation import Compile
 from anchorweave.ranges import check_numbers, within
 
 
@@ -52,6 +54,10 @@ class NetworkConfig:
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
             third more time.
+        kept: what is not recomputed then: `nothing`, `attention_of_controller` or all `attention`;
+            it costs as much memory as the tokens of each block, which `training.dry_run` prints.
+        compile: `regional` compiles the blocks, each kind once: minutes at the start; not with
+            `kept`, nor where weights are sharded.
 
     Raises:
         ValueError: a value out of range, nothing that is trained, or something that is kept as it
@@ -78,9 +84,21 @@ class NetworkConfig:
     lora_rank: int = within(64, at_least=1)
     lora_alpha: int = within(64, at_least=1)
     gradient_checkpointing: bool = False
+    kept: Kept = "nothing"
+    compile: Compile = "none"
 
     def __post_init__(self):
         check_numbers(self, "network.")
+        if self.kept != "nothing" and not self.gradient_checkpointing:
+            raise ValueError(
+                f"network.kept={self.kept} says what gradient checkpointing keeps, and there is "
+                "none; set network.gradient_checkpointing=true, or leave it out"
+            )
+        if self.kept != "nothing" and self.compile != "none":
+            raise ValueError(
+                f"network.kept={self.kept} watches every operation of a block, which hides them "
+                f"from network.compile={self.compile}; set one of them only"
+            )
         learns = self.woven and self.train_controller
         learns = learns or (self.refers and self.train_references)
         if not learns and self.backbone == "frozen":
