@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
-
-Compile = Literal["none", "regional"]
 
 
 def compile_blocks(backbone: nn.Module, controller: WeavingController | None, **how: Any) -> None:

@@ -153,6 +153,7 @@ class WeavingMixin(AnchoredStart):
         visible_first_frame: str = "seen",
         start: str = "noise",
         start_share: float = 0.3,
+        control_every: int = 1,
         use_dynamic_cfg: bool = False,
         max_sequence_length: int | None = None,
         **diffusion,
@@ -184,6 +185,7 @@ class WeavingMixin(AnchoredStart):
             start_share: with `anchors`, the share of `num_inference_steps` that is run, in (0, 1];
                 at least one step is. At 1 nothing of the anchors is left under the noise of a
                 schedule that ends in noise alone, as CogVideoX-5B's does.
+            control_every: the controller is called in every so many steps, see `Denoiser.weaving`.
             use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
             max_sequence_length: of the prompt in tokens; default: the backbone's own.
             **diffusion: the arguments of diffusers' image-to-video call that are not named here,
@@ -253,6 +255,7 @@ class WeavingMixin(AnchoredStart):
             camera_weight=camera_weight,
             active=lambda timestep: opens <= self._completed() <= closes,
             references=references,
+            control_every=control_every,
         )
         if start == "noise":
             with weaving:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anchorweave.models.checkpointing import Kept
-from anchorweave.models.compilation import Compile
 from anchorweave.ranges import check_numbers, within
 
 
@@ -85,7 +84,7 @@ class NetworkConfig:
     lora_alpha: int = within(64, at_least=1)
     gradient_checkpointing: bool = False
     kept: Kept = "nothing"
-    compile: Compile = "none"
+    compile: Literal["none", "regional"] = "none"
 
     def __post_init__(self):
         check_numbers(self, "network.")

@@ -226,6 +226,10 @@ class Family(ABC):
     ) -> BackboneCall:
         """What a call of the backbone with these arguments says: the inverse of `predict`."""
 
+    def use_attention(self, backbone: nn.Module, backend: str) -> None:
+        """Let its attention be computed by one of diffusers' backends, by its name there."""
+        backbone.set_attention_backend(backend)
+
     # Blocks in the place of its own
 
     def tokens(self, answer: Any) -> Float[Tensor, "B L D"]:
