@@ -55,12 +55,14 @@ class ModelConfig:
             block at work while the next one is fetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
-        attention: what computes attention: `auto` (torch's choice), one of torch's kernels (`cudnn`,
-            `flash`, `efficient`, `math`), or a package that is installed (`flash_attn`, `sage`).
+        attention: what computes attention: `auto` (torch's choice), one of torch's kernels
+            (`cudnn`, `flash`, `efficient`, `math`), or a package that is installed (`flash_attn`, `sage`).
         compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
             before the first step.
-        storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's memory,
-            cast to `dtype` layer by layer where they are computed with.
+        storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's
+            memory, cast to `dtype` layer by layer where they are computed with.
+        split: `guidance` computes the two halves of guidance on two ranks (`torchrun
+            --nproc-per-node 2 -m inference.sample`); CogVideoX only.
     """
 
     path: str = "tiny"
@@ -75,6 +77,7 @@ class ModelConfig:
     attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"] = "auto"
     compile: Literal["none", "regional"] = "none"
     storage: Literal["dtype", "float8"] = "dtype"
+    split: Literal["none", "guidance"] = "none"
 
     def __post_init__(self):
         file = Path(self.controller or "").suffix == ".pt"

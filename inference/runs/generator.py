@@ -58,6 +58,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     place_networks(pipe, model.offload, device)
     if model.attention != "auto":
         use_attention(pipe.transformer, pipe.controller, model.attention)
+    if model.split == "guidance":
+        pipe.split_guidance()
     if model.compile == "regional":
         compile_blocks(pipe.transformer, pipe.controller)
     return pipe, weights

@@ -31,9 +31,9 @@ from anchorweave.models.backbones import BackboneSizes
 from anchorweave.models.checkpointing import Kept, kept_parts
 
 GIB = 2**30
-# Of one token for each unit of width, what a block keeps for its backward pass. With trained weights
-# it keeps the input of every product. In bf16 it is under autocast, where norms keep float32 on a
-# GPU, and so is one with an adapter; a frozen one is bfloat16 throughout.
+# Of one token for each unit of width, what a block keeps for its backward pass. With trained
+# weights it keeps the input of every product. In bf16 it is under autocast, where norms keep
+# float32 on a GPU, and so is one with an adapter; a frozen one is bfloat16 throughout.
 BLOCK_BYTES = {
     "bf16": {"trained": 63, "adapted": 33, "frozen": 26},
     "fp32": {"trained": 94, "adapted": 50, "frozen": 50},
