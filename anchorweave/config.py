@@ -56,7 +56,7 @@ class ModelConfig:
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
         attention: what computes attention: `auto` (torch's choice), one of torch's kernels
-            (`cudnn`, `flash`, `efficient`, `math`), or a package that is installed (`flash_attn`, `sage`).
+            (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
         compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
             before the first step.
         storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's

@@ -3,7 +3,7 @@
     python -m inference.sample                                   # the embedded example, on a CPU
     python -m inference.sample source=my_recording split=later frames=49
     python -m inference.sample config=configs/cogvideox_5b.yaml source=my_recording
-    torchrun --nproc-per-node 2 -m inference.sample model.split=guidance        # on two GPUs, or CPUs
+    torchrun --nproc-per-node 2 -m inference.sample model.split=guidance   # on two GPUs or CPUs
 
 Writes to `output`: generated.mp4; anchors.mp4 and anchors.png, what memory shows of the target;
 montage.mp4 and montage.png, all beside the truth; selection.json, metrics.json, config.yaml and the
