@@ -44,6 +44,7 @@ class Denoiser(nn.Module):
         if references is not None:
             _check_reads(backbone, references)
         self.family = family_of(backbone)
+        self.family.speed_up(backbone)
         self.backbone = backbone
         self.controller = controller
         self.references = references

@@ -226,6 +226,10 @@ class Family(ABC):
     ) -> BackboneCall:
         """What a call of the backbone with these arguments says: the inverse of `predict`."""
 
+    def speed_up(self, backbone: nn.Module) -> None:
+        """Let it compute the same numbers, to rounding, in less time, where there is a way."""
+        return None
+
     def use_attention(self, backbone: nn.Module, backend: str) -> None:
         """Let its attention be computed by one of diffusers' backends, by its name there."""
         backbone.set_attention_backend(backend)

@@ -1,15 +1,20 @@
-"""CogVideoX's attention by any of diffusers' backends, which its own processor knows none of."""
+"""CogVideoX's attention with a faster rotation, and by any of diffusers' backends.
+
+Diffusers' own processor turns queries and keys by real arithmetic and writes them back in place:
+three times the time of one complex product (measured on an H200), in each of 42 layers. And it
+knows no backends.
+"""
 
 from __future__ import annotations
 
 import torch
-from diffusers.models.attention_processor import Attention
-from torch import Tensor
+from diffusers.models.attention_processor import Attention, CogVideoXAttnProcessor2_0
+from torch import Tensor, nn
 
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 
 
-class CogVideoXBackendProcessor(CrossAnchorAttnProcessor):
+class CogVideoXFastProcessor(CrossAnchorAttnProcessor):
     """Attention over [text | video], called as diffusers' blocks call theirs."""
 
     def __call__(
@@ -41,3 +46,14 @@ class CogVideoXBackendProcessor(CrossAnchorAttnProcessor):
             # Of all heads alike.
             attention_mask = attention_mask[:, None]
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, table)
+
+
+def speed_up(blocks: nn.ModuleList) -> None:
+    """Put it in the place of diffusers' own; any other processor stays.
+
+    Args:
+        blocks: of a CogVideoX backbone.
+    """
+    for block in blocks:
+        if type(block.attn1.processor) is CogVideoXAttnProcessor2_0:
+            block.attn1.set_processor(CogVideoXFastProcessor())

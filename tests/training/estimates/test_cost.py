@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
+from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from anchorweave.models.denoiser import Denoiser
 from tests.models.small import small_anchors, small_backbone, small_call, small_controller
@@ -141,6 +142,7 @@ def test_a_block_keeps_as_many_bytes_as_are_said(kind, precision, monkeypatch):
     block = CogVideoXBlock(dim, dim // 64, 64, 16, attention_bias=True)
     if kind != "trained":
         block = block.to(dtype).requires_grad_(False)
+        block.attn1.set_processor(CogVideoXFastProcessor())
         table = (torch.ones(L, 64), torch.ones(L, 64))
     else:
         block.attn1.set_processor(CrossAnchorAttnProcessor())
