@@ -269,7 +269,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             made = constants.made[key]
             tokens = made.place.spread(self._embed_alone(noisy_latents)) + made.tokens
         place = made.place
-        text, time = place.per_row(text), place.per_row(time)
+        # A copy, because compiled blocks are compiled once more for a view, which layers return none.
+        text, time = place.per_row(text).clone(), place.per_row(time)
 
         features = []
         for block, project in zip(self.blocks, self.control_proj, strict=True):
