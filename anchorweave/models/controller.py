@@ -269,7 +269,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             made = constants.made[key]
             tokens = made.place.spread(self._embed_alone(noisy_latents)) + made.tokens
         place = made.place
-        # A copy, because compiled blocks are compiled once more for a view, which layers return none.
+        # A copy: compiled blocks are compiled once more for views, which no layer returns.
         text, time = place.per_row(text).clone(), place.per_row(time)
 
         features = []
