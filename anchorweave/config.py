@@ -5,6 +5,9 @@ another one as its `base:`, which comes right before it and may have a base as w
 the command line come last. A key that no dataclass knows is an error that names the nearest one. A
 section that offers several kinds may be given by the kind alone: `split=later` is
 `split.kind=later`.
+
+The config that a run saves may be given to every command that shares its options: it names those
+that only its own command has (`own_options:`), which others leave out, and say so.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
 Schema = TypeVar("Schema")
+# Of a saved config: which of its options only the command that saved it has.
+OWN_OPTIONS = "own_options"
 # Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
 SIDES = (16, 8192)
 
@@ -281,6 +286,8 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     paths = paths or ([] if default is None else [default])
     files = [layer for path in paths for layer in _yaml_layers(path)]
     merged = _unlocked(OmegaConf.structured(schema))
+    for origin, values in files:
+        _leave_out(schema, origin, values)
     for origin, values in [*files, *typed]:
         try:
             merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
@@ -295,8 +302,26 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 
 def save_config(config: Any, path: Path) -> None:
     """Write the resolved config as YAML, aside and then renamed."""
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    if isinstance(config, RunConfig):
+        shared = {f.name for f in fields(RunConfig)}
+        if own := [f.name for f in fields(config) if f.name not in shared]:
+            text = f"{OWN_OPTIONS}: [{', '.join(own)}]\n{text}"
     with written_aside(path) as aside:
-        aside.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        aside.write_text(text)
+
+
+def _leave_out(schema: type, origin: str, values: dict) -> None:
+    """Take out of a saved config the options that only the command that saved it has."""
+    own = values.pop(OWN_OPTIONS, [])
+    known = {f.name for f in fields(schema)}
+    if foreign := [key for key in own if key in values and key not in known]:
+        for key in foreign:
+            del values[key]
+        print(
+            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
+            flush=True,
+        )
 
 
 def _parse(schema: type, word: str) -> dict:
