@@ -36,9 +36,18 @@ class ModelConfig:
             backbone; null = none.
         dtype: precision of all networks.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        offload: keep on the GPU only the network at work (needs a GPU).
+        offload: `model` keeps on the GPU only the network at work, `group` of the backbone only the
+            block at work while the next one is fetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
+        attention: what computes attention: `auto` (torch's choice), one of torch's kernels
+            (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
+        compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
+            before the first step.
+        storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's
+            memory, cast to `dtype` layer by layer where they are computed with.
+        split: `guidance` computes the two halves of guidance on two ranks (`torchrun
+            --nproc-per-node 2 -m inference.sample`); CogVideoX only.
     """
 
     path: str = "tiny"
@@ -48,8 +57,12 @@ class ModelConfig:
     lora: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
-    offload: bool = False
+    offload: Literal["none", "model", "group"] = "none"
     tile_vae: bool = False
+    attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"] = "auto"
+    compile: Literal["none", "regional"] = "none"
+    storage: Literal["dtype", "float8"] = "dtype"
+    split: Literal["none", "guidance"] = "none"
 
     def __post_init__(self):
         file = Path(self.controller or "").suffix == ".pt"
@@ -85,6 +98,8 @@ class SamplingConfig:
             stands in, the first frame if there is no other. The control window counts the steps
             that are run; guidance rises as it does in a run of all steps.
         start_share: with `anchors`, which share of the steps is run, in (0, 1]; at least one step.
+        control_every: the controller is run in every so many steps, and what it said is used again
+            in those between (our addition); 1 = in all.
     """
 
     prompt: str | None = None
@@ -98,8 +113,10 @@ class SamplingConfig:
     visible_first_frame: Literal["seen", "always"] = "seen"
     start: Literal["noise", "anchors"] = "noise"
     start_share: float = 0.3
+    control_every: int = 1
 
     def __post_init__(self):
+        _require(self.control_every >= 1, "sampling.control_every", self.control_every, "1 or more")
         _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
         _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
         share = self.start_share

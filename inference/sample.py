@@ -3,6 +3,7 @@
     python -m inference.sample                                   # the embedded example, on a CPU
     python -m inference.sample source=my_recording split=later frames=49
     python -m inference.sample config=configs/cogvideox_5b.yaml source=my_recording
+    torchrun --nproc-per-node 2 -m inference.sample model.split=guidance   # on two GPUs or CPUs
 
 Writes to `output`: generated.mp4; anchors.mp4 and anchors.png, what memory shows of the target;
 montage.mp4 and montage.png, all beside the truth; selection.json, metrics.json, config.yaml and the
@@ -37,6 +38,7 @@ from anchorweave.video import write_video
 from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.output import MEMORY, bank_path, check_output, memory_over, open_bank
+from inference.runs.ranks import together
 from inference.runs.report import measure, print_report, selection, write_json
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
@@ -72,7 +74,12 @@ class SampleConfig(RunConfig):
 
 def main(words: list[str]) -> None:
     """Run the main job with `a.b=c` overrides."""
-    config = load_config(SampleConfig, words, DEFAULT)
+    with together(load_config(SampleConfig, words, DEFAULT)) as config:
+        sample(config)
+
+
+def sample(config: SampleConfig) -> None:
+    """Run the main job."""
     # Said before anything is computed; both are held once there is something to write.
     refuse_in_use(config.output)
     refuse_in_use(bank_path(config))

@@ -5,7 +5,7 @@ import pytest
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
-from training.dry_run import PAPER_CLIPS, ClipShape, dry_run, estimate
+from training.dry_run import PAPER_CLIPS, ClipShape, DryRunConfig, dry_run, estimate
 from training.options.networks import NetworkConfig
 from training.options.training import DataConfig, TrainConfig
 
@@ -82,3 +82,23 @@ def test_the_tiny_run_is_told_with_nothing_missing_but_data(capsys):
         assert told in shown.rpartition("\n{")[0]
     assert report["backbone_from"] == "tiny"
     assert len(report["missing"]) == 1 and "nowhere/clips" in report["missing"][0]
+
+
+def test_time_and_disk_are_those_of_the_machine_that_is_asked_for():
+    network = NetworkConfig(path="nowhere", tokens="visible")
+    config = DryRunConfig(network=network, precision="bf16", visible=0.45, utilisation=0.2509)
+    one = estimate(config, PUBLISHED_5B, PAPER_CLIPS, world=8)
+    # 4.313 s a clip on an H200, which the utilisation was reckoned from; 8 clips on 8 GPUs.
+    assert one["seconds_per_step"] == pytest.approx(4.313, rel=1e-3)
+    two = estimate(config, PUBLISHED_5B, PAPER_CLIPS, world=16)
+    assert two["seconds_per_step"] == pytest.approx(one["seconds_per_step"] / 2)
+    # Three newest, the best, and one that is being written.
+    assert one["checkpoints_gib"] == 5 * one["checkpoint_gib"]
+    plain = estimate(TrainConfig(network=network, precision="bf16"), PUBLISHED_5B, PAPER_CLIPS, 8)
+    assert plain["seconds_per_step"] > one["seconds_per_step"]
+    rows = {
+        (r["strategy"], r["gradient_checkpointing"], r["kept"]): r["total"]
+        for r in one["memory_gib"]
+    }
+    kept = [rows["ddp", True, what] for what in ("nothing", "attention_of_controller", "attention")]
+    assert kept == sorted(kept) and kept[-1] < rows["ddp", False, "nothing"]

@@ -158,6 +158,12 @@ def test_a_trained_backbone_goes_on_exactly_in_the_bf16_setting(data, tmp_path, 
     assert_trained_alike(left, right, 2e-4)
 
 
+def test_kept_attention_changes_nothing(data, whole, tmp_path):
+    changes = {"network__gradient_checkpointing": True, "network__kept": "attention"}
+    train_here(config_of(data, tmp_path / "run", **changes))
+    assert_same_run(whole, tmp_path / "run")
+
+
 def test_gradient_checkpointing_changes_nothing(data, whole, tmp_path):
     train_here(config_of(data, tmp_path / "run", model__gradient_checkpointing=True))
     for step, values in losses(tmp_path / "run").items():

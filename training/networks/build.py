@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.backbones import family_of
+from anchorweave.models.checkpointing import kept_parts, recompute
+from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.loading import ModelParts
@@ -85,8 +87,14 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     if network.gradient_checkpointing:
-        for part in denoiser.children():
-            part.enable_gradient_checkpointing()
+        keep_backbones, keep_controllers = kept_parts(network.kept)
+        recompute(backbone, keep_backbones)
+        if controller is not None:
+            recompute(controller, keep_controllers)
+        if references is not None:
+            references.enable_gradient_checkpointing()
+    if network.compile == "regional":
+        compile_blocks(backbone, controller)
     positions = denoiser.family.positions(backbone, (t, h, w))
     return Networks(denoiser, parts.process(), positions, dtype, parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anchorweave.models.checkpointing import Kept
 from anchorweave.ranges import check_numbers, within
 
 
@@ -55,6 +56,10 @@ class NetworkConfig:
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
             third more time.
+        kept: what is not recomputed then: `nothing`, `attention_of_controller` or all `attention`;
+            it costs as much memory as the tokens of each block, which `training.dry_run` prints.
+        compile: `regional` compiles the blocks, each kind once: minutes at the start; not with
+            `kept`, nor where weights are sharded.
 
     Raises:
         ValueError: a value out of range, nothing that is trained, or something that is kept as it
@@ -83,6 +88,8 @@ class NetworkConfig:
     lora_rank: int = within(64, at_least=1)
     lora_alpha: int = within(64, at_least=1)
     gradient_checkpointing: bool = False
+    kept: Kept = "nothing"
+    compile: Literal["none", "regional"] = "none"
 
     def __post_init__(self):
         check_numbers(self, "model.")
@@ -93,6 +100,16 @@ class NetworkConfig:
                     f"model.{part}={saved} is a saved one, but model.new_{part}={asked} asks for "
                     f"another; set model.{part}=null or model.new_{part}={new}"
                 )
+        if self.kept != "nothing" and not self.gradient_checkpointing:
+            raise ValueError(
+                f"model.kept={self.kept} says what gradient checkpointing keeps, and there is "
+                "none; set model.gradient_checkpointing=true, or leave it out"
+            )
+        if self.kept != "nothing" and self.compile != "none":
+            raise ValueError(
+                f"model.kept={self.kept} watches every operation of a block, which hides them "
+                f"from model.compile={self.compile}; set one of them only"
+            )
         learns = self.woven and self.train_controller
         learns = learns or (self.has_references and self.train_references)
         if not learns and self.train_backbone == "frozen":

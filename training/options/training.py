@@ -237,9 +237,22 @@ class TrainConfig:
     def __post_init__(self):
         check_numbers(self)
         self.data.shares()
+        self.refuse_sharded(self.strategy)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
                 f"validation.videos={self.validation.videos} samples on every rank by itself, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
+            )
+
+    def refuse_sharded(self, strategy: str) -> None:
+        """Refuse what a strategy that shards weights cannot do.
+
+        Raises:
+            ValueError: compiled blocks, whose weights are to be gathered in their midst.
+        """
+        if self.model.compile != "none" and strategy in ("fsdp2", "zero2"):
+            raise ValueError(
+                f"model.compile={self.model.compile} is not for {strategy}, whose blocks "
+                "gather their weights in every call; set model.compile=none"
             )
