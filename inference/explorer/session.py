@@ -28,7 +28,7 @@ from inference.explorer.sight import Sight, look_along
 from inference.explorer.state import Drawn, Explored, load_state, save_state
 from inference.explorer.versions import remove_unfinished, version_path
 from inference.runs.output import bank_path as root_path
-from inference.runs.output import begin_memory, memory_over
+from inference.runs.output import begin_memory, memory_over, open_output
 from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, prompt_of, seen_clip
 
@@ -51,7 +51,7 @@ class Session:
 
     def __init__(self, config: ExploreConfig):
         self.config = config
-        self.output = Path(config.output)
+        self.output = open_output(config)
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.changed: list[Callable[[bool], None]] = []

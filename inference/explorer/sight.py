@@ -87,7 +87,7 @@ def _near(z: Tensor, depth: Tensor) -> Tensor:
 
 
 def _depths(views: CoarseViews, points: Float[Tensor, "P 3"]):
-    """For some memories at a time: which, depth of the points in each, depth that each has there."""
+    """For some memories at a time: which, depth of the points in each, depth that it has there."""
     height, width = views.cameras.size
     size = max(AT_ONCE // len(points), 1)
     for begin in range(0, len(views), size):
