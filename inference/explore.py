@@ -23,7 +23,7 @@ from anchorweave.config import load_config
 from anchorweave.errors import ToldError
 from anchorweave.locks import in_use, refuse_in_use
 from inference.explorer.config import ExploreConfig
-from inference.explorer.generating import Networks
+from inference.explorer.networks import Networks
 from inference.explorer.page.whole import Page, wait
 from inference.explorer.session import Session
 from inference.explorer.state import STATE
@@ -45,7 +45,7 @@ def main(words: list[str]) -> None:
             # What lies there is about to be removed.
             refuse_in_use(bank_path(config))
         session = Session(config)
-        networks = Networks.of(session)
+        networks = Networks(config)
         page = Page(session, networks, config.host, config.port)
         held.callback(page.stop)
         frames = f"{len(session.bank)} frames, version {session.state.current}"

@@ -12,8 +12,6 @@ these cameras with this seed.
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,50 +24,20 @@ from anchorweave.evaluation.montage import side_by_side
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception import make_perception
-from anchorweave.pipelines import WeavingMixin
 from anchorweave.recordings import write_recording
 from anchorweave.video import write_video
 from anchorweave.world import World
 from inference.explorer.drawing import rest_of
 from inference.explorer.jobs import Job
+from inference.explorer.networks import Networks
 from inference.explorer.places import SEGMENTS
 from inference.explorer.session import Session, read_clip
 from inference.explorer.versions import fork_bank, remove_unfinished, version_path
-from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.report import selection, write_json
 
 FRAMES, VIDEO, MONTAGE, SELECTION = "frames", "video.mp4", "montage.mp4", "selection.json"
 # Shares of the work: what comes before the first step, and the steps.
 BEGUN, STEPS = 0.1, 0.8
-
-
-class Networks:
-    """The networks of a run, loaded once, by whoever asks first.
-
-    Args:
-        load: makes them; returns them and a line that says which they are.
-    """
-
-    def __init__(self, load: Callable[[], tuple[WeavingMixin, str]]):
-        self._load, self._lock = load, threading.Lock()
-        self._loaded: tuple[WeavingMixin, str] | None = None
-
-    @staticmethod
-    def of(session: Session) -> Networks:
-        """Those that the session's config describes."""
-        return Networks(lambda: load_pipeline(session.config))
-
-    def get(self) -> tuple[WeavingMixin, str]:
-        """The networks, and a line that says which they are.
-
-        Raises:
-            ValueError: as `load_pipeline`.
-            FileNotFoundError: there are none.
-        """
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
 
 
 def segment_folder(output: Path, number: int) -> Path:
@@ -107,7 +75,7 @@ def generate(session: Session, networks: Networks, seed: int) -> Job:
 
     def work(job: Job) -> None:
         job.told("loading the networks", 0.0)
-        pipe, _ = networks.get()
+        networks.get()
         job.told("asking the memory", BEGUN / 2)
         retrieved = session.retrieve(memory, cameras).in_unit(state.unit)
 
@@ -116,7 +84,7 @@ def generate(session: Session, networks: Networks, seed: int) -> Job:
             job.told(f"generating: step {min(done, steps)} of {steps}", BEGUN + STEPS * share)
 
         job.told(f"generating: step 0 of {steps}", BEGUN)
-        video = make_generator(pipe, sampling, prompt, on_step)(first, retrieved, seed)
+        video = networks.generator(prompt, on_step)(first, retrieved, seed)
         job.told("writing", BEGUN + STEPS)
         write_segment(session, number, before, video, cameras, retrieved)
         with session.lock:

@@ -32,6 +32,8 @@ SLOT_COLOURS = (
 NOT_SEEN = (38, 38, 44)
 # Pixels of the widest side of a picture on the page, and of the line above it.
 TILE, LABEL, GAP, COLUMNS = 230, 18, 4, 2
+WIDE = COLUMNS * TILE + (COLUMNS - 1) * GAP
+LIGHT, DIM = (235, 235, 235), (150, 150, 150)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
     tiles: list[Image.Image] = []
     if len(retrieved.anchors):
         colours, seen = composite(retrieved.anchors)
-        tiles.append(_tile(_shown(colours[0], seen[0]), "anchors, together", (235, 235, 235)))
+        tiles.append(_tile(_shown(colours[0], seen[0]), "anchors, together", LIGHT, WIDE))
         of_slot = {pick.slot: pick for pick in looked.report.picks}
         for slot in range(len(retrieved.anchors)):
             if not retrieved.anchors.visible[slot].any():
@@ -114,35 +116,37 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
             single = len(retrieved.references) > 0 or slot not in of_slot
             label = "all memories, fused" if single else f"slot {slot}: {of_slot[slot].memory}"
             shown = _shown(retrieved.anchors.video[slot, 0], retrieved.anchors.visible[slot, 0])
-            tiles.append(_tile(shown, label, (150, 150, 150) if single else slot_colour(slot)))
+            tiles.append(_tile(shown, label, DIM if single else slot_colour(slot)))
     for pick, frame in zip(looked.report.picks, retrieved.references.frames, strict=False):
         label = f"reference {pick.slot}: {pick.memory}"
         tiles.append(_tile(_pixels(frame), label, slot_colour(pick.slot)))
     if not tiles:
         H, W = looked.camera.size
         blank = np.full((H, W, 3), NOT_SEEN, np.uint8)
-        tiles.append(_tile(blank, "memory knows nothing here", (150, 150, 150)))
+        tiles.append(_tile(blank, "memory knows nothing here", DIM, WIDE))
     return _sheet(tiles)
 
 
 def _sheet(tiles: list[Image.Image]) -> np.ndarray:
-    """The first tile as wide as the sheet, the others below it in columns."""
-    w, h = tiles[0].size
-    rows = -(-(len(tiles) - 1) // COLUMNS)
-    width = COLUMNS * w + GAP
-    first = tiles[0].resize((width, round(h * width / w)), Image.Resampling.BICUBIC)
-    sheet = Image.new("RGB", (width, first.height + rows * (h + GAP)), (24, 24, 28))
-    sheet.paste(first, (0, 0))
-    for i, tile in enumerate(tiles[1:]):
-        at = (i % COLUMNS * (w + GAP), first.height + GAP + i // COLUMNS * (h + GAP))
+    """A tile that is as wide as the sheet on top, the others below it in columns."""
+    places, top, column = [], 0, 0
+    for tile in tiles:
+        wide = tile.width > TILE
+        places.append((column * (TILE + GAP), top))
+        column = 0 if wide else (column + 1) % COLUMNS
+        top += 0 if column else tile.height + GAP
+    height = max(y + tile.height for (_, y), tile in zip(places, tiles, strict=True))
+    sheet = Image.new("RGB", (WIDE, height), (24, 24, 28))
+    for at, tile in zip(places, tiles, strict=True):
         sheet.paste(tile, at)
     return np.asarray(sheet)
 
 
-def _tile(pixels: np.ndarray, label: str, colour: tuple[int, int, int]) -> Image.Image:
-    height, width = pixels.shape[:2]
-    size = (TILE, round(TILE * height / width))
-    tile = Image.new("RGB", (TILE, size[1] + LABEL), colour)
+def _tile(
+    pixels: np.ndarray, label: str, colour: tuple[int, int, int], width: int = TILE
+) -> Image.Image:
+    size = (width, round(width * pixels.shape[0] / pixels.shape[1]))
+    tile = Image.new("RGB", (width, size[1] + LABEL), colour)
     tile.paste(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC), (0, LABEL))
     draw = ImageDraw.Draw(tile)
     draw.text((5, 2), label, fill=(15, 15, 18), font=ImageFont.load_default(size=12))

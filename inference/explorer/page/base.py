@@ -17,7 +17,7 @@ from viser import transforms
 
 from anchorweave.errors import ToldError
 from anchorweave.geometry.cameras import Cameras
-from inference.explorer.generating import Networks
+from inference.explorer.networks import Networks
 from inference.explorer.scene import Scene, field_of_view, quaternion_of
 from inference.explorer.session import Session
 

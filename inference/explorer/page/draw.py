@@ -41,9 +41,11 @@ class Draw(Section):
             hint="The path goes on to where you look from now. Key: K",
             color="blue",
         )
-        page.button("Undo", self._undo, icon=Icon.ARROW_BACK_UP, hint="Key: Z")
-        page.button("Redo", self._redo, icon=Icon.ARROW_FORWARD_UP, hint="Key: Y")
-        page.button("Clear path", self._clear, icon=Icon.TRASH)
+        changes = {"Undo": self._undo, "Redo": self._redo, "Clear": self._clear}
+        self.change = gui.add_button_group(
+            "Path", tuple(changes), hint="Keys: Z undoes, Y does it again."
+        )
+        self.change.on_click(page.guarded("Path", lambda event: changes[self.change.value](event)))
         self.speed = gui.add_slider(
             "Speed",
             0.25,

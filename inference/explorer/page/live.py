@@ -33,7 +33,7 @@ class LivePanel:
         self._moved, self._gone = threading.Event(), False
         self._picked: tuple[Any, ...] | None = None
         panel = client.gui.add_panel()
-        with panel.add_tab("What memory shows here", Icon.EYE):
+        with panel.add_tab("Live retrieval", Icon.EYE):
             self.about = client.gui.add_markdown("Looking ...")
             self.image = client.gui.add_image(np.full((80, 120, 3), 40, np.uint8))
         panel.dock_left()

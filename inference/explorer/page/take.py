@@ -36,7 +36,7 @@ class Take(Section):
             ("Points (PLY)", Icon.CHART_DOTS_3, "All points of the memory.", take_points),
             ("nerfstudio", Icon.FOLDER, "Frames, cameras, depth and points.", take_nerfstudio),
             ("COLMAP", Icon.FOLDER, "Images and a model in text.", take_colmap),
-            ("Static page", Icon.FILE_TYPE_HTML, "Opens without a server.", self._page),
+            ("Static page", Icon.WORLD_WWW, "Opens without a server.", self._page),
         ):
             page.button(label, self._taking(label, take), icon=icon, hint=hint)
 

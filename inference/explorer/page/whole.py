@@ -8,9 +8,8 @@ import traceback
 from collections.abc import Callable
 
 import viser
-from viser import Icon
 
-from inference.explorer.generating import Networks
+from inference.explorer.networks import Networks
 from inference.explorer.page.base import Section, Shared
 from inference.explorer.page.draw import Draw
 from inference.explorer.page.edit import EditSection
@@ -23,6 +22,8 @@ from inference.explorer.session import Session
 
 TITLE = "AnchorWeave explorer"
 BRAND = (60, 120, 210)
+# Of the panel at the right, in pixels.
+WIDTH = 340
 # How often progress is shown, and the memory on disk is looked at.
 PROGRESS_SECONDS, DISK_SECONDS = 0.25, 3.0
 
@@ -54,17 +55,18 @@ class Page:
         self._live: dict[int, LivePanel] = {}
         self._stopped = threading.Event()
         gui.main_panel.dock_right()
+        gui.main_panel.set_width(WIDTH)
         tabs = gui.add_tab_group()
         self.sections: list[Section] = []
-        made: dict[str, tuple[viser.Icon, Callable[[Shared], Section]]] = {
-            "See": (Icon.EYE, See),
-            "Draw": (Icon.ROUTE, Draw),
-            "Generate": (Icon.SPARKLES, Generate),
-            "Edit": (Icon.ERASER, EditSection),
-            "Take": (Icon.DOWNLOAD, Take),
+        made: dict[str, Callable[[Shared], Section]] = {
+            "See": See,
+            "Draw": Draw,
+            "Generate": Generate,
+            "Edit": EditSection,
+            "Take": Take,
         }
-        for label, (icon, make) in made.items():
-            with tabs.add_tab(label, icon):
+        for label, make in made.items():
+            with tabs.add_tab(label):
                 self.sections.append(make(self.shared))
         self.draw = next(s for s in self.sections if isinstance(s, Draw))
         self.generate = next(s for s in self.sections if isinstance(s, Generate))

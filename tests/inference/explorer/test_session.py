@@ -18,6 +18,7 @@ from inference.explorer import drawing, taking
 from inference.explorer.config import ExploreConfig
 from inference.explorer.editing import box_around, edit
 from inference.explorer.live import look, picture, told
+from inference.explorer.networks import Networks
 from inference.explorer.session import Session
 from tests.alike import alike_pictures
 from tests.rooms import look as cameras_at
@@ -31,16 +32,19 @@ def true_depth(kind, config):
     return lambda clip, known=None: replace(clip, depth=view_room(clip.cameras).depth)
 
 
-class Painter:
+class Painter(Networks):
     """Stands for the networks: paints the room, step by step, and waits where it is told to."""
 
     def __init__(self):
         self.steps, self.gate = [], threading.Event()
         self.gate.set()
 
-    def make(self, pipe, sampling, prompt, on_step=None):
+    def get(self):
+        return None, "a painter"
+
+    def generator(self, prompt, on_step):
         def generate(first, retrieved: Retrieved, seed):
-            for step in range(1, sampling.steps + 1):
+            for step in (1, 2, 3):
                 self.gate.wait(30)
                 self.steps.append(step)
                 on_step(step)
@@ -54,10 +58,8 @@ class Painter:
 
 @pytest.fixture
 def painter(monkeypatch):
-    painter = Painter()
-    monkeypatch.setattr(generating, "make_generator", painter.make)
     monkeypatch.setattr(generating, "make_perception", true_depth)
-    return painter
+    return Painter()
 
 
 @pytest.fixture
@@ -74,14 +76,13 @@ def opened(tmp_path):
             f"size={list(SIZE)}",
             "sampling.steps=3",
             "retrieval.downscale=1",
+            # Voxels as large as what a pixel shows of the room.
+            "memory.map_and_keyframes.voxel=0.09",
             *words,
         ]
         return Session(load_config(ExploreConfig, words))
 
     return open_
-
-
-NETWORKS = generating.Networks(lambda: (None, "a painter"))
 
 
 def drawn(session, steps=4.0):
@@ -90,12 +91,12 @@ def drawn(session, steps=4.0):
     session.draw(lambda path, start: drawing.with_view(path, view))
 
 
-def generated(session, seed=0):
-    generating.generate(session, NETWORKS, seed).wait(60)
+def generated(session, painter, seed=0):
+    generating.generate(session, painter, seed).wait(60.0)
 
 
 def accepted(session):
-    generating.accept(session).wait(60)
+    generating.accept(session).wait(60.0)
 
 
 def told_at_end(session):
@@ -123,7 +124,7 @@ def test_a_segment_is_generated_accepted_and_reverted(opened, painter, tmp_path)
     before = (tmp_path / "bank" / "transforms.json").read_bytes()
     drawn(session)
     path = session.path()
-    generated(session, seed=2)
+    generated(session, painter, seed=2)
     assert session.state.pending == 0 and len(session.bank) == 6
     folder = tmp_path / "out" / "segments" / "0000"
     assert len(read_video(folder / "video.mp4")) == FRAMES
@@ -157,12 +158,12 @@ def test_a_path_of_two_segments_has_a_prompt_for_each(opened, painter):
         replace(session.state, drawn=replace(session.state.drawn, prompts=(None, "a hall")))
     )
     whole = session.path()
-    generated(session)
+    generated(session, painter)
     accepted(session)
     assert session.segments() == 1 and session.state.segments[0].prompt == "a room"
     # Straight on: the rest of the path is the rest of the cameras.
     torch.testing.assert_close(session.path().c2w, whole.c2w[4:], atol=1e-5, rtol=0)
-    generated(session, seed=1)
+    generated(session, painter, seed=1)
     assert session.state.segments[1].prompt == "a hall"
     accepted(session)
     video = taking.take_video(session)
@@ -174,9 +175,9 @@ def test_a_generation_is_cancelled_and_everything_is_as_it_was(opened, painter):
     drawn(session)
     before, said = session.state, told_at_end(session)
     painter.gate.clear()
-    job = generating.generate(session, NETWORKS, 0)
+    job = generating.generate(session, painter, 0)
     for refused in (
-        lambda: generating.generate(session, NETWORKS, 0),
+        lambda: generating.generate(session, painter, 0),
         lambda: drawn(session),
         session.undo,
         session.revert,
@@ -188,17 +189,17 @@ def test_a_generation_is_cancelled_and_everything_is_as_it_was(opened, painter):
     assert session.look(session.view(session.start.c2w)).report.picks
     job.cancel()
     painter.gate.set()
-    job.wait(60)
+    job.wait(60.0)
     assert said == ["cancelled; memory and path are as they were"]
     assert session.state == before and painter.steps == [1]
-    generated(session)
+    generated(session, painter)
     assert session.state.pending == 0
 
 
 def test_what_waits_is_there_when_it_is_opened_again(opened, painter):
     session = opened()
     drawn(session)
-    generated(session, seed=1)
+    generated(session, painter, seed=1)
     again = opened()
     assert again.state == session.state and again.state.pending == 0
     accepted(again)
@@ -208,7 +209,7 @@ def test_what_waits_is_there_when_it_is_opened_again(opened, painter):
 def test_one_that_was_killed_while_remembering_goes_on(opened, painter, monkeypatch, tmp_path):
     session = opened()
     drawn(session)
-    generated(session)
+    generated(session, painter)
     killed = tmp_path / "out" / "memories" / "0001"
     generating.fork_bank(session.bank, killed)
     again = opened()
@@ -220,7 +221,7 @@ def test_one_that_was_killed_while_remembering_goes_on(opened, painter, monkeypa
 def test_a_failure_while_remembering_leaves_all_as_it_was(opened, painter, monkeypatch, tmp_path):
     session = opened()
     drawn(session)
-    generated(session)
+    generated(session, painter)
     before, said = session.state, told_at_end(session)
 
     def broken(kind, config):
@@ -237,7 +238,7 @@ def test_a_box_is_removed_in_every_system_and_had_back(opened, kind):
     session = opened(f"memory={kind}")
     seen = session.bank.frame(5)
     wall = Box((0.0, 0.0, 3.0), (2.0, 2.0, 0.5))
-    edit(session, Remove(box=wall)).wait(60)
+    edit(session, Remove(box=wall)).wait(60.0)
     assert session.state.version.made == "edit"
     assert session.state.version.about.startswith("remove: ")
     gone = (session.bank.frame(5) - seen).abs().amax(dim=0) > 0.02
@@ -255,10 +256,10 @@ def test_a_box_is_removed_in_every_system_and_had_back(opened, kind):
 def test_recolouring_and_moving(opened):
     session = opened()
     wall = Box((0.0, 0.0, 3.0), (2.0, 2.0, 0.5))
-    edit(session, Recolour(box=wall, colour=(1.0, 0.0, 0.0))).wait(60)
+    edit(session, Recolour(box=wall, colour=(1.0, 0.0, 0.0))).wait(60.0)
     red = (session.bank.frame(5)[0] == 1) & (session.bank.frame(5)[1:] == 0).all(dim=0)
     assert red.any()
-    edit(session, Move(box=wall, translation=(0.0, 0.0, -0.5))).wait(60)
+    edit(session, Move(box=wall, translation=(0.0, 0.0, -0.5))).wait(60.0)
     assert [version.made for version in session.state.branch] == ["start", "edit", "edit"]
     assert (
         session.bank.depth(5)[red] < session.opened(session.state.go_to(1)).bank.depth(5)[red]
@@ -306,7 +307,7 @@ def test_a_bank_that_another_process_grows(opened, tmp_path, painter):
     LocalClouds(Bank(tmp_path / "bank")).update(more)
     assert session.follow() == 1 and len(session.bank) == 7
     drawn(session)
-    generated(session)
+    generated(session, painter)
     accepted(session)
     LocalClouds(Bank(tmp_path / "bank")).update(more)
     # A branch stays what it was begun from; the memory it began with has the new frame.
@@ -316,13 +317,13 @@ def test_a_bank_that_another_process_grows(opened, tmp_path, painter):
 
 
 @pytest.mark.parametrize("kind", MEMORIES)
-def test_an_empty_memory(opened, tmp_path, kind):
+def test_an_empty_memory(opened, painter, tmp_path, kind):
     session = opened(f"memory.path={tmp_path / 'none'}", f"memory={kind}")
     assert len(session.bank) == 0 and session.segments() == 0 and len(session.views()) == 0
     for refused in (
         lambda: drawn(session),
         session.path,
-        lambda: generating.generate(session, NETWORKS, 0),
+        lambda: generating.generate(session, painter, 0),
         lambda: edit(session, Remove(box=Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))),
         lambda: taking.take_points(session),
         lambda: taking.take_nerfstudio(session),
