@@ -1,4 +1,4 @@
-"""Measure cached rows by optional metrics: LPIPS, FID, FVD, VBench, match accuracy.
+"""Measure cached rows by optional metrics: LPIPS, ST-LPIPS, FID, FVD, VBench, match accuracy.
 
     python -m inference.measure_extras rows=outputs/evaluation/partial_revisit metrics=[lpips,fid]
     python -m inference.measure_extras rows=outputs/evaluation/closed_loop
