@@ -34,6 +34,9 @@ from inference.runs.source import open_source, prompt_of, seen_clip
 
 # What an empty memory, or one without depth, is measured in.
 NO_UNIT = 1.0
+# Rows of the views that are asked who has seen a place, of at most so many memories (24 kB each);
+# of more those are asked that retrieval has anyway.
+SIGHT_ROWS, SIGHT_MEMORIES = 64, 2_000
 
 
 class Session:
@@ -103,7 +106,7 @@ class Session:
 
     def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
         """Who has seen what lies along rays [R, 3]."""
-        return look_along(self.views(), origin, directions)
+        return look_along(self._sight_views(), origin, directions)
 
     def view(self, c2w: torch.Tensor) -> Cameras:
         """The camera [1] of a view, with the lens of the newest frame.
@@ -375,8 +378,20 @@ class Session:
             return NO_UNIT
 
     def _stored_views(self) -> StoredViews:
+        self._finer: CoarseViews | None = None
         config = self.config
         return StoredViews(self.bank, config.memory.depth_edge, config.retrieval.downscale)
+
+    def _sight_views(self) -> CoarseViews:
+        """Views that are fine enough to tell surfaces apart."""
+        downscale = max(round(self.config.size[0] / SIGHT_ROWS), 1)
+        if not 0 < len(self.bank) <= SIGHT_MEMORIES or downscale >= self.config.retrieval.downscale:
+            return self.views()
+        with self._asking:
+            if self._finer is None:
+                edge = self.config.memory.depth_edge
+                self._finer = StoredViews(self.bank, edge, downscale).views()
+            return self._finer
 
     def _frame_camera(self, number: int | None) -> Cameras:
         if not len(self.bank):

@@ -1,7 +1,7 @@
 """Who has seen what lies along a ray: the first surface that any memory knows there.
 
 A point of a ray lies on a surface where some memory, looking at it, has about this depth there. It
-is asked of coarse views, as retrieval does, so that thousands of memories are asked at once.
+is asked of views that are smaller than the frames, so that many memories are asked at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from anchorweave.retrieval import CoarseViews
 # Points along a ray, each so much farther than the one before; a surface is met at one of them.
 STEP, NEAREST = 1.015, 1e-3
 TOLERANCE = 0.02
+# Points over which a surface is met, from the first on.
+MET = 4
 # Numbers that are held at once: memories x points.
 AT_ONCE = 4_000_000
 
@@ -68,22 +70,26 @@ def look_along(
             hit |= _near(z, depth).any(dim=0)
         if not hit.any():
             continue
+        # A surface is met over some points; the one where it is met best is taken.
         first = int(hit.nonzero()[0])
-        window = slice(max(first - 1, 0), first + 2)
-        ratios = []
+        window = slice(first, first + MET)
+        apart = torch.stack([_apart(z[:, window], depth[:, window]) for _, z, depth in parts])
+        best = first + int(apart.amin(dim=0).argmin())
+        points[ray] = origin + far[best] * units[ray]
+        around = slice(max(best - 1, 0), best + 2)
         for members, z, depth in parts:
-            near = _near(z[:, window], depth[:, window])
-            seen[ray, members] = near.any(dim=1)
-            ratios.append((depth[:, window] / z[:, window].clamp(min=1e-9))[near])
-        # The memories' own depths say where between two points of the ray the surface lies.
-        points[ray] = origin + far[first] * units[ray] * torch.cat(ratios).median().clamp(
-            0.95, 1.05
-        )
+            seen[ray, members] = _near(z[:, around], depth[:, around]).any(dim=1)
     return Sight(points, seen)
 
 
 def _near(z: Tensor, depth: Tensor) -> Tensor:
     return (z > 0) & (depth > 0) & ((z - depth).abs() <= TOLERANCE * depth)
+
+
+def _apart(z: Tensor, depth: Tensor) -> Tensor:
+    """How far each point is from the nearest surface that a memory has there, relative."""
+    apart = (z - depth).abs() / depth.clamp(min=1e-9)
+    return torch.where((z > 0) & (depth > 0), apart, torch.inf).amin(dim=0)
 
 
 def _depths(views: CoarseViews, points: Float[Tensor, "P 3"]):

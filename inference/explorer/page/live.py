@@ -14,7 +14,7 @@ from viser import Icon
 from anchorweave.errors import ToldError
 from inference.explorer.live import Looked, picture, slot_colour, told
 from inference.explorer.page.base import Shared, view_of
-from inference.explorer.scene import add_frustum, pixels
+from inference.explorer.scene import add_frustum
 
 PICKS = "/picks"
 WIDTH = 360
@@ -76,7 +76,7 @@ class LivePanel:
         self._show_picks(looked)
 
     def _show_picks(self, looked: Looked | None) -> None:
-        """The cameras that were chosen, in the colours of their slots, with their frames."""
+        """The cameras that were chosen, in the colours of their slots."""
         bank, scene = self.page.session.bank, self.client.scene
         picks = () if looked is None else looked.report.picks
         key = (str(bank.path), *((pick.slot, pick.memory) for pick in picks))
@@ -86,7 +86,7 @@ class LivePanel:
         with self.client.atomic():
             scene.remove_by_name(PICKS)
             for pick in picks:
-                camera, frame = bank.cameras[pick.memory], pixels(bank.frame(pick.memory))
-                name = f"{PICKS}/{pick.slot}"
+                # Their frames are in the panel; in the scene they would hide what lies behind.
+                camera, name = bank.cameras[pick.memory], f"{PICKS}/{pick.slot}"
                 size = 1.25 * self.page.scene.size
-                add_frustum(scene, name, camera, size, slot_colour(pick.slot), 3.5, frame)
+                add_frustum(scene, name, camera, size, slot_colour(pick.slot), 3.5)
