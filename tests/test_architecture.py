@@ -73,6 +73,7 @@ DOORS = {
         "anchorweave/recordings/reconstruction/worker.py",
     ),
     "romatch": ("anchorweave/evaluation/perceptual/match_accuracy.py",),
+    "viser": ("inference/explorer/",),
     "vbench": ("anchorweave/evaluation/perceptual/vbench_worker.py",),
 }
 # What the two halves may not see of each other.

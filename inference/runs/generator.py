@@ -92,20 +92,39 @@ def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
             getattr(pipe, name).to(device)
 
 
-def make_generator(pipe: WeavingMixin, config: SamplingConfig, prompt: str) -> Generate:
+def make_generator(
+    pipe: WeavingMixin,
+    config: SamplingConfig,
+    prompt: str,
+    on_step: Callable[[int], None] | None = None,
+) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
-    generate_batch = make_batch_generator(pipe, config)
+    generate_batch = make_batch_generator(pipe, config, on_step)
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
 
-def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> GenerateBatch:
+def make_batch_generator(
+    pipe: WeavingMixin, config: SamplingConfig, on_step: Callable[[int], None] | None = None
+) -> GenerateBatch:
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
     Each video has noise of its own, so it does not matter which others share its batch.
 
+    Args:
+        pipe: whole.
+        config: how videos are sampled.
+        on_step: is told the number of every denoising step that is done, 1, 2, ...; what it raises
+            ends the call.
+
     Raises (when it is called):
         ValueError: a video with values that are not finite.
     """
+
+    def after_step(pipe, step, timestep, tensors):
+        on_step(step + 1)
+        return {}
+
+    told = {} if on_step is None else {"callback_on_step_end": after_step}
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -130,6 +149,7 @@ def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> Generate
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
+            **told,
         ).frames
         videos = videos.float().cpu()
         # Written or remembered, what is no number would be black.
