@@ -20,8 +20,8 @@ PICTURES = ("shown.png", "coverage_against_psnr.png", "psnr_by_frame.png")
 # A row's numbers stand side by side, whatever the terminal.
 WIDTH = 140
 NO_GEOMETRY = (
-    "-: posed_frames keeps no geometry and draws nothing: what its frames say of the target is "
-    "left to the network, so it has no pixels to compare"
+    "-: a system without geometry draws nothing: what its frames say of the target is left to the "
+    "network, so it has no pixels to compare"
 )
 
 
