@@ -5,6 +5,9 @@ another one as its `base:`, which comes right before it and may have a base as w
 the command line come last. A key that no dataclass knows is an error that names the nearest one. A
 section that offers several kinds may be given by the kind alone: `split=later` is
 `split.kind=later`.
+
+The config that a run saves may be given to every command that shares its options: it names those
+that only its own command has (`own_options:`), which others leave out, and say so.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from anchorweave.ranges import check_numbers
 from anchorweave.renamed_options import refuse_renamed
 
 Schema = TypeVar("Schema")
+# Of a saved config: which of its options only the command that saved it has.
+OWN_OPTIONS = "own_options"
 
 
 class UnknownOptionError(ValueError):
@@ -113,6 +118,8 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     paths = paths or ([] if default is None else [default])
     files = [layer for path in paths for layer in yaml_layers(path)]
     merged = _unlocked(OmegaConf.structured(schema))
+    for origin, values in files:
+        _leave_out(schema, origin, values)
     for origin, values in [*files, *typed]:
         refuse_renamed(schema, origin, values)
         try:
@@ -128,8 +135,27 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 
 def save_config(config: Any, path: Path) -> None:
     """Write the resolved config as YAML, aside and then renamed."""
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    # A command's options extend those that it shares with others.
+    if shared := [base for base in type(config).__mro__[1:] if is_dataclass(base)]:
+        others = {f.name for f in fields(shared[-1])}
+        if own := [f.name for f in fields(config) if f.name not in others]:
+            text = f"{OWN_OPTIONS}: [{', '.join(own)}]\n{text}"
     with written_aside(path) as aside:
-        aside.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        aside.write_text(text)
+
+
+def _leave_out(schema: type, origin: str, values: dict) -> None:
+    """Take out of a saved config the options that only the command that saved it has."""
+    own = values.pop(OWN_OPTIONS, [])
+    known = {f.name for f in fields(schema)}
+    if foreign := [key for key in own if key in values and key not in known]:
+        for key in foreign:
+            del values[key]
+        print(
+            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
+            flush=True,
+        )
 
 
 def _parse(schema: type, word: str) -> dict:

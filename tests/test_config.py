@@ -130,6 +130,34 @@ def test_bases_in_a_circle_are_printed(tmp_path):
         load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
 
 
+@dataclass(frozen=True)
+class OneJob(RunConfig):
+    row: str = "row"
+    pictures: bool | None = None
+
+
+@dataclass(frozen=True)
+class OtherJob(RunConfig):
+    colour: str = "red"
+
+
+def test_a_saved_config_serves_every_command_that_shares_its_options(tmp_path, capsys):
+    file = tmp_path / "config.yaml"
+    save_config(OneJob(frames=9, row="mine", pictures=True), file)
+    assert load_config(OneJob, [f"config={file}"]) == OneJob(frames=9, row="mine", pictures=True)
+    assert capsys.readouterr().out == ""
+    assert load_config(RunConfig, [f"config={file}"]) == RunConfig(frames=9)
+    assert load_config(OtherJob, [f"config={file}", "colour=blue"]).colour == "blue"
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{file}: left out row, pictures, which only the command that saved it has"] * 2
+    # What nobody's option is stays an error.
+    file.write_text(file.read_text() + "colours: 3\n")
+    with pytest.raises(ValueError, match="colours"):
+        load_config(RunConfig, [f"config={file}"])
+    save_config(RunConfig(), file)
+    assert "own_options" not in file.read_text()
+
+
 def test_a_saved_config_loads_as_it_was(tmp_path):
     config = load_config(RunConfig, ["split=later", "frames=9", "memory.path=somewhere"])
     save_config(config, tmp_path / "config.yaml")

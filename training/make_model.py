@@ -25,6 +25,7 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
+from anchorweave.locks import making
 from anchorweave.models.backbones import FAMILIES, codec_of, family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
@@ -129,6 +130,17 @@ class MakeModelConfig:
 def main(words: Sequence[str]) -> None:
     """Make the folder with `a.b=c` overrides."""
     config = load_config(MakeModelConfig, words, DEFAULT)
+    with making(config.output):
+        make(config)
+
+
+def make(config: MakeModelConfig) -> None:
+    """Make the folder, unless it is there already, made of the same parts.
+
+    Raises:
+        FingerprintError: it is there, made of others.
+        ValueError: parts that do not fit one another.
+    """
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():

@@ -77,7 +77,7 @@ class WeavingMixin(AnchoredStart):
 
         Raises:
             FileNotFoundError: a part that the folder lacks, by name.
-            ValueError: a part lacks weights.
+            ValueError: a part lacks weights, or has some that are not finite.
         """
         if Path(path).is_dir():
             check_parts(path, without=loading)

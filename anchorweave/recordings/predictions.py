@@ -13,7 +13,6 @@ the keys of each, and what ours are made of.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -175,10 +174,13 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
             name, make = _layout(file, keys)
             # What is optional is missing where its key is.
             given = {key: _made(of, stored) for key, of in make.items()}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
     except KeyError as error:
         raise ValueError(f"{file}: looks like {name} but lacks {error}") from error
+    except ValueError:
+        raise
+    # By where it is damaged, numpy raises anything.
+    except Exception as error:
+        raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
     depth = _numbers(file, "depth", given["depth"], 3)
     T = len(depth)
     images = _images(file, given.get("images"), T)

@@ -15,6 +15,7 @@ from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
+from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
 from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
@@ -30,8 +31,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     """The pipeline that `config.model` describes, and one line that says which weights it has.
 
     Raises:
-        ValueError: a device that is not there, weights that do not fit, or a video length or size
-            that the networks cannot make.
+        ValueError: a device that is not there, weights that do not fit or are not finite, or a
+            video length or size that the networks cannot make.
         FileNotFoundError: no model at `model.path`.
     """
     model = config.model
@@ -112,6 +113,7 @@ def _add_lora(pipe: WeavingMixin, folder: str) -> None:
     if not Path(folder, LORA_FILE).is_file():
         raise FileNotFoundError(f"no adapter at model.lora={folder} (no {LORA_FILE} in it)")
     pipe.load_lora_weights(folder)
+    refuse_not_finite(pipe.transformer, Path(folder, LORA_FILE))
 
 
 def _device(model: ModelConfig) -> str:

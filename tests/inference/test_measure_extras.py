@@ -132,7 +132,7 @@ def test_missing_videos_are_listed_and_the_rest_is_measured(rows, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["metrics=[lpips,fdi]"], "unknown metrics fdi; known: lpips, fid, fvd"),
+        (["metrics=[lpips,fdi]"], "unknown metrics fdi; known: lpips, stlpips, fid, fvd"),
         (["metrics=[]"], "name one or more"),
         (["resamples=0"], "resamples=0"),
         (["rows=nowhere"], "no row in it"),

@@ -76,7 +76,7 @@ def train_here(config, stop=None, run=None):
 
 
 def launch(arguments, ranks=1, die=None):
-    """The same in processes of its own; `die` is "RANK STEP call|checkpoint kill|error"."""
+    """The same in processes of its own; `die` is "RANK STEP call|checkpoint kill|error|worker"."""
     module = "training.train" if die is None else "tests.training.dying"
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
     command = [sys.executable, "-m", *(several if ranks > 1 else []), module, *arguments]

@@ -9,7 +9,7 @@ their own size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -37,30 +37,36 @@ EPSILON = 1e-8
 BATCH = 16
 
 
-class Lpips(nn.Module):
-    """The distance.
+class CalibratedFeatures(nn.Module):
+    """A distance of images by the features of some layers, each channel with its own weight.
 
     Args:
-        network: `alex` or `vgg`.
-        trunk: torchvision's weights of it; the classifier's may be among them.
-        linear: the calibrated weights of each channel, `linN.model.1.weight`.
+        layers: the network, up to the last layer that is compared.
+        taps: numbers of the layers whose output is compared.
+        weights: of the layers, `N.weight` for layer N and so on.
+        linear: the calibrated weights of each channel, `linN.model.1.weight` for the N-th tap.
 
     Raises:
         ValueError: weights of another network.
     """
 
-    def __init__(self, network: str, trunk: Mapping[str, Tensor], linear: Mapping[str, Tensor]):
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        taps: Sequence[int],
+        weights: Mapping[str, Tensor],
+        linear: Mapping[str, Tensor],
+    ):
         super().__init__()
-        self.network = network
-        self.features = nn.Sequential(*(_alexnet() if network == "alex" else _vgg16()))
-        prefix = "features."
-        weights = {k.removeprefix(prefix): v for k, v in trunk.items() if k.startswith(prefix)}
+        self.taps = tuple(taps)
+        self.features = nn.Sequential(*layers)
         try:
-            self.features.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"weights of another network than {network}: {error}") from error
-        for number in range(len(TAPS[network])):
-            self.register_buffer(f"linear_{number}", linear[f"lin{number}.model.1.weight"].clone())
+            self.features.load_state_dict(dict(weights))
+            for number in range(len(self.taps)):
+                channels = linear[f"lin{number}.model.1.weight"]
+                self.register_buffer(f"linear_{number}", channels.clone())
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"weights of another network: {error}") from error
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
         self.eval().requires_grad_(False)
@@ -81,7 +87,7 @@ class Lpips(nn.Module):
         found = []
         for number, layer in enumerate(self.features):
             values = layer(values)
-            if number in TAPS[self.network]:
+            if number in self.taps:
                 length = (values.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
                 found.append(values / length)
         return found
@@ -105,9 +111,42 @@ def load_lpips(folder: Path, network: str, device: str) -> Callable[[Iterable[Sa
     brought = Path(torchmetrics.__file__).parent / "functional/image/lpips_models"
     linear = weights_file(brought, f"{network}.pth", "torchmetrics, which should bring it")
     try:
-        distance = Lpips(network, load_tensors(path, "cpu"), load_tensors(linear, "cpu")).to(device)
+        distance = lpips(network, load_tensors(path, "cpu"), load_tensors(linear, "cpu"))
     except ValueError as error:
         raise NotMeasuredError(f"{path}: {str(error).splitlines()[0]}") from error
+    return measured_by(distance.to(device), "lpips", SMALLEST[network], device)
+
+
+def lpips(
+    network: str, trunk: Mapping[str, Tensor], linear: Mapping[str, Tensor]
+) -> CalibratedFeatures:
+    """The distance.
+
+    Args:
+        network: `alex` or `vgg`.
+        trunk: torchvision's weights of it; the classifier's may be among them.
+        linear: the calibrated weights of each channel, `linN.model.1.weight`.
+
+    Raises:
+        ValueError: weights of another network.
+    """
+    layers = _alexnet() if network == "alex" else _vgg16()
+    prefix = "features."
+    weights = {k.removeprefix(prefix): v for k, v in trunk.items() if k.startswith(prefix)}
+    return CalibratedFeatures(layers, TAPS[network], weights, linear)
+
+
+def measured_by(
+    distance: CalibratedFeatures, column: str, smallest: int, device: str
+) -> Callable[[Iterable[Sample]], PerVideo]:
+    """What measures a row's videos by a distance: `column` and, where cameras return, its `_loop`.
+
+    Args:
+        distance: on `device`.
+        column: its name.
+        smallest: side of an image, in pixels, that it needs.
+        device: where it runs.
+    """
 
     def mean(one: Tensor, other: Tensor) -> float:
         pairs = zip(one.split(BATCH), other.split(BATCH), strict=True)
@@ -117,15 +156,15 @@ def load_lpips(folder: Path, network: str, device: str) -> Callable[[Iterable[Sa
         found: PerVideo = {}
         for sample in samples:
             height, width = sample.video.shape[-2:]
-            if min(height, width) < SMALLEST[network]:
+            if min(height, width) < smallest:
                 raise NotMeasuredError(
-                    f"videos of {height}x{width}; {network} needs {SMALLEST[network]} pixels a side"
+                    f"videos of {height}x{width}; {column} needs {smallest} pixels a side"
                 )
             values = found[sample.clip, sample.seed] = {}
             if sample.truth is not None:
-                values["lpips"] = mean(sample.video[1:], sample.truth[1:])
+                values[column] = mean(sample.video[1:], sample.truth[1:])
             if sample.returns:
-                values["lpips_loop"] = mean(sample.video[-1:], sample.video[:1])
+                values[f"{column}_loop"] = mean(sample.video[-1:], sample.video[:1])
         return found
 
     return measure

@@ -20,6 +20,7 @@ from anchorweave.evaluation.perceptual.fvd import load_fvd
 from anchorweave.evaluation.perceptual.lpips_distance import load_lpips
 from anchorweave.evaluation.perceptual.match_accuracy import load_match_accuracy
 from anchorweave.evaluation.perceptual.samples import PerVideo, Sample
+from anchorweave.evaluation.perceptual.shift_tolerant import load_shift_tolerant
 from anchorweave.evaluation.perceptual.vbench_axes import AXES, load_vbench
 
 Measure = Callable[[Iterable[Sample]], PerVideo | SetDistance]
@@ -92,6 +93,13 @@ OPTIONAL_METRICS = {
         "per video",
         {"lpips": "LPIPS ↓", "lpips_loop": "LPIPS, last frame against first ↓"},
         lambda c: load_lpips(Path(c.weights), c.lpips_network, c.on()),
+    ),
+    "stlpips": OptionalMetric(
+        "LPIPS by a network that a shift of a pixel does not disturb",
+        "the file that the package stlpips-pytorch brings",
+        "per video",
+        {"stlpips": "ST-LPIPS ↓", "stlpips_loop": "ST-LPIPS, last frame against first ↓"},
+        lambda c: load_shift_tolerant(Path(c.weights), c.on()),
     ),
     "fid": OptionalMetric(
         "distance of all frames from all true ones",

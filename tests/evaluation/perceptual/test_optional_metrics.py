@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance, match_accuracy
+from anchorweave.evaluation.perceptual import (
+    fid,
+    fvd,
+    lpips_distance,
+    match_accuracy,
+    shift_tolerant,
+)
 from anchorweave.evaluation.perceptual.optional_metrics import (
     OPTIONAL_METRICS,
     PerceptualConfig,
@@ -15,7 +21,8 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", OPTIONAL_METRICS)
-def test_every_metric_says_in_one_line_what_is_not_there(name, tmp_path):
+def test_every_metric_says_in_one_line_what_is_not_there(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(shift_tolerant, "PACKAGE", "not_installed")
     config = PerceptualConfig(weights=str(tmp_path), device="cpu")
     with pytest.raises(NotMeasuredError) as met:
         OPTIONAL_METRICS[name].load(config)
@@ -25,8 +32,11 @@ def test_every_metric_says_in_one_line_what_is_not_there(name, tmp_path):
 @pytest.mark.parametrize(
     "names, message",
     [
-        (["lpips", "fdi", "is"], "unknown metrics fdi, is; known: lpips, fid, fvd, vbench, match"),
-        ([], "name one or more of lpips, fid"),
+        (
+            ["lpips", "fdi", "is"],
+            "unknown metrics fdi, is; known: lpips, stlpips, fid, fvd, vbench",
+        ),
+        ([], "name one or more of lpips, stlpips"),
     ],
 )
 def test_unknown_metrics_name_the_known_ones(names, message):
@@ -55,7 +65,7 @@ def test_a_gpu_that_is_not_there_is_named():
 
 def test_the_page_about_weights_names_every_file_and_its_address():
     text = (ROOT / "pretrained" / "README.md").read_text()
-    files = [fid.FILE, fvd.FILE, match_accuracy.FILE, match_accuracy.DINO]
+    files = [shift_tolerant.FILE, fid.FILE, fvd.FILE, match_accuracy.FILE, match_accuracy.DINO]
     files += [fid.SOURCE, match_accuracy.SOURCE, match_accuracy.DINO_SOURCE, lpips_distance.SOURCE]
     for name in (*files, *lpips_distance.FILES.values(), fvd.SOURCE.split()[0]):
         assert name in text, name
