@@ -54,7 +54,7 @@ class PosedFramesConfig:
     """
 
     context: int = 20
-    choose: Literal["far", "non_adjacent", "random_in_view", "random"] = "far"
+    choose: Literal[tuple(CONTEXT_CHOICES)] = "far"
     overlap: Literal["area", "rays"] = "area"
     min_overlap: float = 0.05
     near: float = 0.1
