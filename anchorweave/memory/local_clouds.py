@@ -49,6 +49,8 @@ class LocalClouds(Memory):
         rendering: how they are drawn.
     """
 
+    draws_from_depth = True
+
     def __init__(
         self,
         bank: Bank,
@@ -56,16 +58,10 @@ class LocalClouds(Memory):
         retrieval: RetrievalConfig | None = None,
         rendering: RenderConfig | None = None,
     ):
-        self.bank = bank
-        self.config = config or MemoryConfig()
-        self.retrieval = retrieval or RetrievalConfig()
-        self.rendering = rendering or RenderConfig()
+        super().__init__(bank, config, retrieval, rendering)
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
         # Read when first asked for: a bank of thousands is opened in the time that its list takes.
         self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
-
-    def __len__(self) -> int:
-        return len(self.bank)
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
