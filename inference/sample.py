@@ -25,7 +25,7 @@ from torch import Tensor
 from anchorweave.anchors import References, Retrieved, composite
 from anchorweave.clip import Clip
 from anchorweave.command import Command
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
@@ -33,6 +33,7 @@ from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
 from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator

@@ -28,12 +28,12 @@ from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.small.tiny_models import TINY, video_of
-from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW
 from anchorweave.ranges import check_numbers, within
 from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.estimates.missing import first_clip, missing_files
 from training.networks.build import add_lora
 from training.networks.new import (
+    START,
     TRAINED_WITH,
     new_controller,
     reference_network,
@@ -127,7 +127,7 @@ def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
         world: GPUs; None = as many as a step's batch keeps busy.
     """
     clips = clip_shape(config)
-    family, backbone, source = backbone_config(config.network, clips)
+    family, backbone, source = backbone_config(config.model, clips)
     world = world or max(1, config.batch // config.batch_per_process)
     return {
         **estimate(config, backbone, clips, world, family),
@@ -153,16 +153,16 @@ def estimate(
         world: GPUs.
         family: of the backbone.
     """
-    network = config.network
+    network = config.model
     machine = config if isinstance(config, DryRunConfig) else DryRunConfig()
     with torch.device("meta"):
         transformer = family.parts["transformer"].from_config(dict(backbone))
         transformer.requires_grad_(False)
         controller = _controller(network, transformer)
         references = _references(network, transformer)
-        if network.backbone == "lora":
+        if network.train_backbone == "lora":
             add_lora(transformer, network.lora_rank, network.lora_alpha)
-    if network.backbone == "full":
+    if network.train_backbone == "full":
         transformer.requires_grad_(True)
     counts = {"backbone": _count(transformer), "controller": 0, "references": 0}
     trained = _count(transformer, trained=True)
@@ -180,10 +180,10 @@ def estimate(
         anchors=clips.anchors,
         latent_size=clips.latent_size,
         text_tokens=clips.text_tokens,
-        train_backbone=network.backbone == "full",
+        train_backbone=network.train_backbone == "full",
         train_controller=network.train_controller,
         visible=machine.visible,
-        adapted=network.backbone == "lora",
+        adapted=network.train_backbone == "lora",
     )
     samples = config.batch / config.batch_per_process
     recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
@@ -242,9 +242,9 @@ def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
     if found is None:
-        if config.network.path in TINY:
+        if config.model.path in TINY:
             return TINY_CLIPS
-        return PAPER_CLIPS if published_family(config.network.path) is FIRST else WAN_CLIPS
+        return PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
     clip, count = found
     t, _, h, w = clip.latents.shape
     return ClipShape(
@@ -260,22 +260,21 @@ def _own(config: Mapping[str, Any]) -> dict[str, Any]:
 def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
     if not network.woven:
         return None
-    saved = Path(network.controller) / "config.json"
-    if saved.is_file():
+    saved = Path(network.controller or "", "config.json")
+    if network.controller is not None and saved.is_file():
         stated = _own(json.loads(saved.read_text()))
         controller = WeavingController(**stated)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
         return controller
-    start = network.controller if network.controller == FROM_BACKBONE else NEW
-    return new_controller(network, backbone, source=start)
+    return new_controller(network, backbone, source=START[network.new_controller])
 
 
 def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    if network.references in REFERENCE_NETWORKS:
+    if network.references is None:
         return reference_network(network, backbone)
-    saved = Path(network.references) / "config.json"
+    saved = Path(network.references, "config.json")
     # Where there is none, `missing_files` says so.
-    if not (network.refers and saved.is_file()):
+    if not saved.is_file():
         return None
     notes = json.loads(saved.read_text())
     kinds = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}

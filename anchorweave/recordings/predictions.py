@@ -13,6 +13,7 @@ the keys of each, and what ours are made of.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -154,6 +155,15 @@ class Predictions(Recording):
         if self._static is None:
             return None
         return depth_in_image(self._static[i].float(), self.cameras[i]) > 0
+
+
+def is_predictions(file: Path) -> bool:
+    """Whether `file` is an .npz of any of `LAYOUTS`, by the names of its arrays."""
+    if file.suffix.lower() != SUFFIX or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as stored:
+        keys = {name.removesuffix(".npy") for name in stored.namelist()}
+    return any(known_by <= keys for _, known_by, _ in LAYOUTS)
 
 
 def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predictions:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from anchorweave.anchors import Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.models.attention_backend import use_attention
 from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.model_folder import check_parts
@@ -20,6 +19,7 @@ from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
 from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -92,20 +92,39 @@ def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
             getattr(pipe, name).to(device)
 
 
-def make_generator(pipe: WeavingMixin, config: SamplingConfig, prompt: str) -> Generate:
+def make_generator(
+    pipe: WeavingMixin,
+    config: SamplingConfig,
+    prompt: str,
+    on_step: Callable[[int], None] | None = None,
+) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
-    generate_batch = make_batch_generator(pipe, config)
+    generate_batch = make_batch_generator(pipe, config, on_step)
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
 
-def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> GenerateBatch:
+def make_batch_generator(
+    pipe: WeavingMixin, config: SamplingConfig, on_step: Callable[[int], None] | None = None
+) -> GenerateBatch:
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
     Each video has noise of its own, so it does not matter which others share its batch.
 
+    Args:
+        pipe: whole.
+        config: how videos are sampled.
+        on_step: is told the number of every denoising step that is done, 1, 2, ...; what it raises
+            ends the call.
+
     Raises (when it is called):
         ValueError: a video with values that are not finite.
     """
+
+    def after_step(pipe, step, timestep, tensors):
+        on_step(step + 1)
+        return {}
+
+    told = {} if on_step is None else {"callback_on_step_end": after_step}
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -130,6 +149,7 @@ def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> Generate
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
+            **told,
         ).frames
         videos = videos.float().cpu()
         # Written or remembered, what is no number would be black.
@@ -170,7 +190,7 @@ def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
-    # Training with network.path=tiny trains beside these very networks.
+    # Training with model.path=tiny trains beside these very networks.
     pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from anchorweave.anchors import Anchors, References, Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.models.small.tiny import write_tiny
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from inference.runs.generator import load_pipeline, make_generator
 from tests.alike import alike
 
