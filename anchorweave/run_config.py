@@ -40,7 +40,7 @@ class ModelConfig:
             block at work while the next one is fetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
-        attention: what computes attention: `auto` (torch's choice), one of torch's kernels
+        attention_backend: what computes attention: `auto` (torch's choice), one of torch's kernels
             (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
         compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
             before the first step.

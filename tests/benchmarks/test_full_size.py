@@ -5,7 +5,6 @@ import pytest
 from tests.benchmarks import full_size
 from tests.benchmarks.full_size_parts import variants_of
 
-
 # Compiling takes long, and the other family's calls differ in the networks alone.
 RUN = {
     "cogvideox": [one for one in variants_of("cogvideox") if "compiled" not in one[0]],

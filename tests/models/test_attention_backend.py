@@ -55,8 +55,8 @@ def test_another_kernel_computes_all_attention_and_answers_the_same(family):
 
 def test_what_is_not_there_is_refused():
     backbone = small_backbone()
-    with pytest.raises(ValueError, match="attention is one of cudnn"):
+    with pytest.raises(ValueError, match="attention_backend is one of cudnn"):
         use_attention(backbone, None, "fast")
     assert {"cudnn", "flash", "sage"} <= BACKENDS.keys()
-    with pytest.raises(ValueError, match="attention=sage cannot be had here"):
+    with pytest.raises(ValueError, match="attention_backend=sage cannot be had here"):
         use_attention(backbone, None, "sage")
