@@ -59,7 +59,9 @@ class ModelConfig:
     device: str = "auto"
     offload: Literal["none", "model", "group"] = "none"
     tile_vae: bool = False
-    attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"] = "auto"
+    attention_backend: Literal[
+        "auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"
+    ] = "auto"
     compile: Literal["none", "regional"] = "none"
     storage: Literal["dtype", "float8"] = "dtype"
     split: Literal["none", "guidance"] = "none"
