@@ -11,6 +11,8 @@ from anchorweave.retrieval.scene_overlap import REFERENCE_CHOICES
 # Options that came later than the first clips and videos, and what was done before there were any:
 # at that they go unmentioned in what a file was made with, so that older files are not stale.
 ADDED_LATER = {
+    "memory.limit": None,
+    "memory.evict": "least_unique",
     "memory.global_cloud.choose": "overlap",
     "memory.global_cloud.preceding": 0,
     "pixels": "video",
@@ -142,7 +144,9 @@ class PosedFramesConfig:
         choose: the frames besides the newest. far takes from each run of consecutive frames in
             view one at random, those first that are farthest apart in space or time; non_adjacent
             leaves that order to chance; random_in_view takes any in view, random any at all. Where
-            too few are left, the others are drawn at random (Context-as-Memory, section 4).
+            too few are left, the others are drawn at random (Context-as-Memory, section 4). recent
+            takes the newest ones; first gives the first frame alone and first_and_random it and any
+            others, both in the place of the newest (its table 1).
         overlap: how two cameras are said to look at the same: area by the plan view that they share
             (not given in the paper), rays by the paper's four rays, which miss what was seen from
             the same place or straight ahead.
@@ -159,7 +163,15 @@ class PosedFramesConfig:
     """
 
     context: int = 20
-    choose: Literal["far", "non_adjacent", "random_in_view", "random"] = "far"
+    choose: Literal[
+        "far",
+        "non_adjacent",
+        "random_in_view",
+        "random",
+        "recent",
+        "first_and_random",
+        "first",
+    ] = "far"
     overlap: Literal["area", "rays"] = "area"
     min_overlap: float = 0.05
     near: float = 0.1
@@ -191,6 +203,10 @@ class MemoryConfig:
     Args:
         kind: the system; `anchorweave.memory.MEMORIES` lists them.
         path: folder of the memory bank; null = a new one inside the run's output folder.
+        limit: retrieval chooses from at most so many frames, of `local_clouds` alone; null = from
+            all. The bank keeps all of them (ours; not in the papers).
+        evict: which frame goes where one is too many: the one of `least_unique` coverage, whose
+            view the others show best, or the `oldest`.
         depth_edge: points at a relative step in depth above this are dropped when a memory is
             rendered: they float between two surfaces. Not given in the paper.
         global_cloud: options of that system.
@@ -202,7 +218,20 @@ class MemoryConfig:
         "local_clouds"
     )
     path: str | None = None
+    limit: int | None = None
+    evict: Literal["least_unique", "oldest"] = "least_unique"
     depth_edge: float = 0.04
     global_cloud: GlobalCloudConfig = field(default_factory=GlobalCloudConfig)
     map_and_keyframes: MapAndKeyframesConfig = field(default_factory=MapAndKeyframesConfig)
     posed_frames: PosedFramesConfig = field(default_factory=PosedFramesConfig)
+
+    def __post_init__(self):
+        if self.limit is None:
+            return
+        if self.limit < 1:
+            raise ValueError(f"memory.limit={self.limit}: is a number of frames, at least 1")
+        if self.kind != "local_clouds":
+            raise ValueError(
+                f"memory.limit={self.limit}: memory={self.kind} chooses from all it keeps; a limit "
+                "is of memory=local_clouds"
+            )

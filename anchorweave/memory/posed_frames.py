@@ -26,7 +26,7 @@ from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.references import Chosen, references_of, report_of
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
-from anchorweave.retrieval.context_frames import choose_context
+from anchorweave.retrieval.context_frames import FIRST, WITHOUT_VIEWS, choose_context
 
 
 class PosedFrames(Memory):
@@ -63,6 +63,8 @@ class PosedFrames(Memory):
     def retrieve(self, cameras: Cameras) -> Retrieved:
         """At most k past frames for T target cameras: the newest, and others that look there.
 
+        The ways of Context-as-Memory's table 1 that begin with the first frame force that one.
+
         As references they come in the order of the bank, so that the newest is next to the target.
         As anchors (an ablation) they stand still and are visible everywhere, the newest in slot 0,
         then in the order in which they were chosen; slots that are left show nothing. The report
@@ -92,6 +94,7 @@ class PosedFrames(Memory):
         options, newest = self.config.posed_frames, len(self.bank) - 1
         if newest < 0:
             return Chosen((), 0, "pool empty")
+        forced = 0 if options.choose in FIRST else newest
         count = options.context
         if options.as_anchors:
             count = min(count, self.retrieval.anchors)
@@ -99,18 +102,19 @@ class PosedFrames(Memory):
         others, stopped = choose_context(
             in_view,
             self.bank.cameras.centres,
-            (newest,),
+            (forced,),
             count - 1,
             options.choose,
             self.retrieval.seed,
         )
-        numbers = (newest, *others) if options.as_anchors else (*sorted(others), newest)
-        return Chosen(numbers, int(in_view[:newest].sum()), stopped, frozenset({newest}))
+        numbers = (forced, *others) if options.as_anchors else tuple(sorted((*others, forced)))
+        pool = int(in_view.sum() - in_view[forced])
+        return Chosen(numbers, pool, stopped, frozenset({forced}))
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
         """Which remembered frames look at what any target camera does."""
         options, known = self.config.posed_frames, self.bank.cameras
-        if options.choose == "random":
+        if options.choose in WITHOUT_VIEWS:
             return torch.ones(len(known), dtype=torch.bool)
         if options.overlap == "rays":
             return rays_meet(cameras, known, options.near, options.far).any(dim=0)

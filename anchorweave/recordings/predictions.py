@@ -13,6 +13,7 @@ the keys of each, and what ours are made of.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

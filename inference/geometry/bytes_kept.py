@@ -59,6 +59,8 @@ def _may_be_given(memory: Memory) -> list[int]:
         options = memory.config.map_and_keyframes
         key = memory.key_frames.numbers if options.episodic else []
         return sorted({*key, *range(max(count - options.working, 0), count)})
+    if isinstance(memory, LocalClouds) and (numbers := memory.chosen_from()) is not None:
+        return numbers
     return list(range(count))
 
 

@@ -67,7 +67,7 @@ def segmenter():
         "num_attention_heads_per_stage": [1, 1, 2, 2],
         "global_attention_blocks": [2],
         "image_size": [SIDE, SIDE],
-        "window_size_per_stage": [4, 2, 2, 2],
+        "window_size_per_stage": [4, 4, 4, 4],
     }
     config = Sam2VideoConfig(
         vision_config={
