@@ -25,7 +25,7 @@ from torch import Tensor
 from anchorweave.anchors import composite
 from anchorweave.clip import Clip
 from anchorweave.command import Command
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import finish_set, written_together
@@ -34,8 +34,9 @@ from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
-from anchorweave.world import Segment, World, scene_unit
+from anchorweave.world import Segment, World
 from inference.runs.generator import load_pipeline, make_segment_generators
 from inference.runs.made import networks_made
 from inference.runs.output import (
@@ -48,6 +49,7 @@ from inference.runs.output import (
 )
 from inference.runs.path import planned_cameras
 from inference.runs.report import selection, write_json
+from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
@@ -183,20 +185,6 @@ def make_plan(config: RunConfig) -> Plan:
     seen = seen_clip(config, recording, range(config.rollout.seen))
     unit = unit_of(config, seen)
     return Plan(seen, len(seen), unit, prompt, planned_cameras(config, seen.cameras[-1], unit))
-
-
-def bank_unit(bank: Bank) -> float:
-    """The scene unit of the newest frame that has depth.
-
-    After a turn on the spot the very newest may have none; the scene's scale is the same.
-
-    Raises:
-        ValueError: no frame has depth.
-    """
-    for i in reversed(range(len(bank))):
-        if (depth := bank.depth(i)).any():
-            return scene_unit(depth)
-    raise ValueError(f"no frame of the memory bank {bank.path} has depth, so it has no scale")
 
 
 def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> None:

@@ -32,7 +32,9 @@ FLOORS = {
     "anchorweave.models": 3,
     "anchorweave.memory": 4,
     "anchorweave.pipelines": 4,
+    "anchorweave.renamed_options": 2,
     "anchorweave.config": 5,
+    "anchorweave.run_config": 5,
     "anchorweave.option_help": 5,
     "anchorweave.command": 5,
     "anchorweave.world": 5,
@@ -71,6 +73,7 @@ DOORS = {
         "anchorweave/recordings/reconstruction/worker.py",
     ),
     "romatch": ("anchorweave/evaluation/perceptual/match_accuracy.py",),
+    "viser": ("inference/explorer/",),
     "vbench": ("anchorweave/evaluation/perceptual/vbench_worker.py",),
 }
 # What the two halves may not see of each other.

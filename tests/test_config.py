@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
+from anchorweave.run_config import RunConfig
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from anchorweave.anchors import Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.attention_backend import use_attention
+from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
 from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -52,16 +54,52 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
     pipe.check_shape(config.frames, *config.size)
-    if model.offload:
-        pipe.enable_model_cpu_offload(device=device)
-    else:
-        pipe.to(device)
+    if model.storage == "float8":
+        pipe.transformer.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype)
+    place_networks(pipe, model.offload, device)
+    if model.attention != "auto":
+        use_attention(pipe.transformer, pipe.controller, model.attention)
+    if model.split == "guidance":
+        pipe.split_guidance()
+    if model.compile == "regional":
+        compile_blocks(pipe.transformer, pipe.controller)
     return pipe, weights
 
 
-def make_generator(pipe: WeavingMixin, config: SamplingConfig, prompt: str) -> Generate:
+def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
+    """Put the networks on their device, or let them come there when they are called.
+
+    Args:
+        pipe: all of them.
+        offload: `none`, `model` or `group`.
+        device: where they compute.
+    """
+    if offload == "none":
+        pipe.to(device)
+    elif offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        # Parts of these are asked for outside a call of the whole, and they are small.
+        beside = [name for name in ("controller", "references") if getattr(pipe, name, None)]
+        pipe.enable_group_offload(
+            onload_device=torch.device(device),
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=device.startswith("cuda"),
+            exclude_modules=beside,
+        )
+        for name in beside:
+            getattr(pipe, name).to(device)
+
+
+def make_generator(
+    pipe: WeavingMixin,
+    config: SamplingConfig,
+    prompt: str,
+    on_step: Callable[[int], None] | None = None,
+) -> Generate:
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
-    generate_batch = make_batch_generator(pipe, config)
+    generate_batch = make_batch_generator(pipe, config, on_step)
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
 
@@ -77,14 +115,28 @@ def make_segment_generators(pipe: WeavingMixin, config: RunConfig, prompt: str) 
     return [make_generator(pipe, config.sampling, one) for one in prompts]
 
 
-def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> GenerateBatch:
+def make_batch_generator(
+    pipe: WeavingMixin, config: SamplingConfig, on_step: Callable[[int], None] | None = None
+) -> GenerateBatch:
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
     Each video has noise of its own, so it does not matter which others share its batch.
 
+    Args:
+        pipe: whole.
+        config: how videos are sampled.
+        on_step: is told the number of every denoising step that is done, 1, 2, ...; what it raises
+            ends the call.
+
     Raises (when it is called):
         ValueError: a video with values that are not finite.
     """
+
+    def after_step(pipe, step, timestep, tensors):
+        on_step(step + 1)
+        return {}
+
+    told = {} if on_step is None else {"callback_on_step_end": after_step}
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -105,9 +157,11 @@ def make_batch_generator(pipe: WeavingMixin, config: SamplingConfig) -> Generate
             visible_first_frame=config.visible_first_frame,
             start=config.start,
             start_share=config.start_share,
+            control_every=config.control_every,
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
+            **told,
         ).frames
         videos = videos.float().cpu()
         # Written or remembered, what is no number would be black.
@@ -136,8 +190,8 @@ def _device(model: ModelConfig) -> str:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"model.device={device}, but this machine has no CUDA GPU; use cpu")
-    if model.offload and not device.startswith("cuda"):
-        raise ValueError("model.offload needs a CUDA GPU; set model.offload=false")
+    if model.offload != "none" and not device.startswith("cuda"):
+        raise ValueError(f"model.offload={model.offload} needs a CUDA GPU; set model.offload=none")
     return device
 
 
@@ -148,7 +202,7 @@ def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
-    # Training with network.path=tiny trains beside these very networks.
+    # Training with model.path=tiny trains beside these very networks.
     pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 

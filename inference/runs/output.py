@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anchorweave.config import RunConfig
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.memory.removal import own_files, remove_bank
+from anchorweave.run_config import RunConfig
 
 # Where a rollout stands; a folder that holds it belongs to that rollout. And what it was asked for.
 ROLLOUT, CONFIG = "rollout.json", "config.yaml"

@@ -13,9 +13,10 @@ from transformers import (
     SwinConfig,
 )
 
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.perception import PerceptionConfig, WordsConfig, make_perception
 from anchorweave.perception import sam2 as module
+from anchorweave.run_config import RunConfig
 from tests.alike import alike
 from tests.rooms import walk
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from anchorweave.config import RolloutConfig, RunConfig
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.recordings import RecordingConfig, open_recording
 from anchorweave.recordings.frame_order import by_number, frame_order
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.recordings.search import find_recordings
+from anchorweave.run_config import RolloutConfig, RunConfig
 from inference.runs.path import planned_cameras
 from tests.recordings.test_nerfstudio import edited, small_clip
 from tests.recordings.test_rgbd import colour, pose

@@ -37,9 +37,9 @@ def words(data, output, **changes):
     values = {
         "output": output,
         "data.train": data / "clips",
-        "network.path": data / "model",
-        "network.layers": 2,
-        "network.heads": 2,
+        "model.path": data / "model",
+        "model.layers": 2,
+        "model.heads": 2,
         "steps": 12,
         "batch": 4,
         "batch_per_process": 2,

@@ -1,0 +1,40 @@
+"""ExploreConfig: a run whose memory is explored, and where its page is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anchorweave.config import RunConfig
+
+
+@dataclass(frozen=True)
+class ExploreConfig(RunConfig):
+    """What is explored, and where.
+
+    Args:
+        host: address that the page is served at; 127.0.0.1 is this machine alone, 0.0.0.0 everyone
+            who can reach it.
+        port: of the page; the next free one where it is taken, 0 = any.
+        every: without `memory.path`, every so many-th frame of the recording is remembered.
+        points: at most so many points of the memory are drawn; each memory gets its share.
+        live: coarsest pause between two live retrievals of one browser, in seconds.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    every: int = 3
+    points: int = 400_000
+    live: float = 0.05
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port={self.port} must lie in 0..65535")
+        for name in ("every", "points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+        if not 0 <= self.live <= 60:
+            raise ValueError(f"live={self.live} must lie in 0..60 seconds")

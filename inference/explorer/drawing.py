@@ -1,0 +1,215 @@
+"""From keyframes to the cameras of a video, and from words and views to keyframes.
+
+How long a path takes is told from what it does: the longer of its way, in steps of 0.03 scene
+units, and its turn, in steps of 2 degrees, which are the keyboard's own. A segment of T frames
+takes T - 1 steps; the whole number of segments that is nearest is made, at an even pace.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.geometry.cameras import Cameras, rotation_angle
+from anchorweave.geometry.trajectories import MOVE_STEP, TURN_STEP, trajectory
+from inference.explorer.state import Drawn, Pose
+
+# Of a path in words every so many-th camera becomes a keyframe.
+KEYFRAME_STEPS = 4
+# A view that moved by less since the last keyframe is the same one.
+SAME_STEP = 1e-3
+# While walking, a keyframe is put down every so many steps.
+WALK_STEPS = 3.0
+WORDS_ALONE = re.compile(r"\s*\w+\s*:\s*\d+\s*(,\s*\w+\s*:\s*\d+\s*)*")
+
+
+def pose_of(c2w: Float[Tensor, "4 4"]) -> Pose:
+    """A transform as a value."""
+    return tuple(tuple(row) for row in c2w.tolist())
+
+
+def keyframe_cameras(drawn: Drawn, start: Cameras) -> Cameras:
+    """The camera that a path begins at and its keyframes [1 + n].
+
+    Args:
+        drawn: the path.
+        start: the camera of the remembered frame, c2w [4, 4].
+    """
+    poses = [start.c2w, *(start.c2w.new_tensor(pose) for pose in drawn.keyframes)]
+    return replace(start, c2w=torch.stack(poses), K=start.K.expand(len(poses), 3, 3))
+
+
+def steps_between(cameras: Cameras, unit: float) -> Float[Tensor, " n"]:
+    """Keyboard steps from each camera to the next.
+
+    Args:
+        cameras: [1 + n].
+        unit: length of one scene unit.
+    """
+    way = (cameras.centres[1:] - cameras.centres[:-1]).norm(dim=-1) / (MOVE_STEP * unit)
+    rotations = cameras.c2w[:, :3, :3].double()
+    turn = rotation_angle(rotations[:-1], rotations[1:]).to(way)
+    return torch.maximum(way, turn / math.radians(TURN_STEP))
+
+
+def segment_count(drawn: Drawn, start: Cameras, frames: int, unit: float) -> int:
+    """How many segments of `frames` frames a path takes; 0 for one without keyframes.
+
+    Args:
+        drawn: the path.
+        start: the camera that it begins at.
+        frames: length T of a segment.
+        unit: length of one scene unit.
+    """
+    if not drawn.keyframes:
+        return 0
+    steps = float(steps_between(keyframe_cameras(drawn, start), unit).sum()) / drawn.speed
+    return max(round(steps / (frames - 1)), 1)
+
+
+def path_cameras(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Cameras:
+    """The cameras of a path [segments * (frames - 1) + 1]; the first is `start`, bit for bit.
+
+    Args:
+        drawn: the path.
+        start: the camera that it begins at.
+        frames: length T of a segment.
+        unit: length of one scene unit.
+
+    Raises:
+        ValueError: a path without keyframes.
+    """
+    segments = segment_count(drawn, start, frames, unit)
+    if not segments:
+        raise ValueError("the path has no keyframes yet; add one from a view, or a path in words")
+    keys = keyframe_cameras(drawn, start)
+    steps = steps_between(keys, unit)
+    if float(steps.sum()) <= SAME_STEP:
+        # Stands still for one segment.
+        steps = torch.ones_like(steps)
+    kept = torch.cat([torch.tensor([True]), steps > SAME_STEP])
+    keys, steps = keys[kept], steps[steps > SAME_STEP]
+    at = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+    times = torch.linspace(0, 1, segments * (frames - 1) + 1) * at[-1]
+    after = torch.searchsorted(at, times).clamp(1, len(at) - 1)
+    within = (times - at[after - 1]) / (at[after] - at[after - 1])
+    cameras = keys.at((after - 1 + within).clamp(0, len(keys) - 1))
+    c2w = cameras.c2w.clone()
+    if drawn.smooth and len(keys) > 2:
+        c2w[:, :3, 3] = _spline(keys.centres, at, times)
+    c2w[0] = start.c2w
+    return replace(cameras, c2w=c2w)
+
+
+def with_view(drawn: Drawn, view: Float[Tensor, "4 4"]) -> Drawn:
+    """The path with one more keyframe."""
+    return replace(drawn, keyframes=(*drawn.keyframes, pose_of(view)))
+
+
+def walked(
+    drawn: Drawn, start: Cameras, view: Float[Tensor, "4 4"], unit: float, steps: float = WALK_STEPS
+) -> Drawn:
+    """The path with one more keyframe where the view moved far enough from its end.
+
+    Args:
+        drawn: the path.
+        start: the camera that it begins at.
+        view: where one stands now.
+        unit: length of one scene unit.
+        steps: how many keyboard steps are far enough.
+    """
+    more = with_view(drawn, view)
+    moved = steps_between(keyframe_cameras(more, start), unit)[-1]
+    return more if moved >= steps else drawn
+
+
+def with_words(drawn: Drawn, spec: str, start: Cameras, frames: int, unit: float) -> Drawn:
+    """The path going on with a preset or with keyboard words.
+
+    Args:
+        drawn: the path.
+        spec: see `geometry/trajectories.py`; a preset takes one segment, a word its own steps.
+        start: the camera that it begins at.
+        frames: length T of a segment.
+        unit: length of one scene unit.
+
+    Raises:
+        ValueError: no preset and no words.
+    """
+    end = keyframe_cameras(drawn, start)[-1]
+    count = frames - 1
+    if WORDS_ALONE.fullmatch(spec):
+        count = sum(int(steps) for steps in re.findall(r":\s*(\d+)", spec))
+    if count > 100_000:
+        raise ValueError(f"{count} steps are too many for one path; draw it in parts")
+    return _going_on(drawn, trajectory(spec, end, count + 1, unit))
+
+
+def with_cameras(drawn: Drawn, cameras: Cameras, start: Cameras, unit: float) -> Drawn:
+    """The path going on with the cameras of a file, as a rollout would walk them.
+
+    Args:
+        drawn: the path.
+        cameras: of the file; only how they stand to each other counts.
+        start: the camera that the path begins at.
+        unit: what one unit of length of the file is.
+    """
+    end = keyframe_cameras(drawn, start)[-1]
+    path2start = cameras.relative_to(cameras[0]).to(end.c2w)
+    path2start[:, :3, 3] *= unit
+    K = end.K.expand(len(path2start), 3, 3)
+    return _going_on(drawn, replace(end, c2w=end.c2w @ path2start, K=K))
+
+
+def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:
+    """What is left of a path when its first segment is done: it begins at the newest frame.
+
+    Args:
+        drawn: the path.
+        start: the camera that it begins at.
+        frames: length T of a segment.
+        unit: length of one scene unit.
+    """
+    segments = segment_count(drawn, start, frames, unit)
+    if segments <= 1:
+        return Drawn(speed=drawn.speed, smooth=drawn.smooth)
+    reached = steps_between(keyframe_cameras(drawn, start), unit).cumsum(0)
+    # The end of a segment that falls onto a keyframe has reached it, up to rounding.
+    left = reached > reached[-1] / segments * (1 + 1e-4)
+    keyframes = tuple(
+        key for key, ahead in zip(drawn.keyframes, left.tolist(), strict=True) if ahead
+    )
+    return replace(drawn, start=None, keyframes=keyframes, prompts=drawn.prompts[1:])
+
+
+def _going_on(drawn: Drawn, cameras: Cameras) -> Drawn:
+    last = len(cameras) - 1
+    taken = [*range(KEYFRAME_STEPS, last, KEYFRAME_STEPS), last]
+    poses = tuple(pose_of(cameras.c2w[i]) for i in taken)
+    return replace(drawn, keyframes=(*drawn.keyframes, *poses))
+
+
+def _spline(
+    centres: Float[Tensor, "n 3"], at: Float[Tensor, " n"], times: Float[Tensor, " T"]
+) -> Float[Tensor, "T 3"]:
+    """A cubic through `centres`, whose tangents are those of parabolas through three of them."""
+    gaps = at[1:] - at[:-1]
+    slopes = (centres[1:] - centres[:-1]) / gaps[:, None]
+    inner = (slopes[:-1] * gaps[1:, None] + slopes[1:] * gaps[:-1, None]) / (gaps[:-1] + gaps[1:])[
+        :, None
+    ]
+    tangents = torch.cat([slopes[:1], inner, slopes[-1:]])
+    after = torch.searchsorted(at, times).clamp(1, len(at) - 1)
+    before, gap = after - 1, gaps[after - 1][:, None]
+    s = (times - at[before])[:, None] / gap
+    return (
+        (1 + 2 * s) * (1 - s) ** 2 * centres[before]
+        + s * (1 - s) ** 2 * gap * tangents[before]
+        + s**2 * (3 - 2 * s) * centres[after]
+        + s**2 * (s - 1) * gap * tangents[after]
+    )

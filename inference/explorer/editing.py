@@ -1,0 +1,106 @@
+"""Edits of the explored memory: a box, what is done with the points in it, and a new version.
+
+The work itself is `memory.editing.edit_bank`, the same that `inference.edit_memory` calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anchorweave.geometry.selection import Box
+from anchorweave.memory.editing import edit_bank, edits_of
+from anchorweave.memory.edits import OPERATIONS, Move, Recolour, Remove
+from inference.explorer.jobs import Job
+from inference.explorer.session import Session
+from inference.explorer.versions import remove_unfinished, version_path
+
+# Rays along each side of a rectangle, and the share of its points at either end that a box leaves
+# out: what shines through at an edge lies far behind.
+RAYS, OUTSIDE = 14, 0.04
+# What a box is larger than the points that it was made around.
+MARGIN = 1.08
+SMALLEST = 0.02
+
+
+def box_around(
+    session: Session,
+    c2w: Float[Tensor, "4 4"],
+    field_of_view: float,
+    aspect: float,
+    rectangle: Sequence[float],
+) -> Box:
+    """A box around what a rectangle of the page shows.
+
+    Args:
+        session: the exploration.
+        c2w: of the view.
+        field_of_view: of the view, vertical, in radians.
+        aspect: width over height of the view.
+        rectangle: left, top, right, bottom as shares of the view.
+
+    Raises:
+        ValueError: no memory has seen anything there.
+    """
+    left, top, right, bottom = rectangle
+    x = torch.linspace(left, right, RAYS) * 2 - 1
+    y = torch.linspace(top, bottom, RAYS) * 2 - 1
+    half = math.tan(field_of_view / 2)
+    x, y = torch.meshgrid(x * half * aspect, y * half, indexing="xy")
+    own = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
+    c2w = c2w.float()
+    found = session.look_along(c2w[:3, 3], own @ c2w[:3, :3].mT)
+    points = found.points[found.met]
+    if len(points) < 2:
+        raise ValueError("no memory has seen anything there; draw the rectangle over the clouds")
+    ends = torch.quantile(points, torch.tensor([OUTSIDE, 1 - OUTSIDE]), dim=0)
+    origin = points.new_tensor(session.bank.cameras.origin)
+    smallest = SMALLEST * session.state.unit
+    size = ((ends[1] - ends[0]) * MARGIN).clamp(min=smallest)
+    return Box(_vector(ends.mean(dim=0) + origin), _vector(size))
+
+
+def edit(session: Session, what: Remove | Recolour | Move) -> Job:
+    """Begin to make a version of the memory whose frames show an edit.
+
+    Args:
+        session: the exploration.
+        what: is done.
+
+    Raises:
+        ValueError: an empty memory, a segment that waits, or something else at work.
+    """
+    with session.lock:
+        session.refuse_busy()
+        state, bank, config = session.state, session.bank, session.config
+        if not len(bank):
+            raise ValueError(f"the memory {bank.path} is empty: there is nothing to edit")
+        # Whether one may edit now is known before work that takes long.
+        state.edited("")
+    path = version_path(session.output, state, len(state.versions))
+    name = next(name for name, kind in OPERATIONS.items() if type(what) is kind)
+
+    def work(job: Job) -> None:
+        job.told(f"editing: {name}, in {len(bank)} frames", 0.1)
+        try:
+            after = edit_bank(bank, [what], path, config.rendering, config.memory.depth_edge)
+            changed = edits_of(after)[-1]["edits"][0]["changed"]
+            about = f"{name}: {changed['pixels']:,} pixels in {changed['frames']} frames"
+            job.told("editing: opening the memory", 0.9)
+            memory = session.memory_over(after, state.kind)
+            with session.lock:
+                session.switch(session.state.edited(about), memory)
+        except BaseException:
+            remove_unfinished(session.output, state)
+            raise
+
+    return session.work(f"editing: {name}", work)
+
+
+def _vector(values: Tensor) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return (x, y, z)

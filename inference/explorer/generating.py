@@ -1,0 +1,183 @@
+"""A segment generated in the background, and remembered once it is accepted.
+
+    OUTPUT/segments/NNNN/frames/         the new frames, a recording
+    OUTPUT/segments/NNNN/video.mp4       with the frame that it starts from
+    OUTPUT/segments/NNNN/montage.mp4     beside what memory showed it
+    OUTPUT/segments/NNNN/selection.json  why memory showed that
+
+Until it is accepted the memory is untouched, and the segment is as it would be in a rollout along
+these cameras with this seed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from anchorweave.anchors import Retrieved, composite
+from anchorweave.clip import Clip
+from anchorweave.evaluation.montage import side_by_side
+from anchorweave.files import written_aside
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.perception import make_perception
+from anchorweave.recordings import write_recording
+from anchorweave.video import write_video
+from anchorweave.world import World
+from inference.explorer.drawing import rest_of
+from inference.explorer.jobs import Job
+from inference.explorer.networks import Networks
+from inference.explorer.places import SEGMENTS
+from inference.explorer.session import Session, read_clip
+from inference.explorer.versions import fork_bank, remove_unfinished, version_path
+from inference.runs.report import selection, write_json
+
+FRAMES, VIDEO, MONTAGE, SELECTION = "frames", "video.mp4", "montage.mp4", "selection.json"
+# Shares of the work: what comes before the first step, and the steps.
+BEGUN, STEPS = 0.1, 0.8
+
+
+def segment_folder(output: Path, number: int) -> Path:
+    """Where a segment's files lie."""
+    return output / SEGMENTS / f"{number:04d}"
+
+
+def generate(session: Session, networks: Networks, seed: int) -> Job:
+    """Begin to generate the first segment of the path.
+
+    Args:
+        session: the exploration.
+        networks: that generate.
+        seed: of the noise.
+
+    Raises:
+        ValueError: no path, an empty memory, a segment that waits, or something else at work.
+    """
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be 0 or more")
+    with session.lock:
+        session.refuse_busy()
+        if session.state.pending is not None:
+            raise ValueError(f"segment {session.state.pending} waits; accept or revert it first")
+        state, memory, config = session.state, session.memory, session.config
+        cameras = session.path()[: config.frames]
+        first = session.bank.frame(session.start_number)
+        before = session.bank.names[session.start_number]
+    prompt = prompt_of_segment(session, 0)
+    number = len(state.segments)
+    sampling = config.sampling
+    steps = sampling.steps
+    if sampling.start == "anchors":
+        steps = max(int(steps * sampling.start_share), 1)
+
+    def work(job: Job) -> None:
+        job.told("loading the networks", 0.0)
+        networks.get()
+        job.told("asking the memory", BEGUN / 2)
+        retrieved = session.retrieve(memory, cameras).in_unit(state.unit)
+
+        def on_step(done: int) -> None:
+            share = min(done / steps, 1.0)
+            job.told(f"generating: step {min(done, steps)} of {steps}", BEGUN + STEPS * share)
+
+        job.told(f"generating: step 0 of {steps}", BEGUN)
+        video = networks.generator(prompt, on_step)(first, retrieved, seed)
+        job.told("writing", BEGUN + STEPS)
+        write_segment(session, number, before, video, cameras, retrieved)
+        with session.lock:
+            session.keep(session.state.generated(prompt, seed, state.drawn))
+
+    return session.work(f"segment {number}", work)
+
+
+def prompt_of_segment(session: Session, ahead: int) -> str:
+    """What the segment that is `ahead` of the path's first one shows."""
+    prompts = session.state.drawn.prompts
+    own = prompts[ahead] if ahead < len(prompts) else None
+    return session.prompt if own is None else own
+
+
+def accept(session: Session) -> Job:
+    """Begin to remember the segment that waits.
+
+    Raises:
+        ValueError: none waits, or something else is at work.
+    """
+    with session.lock:
+        session.refuse_busy()
+        state, memory = session.state, session.memory
+        if state.pending is None:
+            raise ValueError("no segment waits to be accepted; generate one")
+        made = state.segments[state.pending]
+        rest = rest_of(made.drawn, session.start, session.config.frames, state.unit)
+
+    def work(job: Job) -> None:
+        job.told("remembering: keeping the memory as it was", 0.1)
+        path = version_path(session.output, state, len(state.versions))
+        try:
+            grown = session.memory_over(fork_bank(memory.bank, path), state.kind)
+            job.told("remembering: finding the depth of the new frames", 0.3)
+            perception = session.config.perception
+            perceive = make_perception(perception.generated, perception)
+            clip = pending_clip(session, made.number)
+            World(grown, perceive, _no_video, state.unit).remember(clip)
+            job.told("remembering: opening the memory", 0.9)
+            with session.lock:
+                session.switch(session.state.accept(rest), grown)
+        except BaseException:
+            remove_unfinished(session.output, state)
+            raise
+
+    return session.work("remembering", work)
+
+
+def pending_clip(session: Session, number: int) -> Clip:
+    """The new frames of a segment, in the world of the memory, without depth."""
+    clip = read_clip(segment_folder(session.output, number) / FRAMES)
+    cameras = clip.cameras.about(session.bank.cameras.origin)
+    names = tuple(f"segment {number}, frame {i}" for i in range(1, len(clip) + 1))
+    return replace(clip, cameras=cameras, names=names)
+
+
+def write_segment(
+    session: Session,
+    number: int,
+    before: str,
+    video: Tensor,
+    cameras: Cameras,
+    retrieved: Retrieved,
+) -> None:
+    """Write all files of a segment at once.
+
+    Args:
+        session: the exploration.
+        number: of the segment.
+        before: name of the frame that it starts from.
+        video: [T, 3, H, W].
+        cameras: [T].
+        retrieved: what memory showed it.
+    """
+    folder, config = segment_folder(session.output, number), session.config
+    if folder.exists():
+        # Of a run that was killed before its state named it.
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    count = len(video) - 1
+    names = tuple(f"segment {number}, frame {i}" for i in range(1, count + 1))
+    clip = Clip(video[1:], torch.zeros(count, *cameras.size), cameras[1:], names)
+    with written_aside(folder) as aside:
+        aside.mkdir()
+        write_recording(clip, aside / FRAMES)
+        write_video(aside / VIDEO, video, config.fps)
+        tiles = {"generated": video}
+        if len(retrieved.anchors):
+            tiles["anchors, together"] = composite(retrieved.anchors)[0]
+        write_video(aside / MONTAGE, side_by_side(tiles), config.fps)
+        write_json(selection(retrieved.report, (before, *names)), aside / SELECTION)
+
+
+def _no_video(first: Tensor, retrieved: Retrieved, seed: int) -> Tensor:
+    raise NotImplementedError("what is remembered was generated before")

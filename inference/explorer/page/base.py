@@ -1,0 +1,115 @@
+"""What the sections of the page share: the session, and how a mistake is told."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+import viser
+from jaxtyping import Float
+from torch import Tensor
+from viser import transforms
+
+from anchorweave.errors import ToldError
+from anchorweave.geometry.cameras import Cameras
+from inference.explorer.networks import Networks
+from inference.explorer.scene import Scene, field_of_view, quaternion_of
+from inference.explorer.session import Session
+
+RED, GREEN = (220, 60, 60), (60, 170, 90)
+SECONDS_SHOWN, SECONDS_WRONG = 5.0, 12.0
+
+
+class Shared:
+    """What all sections work with.
+
+    Args:
+        server: of the page.
+        session: whose exploration is shown.
+        networks: that generate.
+        scene: what all browsers see.
+
+    Attributes:
+        walker: number of the browser whose view draws the path as it moves.
+    """
+
+    def __init__(
+        self, server: viser.ViserServer, session: Session, networks: Networks, scene: Scene
+    ):
+        self.server, self.session, self.networks, self.scene = server, session, networks, scene
+        self.walker: int | None = None
+        self.refreshing = threading.RLock()
+
+    def tell(self, title: str, body: str, wrong: bool = False, client: Any = None) -> None:
+        """A note at the corner of the page: in one browser, or in all."""
+        clients = [client] if client is not None else self.server.get_clients().values()
+        for each in clients:
+            each.add_notification(
+                title,
+                body,
+                color=RED if wrong else GREEN,
+                auto_close_seconds=SECONDS_WRONG if wrong else SECONDS_SHOWN,
+            )
+
+    def guarded(self, title: str, act: Callable[[Any], None]) -> Callable[[Any], None]:
+        """`act` for an event of the page; what goes wrong is told in the browser it came from.
+
+        Args:
+            title: what is being done.
+            act: takes the event.
+        """
+
+        @wraps(act)
+        def acted(event: Any) -> None:
+            try:
+                act(event)
+            except (ValueError, OSError, ToldError) as error:
+                self.tell(title, str(error), wrong=True, client=event.client)
+            except Exception as error:
+                traceback.print_exc()
+                said = f"{type(error).__name__}: {error} (see the terminal)"
+                self.tell(title, said, wrong=True, client=event.client)
+
+        return acted
+
+    def button(self, label: str, act: Callable[[Any], None], **looks: Any) -> Any:
+        """A button of the page.
+
+        Args:
+            label: on it; what it does is called so in messages.
+            act: takes the event.
+            **looks: for viser.
+        """
+        button = self.server.gui.add_button(label, **looks)
+        button.on_click(self.guarded(label, act))
+        return button
+
+
+class Section(ABC):
+    """A part of the page: made once, in the container that is open, and brought up to date."""
+
+    @abstractmethod
+    def refresh(self, memory: bool) -> None:
+        """Show the session's state; `memory` says whether what is remembered changed."""
+
+
+def view_of(client: viser.ClientHandle) -> Float[Tensor, "4 4"]:
+    """Where a browser looks from, c2w."""
+    c2w = torch.eye(4)
+    rotation = transforms.SO3(client.camera.wxyz).as_matrix()
+    c2w[:3, :3] = torch.from_numpy(rotation).float()
+    c2w[:3, 3] = torch.from_numpy(client.camera.position).float()
+    return c2w
+
+
+def look_through(client: viser.ClientHandle, camera: Cameras) -> None:
+    """Put a browser's view where one camera [4, 4] stands, with its lens."""
+    with client.atomic():
+        client.camera.position = camera.c2w[:3, 3].double().numpy()
+        client.camera.wxyz = quaternion_of(camera.c2w)
+        client.camera.fov = field_of_view(camera)

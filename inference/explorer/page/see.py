@@ -1,0 +1,176 @@
+"""See: what is remembered, what one frame shows, and who has seen a place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from viser import Icon
+
+from anchorweave.memory import MEMORIES
+from inference.explorer.page.base import Section, Shared, look_through
+from inference.explorer.scene import add_frustum, pixels
+from inference.explorer.sight import Sight
+
+SELECTED, PLACE = "/memory/selected", "/memory/place"
+SELECTED_COLOUR = (255, 230, 90)
+BLANK = np.full((12, 18, 3), 45, np.uint8)
+# Names of memories that are listed before the rest is counted.
+LISTED = 8
+# A click this near to a frustum's middle, in its own length, means that frustum.
+CLICKED = 0.6
+
+
+class See(Section):
+    """The section; see `Shared` for the argument."""
+
+    def __init__(self, page: Shared):
+        self.page = page
+        gui, state = page.server.gui, page.session.state
+        self.about = gui.add_markdown("")
+        self.kind = gui.add_dropdown(
+            "Memory system",
+            tuple(MEMORIES),
+            initial_value=state.kind,
+            hint="Who remembers: the same frames through each of the four systems.",
+        )
+        self.kind.on_update(page.guarded("Memory system", self._look_through))
+        self.clouds = gui.add_checkbox(
+            "Points", True, hint="Points of the memory, fewer of each the more there are."
+        )
+        self.clouds.on_update(page.guarded("Points", self._show_clouds))
+        with gui.add_folder("Selected frame"):
+            self.selected = gui.add_markdown("Click on a camera in the scene.")
+            self.picture = gui.add_image(BLANK, visible=False)
+            self.through = page.button(
+                "Look through it", self._go_there, icon=Icon.EYE, visible=False
+            )
+            self.begin = page.button(
+                "Start the path here", self._begin, icon=Icon.MAP_PIN, visible=False
+            )
+        with gui.add_folder("Who has seen this?"):
+            self.sight = gui.add_markdown("Click anywhere in the scene.")
+        page.server.scene.on_click()(page.guarded("Click", self._clicked))
+
+    def refresh(self, memory: bool) -> None:
+        """Show the session's state; `memory` says whether what is remembered changed."""
+        session, state = self.page.session, self.page.session.state
+        bank, version = session.bank, session.state.version
+        height, width = session.config.size
+        count = f"**{len(bank):,} frames** of {width} x {height} remembered"
+        if not len(bank):
+            count = f"**Nothing is remembered** in `{bank.path}` yet: frames show up as they come"
+        self.about.content = (
+            f"{count}  \nVersion {version.number}: {version.about}  \n"
+            f"One scene unit is {state.unit:.3g} of the memory's own length"
+        )
+        self.kind.value = state.kind
+        self.clouds.disabled = not session.memory.keeps_geometry
+        if memory:
+            self.sight.content = "Click anywhere in the scene."
+            self.page.server.scene.remove_by_name(PLACE)
+        self._show_selected()
+
+    def _show_selected(self) -> None:
+        session = self.page.session
+        number, scene = session.state.selected, self.page.server.scene
+        there = number is not None and number < len(session.bank)
+        for part in (self.picture, self.through, self.begin):
+            part.visible = there
+        scene.remove_by_name(SELECTED)
+        if not there:
+            self.selected.content = "Click on a camera in the scene."
+            return
+        frame = pixels(session.bank.frame(number))
+        depth = session.bank.depth(number)
+        known = float((depth > 0).float().mean())
+        self.selected.content = (
+            f"**Memory {number}**: {session.bank.names[number]}  \nDepth is known of {known:.0%}"
+        )
+        self.picture.image = frame
+        size = 1.6 * self.page.scene.size
+        camera = session.bank.cameras[number]
+        add_frustum(scene, SELECTED, camera, size, SELECTED_COLOUR, 2.5, frame)
+
+    def _look_through(self, event: Any) -> None:
+        session = self.page.session
+        if self.kind.value == session.state.kind:
+            return
+        try:
+            session.look_through(self.kind.value)
+        finally:
+            self.kind.value = session.state.kind
+
+    def _show_clouds(self, event: Any) -> None:
+        if self.page.scene.clouds_shown != self.clouds.value:
+            self.page.scene.clouds_shown = self.clouds.value
+            self.page.scene.show_memory()
+
+    def _go_there(self, event: Any) -> None:
+        session = self.page.session
+        if session.state.selected is not None:
+            look_through(event.client, session.bank.cameras[session.state.selected])
+
+    def _begin(self, event: Any) -> None:
+        session = self.page.session
+        number = session.state.selected
+        session.draw(lambda drawn, start: replace(drawn, start=number, keyframes=(), prompts=()))
+
+    def _clicked(self, event: Any) -> None:
+        session = self.page.session
+        if not len(session.bank):
+            self.sight.content = "Nothing is remembered yet."
+            return
+        origin = torch.tensor(event.ray_origin).float()
+        direction = torch.nn.functional.normalize(torch.tensor(event.ray_direction).float(), dim=0)
+        sight = session.look_along(origin, direction[None])
+        clicked = self._camera_along(origin, direction, sight)
+        if clicked is not None:
+            session.select(clicked)
+            return
+        scene = self.page.server.scene
+        scene.remove_by_name(PLACE)
+        self.sight.content = who_saw(sight, session.bank.names)
+        if sight.met[0]:
+            scene.add_icosphere(
+                PLACE, 0.012 * session.state.unit, SELECTED_COLOUR, position=sight.points[0].numpy()
+            )
+
+    def _camera_along(
+        self, origin: torch.Tensor, direction: torch.Tensor, sight: Sight
+    ) -> int | None:
+        """The camera that a click means, unless a surface lies before it."""
+        cameras, size = self.page.session.bank.cameras, self.page.scene.size
+        middles = cameras.centres + 0.5 * size * cameras.c2w[:, :3, 2]
+        along = (middles - origin) @ direction
+        aside = (middles - origin - along[:, None] * direction).norm(dim=-1)
+        reach = torch.inf
+        if sight.met[0]:
+            reach = float((sight.points[0] - origin).norm())
+        # One through which one looks is not clicked on.
+        meant = (aside < CLICKED * size) & (along > size) & (along < reach)
+        if not meant.any():
+            return None
+        numbers = meant.nonzero().flatten()
+        return int(numbers[along[numbers].argmin()])
+
+
+def who_saw(sight: Sight, names: tuple[str, ...]) -> str:
+    """What memories know along one ray, in words.
+
+    Args:
+        sight: of one ray.
+        names: of the memories.
+    """
+    if not sight.met[0]:
+        return "**Never seen.** No memory knows a surface along this line."
+    numbers = sight.seen_by[0].nonzero().flatten().tolist()
+    x, y, z = sight.points[0].tolist()
+    listed = ", ".join(f"{i} ({names[i]})" for i in numbers[:LISTED])
+    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    return (
+        f"**Seen by {len(numbers)} of {len(names)}**: {listed}{more}  \n"
+        f"at ({x:.3g}, {y:.3g}, {z:.3g})"
+    )

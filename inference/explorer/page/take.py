@@ -1,0 +1,64 @@
+"""Take away: the path, the long video, the memory for other tools, and the scene as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from viser import Icon
+
+from inference.explorer.jobs import Job
+from inference.explorer.page.base import Section, Shared
+from inference.explorer.places import TAKEN
+from inference.explorer.session import Session
+from inference.explorer.taking import (
+    take_colmap,
+    take_nerfstudio,
+    take_page,
+    take_points,
+    take_video,
+)
+
+# Bytes of a file that is sent to the browser besides.
+LARGEST_SENT = 100_000_000
+
+
+class Take(Section):
+    """The section; see `Shared` for the argument."""
+
+    def __init__(self, page: Shared):
+        self.page = page
+        folder = page.session.output / TAKEN
+        page.server.gui.add_markdown(f"Written to `{folder}`.")
+        for label, icon, hint, take in (
+            ("Long video", Icon.MOVIE, "The accepted segments of this branch.", take_video),
+            ("Points (PLY)", Icon.CHART_DOTS_3, "All points of the memory.", take_points),
+            ("nerfstudio", Icon.FOLDER, "Frames, cameras, depth and points.", take_nerfstudio),
+            ("COLMAP", Icon.FOLDER, "Images and a model in text.", take_colmap),
+            ("Static page", Icon.WORLD_WWW, "Opens without a server.", self._page),
+        ):
+            page.button(label, self._taking(label, take), icon=icon, hint=hint)
+
+    def refresh(self, memory: bool) -> None:
+        """Show the session's state; nothing here depends on it."""
+
+    def _page(self, session: Session) -> Path:
+        html = self.page.server.get_scene_serializer().as_html(dark_mode=True)
+        return take_page(session, html)
+
+    def _taking(self, label: str, take: Callable[[Session], Path]) -> Callable[[Any], None]:
+        def act(event: Any) -> None:
+            client, session = event.client, self.page.session
+
+            def work(job: Job) -> None:
+                job.told(f"taking away: {label}", 0.1)
+                path = take(session)
+                self.page.tell("Taken away", str(path), client=client)
+                small = path.is_file() and path.stat().st_size <= LARGEST_SENT
+                if small and client.client_id in self.page.server.get_clients():
+                    client.send_file_download(path.name, path.read_bytes())
+
+            session.work(f"taking away: {label}", work)
+
+        return act

@@ -1,0 +1,419 @@
+"""Session: an exploration at work, without any browser: its state, its memory, its background work.
+
+Whatever the page does goes through here, and so does whatever a test does. One lock orders the
+changes; what takes long runs in one `Job`, and changes the state when it is done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from anchorweave.anchors import Retrieved
+from anchorweave.clip import Clip
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.memory import Bank, Memory
+from anchorweave.memory.stored_views import StoredViews
+from anchorweave.recordings import open_recording
+from anchorweave.retrieval import CoarseViews, coarse_views
+from inference.explorer import drawing
+from inference.explorer.config import ExploreConfig
+from inference.explorer.jobs import Job
+from inference.explorer.live import Looked, look
+from inference.explorer.sight import Sight, look_along
+from inference.explorer.state import Drawn, Explored, load_state, save_state
+from inference.explorer.versions import remove_unfinished, version_path
+from inference.runs.output import bank_path as root_path
+from inference.runs.output import begin_memory, memory_over, open_output
+from inference.runs.scale import bank_unit
+from inference.runs.source import open_source, prompt_of, seen_clip
+
+# What an empty memory, or one without depth, is measured in.
+NO_UNIT = 1.0
+# Rows of the views that are asked who has seen a place, of at most so many memories (24 kB each);
+# of more those are asked that retrieval has anyway.
+SIGHT_ROWS, SIGHT_MEMORIES = 64, 2_000
+
+
+class Session:
+    """An exploration.
+
+    Args:
+        config: of the run; its output folder is this process's alone.
+
+    Attributes:
+        state: where it stands; changed by this class only.
+        memory: the version that is explored, as the chosen memory system.
+        prompt: what segments show that have no prompt of their own.
+        job: what runs in the background, or ran last.
+    """
+
+    def __init__(self, config: ExploreConfig):
+        self.config = config
+        self.output = open_output(config)
+        self.lock = threading.RLock()
+        self.job: Job | None = None
+        self.changed: list[Callable[[bool], None]] = []
+        self.ended: list[Callable[[str | None], None]] = []
+        self._asking = threading.Lock()
+        state = load_state(self.output)
+        self.prompt = ""
+        if state is None:
+            state = self._begin()
+        else:
+            self.prompt = self._prompt()
+            state = self._go_on(state)
+        self.state = state
+        remove_unfinished(self.output, state)
+        self.memory = self.opened()
+        self._views = self._stored_views()
+
+    # What is looked at
+
+    @property
+    def bank(self) -> Bank:
+        """The frames of the version that is explored."""
+        return self.memory.bank
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs in the background."""
+        return self.job is not None and self.job.alive
+
+    def look(self, camera: Cameras) -> Looked:
+        """What memory knows of one view [1]."""
+        with self._asking:
+            return look(self.memory, camera)
+
+    def retrieve(self, memory: Memory, cameras: Cameras) -> Retrieved:
+        """What a memory of this exploration knows of cameras [T]; one question at a time."""
+        with self._asking:
+            return memory.retrieve(cameras)
+
+    def views(self) -> CoarseViews:
+        """What retrieval knows of the memories, whatever the system."""
+        if not len(self.bank):
+            nothing = torch.zeros(0, *self.config.size)
+            K = torch.eye(3).expand(0, 3, 3)
+            none = Cameras(torch.eye(4).expand(0, 4, 4), K, tuple(self.config.size))
+            return coarse_views(nothing, none, (), self.config.retrieval.downscale)
+        with self._asking:
+            return self._views.views()
+
+    def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
+        """Who has seen what lies along rays [R, 3]."""
+        return look_along(self._sight_views(), origin, directions)
+
+    def view(self, c2w: torch.Tensor) -> Cameras:
+        """The camera [1] of a view, with the lens of the newest frame.
+
+        Args:
+            c2w: where it stands [4, 4].
+
+        Raises:
+            ValueError: the memory is empty, so that no lens is known.
+        """
+        newest = self._frame_camera(None)
+        c2w = c2w.to(newest.c2w)
+        return replace(newest, c2w=c2w[None], K=newest.K[None])
+
+    # Drawing
+
+    @property
+    def start(self) -> Cameras:
+        """The camera that the path begins at.
+
+        Raises:
+            ValueError: the memory is empty.
+        """
+        return self._frame_camera(self.state.drawn.start)
+
+    @property
+    def start_number(self) -> int:
+        """The number of the frame that the path begins at."""
+        start = self.state.drawn.start
+        return len(self.bank) - 1 if start is None else start
+
+    def segments(self) -> int:
+        """How many segments the path takes."""
+        if not self.state.drawn.keyframes or not len(self.bank):
+            return 0
+        drawn, config = self.state.drawn, self.config
+        return drawing.segment_count(drawn, self.start, config.frames, self.state.unit)
+
+    def path(self) -> Cameras:
+        """The cameras of the whole path.
+
+        Raises:
+            ValueError: the memory is empty, or the path has no keyframes.
+        """
+        drawn, config = self.state.drawn, self.config
+        return drawing.path_cameras(drawn, self.start, config.frames, self.state.unit)
+
+    def draw(self, change: Callable[[Drawn, Cameras], Drawn]) -> None:
+        """Change the path.
+
+        Args:
+            change: takes the path and the camera that it begins at; gives the new path.
+
+        Raises:
+            ValueError: a segment waits, or whatever `change` raises.
+        """
+        with self.lock:
+            self._refuse_drawing("draw on")
+            drawn = change(self.state.drawn, self.start)
+            if drawn.start is not None and not 0 <= drawn.start < len(self.bank):
+                raise ValueError(f"there is no memory {drawn.start}; there are {len(self.bank)}")
+            self.keep(self.state.draw(drawn))
+
+    def undo(self) -> None:
+        """Undo the last change of the path.
+
+        Raises:
+            ValueError: there was none.
+        """
+        with self.lock:
+            self._refuse_drawing("undo")
+            self.keep(self.state.undo())
+
+    def redo(self) -> None:
+        """Do again what was undone.
+
+        Raises:
+            ValueError: nothing was.
+        """
+        with self.lock:
+            self._refuse_drawing("redo")
+            self.keep(self.state.redo())
+
+    def select(self, number: int | None) -> None:
+        """Look at a remembered frame, or at none."""
+        with self.lock:
+            if number is not None and not 0 <= number < len(self.bank):
+                raise ValueError(f"there is no memory {number}; there are {len(self.bank)}")
+            self.keep(replace(self.state, selected=number))
+
+    # Versions
+
+    def revert(self) -> None:
+        """Put the pending segment aside, or else the last version.
+
+        Raises:
+            ValueError: there is nothing to revert, or something runs in the background.
+        """
+        with self.lock:
+            self.refuse_busy()
+            self.switch(self.state.revert())
+
+    def go_to(self, number: int) -> None:
+        """Explore another version.
+
+        Raises:
+            ValueError: there is none of this number, or something runs in the background.
+        """
+        with self.lock:
+            self.refuse_busy()
+            self.switch(self.state.go_to(number))
+
+    def bring_back(self, number: int) -> None:
+        """Let a segment that was put aside wait again.
+
+        Raises:
+            ValueError: there is none of this number, or something runs in the background.
+        """
+        with self.lock:
+            self.refuse_busy()
+            self.switch(self.state.bring_back(number))
+
+    def look_through(self, kind: str) -> None:
+        """Explore through another memory system.
+
+        Raises:
+            ValueError: something runs in the background, or a memory that the system cannot open.
+        """
+        with self.lock:
+            self.refuse_busy()
+            self.switch(replace(self.state, kind=kind))
+
+    def follow(self) -> int:
+        """Take in what another process added to the memory that was begun with.
+
+        Returns:
+            How many frames it holds more than are explored; they are taken in where the version is
+            the one that was begun with and nothing runs.
+        """
+        with self.lock:
+            known = len(self.bank) if self.state.current == 0 else None
+            if known is None or self.busy:
+                return 0
+            there = Bank(self.bank.path)
+            more = len(there) - known
+            if more > 0:
+                self.switch(self.state)
+            return max(more, 0)
+
+    # Work in the background
+
+    def work(self, what: str, work: Callable[[Job], None]) -> Job:
+        """Do something in the background.
+
+        Args:
+            what: is done, in words.
+            work: see `Job`.
+
+        Raises:
+            ValueError: something else is being done.
+        """
+        with self.lock:
+            self.refuse_busy()
+            self.job = Job(what, work, self._ended)
+            self.job.start()
+            return self.job
+
+    def refuse_busy(self) -> None:
+        """Refuse to change what something in the background works with.
+
+        Raises:
+            ValueError: names it.
+        """
+        if self.busy and self.job is not None:
+            raise ValueError(f"{self.job.progress.what}: wait until it is done, or cancel it")
+
+    def keep(self, state: Explored, memory: bool = False) -> None:
+        """Write down another state, then go by it.
+
+        Args:
+            state: the new one.
+            memory: whether what is remembered changed with it.
+
+        Raises:
+            OSError: it cannot be written; the one before stays.
+        """
+        with self.lock:
+            save_state(state, self.output)
+            self.state = state
+        for tell in self.changed:
+            tell(memory)
+
+    def switch(self, state: Explored, memory: Memory | None = None) -> None:
+        """Go by a state with another memory.
+
+        Args:
+            state: the new one.
+            memory: of its version, where that is open already.
+        """
+        memory = memory or self.opened(state)
+        with self.lock, self._asking:
+            save_state(state, self.output)
+            self.state, self.memory = state, memory
+            self._views = self._stored_views()
+        for tell in self.changed:
+            tell(True)
+
+    def opened(self, state: Explored | None = None) -> Memory:
+        """The memory of the current version of a state, read from disk."""
+        state = state or self.state
+        return self.memory_over(Bank(version_path(self.output, state, state.current)), state.kind)
+
+    def memory_over(self, bank: Bank, kind: str) -> Memory:
+        """A memory system of the run over a bank.
+
+        Raises:
+            ValueError: frames of another size than the run's.
+        """
+        if len(bank) and bank.cameras.size != tuple(self.config.size):
+            raise ValueError(
+                f"the memory bank {bank.path} holds frames of {bank.cameras.size} (height, width), "
+                f"but size={list(self.config.size)}; use the same size, or another memory.path"
+            )
+        config = replace(self.config, memory=replace(self.config.memory, kind=kind))
+        return memory_over(config, bank)
+
+    # How it begins
+
+    def _begin(self) -> Explored:
+        config, kind = self.config, self.config.memory.kind
+        root = root_path(config)
+        if config.memory.path is None:
+            recording = open_source(config)
+            memory = begin_memory(config)
+            seen = seen_clip(config, recording, range(0, len(recording), config.every))
+            memory.update(seen)
+            self.prompt = prompt_of(config, recording)[0]
+        else:
+            self.prompt = prompt_of(config, None)[0]
+        state = Explored(str(root), self._unit(Bank(root)), kind, kind)
+        save_state(state, self.output)
+        return state
+
+    def _go_on(self, state: Explored) -> Explored:
+        root = root_path(self.config)
+        if Path(state.root).resolve() != root.resolve():
+            raise ValueError(
+                f"{self.output} explores the memory {state.root}, and this run {root}; set another "
+                "output="
+            )
+        if state.asked != self.config.memory.kind:
+            kind = self.config.memory.kind
+            state = replace(state, asked=kind, kind=kind)
+            save_state(state, self.output)
+        return state
+
+    def _prompt(self) -> str:
+        if self.config.memory.path is not None or self.config.sampling.prompt is not None:
+            return prompt_of(self.config, None)[0]
+        return prompt_of(self.config, open_source(self.config))[0]
+
+    def _unit(self, bank: Bank) -> float:
+        if not len(bank):
+            return NO_UNIT
+        try:
+            return bank_unit(bank)
+        except ValueError:
+            # Frames alone can be explored; lengths are then the recording's.
+            return NO_UNIT
+
+    def _stored_views(self) -> StoredViews:
+        self._finer: CoarseViews | None = None
+        config = self.config
+        return StoredViews(self.bank, config.memory.depth_edge, config.retrieval.downscale)
+
+    def _sight_views(self) -> CoarseViews:
+        """Views that are fine enough to tell surfaces apart."""
+        downscale = max(round(self.config.size[0] / SIGHT_ROWS), 1)
+        if not 0 < len(self.bank) <= SIGHT_MEMORIES or downscale >= self.config.retrieval.downscale:
+            return self.views()
+        with self._asking:
+            if self._finer is None:
+                edge = self.config.memory.depth_edge
+                self._finer = StoredViews(self.bank, edge, downscale).views()
+            return self._finer
+
+    def _frame_camera(self, number: int | None) -> Cameras:
+        if not len(self.bank):
+            raise ValueError(
+                f"the memory {self.bank.path} is empty: there is nothing to start from"
+            )
+        return self.bank.cameras[len(self.bank) - 1 if number is None else number]
+
+    def _refuse_drawing(self, what: str) -> None:
+        self.refuse_busy()
+        if self.state.pending is not None:
+            raise ValueError(
+                f"segment {self.state.pending} of this path waits; accept or revert it before you "
+                f"{what}"
+            )
+
+    def _ended(self, said: str | None) -> None:
+        for tell in self.ended:
+            tell(said)
+
+
+def read_clip(folder: Path) -> Clip:
+    """The frames of a segment as they were generated."""
+    recording = open_recording(folder)
+    return recording.clip(range(len(recording)))

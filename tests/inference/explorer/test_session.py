@@ -1,0 +1,393 @@
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+
+import inference.explorer.generating as generating
+from anchorweave.anchors import Retrieved
+from anchorweave.config import load_config
+from anchorweave.geometry.point_cloud import load_ply
+from anchorweave.geometry.selection import Box
+from anchorweave.memory import MEMORIES, Bank, LocalClouds
+from anchorweave.memory.edits import Move, Recolour, Remove
+from anchorweave.recordings import open_recording, write_recording
+from anchorweave.video import read_video
+from inference.explorer import drawing, taking
+from inference.explorer.config import ExploreConfig
+from inference.explorer.editing import box_around, edit
+from inference.explorer.live import look, picture, told
+from inference.explorer.networks import Networks
+from inference.explorer.session import Session
+from tests.alike import alike_pictures
+from tests.rooms import look as cameras_at
+from tests.rooms import view_room, walk
+
+SIZE, FRAMES = (24, 32), 5
+
+
+def true_depth(kind, config):
+    """Perception that knows the room."""
+    return lambda clip, known=None: replace(clip, depth=view_room(clip.cameras).depth)
+
+
+class Painter(Networks):
+    """Stands for the networks: paints the room, step by step, and waits where it is told to."""
+
+    def __init__(self):
+        self.steps, self.gate = [], threading.Event()
+        self.gate.set()
+
+    def get(self):
+        return None, "a painter"
+
+    def generator(self, prompt, on_step):
+        def generate(first, retrieved: Retrieved, seed):
+            for step in (1, 2, 3):
+                self.gate.wait(30)
+                self.steps.append(step)
+                on_step(step)
+            shade = 0.2 + 0.1 * seed
+            frames = torch.full((len(retrieved.target2first), *first.shape), shade)
+            frames[0] = first
+            return frames
+
+        return generate
+
+
+@pytest.fixture
+def painter(monkeypatch):
+    monkeypatch.setattr(generating, "make_perception", true_depth)
+    return Painter()
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """A session over a memory of 6 frames; returns a function (extra words) -> session."""
+    bank = tmp_path / "bank"
+    LocalClouds(Bank(bank)).update(walk(6, SIZE))
+
+    def open_(*words):
+        words = [
+            f"memory.path={bank}",
+            f"output={tmp_path / 'out'}",
+            f"frames={FRAMES}",
+            f"size={list(SIZE)}",
+            "sampling.steps=3",
+            "retrieval.downscale=1",
+            # Voxels as large as what a pixel shows of the room.
+            "memory.map_and_keyframes.voxel=0.09",
+            *words,
+        ]
+        return Session(load_config(ExploreConfig, words))
+
+    return open_
+
+
+def drawn(session, steps=4.0):
+    view = session.start.c2w.clone()
+    view[:3, 3] += steps * drawing.MOVE_STEP * session.state.unit * view[:3, 2]
+    session.draw(lambda path, start: drawing.with_view(path, view))
+
+
+def generated(session, painter, seed=0):
+    generating.generate(session, painter, seed).wait(60.0)
+
+
+def accepted(session):
+    generating.accept(session).wait(60.0)
+
+
+def told_at_end(session):
+    said = []
+    session.ended.append(said.append)
+    return said
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_live_picks_are_those_of_the_memory(opened, kind):
+    session = opened(f"memory={kind}")
+    for i in (0, 3, 5):
+        view = session.view(session.bank.cameras.c2w[i])
+        looked = session.look(view)
+        asked = session.opened().retrieve(view)
+        assert looked.retrieved.report == asked.report
+        assert alike_pictures(looked.retrieved.anchors.video, asked.anchors.video)
+        assert picture(looked).ndim == 3
+        for pick in looked.report.picks:
+            assert f"{pick.memory}: {pick.name}" in told(looked)
+
+
+def test_a_segment_is_generated_accepted_and_reverted(opened, painter, tmp_path):
+    session = opened()
+    before = (tmp_path / "bank" / "transforms.json").read_bytes()
+    drawn(session)
+    path = session.path()
+    generated(session, painter, seed=2)
+    assert session.state.pending == 0 and len(session.bank) == 6
+    folder = tmp_path / "out" / "segments" / "0000"
+    assert len(read_video(folder / "video.mp4")) == FRAMES
+    chunks = json.loads((folder / "selection.json").read_text())
+    assert chunks[0]["target_frames"][0] == "room 5"
+    asked = session.retrieve(session.memory, path)
+    assert [p["memory"] for p in chunks[0]["picks"]] == [p.memory for p in asked.report[0].picks]
+    accepted(session)
+    assert session.state.pending is None and session.state.current == 1
+    grown = Bank(tmp_path / "out" / "memories" / "0001")
+    assert len(grown) == len(session.bank) == 6 + FRAMES - 1
+    assert grown.names[-1] == "segment 0, frame 4"
+    torch.testing.assert_close(grown.cameras.c2w[6:], path.c2w[1:], atol=1e-6, rtol=0)
+    # The sum that the bank keeps says that it is the very picture that was generated.
+    assert alike_pictures(grown.frame(7), torch.full((3, *SIZE), round(0.4 * 255) / 255))
+    assert not session.state.drawn.keyframes
+    # What the exploration began with is as it was.
+    assert (tmp_path / "bank" / "transforms.json").read_bytes() == before
+    session.revert()
+    assert len(session.bank) == 6 and len(session.state.drawn.keyframes) == 1
+    session.go_to(1)
+    assert len(session.bank) == 10
+
+
+def test_a_path_of_two_segments_has_a_prompt_for_each(opened, painter):
+    session = opened("sampling.prompt=a room")
+    drawn(session, 4)
+    drawn(session, 8)
+    assert session.segments() == 2
+    session.keep(
+        replace(session.state, drawn=replace(session.state.drawn, prompts=(None, "a hall")))
+    )
+    whole = session.path()
+    generated(session, painter)
+    accepted(session)
+    assert session.segments() == 1 and session.state.segments[0].prompt == "a room"
+    # Straight on: the rest of the path is the rest of the cameras.
+    torch.testing.assert_close(session.path().c2w, whole.c2w[4:], atol=1e-5, rtol=0)
+    generated(session, painter, seed=1)
+    assert session.state.segments[1].prompt == "a hall"
+    accepted(session)
+    video = taking.take_video(session)
+    assert len(read_video(video)) == 1 + 2 * (FRAMES - 1)
+
+
+def test_a_generation_is_cancelled_and_everything_is_as_it_was(opened, painter):
+    session = opened()
+    drawn(session)
+    before, said = session.state, told_at_end(session)
+    painter.gate.clear()
+    job = generating.generate(session, painter, 0)
+    for refused in (
+        lambda: generating.generate(session, painter, 0),
+        lambda: drawn(session),
+        session.undo,
+        session.revert,
+        lambda: session.look_through("global_cloud"),
+    ):
+        with pytest.raises(ValueError, match="wait until it is done, or cancel"):
+            refused()
+    # One still looks around.
+    assert session.look(session.view(session.start.c2w)).report.picks
+    job.cancel()
+    painter.gate.set()
+    job.wait(60.0)
+    assert said == ["cancelled; memory and path are as they were"]
+    assert session.state == before and painter.steps == [1]
+    generated(session, painter)
+    assert session.state.pending == 0
+
+
+def test_what_waits_is_there_when_it_is_opened_again(opened, painter):
+    session = opened()
+    drawn(session)
+    generated(session, painter, seed=1)
+    again = opened()
+    assert again.state == session.state and again.state.pending == 0
+    accepted(again)
+    assert opened().state == again.state and len(opened().bank) == 10
+
+
+def test_one_that_was_killed_while_remembering_goes_on(opened, painter, monkeypatch, tmp_path):
+    session = opened()
+    drawn(session)
+    generated(session, painter)
+    killed = tmp_path / "out" / "memories" / "0001"
+    generating.fork_bank(session.bank, killed)
+    again = opened()
+    assert not killed.exists() and again.state.pending == 0
+    accepted(again)
+    assert len(again.bank) == 10
+
+
+def test_a_failure_while_remembering_leaves_all_as_it_was(opened, painter, monkeypatch, tmp_path):
+    session = opened()
+    drawn(session)
+    generated(session, painter)
+    before, said = session.state, told_at_end(session)
+
+    def broken(kind, config):
+        raise ValueError("no depth today")
+
+    monkeypatch.setattr(generating, "make_perception", broken)
+    accepted(session)
+    assert said == ["no depth today"] and session.state == before
+    assert not (tmp_path / "out" / "memories" / "0001").exists()
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_a_box_is_removed_in_every_system_and_had_back(opened, kind):
+    session = opened(f"memory={kind}", "memory.map_and_keyframes.splat_radius=0")
+    seen, view = session.bank.frame(5), session.view(session.bank.cameras.c2w[5])
+    before = session.look(view).retrieved
+    edit(session, Remove(box=Box((0.0, 0.0, 3.0), (2.0, 2.0, 0.5)))).wait(60.0)
+    assert session.state.version.made == "edit"
+    assert session.state.version.about.startswith("remove: ")
+    gone = (session.bank.frame(5) - seen).abs().amax(dim=0) > 0.02
+    assert gone.any() and not gone.all()
+    after = session.look(view).retrieved
+    if session.memory.keeps_geometry:
+        shown = [one.anchors.visible[0, 0][gone].float().mean() for one in (before, after)]
+        # Beside the hole lie voxels that reach into it.
+        assert shown[0] - shown[1] > 0.3
+    else:
+        assert torch.equal(after.references.frames[-1], session.bank.frame(5))
+    session.revert()
+    torch.testing.assert_close(session.bank.frame(5), seen)
+
+
+def test_recolouring_and_moving(opened):
+    session = opened()
+    wall = Box((0.0, 0.0, 3.0), (2.0, 2.0, 0.5))
+    edit(session, Recolour(box=wall, colour=(1.0, 0.0, 0.0))).wait(60.0)
+    red = (session.bank.frame(5)[0] == 1) & (session.bank.frame(5)[1:] == 0).all(dim=0)
+    assert red.any()
+    edit(session, Move(box=wall, translation=(0.0, 0.0, -0.5))).wait(60.0)
+    assert [version.made for version in session.state.branch] == ["start", "edit", "edit"]
+    assert (
+        session.bank.depth(5)[red] < session.opened(session.state.go_to(1)).bank.depth(5)[red]
+    ).any()
+
+
+def test_a_rectangle_becomes_a_box_around_what_is_seen_there(opened):
+    session = opened()
+    camera = session.bank.cameras[5]
+    half = 2 * torch.atan(camera.size[0] / 2 / camera.K[1, 1]).item()
+    aspect = camera.size[1] / camera.size[0]
+    box = box_around(session, camera.c2w, half, aspect, (0.4, 0.4, 0.6, 0.6))
+    # What the middle of the frame shows, which was seen by that very frame.
+    points = drawing_points(session, 5)[10:14, 13:19].reshape(-1, 3)
+    assert box.contains(points).float().mean() > 0.8
+    with pytest.raises(ValueError, match="no memory has seen"):
+        up = camera.c2w.clone()
+        up[:3, 2], up[:3, 1] = -camera.c2w[:3, 1], camera.c2w[:3, 2]
+        box_around(session, up, 0.1, 1.0, (0.4, 0.4, 0.6, 0.6))
+
+
+def drawing_points(session, i):
+    from anchorweave.geometry.projection import unproject
+
+    return unproject(session.bank.depth(i), session.bank.cameras[i])
+
+
+def test_who_has_seen_a_place(opened):
+    session = opened()
+    camera = session.bank.cameras[2]
+    sight = session.look_along(camera.centres, torch.stack([camera.c2w[:3, 2], -camera.c2w[:3, 2]]))
+    assert sight.met.tolist() == [True, False]
+    assert sight.seen_by[0, 2]
+    # The room's own wall, to the tolerance of coarse depth.
+    depth = session.bank.depth(2)[12, 16]
+    way = (sight.points[0] - camera.centres).norm()
+    assert abs(way - depth) < 0.03 * depth
+    assert sight.points[1].isnan().all()
+
+
+def test_a_bank_that_another_process_grows(opened, tmp_path, painter):
+    session = opened()
+    assert session.follow() == 0
+    more = view_room(cameras_at([[0.5, 0.2, 0.5]], [0.9], SIZE))
+    LocalClouds(Bank(tmp_path / "bank")).update(more)
+    assert session.follow() == 1 and len(session.bank) == 7
+    drawn(session)
+    generated(session, painter)
+    accepted(session)
+    LocalClouds(Bank(tmp_path / "bank")).update(more)
+    # A branch stays what it was begun from; the memory it began with has the new frame.
+    assert session.follow() == 0 and len(session.bank) == 11
+    session.go_to(0)
+    assert len(session.bank) == 8
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_an_empty_memory(opened, painter, tmp_path, kind):
+    session = opened(f"memory.path={tmp_path / 'none'}", f"memory={kind}")
+    assert len(session.bank) == 0 and session.segments() == 0 and len(session.views()) == 0
+    for refused in (
+        lambda: drawn(session),
+        session.path,
+        lambda: generating.generate(session, painter, 0),
+        lambda: edit(session, Remove(box=Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))),
+        lambda: taking.take_points(session),
+        lambda: taking.take_nerfstudio(session),
+    ):
+        with pytest.raises(ValueError, match="empty"):
+            refused()
+    LocalClouds(Bank(tmp_path / "none")).update(walk(3, SIZE))
+    assert session.follow() == 3 and len(session.bank) == 3
+
+
+def test_it_begins_with_a_recording(tmp_path):
+    write_recording(walk(7, SIZE), tmp_path / "room")
+    (tmp_path / "room" / "caption.txt").write_text("a small room\n")
+    words = [f"source={tmp_path / 'room'}", f"output={tmp_path / 'out'}", f"size={list(SIZE)}"]
+    session = Session(load_config(ExploreConfig, [*words, "every=3"]))
+    assert len(session.bank) == 3 and session.prompt == "a small room"
+    again = Session(load_config(ExploreConfig, [*words, "every=3"]))
+    assert again.state == session.state and again.prompt == "a small room"
+    through = Session(load_config(ExploreConfig, [*words, "memory=posed_frames"]))
+    assert through.state.kind == "posed_frames" and len(through.bank) == 3
+
+
+def test_another_memory_wants_another_output(opened, tmp_path):
+    opened()
+    with pytest.raises(ValueError, match="set another output="):
+        opened(f"memory.path={tmp_path / 'other'}")
+
+
+def test_what_is_taken_away_is_read_back(opened):
+    session = opened()
+    cloud = load_ply(taking.take_points(session))
+    assert len(cloud) > 100
+    bank = session.bank
+    for take in (taking.take_nerfstudio, taking.take_colmap, taking.take_nerfstudio):
+        recording = open_recording(take(session))
+        assert len(recording) == len(bank)
+        torch.testing.assert_close(recording.cameras.c2w, bank.cameras.c2w, atol=1e-5, rtol=0)
+        torch.testing.assert_close(recording.cameras.K, bank.cameras.K)
+        assert torch.equal(recording.frame(3), bank.frame(3))
+    with pytest.raises(ValueError, match="no segment was accepted"):
+        taking.take_video(session)
+
+
+def test_quaternions_turn_back_into_rotations():
+    from anchorweave.geometry.cameras import rotation_angle
+    from anchorweave.geometry.selection import rotation
+
+    for axis, degrees in (((0, 1, 0), 30), ((1, 2, 3), 179.9), ((1, 0, 0), 180), ((0, 0, 1), 0)):
+        matrix = rotation(tuple(map(float, axis)), float(degrees)).double()
+        w, x, y, z = taking.quaternion(matrix)
+        back = torch.tensor(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ],
+            dtype=torch.float64,
+        )
+        # The rotation itself is of float32.
+        assert rotation_angle(matrix, back) < 1e-5
+
+
+def test_look_is_timed(opened):
+    session = opened()
+    looked = look(session.memory, session.view(session.start.c2w))
+    assert 0 < looked.seconds and 0 < looked.coverage <= 1
