@@ -11,6 +11,8 @@ from anchorweave.memory.registry import MEMORIES
 # Options that came later than the first clips and videos, and what was done before there were any:
 # at that they go unmentioned in what a file was made with, so that older files are not stale.
 ADDED_LATER = {
+    "memory.limit": None,
+    "memory.evict": "least_unique",
     "memory.global_cloud.choose": "overlap",
     "memory.global_cloud.preceding": 0,
     "pixels": "video",
@@ -33,18 +35,35 @@ class MemoryConfig:
     Args:
         kind: the system.
         path: folder of the memory bank; null = a new one inside the run's output folder.
+        limit: retrieval chooses from at most so many frames, of `local_clouds` alone; null = from
+            all. The bank keeps all of them (ours; not in the papers).
+        evict: which frame goes where one is too many: the one of `least_unique` coverage, whose
+            view the others show best, or the `oldest`.
         depth_edge: points at a relative step in depth above this are dropped when a memory is
             rendered: they float between two surfaces. Not given in the paper.
     """
 
     kind: str = "local_clouds"
     path: str | None = None
+    limit: int | None = None
+    evict: Literal["least_unique", "oldest"] = "least_unique"
     depth_edge: float = 0.04
 
     def __new__(cls, *args, **kwargs):
         """An instance with a section for each system that is registered now."""
         options = tuple((name, system.options) for name, system in MEMORIES.items())
         return object.__new__(_with_sections(options) if cls is MemoryConfig else cls)
+
+    def __post_init__(self):
+        if self.limit is None:
+            return
+        if self.limit < 1:
+            raise ValueError(f"memory.limit={self.limit}: is a number of frames, at least 1")
+        if self.kind != "local_clouds":
+            raise ValueError(
+                f"memory.limit={self.limit}: memory={self.kind} chooses from all it keeps; a limit "
+                "is of memory=local_clouds"
+            )
 
     def __reduce__(self):
         """Made again from its values: the subclass has no name that another process knows."""

@@ -25,7 +25,12 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.plan_view import rays_meet, shared_view
 from anchorweave.memory.base import Memory
 from anchorweave.memory.references import Chosen, references_of, report_of
-from anchorweave.retrieval.context_frames import CONTEXT_CHOICES, choose_context
+from anchorweave.retrieval.context_frames import (
+    CONTEXT_CHOICES,
+    FIRST,
+    WITHOUT_VIEWS,
+    choose_context,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class PosedFramesConfig:
         choose: the frames besides the newest. far takes from each run of consecutive frames in
             view one at random, those first that are farthest apart in space or time; non_adjacent
             leaves that order to chance; random_in_view takes any in view, random any at all. Where
-            too few are left, the others are drawn at random (Context-as-Memory, section 4).
+            too few are left, the others are drawn at random (Context-as-Memory, section 4). recent
+            takes the newest ones; first gives the first frame alone and first_and_random it and any
+            others, both in the place of the newest (its table 1).
         overlap: how two cameras are said to look at the same: area by the plan view that they share
             (not given in the paper), rays by the paper's four rays, which miss what was seen from
             the same place or straight ahead.
@@ -101,6 +108,8 @@ class PosedFrames(Memory):
     def retrieve(self, cameras: Cameras) -> Retrieved:
         """At most k past frames for T target cameras: the newest, and others that look there.
 
+        The ways of Context-as-Memory's table 1 that begin with the first frame force that one.
+
         As references they come in the order of the bank, so that the newest is next to the target.
         As anchors (an ablation) they stand still and are visible everywhere, the newest in slot 0,
         then in the order in which they were chosen; slots that are left show nothing. The report
@@ -130,6 +139,7 @@ class PosedFrames(Memory):
         options, newest = self.config.posed_frames, len(self.bank) - 1
         if newest < 0:
             return Chosen((), 0, "pool empty")
+        forced = 0 if options.choose in FIRST else newest
         count = options.context
         if options.as_anchors:
             count = min(count, self.retrieval.anchors)
@@ -137,18 +147,19 @@ class PosedFrames(Memory):
         others, stopped = choose_context(
             in_view,
             self.bank.cameras.centres,
-            (newest,),
+            (forced,),
             count - 1,
             options.choose,
             self.retrieval.seed,
         )
-        numbers = (newest, *others) if options.as_anchors else (*sorted(others), newest)
-        return Chosen(numbers, int(in_view[:newest].sum()), stopped, frozenset({newest}))
+        numbers = (forced, *others) if options.as_anchors else tuple(sorted((*others, forced)))
+        pool = int(in_view.sum() - in_view[forced])
+        return Chosen(numbers, pool, stopped, frozenset({forced}))
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
         """Which remembered frames look at what any target camera does."""
         options, known = self.config.posed_frames, self.bank.cameras
-        if options.choose == "random":
+        if options.choose in WITHOUT_VIEWS:
             return torch.ones(len(known), dtype=torch.bool)
         if options.overlap == "rays":
             return rays_meet(cameras, known, options.near, options.far).any(dim=0)

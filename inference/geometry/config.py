@@ -29,6 +29,8 @@ class CompareConfig:
         height: image height in pixels; the width keeps the aspect.
         systems: which memory systems; `anchorweave.memory.MEMORIES` lists them.
         anchors: the numbers K of local memories.
+        limits: for each of these, K = max(`anchors`) local memories chosen from at most so many
+            frames, by each way to evict (`memory.limit`, `memory.evict`).
         voxels: further sides of `global_cloud`'s voxels, besides `memory.global_cloud.voxel`, in
             the recording's unit (with 0.01: Spatia, table 7).
         voxels_fill: draw `global_cloud`'s points as wide as their voxels are at the history's
@@ -52,6 +54,7 @@ class CompareConfig:
     height: int = 240
     systems: tuple[str, ...] = tuple(MEMORIES)
     anchors: tuple[int, ...] = (1, 2, 4)
+    limits: tuple[int, ...] = ()
     voxels: tuple[float, ...] = (0.03, 0.05, 0.07)
     voxels_fill: bool = True
     gaps: tuple[int, ...] = (1, 8)
@@ -71,6 +74,10 @@ class CompareConfig:
             raise ValueError(f"systems={met}: known are {', '.join(MEMORIES)}")
         if not self.anchors or min(self.anchors) < 1:
             raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
+        if self.limits and min(self.limits) < 1:
+            raise ValueError(f"limits={list(self.limits)}: give numbers of frames, as [16,32]")
+        if self.memory.limit is not None:
+            raise ValueError("memory.limit: give limits=[...], whose rows stand beside no limit")
         if not all(0 < voxel < float("inf") for voxel in self.voxels):
             raise ValueError(f"voxels={list(self.voxels)}: give lengths above 0, as [0.03,0.05]")
         if not self.gaps or min(self.gaps) < 1:
@@ -106,14 +113,22 @@ def rows_of(config: CompareConfig, history: Clip) -> dict[str, Row]:
 
 
 def _local_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
-    return {
-        local_name(count): replace(
+    rows = {}
+    for count in sorted(set(config.anchors)):
+        row = replace(
             plain,
             retrieval=replace(plain.retrieval, anchors=count),
             told={**plain.told, "anchors": count},
         )
-        for count in sorted(set(config.anchors))
-    }
+        rows[local_name(count)] = row
+        for limit in sorted(set(config.limits)):
+            for evict in ("least_unique", "oldest"):
+                rows[f"{local_name(count)}, {limit} frames, {evict}"] = replace(
+                    row,
+                    memory=replace(plain.memory, limit=limit, evict=evict),
+                    told={**row.told, "limit": limit, "evict": evict},
+                )
+    return rows
 
 
 def _fused_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:

@@ -103,6 +103,18 @@ def make_generator(
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
 
 
+def make_segment_generators(pipe: WeavingMixin, config: RunConfig, prompt: str) -> list[Generate]:
+    """A function as `make_generator` makes it for each segment of a rollout.
+
+    Args:
+        pipe: of all of them.
+        config: whose `rollout.prompts` says what each shows.
+        prompt: of all where it says nothing.
+    """
+    prompts = config.rollout.prompts or [prompt] * config.rollout.segments
+    return [make_generator(pipe, config.sampling, one) for one in prompts]
+
+
 def make_batch_generator(
     pipe: WeavingMixin, config: SamplingConfig, on_step: Callable[[int], None] | None = None
 ) -> GenerateBatch:
