@@ -115,6 +115,8 @@ class Command:
         said = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
             said += self._where_else(error.key)
+        # Names of files may hold what a terminal obeys.
+        said = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in said)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
         more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
         return f"{rank}{self._name()}: error: {said}{more}"

@@ -1,192 +1,33 @@
-"""RunConfig: the owners' dataclasses put together, from YAML files and `a.b=c` words.
+"""Options of a command, a dataclass, read from YAML files and `a.b=c` words.
 
 Of several YAML files each comes over those before it, as a protocol over a row. A file may name
 another one as its `base:`, which comes right before it and may have a base as well; the words of
 the command line come last. A key that no dataclass knows is an error that names the nearest one. A
 section that offers several kinds may be given by the kind alone: `split=later` is
 `split.kind=later`.
+
+The config that a run saves may be given to every command that shares its options: it names those
+that only its own command has (`own_options:`), which others leave out, and say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from anchorweave.datasets.splits import SplitConfig
-from anchorweave.evaluation.contradiction import Check
 from anchorweave.files import written_aside
-from anchorweave.memory import MemoryConfig
-from anchorweave.perception import PerceptionConfig
 from anchorweave.ranges import check_numbers
-from anchorweave.recordings.config import RecordingConfig
-from anchorweave.rendering.anchor_video import RenderConfig
-from anchorweave.retrieval import RetrievalConfig
+from anchorweave.renamed_options import refuse_renamed
 
 Schema = TypeVar("Schema")
-# Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
-SIDES = (16, 8192)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which networks generate.
-
-    Args:
-        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official
-            image-to-video one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with
-            random weights, built in code.
-        controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
-            with the weaving controller; null = the one of `path`, or a new, untrained one.
-        released_weights: which weights of a released `.pt` are used: its moving average or the live
-            ones (its first stage has no moving average of its own).
-        references: a folder (such as `references/` of a training checkpoint) with what reads
-            references; null = the one of `path`, or none.
-        lora: a folder (such as `backbone_lora/` of a training checkpoint) with an adapter of the
-            backbone; null = none.
-        dtype: precision of all networks.
-        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        offload: keep on the GPU only the network at work (needs a GPU).
-        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
-            little slower.
-    """
-
-    path: str = "tiny"
-    controller: str | None = None
-    released_weights: Literal["ema", "live"] = "ema"
-    references: str | None = None
-    lora: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "auto"
-    offload: bool = False
-    tile_vae: bool = False
-
-    def __post_init__(self):
-        file = Path(self.controller or "").suffix == ".pt"
-        if self.released_weights != "ema" and not file:
-            raise ValueError(
-                f"model.released_weights={self.released_weights} chooses within a released .pt, "
-                f"and model.controller={self.controller} is none; leave it out (folders of a "
-                "training end in _ema for the running average)"
-            )
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How a video is sampled.
-
-    Args:
-        prompt: what is shown; null = the recording's `caption.txt`, or no words.
-        negative_prompt: what is not.
-        steps: denoising steps.
-        guidance: classifier-free guidance; 1 = off, which halves the time.
-        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default; Wan
-            cannot.
-        control_weight: strength of the anchors (paper section 3.4: 1).
-        camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
-        control_window: share of the steps, from and to, in which both act. 0.8 in the released
-            script and appendix A.1, 0.9 in section 4.1.
-        visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
-            were `seen`, or `always`, as the released controller was trained.
-        start: what sampling starts from: `noise`, or the noised composite of the `anchors`, holes
-            filled, of which only the last steps are run (our addition; for any backbone, also with
-            both weights 0). Where no anchor shows anything of a frame, the nearest frame in time
-            stands in, the first frame if there is no other. The control window counts the steps
-            that are run; guidance rises as it does in a run of all steps.
-        start_share: with `anchors`, which share of the steps is run, in (0, 1]; at least one step.
-    """
-
-    prompt: str | None = None
-    negative_prompt: str = ""
-    steps: int = 50
-    guidance: float = 6.0
-    dynamic_guidance: bool = True
-    control_weight: float = 1.0
-    camera_weight: float = 1.0
-    control_window: tuple[float, float] = (0.0, 0.8)
-    visible_first_frame: Literal["seen", "always"] = "seen"
-    start: Literal["noise", "anchors"] = "noise"
-    start_share: float = 0.3
-
-    def __post_init__(self):
-        _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
-        _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
-        share = self.start_share
-        _require(0 < share <= 1, "sampling.start_share", share, "a share of the steps in (0, 1]")
-
-
-@dataclass(frozen=True)
-class RolloutConfig:
-    """A long video in segments.
-
-    Args:
-        trajectory: a preset, the paper's keyboard words (`geometry/trajectories.py` lists both),
-            or the path of a camera file.
-        segments: how many clips of `frames` frames; each shares one frame with the one before.
-        seen: frames at the recording's start that are remembered; it goes on from the last one.
-        unit: what one unit of length of the trajectory is: `scene`, the median depth of the frame
-            that it starts from (most camera files have no metric scale), or `recording`, the unit
-            of the recording's poses, such as a metre.
-    """
-
-    trajectory: str = "there_and_back(orbit(degrees=30))"
-    segments: int = 3
-    seen: int = 1
-    unit: Literal["scene", "recording"] = "scene"
-
-    def __post_init__(self):
-        _require(self.segments >= 1, "rollout.segments", self.segments, "at least 1")
-        _require(self.seen >= 1, "rollout.seen", self.seen, "at least 1")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything one run of `inference/` needs.
-
-    Args:
-        source: a recording: any folder or file that `recordings.open_recording` knows.
-        missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than the recording says it: the scale of its depth,
-            its intrinsics, the order of its frames.
-        check: what to do with memories that contradict each other, as those of a wrong unit, K or
-            poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
-            is measured.
-        output: the folder that results are written to.
-        seed: of the sampling noise.
-        size: (height, width) that frames are cropped and resized to; multiples of 16
-            (cogvideox) or 32 (wan).
-        frames: length T of a generated clip; 4k + 1.
-        fps: frames per second of the videos that are written.
-    """
-
-    source: str = "data/example_dataset"
-    missing: Literal["error", "skip"] = "error"
-    check: Check = "warn"
-    output: str = "outputs/run"
-    seed: int = 0
-    size: tuple[int, int] = (480, 720)
-    frames: int = 49
-    fps: int = 8
-    recording: RecordingConfig = field(default_factory=RecordingConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
-    rendering: RenderConfig = field(default_factory=RenderConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-
-    def __post_init__(self):
-        _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
-        _require(self.fps >= 1, "fps", self.fps, "at least 1")
-        fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
-        _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
+# Of a saved config: which of its options only the command that saved it has.
+OWN_OPTIONS = "own_options"
 
 
 class UnknownOptionError(ValueError):
@@ -215,6 +56,7 @@ def load_config(
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
+        RenamedOptionError: a key that was renamed, with its new name.
         UnknownOptionError: a key that is none, with the nearest known one.
         ValueError: a word without "=", a value of another type, a number that is not finite or out
             of its range, or an empty `output`, which would be the folder that one stands in.
@@ -262,9 +104,12 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     # Word by word: `split=later split.history=0.5` are two steps into the same section.
     typed = [(word, _parse(schema, word)) for word in overrides]
     paths = paths or ([] if default is None else [default])
-    files = [layer for path in paths for layer in _yaml_layers(path)]
+    files = [layer for path in paths for layer in yaml_layers(path)]
     merged = _unlocked(OmegaConf.structured(schema))
+    for origin, values in files:
+        _leave_out(schema, origin, values)
     for origin, values in [*files, *typed]:
+        refuse_renamed(schema, origin, values)
         try:
             merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
         except OmegaConfBaseException as error:
@@ -278,8 +123,28 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 
 def save_config(config: Any, path: Path) -> None:
     """Write the resolved config as YAML, aside and then renamed."""
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    # What a command adds to the options that several share.
+    bases = [base for base in type(config).__mro__[1:] if is_dataclass(base)]
+    shared = {f.name for base in bases for f in fields(base)}
+    own = [f.name for f in fields(config) if f.name not in shared]
+    if bases and own:
+        text = f"{OWN_OPTIONS}: [{', '.join(own)}]\n{text}"
     with written_aside(path) as aside:
-        aside.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        aside.write_text(text)
+
+
+def _leave_out(schema: type, origin: str, values: dict) -> None:
+    """Take out of a saved config the options that only the command that saved it has."""
+    own = values.pop(OWN_OPTIONS, [])
+    known = {f.name for f in fields(schema)}
+    if foreign := [key for key in own if key in values and key not in known]:
+        for key in foreign:
+            del values[key]
+        print(
+            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
+            flush=True,
+        )
 
 
 def _parse(schema: type, word: str) -> dict:
@@ -300,13 +165,16 @@ def _parse(schema: type, word: str) -> dict:
     return value
 
 
-def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
-    if not holds:
-        raise ValueError(f"{key}={met}: must be {wanted}")
+def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
+    """What a YAML file says, after what its base says, after what that one's base says, and so on.
 
+    Returns:
+        (file, its own keys and values), the one at `path` last.
 
-def _yaml_layers(path: str) -> list[tuple[str, dict]]:
-    """The file at `path`, after the file that it names as its base, after that one's, and so on."""
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is no YAML of keys and values, or bases in a circle.
+    """
     layers: list[tuple[str, dict]] = []
     read: list[Path] = []
     following: Path | None = Path(path)

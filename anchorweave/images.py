@@ -6,6 +6,7 @@ everything else about it (K, depth) is meant for the upright image.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,17 +76,21 @@ def about_orientation(path: Path) -> str:
         )
 
 
-def read_frame(path: Path) -> Float[Tensor, "3 H W"]:
+def read_frame(path: Path, data: bytes | None = None) -> Float[Tensor, "3 H W"]:
     """The colours [3, H, W] in [0, 1] of the image at `path`, upright.
 
     Transparent pixels are laid over black, as everything is that nobody saw: the colours stored
     under alpha 0 mean nothing. Grey of 16 bits spans [0, 65535].
 
+    Args:
+        path: the image, or what messages call it.
+        data: its bytes, where it lies in an archive.
+
     Raises:
         ValueError: the file is missing, cut off or no image, or of a kind of pixels that has no
             agreed range.
     """
-    with _readable(path) as image:
+    with _readable(path, data) as image:
         if image.mode in DEEP_GREY:
             grey = np.array(image).astype(np.float32) / 65535
             if grey.min() < 0 or grey.max() > 1:
@@ -193,18 +198,18 @@ def _alpha(image: Image.Image) -> np.ndarray | None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[Image.Image]:
+def _readable(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
     """The whole image, decoded and turned upright."""
-    with _header(path) as image:
+    with _header(path, data) as image:
         image.load()
         yield ImageOps.exif_transpose(image)
 
 
 @contextmanager
-def _header(path: Path) -> Iterator[Image.Image]:
+def _header(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
     # Pillow reports damage as any of these, depending on the format and on where the file ends.
     try:
-        with Image.open(path) as image:
+        with Image.open(path if data is None else io.BytesIO(data)) as image:
             yield image
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error

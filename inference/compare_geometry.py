@@ -32,6 +32,7 @@ from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.file_sets import written_together
+from anchorweave.locks import in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.progress import slowly
@@ -57,6 +58,12 @@ WARM_UP = 2
 def main(words: list[str]) -> None:
     """Compare with `a.b=c` overrides."""
     config = load_config(CompareConfig, words)
+    with in_use(config.output):
+        compare_recording(config)
+
+
+def compare_recording(config: CompareConfig) -> None:
+    """Compare, into an output that is held."""
     recording = open_recording(config.source, config.missing, config.recording)
     history, target = history_and_target(config, recording)
     counted = f"{len(history)} frames of history, {len(target)} of target"

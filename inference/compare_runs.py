@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
 from anchorweave.evaluation.vector_plots import number
 from anchorweave.file_sets import written_together
+from anchorweave.locks import in_use
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.evaluation.clip_names import readable
 from inference.evaluation.results_folder import MeasuredRow, find_run, label
@@ -72,6 +74,17 @@ class CompareRunsConfig:
 def main(words: list[str]) -> None:
     """Compare with `a.b=c` overrides."""
     config = load_config(CompareRunsConfig, words)
+    with in_use(config.output):
+        compare_runs(config, words)
+
+
+def compare_runs(config: CompareRunsConfig, words: Sequence[str]) -> None:
+    """Compare, into an output that is held.
+
+    Args:
+        config: what.
+        words: of the command line.
+    """
     one, other = find_run(config.one), find_run(config.other)
     pairs = {name: compare(*pair, config) for name, pair in pair_up(one, other).items()}
     output = Path(config.output)

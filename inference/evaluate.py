@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,20 @@ from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.file_sets import new_run, written_together
+from anchorweave.locks import in_use
 from inference.evaluation.cached_row import ROW, CachedRow
 from inference.evaluation.camera_scores import estimate_missing, kept_cameras
+from inference.evaluation.clip_names import refuse_unprintable
 from inference.evaluation.protocols import rolls_out
-from inference.evaluation.results_folder import DRIFT, REPORT, RESULTS, TABLE, VIDEOS, same_makes
+from inference.evaluation.results_folder import (
+    DRIFT,
+    REPORT,
+    RESULTS,
+    TABLE,
+    VIDEOS,
+    same_makes,
+    summed,
+)
 from inference.evaluation.score_table import compare, table, write_drift, write_videos
 from inference.evaluation.scores import TRUTH, RowScores, score_row, score_truth
 from inference.runs.report import write_json
@@ -82,6 +92,17 @@ class EvaluateConfig:
 def main(words: list[str]) -> None:
     """Measure with `a.b=c` overrides."""
     config = load_config(EvaluateConfig, words)
+    with in_use(config.output):
+        evaluate(config, words)
+
+
+def evaluate(config: EvaluateConfig, words: Sequence[str]) -> None:
+    """Measure, into an output that is held.
+
+    Args:
+        config: what.
+        words: of the command line.
+    """
     rows = find_rows(config.rows)
     if config.truth and TRUTH in rows:
         raise ValueError(f"truth=true adds a row {TRUTH!r}, and one of the rows is called so")
@@ -108,7 +129,7 @@ def main(words: list[str]) -> None:
     output = Path(config.output)
     text = table(results) + "".join(f"\n{line}.\n" for line in same)
     with written_together(output, (RESULTS, VIDEOS, TABLE, DRIFT)) as aside:
-        write_json(results, aside / RESULTS)
+        write_json(summed(results, measured), aside / RESULTS)
         write_videos(measured, results["run"], aside / VIDEOS)
         (aside / TABLE).write_text(text)
         write_drift(measured, config.resamples, config.seed, aside / DRIFT)
@@ -158,6 +179,7 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
         folders = [Path(place) for place in places]
         if not folders:
             raise ValueError("rows=[] names none; give a folder of rows, or [FOLDER,...]")
+    refuse_unprintable((folder.name for folder in folders), "rows")
     rows: dict[str, CachedRow] = {}
     for folder in folders:
         if folder.name in rows:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -38,6 +38,7 @@ from anchorweave.evaluation.perceptual.optional_metrics import (
     chosen_metrics,
 )
 from anchorweave.evaluation.perceptual.samples import NotMeasuredError, PerVideo, Sample
+from anchorweave.locks import in_use
 from anchorweave.progress import slowly
 from inference.evaluate import find_rows, refuse_other_clips
 from inference.evaluation.cached_row import CachedRow
@@ -83,6 +84,17 @@ class ExtrasConfig:
 def main(words: list[str]) -> None:
     """Measure with `a.b=c` overrides."""
     config = load_config(ExtrasConfig, words)
+    with in_use(config.output):
+        measure_rows(config, words)
+
+
+def measure_rows(config: ExtrasConfig, words: Sequence[str]) -> None:
+    """Measure, into an output that is held.
+
+    Args:
+        config: what.
+        words: of the command line.
+    """
     metrics = chosen_metrics(config.metrics)
     rows = find_rows(config.rows)
     refuse_other_clips(rows)
@@ -96,7 +108,6 @@ def main(words: list[str]) -> None:
         "rows": {name: describe(row, metrics) for name, row in rows.items()},
     }
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     for name, metric in metrics.items():
         measured = measure(name, metric, rows, config, console)
         for row, values in measured.items():

@@ -26,14 +26,14 @@ class ReconstructConfig:
     """What is reconstructed.
 
     Args:
-        source: a video file, or a folder of photographs by one camera.
+        source: a video file, or a folder of photographs by one camera; has to be given.
         output: the recording's folder, which does not exist yet.
         recording: `intrinsics` in pixels of the footage where they are known, or `field_of_view`
             as a start.
         reconstruction: how cameras are found.
     """
 
-    source: str = "walk.mp4"
+    source: str | None = None
     output: str = "outputs/reconstruction"
     recording: RecordingConfig = field(default_factory=RecordingConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
@@ -42,6 +42,11 @@ class ReconstructConfig:
 def main(words: list[str]) -> None:
     """Reconstruct with `a.b=c` overrides."""
     config = load_config(ReconstructConfig, words)
+    if config.source is None:
+        raise ValueError(
+            "source= is missing: name a video, as in source=walk.mp4, or a folder of photographs "
+            "by one camera"
+        )
     began = time.perf_counter()
     output = Path(config.output)
     report = reconstruct(Path(config.source), output, config.reconstruction, config.recording)

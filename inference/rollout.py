@@ -25,26 +25,27 @@ from torch import Tensor
 from anchorweave.anchors import composite
 from anchorweave.clip import Clip
 from anchorweave.command import Command
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
+from anchorweave.file_sets import finish_set, written_together
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World
 from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.made import networks_made
 from inference.runs.output import (
+    CONFIG,
     ROLLOUT,
     bank_path,
     begin_memory,
     memory_over,
     open_bank,
-    open_output,
 )
 from inference.runs.path import planned_cameras
 from inference.runs.report import selection, write_json
@@ -80,6 +81,7 @@ class Plan:
 def main(words: list[str]) -> None:
     """Run or continue a rollout with `a.b=c` overrides."""
     config = posed(load_config(RunConfig, [*PRESET, *words], DEFAULT))
+    finish_set(config.output)
     refuse_other_config(config)
     with ExitStack() as held:
         held.enter_context(in_use(config.output))
@@ -137,11 +139,13 @@ def write_segments(
 
     `made`, what the networks are, is kept for whoever goes on.
     """
-    output, bank, (prompt, _) = open_output(config), memory.bank, plan.prompt
+    output, bank, (prompt, _) = Path(config.output), memory.bank, plan.prompt
     if plan.seen:
         memory.update(plan.seen)
     state = {"base": plan.base, "unit": plan.unit, "prompt": prompt, "made": made}
-    write_json(state, output / ROLLOUT)
+    with written_together(output, (ROLLOUT, CONFIG)) as aside:
+        write_json(state, aside / ROLLOUT)
+        save_config(config, aside / CONFIG)
     (output / "segments").mkdir(exist_ok=True)
     perceive = make_perception(config.perception.generated, config.perception)
     generate = make_generator(pipe, config.sampling, prompt)
@@ -187,13 +191,13 @@ def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> Non
     """The long video with the frame that it started from, and a picture of it."""
     steps, segments = config.frames - 1, config.rollout.segments
     video = torch.stack([bank.frame(i) for i in range(base - 1, base + segments * steps)])
-    write_video(output / "rollout.mp4", video, config.fps)
     columns = {
         f"segment {number}": video[number * steps : (number + 1) * steps + 1]
         for number in range(segments)
     }
-    with written_aside(output / "rollout.png") as aside:
-        contact_sheet(side_by_side(columns)).save(aside)
+    with written_together(output, ("rollout.mp4", "rollout.png")) as aside:
+        write_video(aside / "rollout.mp4", video, config.fps)
+        contact_sheet(side_by_side(columns)).save(aside / "rollout.png")
 
 
 def segments_done(config: RunConfig, bank: Bank, base: int, cameras: Cameras) -> int:
@@ -226,9 +230,11 @@ def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None
     tiles = {f"anchor {slot}": video[1:] for slot, video in enumerate(anchors.video)}
     tiles["anchors, composite"] = composite(anchors)[0][1:]
     montage = side_by_side({"generated": segment.clip.frames, **tiles})
-    write_video(folder / f"{segment.number:04d}.mp4", montage, fps)
     chunks = selection(segment.retrieved.report, (before, *segment.clip.names))
-    write_json(chunks, folder / f"{segment.number:04d}.json")
+    names = [f"{segment.number:04d}.{kind}" for kind in ("mp4", "json")]
+    with written_together(folder, names) as aside:
+        write_video(aside / names[0], montage, fps)
+        write_json(chunks, aside / names[1])
 
 
 def refuse_other_networks(config: RunConfig, made: dict) -> str | None:
@@ -271,7 +277,7 @@ def refuse_other_config(config: RunConfig) -> None:
     output = Path(config.output)
     if not (output / ROLLOUT).exists():
         return
-    begun = load_config(RunConfig, [f"config={output / 'config.yaml'}"])
+    begun = load_config(RunConfig, [f"config={output / CONFIG}"])
     # Whether it warns changes nothing that is made.
     begun = replace(begun, check=config.check)
     if changed := differences(flat(begun), flat(config)):

@@ -3,6 +3,7 @@
     python -m inference.sample                                   # the embedded example, on a CPU
     python -m inference.sample source=my_recording split=later frames=49
     python -m inference.sample config=configs/cogvideox_5b.yaml source=my_recording
+    torchrun --nproc-per-node 2 -m inference.sample model.split=guidance   # on two GPUs or CPUs
 
 Writes to `output`: generated.mp4; anchors.mp4 and anchors.png, what memory shows of the target;
 montage.mp4 and montage.png, all beside the truth; selection.json, metrics.json, config.yaml and the
@@ -24,7 +25,7 @@ from torch import Tensor
 from anchorweave.anchors import References, Retrieved, composite
 from anchorweave.clip import Clip
 from anchorweave.command import Command
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
@@ -32,10 +33,12 @@ from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
 from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.output import MEMORY, bank_path, check_output, memory_over, open_bank
+from inference.runs.ranks import together
 from inference.runs.report import measure, print_report, selection, write_json
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
@@ -71,7 +74,12 @@ class SampleConfig(RunConfig):
 
 def main(words: list[str]) -> None:
     """Run the main job with `a.b=c` overrides."""
-    config = load_config(SampleConfig, words, DEFAULT)
+    with together(load_config(SampleConfig, words, DEFAULT)) as config:
+        sample(config)
+
+
+def sample(config: SampleConfig) -> None:
+    """Run the main job."""
     # Said before anything is computed; both are held once there is something to write.
     refuse_in_use(config.output)
     refuse_in_use(bank_path(config))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.files import written_aside
+from anchorweave.locks import making
 from anchorweave.progress import slowly
 from anchorweave.recordings import RecordingConfig, open_recording, write_recording
 from anchorweave.recordings.base import CAPTION
@@ -57,7 +58,7 @@ def main(words: list[str]) -> None:
             continue
         recording = open_recording(path, config.missing, config.recording)
         clip = recording.clip(range(len(recording)), config.size)
-        with written_aside(output) as aside:
+        with making(output), written_aside(output) as aside:
             write_recording(clip, aside, config.depth_unit, f".{config.images}")
             if (caption := recording.caption()) is not None:
                 (aside / CAPTION).write_text(caption + "\n")

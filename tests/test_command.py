@@ -72,6 +72,16 @@ def test_a_mistake_is_one_message_and_exit_code_2(capsys, error, monkeypatch):
     assert "Traceback" in told(main, capsys)[1]
 
 
+def test_what_a_terminal_would_obey_is_spelled_out(capsys):
+    """A name of a file, say, that came with someone else's recording."""
+
+    def main(words):
+        raise ValueError("a\x1b[31m.png\tis\nno image")
+
+    code, said = told(main, capsys)
+    assert code == 2 and r"a\x1b[31m.png" in said and "\tis\nno image" in said
+
+
 def test_our_own_faults_keep_their_traceback():
     def main(words):
         raise KeyError("not the user's")

@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from anchorweave.config import RunConfig, load_config, save_config
+from anchorweave.config import load_config, save_config
+from anchorweave.run_config import RunConfig
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -127,6 +128,34 @@ def test_bases_in_a_circle_are_printed(tmp_path):
     (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
     with pytest.raises(ValueError, match=r"circle: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
         load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
+
+
+@dataclass(frozen=True)
+class OneJob(RunConfig):
+    row: str = "row"
+    pictures: bool | None = None
+
+
+@dataclass(frozen=True)
+class OtherJob(RunConfig):
+    colour: str = "red"
+
+
+def test_a_saved_config_serves_every_command_that_shares_its_options(tmp_path, capsys):
+    file = tmp_path / "config.yaml"
+    save_config(OneJob(frames=9, row="mine", pictures=True), file)
+    assert load_config(OneJob, [f"config={file}"]) == OneJob(frames=9, row="mine", pictures=True)
+    assert capsys.readouterr().out == ""
+    assert load_config(RunConfig, [f"config={file}"]) == RunConfig(frames=9)
+    assert load_config(OtherJob, [f"config={file}", "colour=blue"]).colour == "blue"
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{file}: left out row, pictures, which only the command that saved it has"] * 2
+    # What nobody's option is stays an error.
+    file.write_text(file.read_text() + "colours: 3\n")
+    with pytest.raises(ValueError, match="colours"):
+        load_config(RunConfig, [f"config={file}"])
+    save_config(RunConfig(), file)
+    assert "own_options" not in file.read_text()
 
 
 def test_a_saved_config_loads_as_it_was(tmp_path):

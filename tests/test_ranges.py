@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 
 import pytest
 
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.ranges import Range, check_numbers, within
+from anchorweave.run_config import RunConfig
 from inference.evaluate import EvaluateConfig
 from inference.evaluation.config import EvaluationConfig
 from training.options.training import TrainConfig

@@ -85,7 +85,7 @@ case "$*" in
     mkdir -p .venv/bin
     [ -z "${KILLED:-}" ] || kill -9 "$PPID"
     cp "$STUB" .venv/bin/python;;
-  "-m pip --version") ;;
+  "-m pip --version") [ -z "${NO_PIP:-}" ];;
   "-m pip install"*)
     [ -z "${OFFLINE:-}" ] || { echo "Retrying after NewConnectionError" >&2; exit 1; }
     touch .venv/installed;;
@@ -149,6 +149,24 @@ def test_a_dangling_interpreter_is_replaced_and_nothing_of_the_users_removed(set
     assert "no Python 3.10 or newer that runs" in said and whole(tmp_path)
     (kept,) = tmp_path.glob(".venv.old-*")
     assert (kept / "mine.txt").exists() and kept.name in said
+
+
+def test_an_empty_environment_is_filled(set_up, tmp_path):
+    """What is left of a set-up that was ended right behind its first command."""
+    (tmp_path / ".venv").mkdir()
+    said = set_up()[1]
+    assert "no Python 3.10 or newer that runs" in said and whole(tmp_path)
+
+
+def test_an_environment_without_pip_is_replaced(set_up, tmp_path):
+    """What is left where making one was ended between its interpreter and its pip."""
+    code, said = set_up(NO_PIP="1", OFFLINE="1")
+    assert code == 1 and "no network" in said
+    (tmp_path / ".venv" / "made-by-setup").unlink()
+    (tmp_path / ".venv" / "being-set-up").unlink()
+    said = set_up(NO_PIP="1")[1]
+    assert "runs and has pip; making it anew" in said and "kept as .venv.old-" in said
+    assert whole(tmp_path)
 
 
 def test_a_link_to_an_environment_that_is_gone_is_set_aside(set_up, tmp_path):

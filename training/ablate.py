@@ -6,7 +6,7 @@ r"""Run one table of a paper: train what its rows lack, generate, measure, set o
     python -m training.ablate table=anchorweave_table3 model.path=pretrained/anchorweave-tiny \
         source=procedural:seed=910000,frames=49,lap=480,size=128x192 samples=1 output=outputs/look
 
-Tables are folders of configs/ablations/. Words that are no option of this command are those of
+Tables are files of configs/ablations/. Words that are no option of this command are those of
 inference.generate, for every row; they ask for other videos than the table's, so an `output` of
 their own goes with them. Run again, it does what is missing: training goes on by the recipe that
 the table names, in whose folder it is noted, and rows are cached. Writes to TABLE/ in `results`:
@@ -26,13 +26,18 @@ from inference import evaluate, generate
 from inference.evaluation.results_folder import read_results
 from training.ablations.beside_paper import as_markdown, write_beside_paper
 from training.ablations.order import compare_column
-from training.ablations.table import AblationTable, PlannedRow, load_table, planned_rows
+from training.ablations.table import (
+    RESULTS,
+    AblationTable,
+    PlannedRow,
+    load_table,
+    planned_rows,
+)
 from training.ablations.weights import lacking_stages, refuse_without_weights, run_stages
 from training.recipe import Stage
 
 # Words that leave the videos of a row as they are.
 SAME_VIDEOS = ("output", "batch", "fps", "model.device", "model.offload", "model.tile_vae")
-RESULTS = "outputs/anchorweave_tiny/ablations"
 OWN_WORDS = {"a.b=c": "any option of inference.generate, for every row"}
 
 
@@ -41,7 +46,7 @@ class AblateConfig:
     """Which table.
 
     Args:
-        table: a folder of configs/ablations/.
+        table: a file of configs/ablations/, without .yaml.
         rows: of its rows; none = all.
         dry_run: list the commands and do nothing.
         results: the folder that the table's own folder of results lies in; null = the `output`

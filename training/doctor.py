@@ -23,6 +23,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.doctor import Verdict, empty_prompt_problem, examine
 from anchorweave.datasets.layout import write_quarantine
+from anchorweave.locks import in_use
 from anchorweave.memory import Bank
 from anchorweave.ranges import within
 from anchorweave.recordings.nerfstudio import TRANSFORMS
@@ -52,6 +53,16 @@ def main(words: Sequence[str]) -> None:
     console = Console()
     if (Path(config.data) / TRANSFORMS).exists():
         return examine_bank(Bank(config.data), console)
+    with in_use(config.data):
+        examine_data(config, console)
+
+
+def examine_data(config: DoctorConfig, console: Console) -> None:
+    """Say what is wrong with the clips of a data set, and which training leaves out from now on.
+
+    Raises:
+        SystemExit: no clip can be trained on.
+    """
     verdicts = examine(
         config.data,
         config.min_coverage,

@@ -2,6 +2,7 @@
 
     python -m training.dry_run config=configs/train/cogvideox_5b.yaml
     python -m training.dry_run                       # the default config
+    python -m training.dry_run config=configs/train/cogvideox_5b.yaml gpus=16 visible=0.45
 
 Needs neither weights nor a GPU: the networks are built on torch's meta device, which knows shapes
 and holds no numbers. The last line printed is one JSON object.
@@ -23,14 +24,16 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.models.backbones import FAMILIES, Family, family_named, family_of
+from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.small.tiny_models import TINY, video_of
-from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW
+from anchorweave.ranges import check_numbers, within
 from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.estimates.missing import first_clip, missing_files
 from training.networks.build import add_lora
 from training.networks.new import (
+    START,
     TRAINED_WITH,
     new_controller,
     reference_network,
@@ -48,6 +51,37 @@ STRATEGIES = ("ddp", "zero2", "fsdp2")
 GPUS = {"24": 24 * GIB, "40": 40 * GIB, "80": 80 * GIB, "141": 140 * GIB}
 # Left free for the gaps between allocations.
 MARGIN = 0.05
+
+
+# Gradient checkpointing, and what it keeps.
+CHECKPOINTING: tuple[tuple[bool, Kept], ...] = (
+    (False, "nothing"),
+    (True, "nothing"),
+    (True, "attention_of_controller"),
+    (True, "attention"),
+)
+
+
+@dataclass(frozen=True)
+class DryRunConfig(TrainConfig):
+    """A run, and the machine that it is told for.
+
+    Args:
+        gpus: how many; null = as many as a step's batch keeps busy.
+        peak_tflops: of one, dense bfloat16 (H100, H200: 989; A100: 312).
+        utilisation: share of that peak which forward and backward reach; what is recomputed does
+            not count. 0.25 was measured of the 5B on an H200, with recomputation.
+        visible: share of the anchors' tokens that a pixel supports, where only those attend.
+    """
+
+    gpus: int | None = within(None, at_least=1)
+    peak_tflops: float = within(989.0, above=0)
+    utilisation: float = within(0.25, above=0, at_most=1)
+    visible: float = within(1.0, at_least=0, at_most=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -78,6 +112,8 @@ TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no 
 
 def dry_run(config: TrainConfig, world: int | None = None) -> None:
     """Print what a run of `config` would be; arguments as in `describe`."""
+    if isinstance(config, DryRunConfig):
+        world = world or config.gpus
     report = describe(config, world)
     _show(report, Console())
     print(json.dumps(report))
@@ -91,7 +127,7 @@ def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
         world: GPUs; None = as many as a step's batch keeps busy.
     """
     clips = clip_shape(config)
-    family, backbone, source = backbone_config(config.network, clips)
+    family, backbone, source = backbone_config(config.model, clips)
     world = world or max(1, config.batch // config.batch_per_process)
     return {
         **estimate(config, backbone, clips, world, family),
@@ -117,15 +153,16 @@ def estimate(
         world: GPUs.
         family: of the backbone.
     """
-    network = config.network
+    network = config.model
+    machine = config if isinstance(config, DryRunConfig) else DryRunConfig()
     with torch.device("meta"):
         transformer = family.parts["transformer"].from_config(dict(backbone))
         transformer.requires_grad_(False)
         controller = _controller(network, transformer)
         references = _references(network, transformer)
-        if network.backbone == "lora":
+        if network.train_backbone == "lora":
             add_lora(transformer, network.lora_rank, network.lora_alpha)
-    if network.backbone == "full":
+    if network.train_backbone == "full":
         transformer.requires_grad_(True)
     counts = {"backbone": _count(transformer), "controller": 0, "references": 0}
     trained = _count(transformer, trained=True)
@@ -143,11 +180,15 @@ def estimate(
         anchors=clips.anchors,
         latent_size=clips.latent_size,
         text_tokens=clips.text_tokens,
-        train_backbone=network.backbone == "full",
+        train_backbone=network.train_backbone == "full",
         train_controller=network.train_controller,
+        visible=machine.visible,
+        adapted=network.train_backbone == "lora",
     )
     samples = config.batch / config.batch_per_process
-    recomputed = step.recomputed if network.gradient_checkpointing else 0
+    recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
+    peak = world * machine.peak_tflops * 1e12 * machine.utilisation
+    checkpoint = checkpoint_bytes(trained, config.average.enabled) / GIB
     return {
         "parameters": {**counts, "trained": trained},
         "tokens": {
@@ -165,7 +206,11 @@ def estimate(
         "steps": config.steps,
         "clips": clips.count,
         "epochs": clips.count and config.steps * config.batch / clips.count,
-        "checkpoint_gib": checkpoint_bytes(trained, config.average.enabled) / GIB,
+        "seconds_per_step": samples * (step.forward + step.backward) / peak,
+        "utilisation": machine.utilisation,
+        "checkpoint_gib": checkpoint,
+        # The newest, the best one, and the next while it is written.
+        "checkpoints_gib": checkpoint * (config.checkpoints.keep + 2),
     }
 
 
@@ -197,9 +242,9 @@ def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
     if found is None:
-        if config.network.path in TINY:
+        if config.model.path in TINY:
             return TINY_CLIPS
-        return PAPER_CLIPS if published_family(config.network.path) is FIRST else WAN_CLIPS
+        return PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
     clip, count = found
     t, _, h, w = clip.latents.shape
     return ClipShape(
@@ -215,22 +260,21 @@ def _own(config: Mapping[str, Any]) -> dict[str, Any]:
 def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
     if not network.woven:
         return None
-    saved = Path(network.controller) / "config.json"
-    if saved.is_file():
+    saved = Path(network.controller or "", "config.json")
+    if network.controller is not None and saved.is_file():
         stated = _own(json.loads(saved.read_text()))
         controller = WeavingController(**stated)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
         return controller
-    start = network.controller if network.controller == FROM_BACKBONE else NEW
-    return new_controller(network, backbone, source=start)
+    return new_controller(network, backbone, source=START[network.new_controller])
 
 
 def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    if network.references in REFERENCE_NETWORKS:
+    if network.references is None:
         return reference_network(network, backbone)
-    saved = Path(network.references) / "config.json"
+    saved = Path(network.references, "config.json")
     # Where there is none, `missing_files` says so.
-    if not (network.refers and saved.is_file()):
+    if not saved.is_file():
         return None
     notes = json.loads(saved.read_text())
     kinds = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
@@ -246,7 +290,7 @@ def _memory_rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for strategy in STRATEGIES:
-        for checkpointing in (False, True):
+        for checkpointing, kept in CHECKPOINTING:
             parts = memory(
                 step,
                 weights,
@@ -255,12 +299,14 @@ def _memory_rows(
                 checkpointing,
                 config.precision,
                 config.average.enabled,
+                kept,
             )
             total = sum(parts.values())
             rows.append(
                 {
                     "strategy": strategy,
                     "gradient_checkpointing": checkpointing,
+                    "kept": kept,
                     "total": total / GIB,
                     "parts": {name: size / GIB for name, size in parts.items()},
                     "fits": [name for name, size in GPUS.items() if total <= size * (1 - MARGIN)],
@@ -285,7 +331,10 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
         + ")",
         "steps": f"{report['steps']:,}" + (f" = {epochs:,.2f} epochs" if epochs else ""),
-        "checkpoint": f"{report['checkpoint_gib']:,.2f} GiB",
+        "seconds per step": f"{report['seconds_per_step']:,.3g} on {report['gpus']} GPU(s) at "
+        f"{report['utilisation']:.0%} of their peak",
+        "checkpoint": f"{report['checkpoint_gib']:,.2f} GiB; all that may lie there at once: "
+        f"{report['checkpoints_gib']:,.2f} GiB",
     }.items():
         facts.add_row(what, value)
     console.print(facts)
@@ -294,7 +343,9 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         table.add_column(column, justify="right")
     for row in report["memory_gib"]:
         fits = ["fits" if name in row["fits"] else "-" for name in GPUS]
-        recompute = "yes" if row["gradient_checkpointing"] else "no"
+        recompute = "no"
+        if row["gradient_checkpointing"]:
+            recompute = f"yes, kept: {row['kept']}"
         table.add_row(row["strategy"], recompute, f"{row['total']:,.1f}", *fits)
     console.print(table)
     console.print("Missing: " + ("nothing" if not report["missing"] else ""))
@@ -304,10 +355,10 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Dry run of the config that `a.b=c` overrides make."""
-    dry_run(load_config(TrainConfig, words, DEFAULT))
+    dry_run(load_config(DryRunConfig, words, DEFAULT))
 
 
-COMMAND = Command(main, TrainConfig, DEFAULT)
+COMMAND = Command(main, DryRunConfig, DEFAULT)
 
 if __name__ == "__main__":
     COMMAND.run()

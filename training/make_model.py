@@ -2,7 +2,7 @@ r"""Put a model folder together: trained parts, and new ones where there are non
 
     python -m training.make_model                     # anchorweave-tiny before its training
     python -m training.make_model config=configs/anchorweave_tiny/export.yaml
-    python -m training.make_model model=outputs/anchorweave_tiny/model output=outputs/mine \
+    python -m training.make_model model.path=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
 Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` opens, and made.json: what
@@ -25,7 +25,8 @@ from torch import nn
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import check_made, flat
-from anchorweave.models.backbones import FAMILIES, codec_of, family_of
+from anchorweave.locks import making
+from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.digest import weights_digest
 from anchorweave.models.model_folder import PARTS, load_part, write_model
@@ -40,11 +41,11 @@ DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
 ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1}
-# Options -> what a part's own config calls them.
+# Options -> what `BackboneSizes`, and a controller's own config, call them.
 BACKBONE_NAMES = {
     "layers": "num_layers",
-    "heads": "num_attention_heads",
-    "head_channels": "attention_head_dim",
+    "heads": "num_heads",
+    "head_channels": "head_dim",
     "time_channels": "time_embed_dim",
     "patch_size": "patch_size",
 }
@@ -78,12 +79,23 @@ class WeavingConfig:
 
 
 @dataclass(frozen=True)
+class BaseModelConfig:
+    """The model folder that every part is taken from that is not named.
+
+    Args:
+        path: the folder; null = none.
+    """
+
+    path: str | None = None
+
+
+@dataclass(frozen=True)
 class MakeModelConfig:
     """What a model folder is made of.
 
     Args:
         output: the folder.
-        model: a model folder to take every part from that is not named; null = none.
+        model: where every part comes from that is not named.
         vae: folder of the autoencoder; null = the base's.
         text: folder that holds tokenizer/ and text_encoder/; null = the base's.
         transformer: folder of the backbone, or of a training run, which stands for the averaged
@@ -95,12 +107,11 @@ class MakeModelConfig:
         seed: of new weights.
         card: a model card to copy in as README.md; null = none.
         note: what the folder says about its weights; null = nothing.
-        backbone: architecture of a new backbone.
+        backbone: architecture of a new backbone, of the family that the autoencoder is of.
         weaving: architecture of a new controller.
     """
 
     output: str = "outputs/model"
-    model: str | None = None
     vae: str | None = None
     text: str | None = None
     transformer: str | None = None
@@ -111,6 +122,7 @@ class MakeModelConfig:
     seed: int = 0
     card: str | None = None
     note: str | None = None
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     weaving: WeavingConfig = field(default_factory=WeavingConfig)
 
@@ -118,6 +130,17 @@ class MakeModelConfig:
 def main(words: Sequence[str]) -> None:
     """Make the folder with `a.b=c` overrides."""
     config = load_config(MakeModelConfig, words, DEFAULT)
+    with making(config.output):
+        make(config)
+
+
+def make(config: MakeModelConfig) -> None:
+    """Make the folder, unless it is there already, made of the same parts.
+
+    Raises:
+        FingerprintError: it is there, made of others.
+        ValueError: parts that do not fit one another.
+    """
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():
@@ -146,13 +169,14 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
         FileNotFoundError: a base that is no model folder, or a run without the part.
     """
     folders = {}
-    if config.model is not None:
-        if not Path(config.model, "model_index.json").is_file():
-            raise FileNotFoundError(f"model={config.model}: no model (no model_index.json in it)")
+    base = config.model.path
+    if base is not None:
+        if not Path(base, "model_index.json").is_file():
+            raise FileNotFoundError(f"model.path={base}: no model (no model_index.json in it)")
         parts = (*NETWORKS, "tokenizer", "scheduler")
-        folders = {name: Path(config.model, name) for name in parts if name in PARTS}
-        if Path(config.model, "references").is_dir():
-            folders["references"] = Path(config.model, "references")
+        folders = {name: Path(base, name) for name in parts if name in PARTS}
+        if Path(base, "references").is_dir():
+            folders["references"] = Path(base, "references")
     if config.vae is not None:
         folders["vae"] = Path(config.vae)
     if config.text is not None:
@@ -164,7 +188,9 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
             folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
     for name, key in (("vae", "vae"), ("tokenizer", "text")):
         if name not in folders:
-            raise ValueError(f"nothing says where the {name} comes from; name a {key}= or a model=")
+            raise ValueError(
+                f"nothing says where the {name} comes from; name a {key}= or a model.path="
+            )
     return folders
 
 
@@ -190,11 +216,6 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
                 f"{folders['tokenizer']} does not say how many tokens a prompt has; save it with a "
                 "model_max_length"
             )
-        if not isinstance(codec_of(parts["vae"]), FAMILIES["cogvideox"].codec):
-            raise ValueError(
-                f"a new backbone is a CogVideoX, but {folders['vae']} holds a "
-                f"{type(parts['vae']).__name__}; name a transformer= that goes with it"
-            )
         width, tokens = text_encoder.config.d_model, tokenizer.model_max_length
         parts["transformer"] = small_backbone(
             config.backbone, parts["vae"], width, tokens, config.seed
@@ -202,14 +223,20 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     backbone = parts["transformer"]
     if "controller" not in parts:
         parts["controller"] = _new_controller(config, backbone)
-    parts.setdefault("scheduler", noise_schedule())
-    if (wants := family_of(backbone).sizes(backbone).text_dim) != (
-        has := text_encoder.config.d_model
-    ):
+    family = family_of(backbone)
+    parts.setdefault("scheduler", noise_schedule(family.name))
+    wants, has = family.sizes(backbone).text_dim, text_encoder.config.d_model
+    if wants != has:
         raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
+    for name, kind in family.parts.items():
+        if not isinstance(parts[name], kind):
+            raise ValueError(
+                f"the backbone is a {type(backbone).__name__}, which goes with a {kind.__name__}, "
+                f"but {folders.get(name, name)} holds a {type(parts[name]).__name__}"
+            )
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
-    pipe = PIPELINES[family_of(backbone).name](**parts)
+    pipe = PIPELINES[family.name](**parts)
     return {name: getattr(pipe, name) for name in parts}
 
 
@@ -223,13 +250,15 @@ def refuse_in_vain(
     """
     # Nobody asked for what stands there untold.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
-    for section, part, names in (
-        ("backbone", "transformer", BACKBONE_NAMES),
-        ("weaving", "controller", WEAVING_NAMES),
+    backbone = parts["transformer"]
+    sizes = vars(family_of(backbone).sizes(backbone))
+    for section, part, own, names in (
+        ("backbone", "transformer", sizes, BACKBONE_NAMES),
+        ("weaving", "controller", parts["controller"].config, WEAVING_NAMES),
     ):
         if part not in folders:
             continue
-        described, own = getattr(config, section), parts[part].config
+        described = getattr(config, section)
         for option, name in names.items():
             stated = getattr(described, option)
             others = [getattr(getattr(one, section), option) for one in untold]
@@ -237,7 +266,7 @@ def refuse_in_vain(
             if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {has}; leave it out, or let {part}=null (and model=null) make a "
+                    f"has {has}; leave it out, or let {part}=null (and model.path=null) make a "
                     "new one"
                 )
 
@@ -252,6 +281,8 @@ def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any
     """What the folder depends on: options, and the weights behind the folders they name."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
     options = dict(item for item in options.items() if item not in ADDED_LATER.items())
+    # Folders that are there already call it so.
+    options["model"] = options.pop("model.path")
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:
         weights["card"] = hashlib.sha256(Path(config.card).read_bytes()).hexdigest()[:16]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from training.engine.checkpoints import STEP
 from training.engine.plots import write_plots
-from training.engine.tracking import LOG
+from training.engine.tracking import LOG, log_problems
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ def main(words: Sequence[str]) -> None:
     config = load_config(PlotsConfig, words)
     if not Path(config.output, LOG).is_file():
         raise FileNotFoundError(f"{config.output}: no {LOG} in it; name the `output` of a training")
-    write_plots(Path(config.output))
+    output = Path(config.output)
+    saved = (int(folder.name.rpartition("-")[2]) for folder in output.glob(f"checkpoints/{STEP}"))
+    for problem in log_problems(output / LOG, max(saved, default=0)):
+        print(problem, flush=True)
+    write_plots(output)
     print(f"look at {config.output}/loss.png, {config.output}/loss_by_timestep.png")
 
 

@@ -22,10 +22,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from anchorweave.command import Command
-from anchorweave.config import load_config
+from anchorweave.config import load_config, yaml_layers
 from anchorweave.datasets.fingerprint import differences, digest
 from anchorweave.files import written_aside
 from training.recipes.running_stages import RunningStages
@@ -294,11 +292,8 @@ def config_digest(stage: Stage) -> str:
     """A short name for what the YAML files of a stage, and those they stand on, say."""
     said = []
     for word in stage.words:
-        path = Path(word.removeprefix("config=")) if word.startswith("config=") else None
-        while path is not None:
-            values = yaml.safe_load(path.read_text()) or {}
-            said.append(values)
-            path = path.parent / values["base"] if "base" in values else None
+        if word.startswith("config="):
+            said += [values for _, values in reversed(yaml_layers(word.removeprefix("config=")))]
     return digest(said)
 
 

@@ -1,10 +1,11 @@
-"""Train a small T5, with a tokenizer of its own, on the captions of recordings.
+"""Train a small T5 or UMT5, with a tokenizer of its own, on the captions of recordings.
 
     python -m training.train_text                                   # procedural rooms, on a CPU
     python -m training.train_text source=my_recordings output=outputs/my_text
 
-For who wants a model smaller than the released ones; the 5B's own T5 needs no training. The encoder
-learns to fill gaps in captions, among words of camera motion and rooms that prompts are made of.
+For who wants a model smaller than the released ones, whose own encoders need no training. The
+encoder learns to fill gaps in captions, among words of camera motion and rooms that prompts are
+made of.
 Writes `output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout),
 results.json and config.yaml. Takes a few minutes; a second run finds it there.
 """
@@ -46,7 +47,7 @@ GAPS, WAYS = 8, 8
 
 @dataclass(frozen=True)
 class TextTrainConfig:
-    """Everything that training a small T5 needs.
+    """Everything that training a small text encoder needs.
 
     Args:
         source: recordings whose captions are learned: a folder, "procedural:..." words, or a list.
@@ -61,7 +62,7 @@ class TextTrainConfig:
         gaps: share of a caption's tokens that are to be filled in.
         drop: share of its words that are dropped before.
         prompts: share of texts that get a clause of camera motion or of another indoor prompt.
-        text: the T5's architecture.
+        text: the encoder's architecture.
 
     Raises:
         ValueError: no steps or captions, or shares that are no shares.

@@ -23,13 +23,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from anchorweave.errors import ToldError
 from anchorweave.files import unfinished, written_aside
@@ -50,16 +46,6 @@ CONFIG = "prepare.yaml"
 EMPTY_CAPTION = "empty_caption.safetensors"
 QUARANTINE = "quarantine.json"
 
-# What readers of JSON, npz, safetensors, text and video raise, depending on where a file is cut.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    SafetensorError,
-)
 # The list that the authors' data set has in the place of our clip folders.
 RELEASED_LIST = "train.txt"
 # Folders named in a message before the rest is only counted.
@@ -93,9 +79,12 @@ def reading(clip: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except BadClip:
+        raise
     except FileNotFoundError as error:
         raise BadClip(clip, f"{what} is missing") from error
-    except UNREADABLE as error:
+    # Readers of JSON, npz, safetensors and video raise anything, by where a file is damaged.
+    except Exception as error:
         raise BadClip(clip, f"{what} cannot be read ({error or type(error).__name__})") from error
 
 

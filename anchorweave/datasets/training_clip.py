@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -54,6 +54,18 @@ class TrainingBatch:
     prompt_features: Float[Tensor, "B S D"]
     anchors: AnchorLatents
     references: ReferenceLatents
+
+    def pin_memory(self) -> TrainingBatch:
+        """Where a GPU can fetch it by itself."""
+
+        def pinned(value: object) -> object:
+            if isinstance(value, Tensor):
+                return value.pin_memory()
+            if isinstance(value, (AnchorLatents, ReferenceLatents)):
+                return type(value)(*(pinned(getattr(value, one.name)) for one in fields(value)))
+            return value
+
+        return TrainingBatch(*(pinned(getattr(self, one.name)) for one in fields(self)))
 
 
 def collate(clips: Sequence[TrainingClip]) -> TrainingBatch:

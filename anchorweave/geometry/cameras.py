@@ -172,6 +172,20 @@ def inverse_rigid(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*bat
     return inverse
 
 
+def pose_matrix(
+    quaternion: Float[Tensor, "*batch 4"], position: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """Rigid transforms [..., 4, 4] of quaternions x y z w, of any length but 0, and translations.
+
+    A quaternion of length 0 gives NaN, which the check of poses names.
+    """
+    x, y, z, w = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    pose = torch.eye(4, dtype=position.dtype).expand(*position.shape[:-1], 4, 4).clone()
+    pose[..., :3, :3] = _rotation(torch.stack([w, x, y, z], dim=-1))
+    pose[..., :3, 3] = position
+    return pose
+
+
 def rotation_angle(
     a: Float[Tensor, "*#batch 3 3"], b: Float[Tensor, "*#batch 3 3"]
 ) -> Float[Tensor, "*batch"]:

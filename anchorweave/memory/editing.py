@@ -27,6 +27,7 @@ from anchorweave.files import written_aside
 from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame, load_ply
 from anchorweave.geometry.projection import unproject
 from anchorweave.geometry.selection import Selection, moved, rotation
+from anchorweave.locks import making
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.edited_frames import EditedFrames
 from anchorweave.memory.edits import OPERATIONS, Add, Edit, Move, Recolour, Remove
@@ -63,6 +64,7 @@ def edit_bank(
     Raises:
         FileExistsError: there is something at `path`.
         FileNotFoundError: no such PLY file.
+        FolderInUseError: another run makes `path`.
         ValueError: an empty bank, no edits, a selection without points, or points that no frame
             would show.
     """
@@ -73,14 +75,13 @@ def edit_bank(
         raise ValueError(f"nothing to do: {len(edits)} edits of the {len(bank)} frames {bank.path}")
     for file in {edit.ply for edit in edits if edit.ply is not None}:
         load_ply(Path(file))  # Before work that takes long.
-    frames, done = EditedFrames(bank), []
-    for edit in edits:
-        changed = _apply(frames, edit, rendering or RenderConfig(), depth_edge)
-        pixels = sum(len(numbers) for numbers in changed.values())
-        done.append({**_in_words(edit), "changed": {"frames": len(changed), "pixels": pixels}})
-    step = {"edited_from": str(bank.path), "edits": done}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
+    with making(path), written_aside(path) as aside:
+        frames, done = EditedFrames(bank), []
+        for edit in edits:
+            changed = _apply(frames, edit, rendering or RenderConfig(), depth_edge)
+            pixels = sum(len(numbers) for numbers in changed.values())
+            done.append({**_in_words(edit), "changed": {"frames": len(changed), "pixels": pixels}})
+        step = {"edited_from": str(bank.path), "edits": done}
         frames.write(aside)
         (aside / EDITS).write_text(json.dumps([*edits_of(bank), step], indent=1) + "\n")
     return Bank(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
@@ -17,13 +20,35 @@ from anchorweave.models.backbones import FAMILIES, family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER
 from anchorweave.models.cross_anchor_attention import Arrangement
 from anchorweave.models.weaving.camera_encoder import CameraEncoder
-from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion, fuse
+from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion
 
 CHOICES = {
     "fusion": ("pose_guided", "average"),
     "attention": ("joint", "separate"),
     "tokens": ("all", "visible"),
 }
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a call needs of its anchors, whatever the noise and the timestep."""
+
+    place: Arrangement
+    weights: Float[Tensor, "B N L"]
+    # Of the anchors alone, where the noisy latents' share is added in every call.
+    tokens: Float[Tensor, "rows M D"] | None
+    table: Any
+    attention: Any
+
+
+@dataclass
+class Constants:
+    """What does not change between calls with the same anchors, such as the steps of a sampling.
+
+    Filled by the first call that is given it, by the sizes that a call has.
+    """
+
+    made: dict[tuple, _Prepared] = field(default_factory=dict)
 
 
 class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
@@ -111,6 +136,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             for _ in range(num_layers)
         )
         self._no_split_modules = sorted({type(block).__name__ for block in self.blocks})
+        # For diffusers' `compile_repeated_blocks`.
+        self._repeated_blocks = self._no_split_modules
         self.anchor_weights = (
             PoseGuidedFusion(dim, temporal_compression)
             if fusion == "pose_guided"
@@ -207,6 +234,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         timestep: Shaped[Tensor, " B"],
         anchors: AnchorLatents,
         positions: tuple[Tensor, ...] | None = None,
+        constants: Constants | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
         """What is added behind each woven backbone layer.
 
@@ -216,6 +244,8 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             timestep: [B], in the scheduler's training steps.
             anchors: N >= 0 anchors a sample.
             positions: the backbone's rotary table, where it has one.
+            constants: of earlier calls with these very anchors, positions and weights; None = all
+                is made anew, which a backward pass needs.
 
         Returns:
             `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
@@ -224,38 +254,78 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             ValueError: anchors that do not fit the latents, or a rotary table missing or in vain.
         """
         self._check(noisy_latents, anchors, positions is not None)
-        anchors = anchors.to(noisy_latents.device, self.dtype)
         noisy_latents = noisy_latents.to(self.dtype)
 
         time = self.time_embedding(self.time_proj(timestep).to(self.dtype))
         text = self.text_proj(prompt_features.to(self.dtype))
-        tokens = self._embed(noisy_latents, anchors.latents)  # [B, N, L, D]
-
-        visible = anchors.visible_tokens.flatten(2)
-        weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
-        place = Arrangement(visible, self.config.attention, self.config.tokens)
-        tokens, text, time = place.arrange(tokens), place.per_row(text), place.per_row(time)
         S = text.shape[1]
-        table, attention = self.family.arranged(place, positions, S)
+        if constants is None:
+            made = self._prepare(noisy_latents, anchors, positions, S)
+            tokens = made.place.arrange(self._embed(noisy_latents, anchors))
+        else:
+            key = (noisy_latents.shape, noisy_latents.device, noisy_latents.dtype, S)
+            if key not in constants.made:
+                constants.made[key] = self._prepare(noisy_latents, anchors, positions, S, True)
+            made = constants.made[key]
+            tokens = made.place.spread(self._embed_alone(noisy_latents)) + made.tokens
+        place = made.place
+        # A copy: compiled blocks are compiled once more for views, which no layer returns.
+        text, time = place.per_row(text).clone(), place.per_row(time)
 
         features = []
         for block, project in zip(self.blocks, self.control_proj, strict=True):
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 tokens, text = self._gradient_checkpointing_func(
-                    block, tokens, text, time, table, attention
+                    block, tokens, text, time, made.table, made.attention
                 )
             else:
-                tokens, text = block(tokens, text, time, table, attention)
+                tokens, text = block(tokens, text, time, made.table, made.attention)
             # Fused at once, so that the tokens of all anchors are held for one layer only.
-            features.append(project(fuse(place.restore(tokens), weights)))
+            features.append(project(place.fuse(tokens, made.weights)))
         return features
 
-    def _embed(self, noisy_latents: Tensor, anchors: Tensor) -> Tensor:
-        B, N, t, C, h, w = anchors.shape
-        pairs = torch.cat([noisy_latents[:, None].expand(-1, N, -1, -1, -1, -1), anchors], dim=3)
-        tokens = self.latent_proj(rearrange(pairs, "B N t C h w -> (B N t) C h w"))
-        tokens = rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)
-        patch = self.config.patch_size
+    def _prepare(
+        self,
+        noisy_latents: Tensor,
+        anchors: AnchorLatents,
+        positions: tuple[Tensor, ...] | None,
+        text_tokens: int,
+        embedded: bool = False,
+    ) -> _Prepared:
+        anchors = anchors.to(noisy_latents.device, self.dtype)
+        visible = anchors.visible_tokens.flatten(2)
+        weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
+        place = Arrangement(visible, self.config.attention, self.config.tokens)
+        table, attention = self.family.arranged(place, positions, text_tokens)
+        tokens = place.arrange(self._embed_anchors(anchors.latents)) if embedded else None
+        return _Prepared(place, weights, tokens, table, attention)
+
+    def _embed(self, noisy_latents: Tensor, anchors: AnchorLatents) -> Float[Tensor, "B N L D"]:
+        latents = anchors.latents.to(noisy_latents)
+        N, (t, _, h, w) = latents.shape[1], noisy_latents.shape[1:]
+        pairs = torch.cat([noisy_latents[:, None].expand(-1, N, -1, -1, -1, -1), latents], dim=3)
+        return self._with_positions(self._project(pairs), (t, h, w))
+
+    def _embed_alone(self, noisy_latents: Tensor) -> Float[Tensor, "B L D"]:
+        """The noisy latents' share of `_embed`, which is linear."""
+        nothing = torch.zeros_like(noisy_latents)
+        return self._project(torch.cat([noisy_latents, nothing], dim=2)[:, None])[:, 0]
+
+    def _embed_anchors(self, latents: Float[Tensor, "B N t C h w"]) -> Float[Tensor, "B N L D"]:
+        """The anchors' share, with the positions."""
+        t, _, h, w = latents.shape[2:]
+        both = torch.cat([torch.zeros_like(latents), latents], dim=3)
+        # The projection is called, not taken apart: adapters and offloaded weights live in a call.
+        bias = self._project(both.new_zeros(1, 1, 1, both.shape[3], h, w))[:, :, :1]
+        return self._with_positions(self._project(both) - bias, (t, h, w))
+
+    def _project(self, latents: Float[Tensor, "B N t C2 h w"]) -> Float[Tensor, "B N L D"]:
+        B, N, t = latents.shape[:3]
+        tokens = self.latent_proj(latents.flatten(0, 2))
+        return rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)
+
+    def _with_positions(self, tokens: Tensor, size: tuple[int, int, int]) -> Tensor:
+        (t, h, w), patch = size, self.config.patch_size
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)
         return tokens if positions is None else tokens + positions.to(tokens)

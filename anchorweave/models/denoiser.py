@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER, OF_REFERENCES
-from anchorweave.models.controller import WeavingController
+from anchorweave.models.caches import check_cache
+from anchorweave.models.controller import Constants, WeavingController
 from anchorweave.models.insertions import insertions
+from anchorweave.models.precision import autocast_here, needs_no_autocast, without_autocast
 from anchorweave.models.references.reference_networks import ReferenceNetwork
 
 
@@ -41,6 +44,7 @@ class Denoiser(nn.Module):
         if references is not None:
             _check_reads(backbone, references)
         self.family = family_of(backbone)
+        self.family.speed_up(backbone)
         self.backbone = backbone
         self.controller = controller
         self.references = references
@@ -54,6 +58,7 @@ class Denoiser(nn.Module):
         active: Callable[[Tensor], bool] | None = None,
         references: ReferenceLatents | None = None,
         alone: Bool[Tensor, " B"] | None = None,
+        control_every: int = 1,
     ) -> Iterator[None]:
         """Inside, every call of the backbone is woven with what is known, whoever makes it.
 
@@ -67,50 +72,69 @@ class Denoiser(nn.Module):
             references: as many sets as there are of anchors; read by the reference network, if
                 there is one.
             alone: samples to which neither control nor camera features are added; None = none.
+            control_every: the controller is called in every so many steps, and in those between
+                its last answers are added again (our addition). A step is all calls in a row of the
+                same timestep.
 
         Raises:
-            ValueError: from the call, where its batch is no multiple of the anchors'.
+            ValueError: a cache of diffusers that weaving would make wrong; from the call, where its
+                batch is no multiple of the anchors'.
         """
         woven = self.controller is not None and bool(control_weight or camera_weight)
         reads = self.references is not None and references is not None
         if not (woven or reads):
             yield
             return
+        check_cache(self.backbone)
+        outer = autocast_here(anchors.latents.device)
         # Cameras do not change from step to step; the controller's answer does.
         camera = []
         if woven and camera_weight:
             camera = self.controller.camera_features(anchors.target2first)
-            camera = _spared([camera_weight * feature for feature in camera], alone)
+            camera = _spared(_weighted(camera, camera_weight), alone)
+        # By how many times over a call's batch is the anchors'.
+        anchors_by, camera_by = {}, {}
+        constants = None if torch.is_grad_enabled() else Constants()
+        answers = _Answers(control_every)
         call = ExitStack()
 
         def weave(backbone: nn.Module, args: tuple, kwargs: dict) -> None:
             said = self.family.read_call(backbone, args, kwargs)
             times = self._times(said.latents, anchors)
+            if times not in anchors_by:
+                anchors_by[times] = anchors.repeat(times)
+                camera_by[times] = [feature.repeat(times, 1, 1) for feature in camera]
             ahead = 0
             if reads:
                 ahead = self.references.tokens_ahead(references)
             if woven and (active is None or active(said.timestep)):
-                control = []
-                if control_weight:
-                    control = self.controller(
+
+                def control() -> list[Tensor]:
+                    found = self.controller(
                         said.latents,
                         said.text,
                         said.timestep,
-                        anchors.repeat(times),
+                        anchors_by[times],
                         said.positions,
+                        constants,
                     )
+                    return _spared(_weighted(found, control_weight), alone)
+
+                with outer():
+                    after = answers(said.timestep, control) if control_weight else []
                 call.enter_context(
                     insertions(
                         backbone,
-                        before=[feature.repeat(times, 1, 1) for feature in camera],
-                        after=_spared([control_weight * feature for feature in control], alone),
+                        before=camera_by[times],
+                        after=after,
                         ahead=ahead,
                         every=self.controller.config.every,
                     )
                 )
             # Around the insertions: they find the tokens that it joins to the video's.
             if reads:
-                call.enter_context(self.references.woven(backbone, references.repeat(times)))
+                with outer():
+                    call.enter_context(self.references.woven(backbone, references.repeat(times)))
 
         hooks = [
             self.backbone.register_forward_pre_hook(weave, with_kwargs=True),
@@ -151,9 +175,11 @@ class Denoiser(nn.Module):
             references: one set a sample.
             alone: see `weaving`.
         """
-        with self.weaving(
+        weaving = self.weaving(
             anchors, control_weight, camera_weight, references=references, alone=alone
-        ):
+        )
+        bare = needs_no_autocast(self.backbone)
+        with weaving, without_autocast(noisy_latents.device) if bare else nullcontext():
             return self.family.predict(
                 self.backbone, noisy_latents, image_latents, prompt_features, timestep, positions
             )
@@ -167,6 +193,31 @@ class Denoiser(nn.Module):
                 "samples; give one set of anchors a sample"
             )
         return calls // given
+
+
+class _Answers:
+    """The controller's, asked for in every so many steps."""
+
+    def __init__(self, every: int):
+        self.every = every
+        self.step, self.call, self.timestep = -1, 0, None
+        self.kept: list[list[Tensor]] = []
+
+    def __call__(self, timestep: Tensor, ask: Callable[[], list[Tensor]]) -> list[Tensor]:
+        if self.every == 1:
+            return ask()
+        now = timestep.flatten()[-1].item()
+        if now != self.timestep:
+            self.step, self.call, self.timestep = self.step + 1, 0, now
+        # Guidance may come as several calls a step.
+        call, self.call = self.call, self.call + 1
+        if self.step % self.every == 0:
+            self.kept[call:] = [ask()]
+        return self.kept[call]
+
+
+def _weighted(features: list[Tensor], weight: float) -> list[Tensor]:
+    return features if weight == 1 else [weight * feature for feature in features]
 
 
 def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:

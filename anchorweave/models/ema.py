@@ -29,4 +29,4 @@ def running_average(parameters: Iterable[nn.Parameter], decay: float) -> EMAMode
             f"the average of {', '.join(sorted(short))} weights stands still; train float32 ones "
             "under autocast"
         )
-    return EMAModel(parameters, decay=decay)
+    return EMAModel(parameters, decay=decay, foreach=True)

@@ -118,5 +118,6 @@ def _add(tokens: Tensor, features: Tensor, ahead: int) -> Tensor:
             f"{(B, L, D)}; batch and width must agree and the groups divide the tokens"
         )
     # [B, L, D] seen as [B, t, h*w, D], so that a frame's feature is never written out per token
-    grouped = tokens.unflatten(1, (groups, L // groups))
-    return (grouped + features.to(tokens)[:, :, None]).flatten(1, 2)
+    grouped = tokens.unflatten(1, (groups, L // groups)) + features.to(tokens)[:, :, None]
+    # No view of it: compiled blocks are compiled once more for tokens that are one.
+    return torch.ops.aten._unsafe_view(grouped, [B, L, D])

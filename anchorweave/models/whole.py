@@ -1,4 +1,4 @@
-"""Networks from folders, with every one of their weights."""
+"""Networks from folders, with every one of their weights, and each of them a number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 import transformers
 from torch import nn
 
@@ -28,13 +29,15 @@ def load_whole(
         **loading: for `from_pretrained`.
 
     Raises:
-        ValueError: the folder lacks weights; names the first ones.
+        ValueError: the folder lacks weights, or holds some that are not finite; names the first
+            ones.
     """
     if subfolder is not None:
         loading["subfolder"] = subfolder
     network, found = kind.from_pretrained(folder, output_loading_info=True, **loading)
     where = Path(folder) if subfolder is None else Path(folder, subfolder)
     refuse_missing(sorted(found["missing_keys"]), where)
+    refuse_not_finite(network, where)
     return network
 
 
@@ -49,7 +52,7 @@ def with_text_encoder(path: str | Path, loading: dict) -> dict:
         loading: the words so far.
 
     Raises:
-        ValueError: the folder lacks weights of the text encoder.
+        ValueError: the folder lacks weights of the text encoder, or holds some that are not finite.
     """
     if "text_encoder" in loading or not Path(path, "text_encoder", "config.json").is_file():
         return loading
@@ -60,12 +63,39 @@ def with_text_encoder(path: str | Path, loading: dict) -> dict:
 
 
 def refuse_without_values(network: nn.Module, where: str | Path) -> None:
-    """Refuse a loaded network of which some weights have got no values.
+    """Refuse a loaded network of which some weights have got no values, or none that is a number.
 
     Raises:
         ValueError: names the first ones, and where they should have come from.
     """
     refuse_missing([name for name, p in network.named_parameters() if p.is_meta], where)
+    refuse_not_finite(network, where)
+
+
+def refuse_not_finite(network: nn.Module, where: str | Path) -> None:
+    """Refuse a loaded network with weights that are not finite: all that it makes would be black.
+
+    Raises:
+        ValueError: names the first ones, and the file.
+    """
+    wrong = {name: p.dtype for name, p in network.named_parameters() if not _finite(p)}
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
+        files = sorted(Path(where).glob("*.safetensors")) if Path(where).is_dir() else []
+        named = files[0] if len(files) == 1 else where
+        dtype = next(iter(wrong.values()))
+        narrow = "" if dtype == torch.float32 else ", or load it in float32 (too large for less)"
+        raise ValueError(
+            f"{named} holds weights that are not finite in {dtype}: "
+            f"{', '.join([*wrong][:NAMED])}{more}; copy it again, or take an earlier checkpoint"
+            f"{narrow}"
+        )
+
+
+def _finite(weight: torch.Tensor) -> bool:
+    # A sum makes no copy of the weight, and is not finite where any part is not.
+    total = weight.detach().sum(dtype=torch.float32)
+    return bool(total.isfinite()) or bool(weight.detach().isfinite().all())
 
 
 def refuse_missing(missing: list[str], where: str | Path) -> None:

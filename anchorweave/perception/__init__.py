@@ -10,6 +10,7 @@ from typing import Literal
 from anchorweave.perception.base import DepthNotFoundError, Perception
 from anchorweave.perception.depth_network import NetworkConfig
 from anchorweave.perception.moving import GeometryConfig, KeepsStill
+from anchorweave.perception.moving_words import WordsConfig
 from anchorweave.perception.plane_sweep import PlaneSweep, PlaneSweepConfig
 from anchorweave.perception.recorded import NoDepth, Recorded
 
@@ -20,6 +21,7 @@ __all__ = [
     "Perception",
     "PerceptionConfig",
     "PlaneSweepConfig",
+    "WordsConfig",
     "check_depth",
     "make_perception",
 ]
@@ -51,18 +53,20 @@ class PerceptionConfig:
     Args:
         kind: for the frames of a recording; `none` leaves them without, for `posed_frames`.
         generated: for generated frames, which bring none of their own.
-        moving: how things that move are found, beside what a recording's masks say: `none`, or
-            `geometry`, by depth that contradicts other views. They are kept out of memory.
+        moving: how things that move are found, beside what a recording's masks say: `none`;
+            `geometry`, by depth that contradicts other views; `sam2`, by words for them. They are
+            kept out of memory.
         plane_sweep: options of the plane sweep.
         depth_anything: of Depth Anything, relative or metric, as its weights are.
         depth_pro: of Depth Pro.
         zoe: of ZoeDepth.
         geometry: options of `moving=geometry`.
+        sam2: options of `moving=sam2`.
     """
 
     kind: Kind = "recorded"
     generated: Literal["plane_sweep", "depth_anything", "depth_pro", "zoe"] = "plane_sweep"
-    moving: Literal["none", "geometry"] = "none"
+    moving: Literal["none", "geometry", "sam2"] = "none"
     plane_sweep: PlaneSweepConfig = field(default_factory=PlaneSweepConfig)
     depth_anything: NetworkConfig = field(
         default_factory=lambda: NetworkConfig("pretrained/Depth-Anything-V2-Small-hf")
@@ -74,6 +78,7 @@ class PerceptionConfig:
         default_factory=lambda: NetworkConfig("pretrained/zoedepth-nyu-kitti")
     )
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    sam2: WordsConfig = field(default_factory=WordsConfig)
 
 
 def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> None:
@@ -104,4 +109,10 @@ def make_perception(kind: str, config: PerceptionConfig) -> Perception:
     if kind not in PERCEPTIONS:
         raise ValueError(f"unknown perception {kind!r}; known: {', '.join(PERCEPTIONS)}")
     perception = PERCEPTIONS[kind](config)
-    return perception if config.moving == "none" else KeepsStill(perception, config.geometry)
+    if config.moving == "geometry":
+        return KeepsStill(perception, config.geometry)
+    if config.moving == "sam2":
+        # Loading transformers takes seconds, which only those who use it wait for.
+        module = import_module("anchorweave.perception.sam2")
+        return module.KeepsOut(perception, config.sam2)
+    return perception

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -21,6 +20,7 @@ from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception.alignment import Alignment, align_inverse
 from anchorweave.perception.base import DepthNotFoundError, check_known_depth
+from anchorweave.perception.weights import load_weights
 from anchorweave.progress import slowly
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -159,27 +159,8 @@ def load_network(kind: type, config: NetworkConfig, name: str, hub: str) -> nn.M
     Raises:
         FileNotFoundError: no weights, with what to download and where to.
     """
-    try:
-        network, report = kind.from_pretrained(
-            config.model, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        folder = (
-            config.model
-            if Path(config.model).parts[:1] == ("pretrained",)
-            else f"pretrained/{Path(hub).name}"
-        )
-        raise FileNotFoundError(
-            f"perception={name}: no weights at {config.model} ({str(error).splitlines()[0]}). "
-            f"`huggingface-cli download {hub} --local-dir {folder}` fetches them; "
-            f"perception.{name}.model= names another folder"
-        ) from error
-    if lacking := sorted(report["missing_keys"]):
-        raise FileNotFoundError(
-            f"perception={name}: {config.model} is no whole {kind.__name__}: it lacks "
-            f"{len(lacking)} weights, such as {lacking[0]}"
-        )
-    return network
+    asked, option = f"perception={name}", f"perception.{name}.model"
+    return load_weights(kind, config.model, asked, option, hub)
 
 
 def prepared(

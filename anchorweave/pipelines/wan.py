@@ -82,6 +82,7 @@ class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
         ValueError: a backbone that takes images otherwise, or a controller of another one.
     """
 
+    _guidance_in_one_call = False
     official = WanImageToVideoPipeline
     _optional_components = ["references", "transformer_2", "image_encoder", "image_processor"]
 

@@ -7,8 +7,10 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_references, encode_retrieved
 from anchorweave.models.model_folder import INDEX, check_parts
 from anchorweave.models.pixels import Pixels, read_images
+from anchorweave.models.rank_split import batch_over_ranks
 from anchorweave.models.references.reference_networks import (
     ReferenceNetwork,
     load_reference_network,
@@ -53,6 +56,9 @@ class WeavingMixin(AnchoredStart):
     # other out; and their cameras and patches are asked for without a call of the whole network,
     # which is what offloading waits for.
     _exclude_from_cpu_offload = ["controller", "references"]
+    # Whether guidance calls the backbone once, with a batch of both halves.
+    _guidance_in_one_call = True
+    _split = False
     _dynamic_guidance = False
     _told_size = False
 
@@ -77,7 +83,7 @@ class WeavingMixin(AnchoredStart):
 
         Raises:
             FileNotFoundError: a part that the folder lacks, by name.
-            ValueError: a part lacks weights.
+            ValueError: a part lacks weights, or has some that are not finite.
         """
         if Path(path).is_dir():
             check_parts(path, without=loading)
@@ -136,6 +142,27 @@ class WeavingMixin(AnchoredStart):
             parts["references"] = references.to(transformer.device, transformer.dtype)
         return cls(**parts)
 
+    def split_guidance(self) -> None:
+        """From now on, each of two ranks computes one half of guidance; both get the same video.
+
+        Every rank makes the same calls, with generators of the same seeds.
+
+        Raises:
+            ValueError: not two ranks of one process group, or a family whose guidance is two calls.
+        """
+        if not self._guidance_in_one_call:
+            raise ValueError(
+                f"{type(self).__name__} calls its backbone once for each half of guidance, one "
+                "after the other; guidance is split for CogVideoX only"
+            )
+        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        if ranks != 2:
+            raise ValueError(
+                f"guidance has two halves, and this process is one of {ranks} rank(s); start two: "
+                "torchrun --nproc-per-node 2 -m inference.sample model.split=guidance"
+            )
+        self._split = True
+
     @torch.no_grad()
     def __call__(
         self,
@@ -153,6 +180,7 @@ class WeavingMixin(AnchoredStart):
         visible_first_frame: str = "seen",
         start: str = "noise",
         start_share: float = 0.3,
+        control_every: int = 1,
         use_dynamic_cfg: bool = False,
         max_sequence_length: int | None = None,
         **diffusion,
@@ -184,6 +212,7 @@ class WeavingMixin(AnchoredStart):
             start_share: with `anchors`, the share of `num_inference_steps` that is run, in (0, 1];
                 at least one step is. At 1 nothing of the anchors is left under the noise of a
                 schedule that ends in noise alone, as CogVideoX-5B's does.
+            control_every: the controller is called in every so many steps, see `Denoiser.weaving`.
             use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
             max_sequence_length: of the prompt in tokens; default: the backbone's own.
             **diffusion: the arguments of diffusers' image-to-video call that are not named here,
@@ -234,7 +263,7 @@ class WeavingMixin(AnchoredStart):
             _check_count("retrieved", len(retrieved), videos)
         reads = control_weight or camera_weight or self.references is not None
         if retrieved is None or not (reads or start == "anchors"):
-            return super().__call__(**arguments)
+            return self._sample(arguments)
         denoiser = Denoiser(self.transformer, self.controller, self.references)
         codec, references = codec_of(self.vae), None
         if self.references is not None:
@@ -253,16 +282,28 @@ class WeavingMixin(AnchoredStart):
             camera_weight=camera_weight,
             active=lambda timestep: opens <= self._completed() <= closes,
             references=references,
+            control_every=control_every,
         )
         if start == "noise":
             with weaving:
-                return super().__call__(**arguments)
+                return self._sample(arguments)
         firsts = self.video_processor.preprocess(images, *shape[1:])
         firsts = self.video_processor.denormalize(firsts).cpu()
         shown = [one.anchors for one in retrieved]
         begun = start_latents(codec, shown, firsts, self._execution_device)
         begun = denoiser.family.swap_axes(begun)
         with weaving, self.starting_at(begun, start_share):
+            return self._sample(arguments)
+
+    def _sample(self, arguments: dict[str, Any]) -> BaseOutput | tuple:
+        """Diffusers' own loop."""
+        if not self._split:
+            return super().__call__(**arguments)
+        if arguments.get("guidance_scale", 6) <= 1:
+            raise ValueError(
+                "guidance is split over two ranks, and guidance_scale=1 has no halves; use one rank"
+            )
+        with batch_over_ranks(self.transformer):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:

@@ -28,6 +28,14 @@ from anchorweave.recordings.procedural_rooms.recording import (
     open_procedural,
     procedural_recording,
 )
+from anchorweave.recordings.published.arkitscenes import is_arkitscenes, open_arkitscenes
+from anchorweave.recordings.published.context_as_memory import (
+    is_context_as_memory,
+    open_context_as_memory,
+)
+from anchorweave.recordings.published.record3d import SUFFIX as RECORD3D
+from anchorweave.recordings.published.record3d import is_record3d, open_record3d
+from anchorweave.recordings.published.spatialvid import is_spatialvid, open_spatialvid
 from anchorweave.recordings.realestate10k import is_camera_file, open_realestate10k
 from anchorweave.recordings.reconstruction.footage import is_footage
 from anchorweave.recordings.rgbd import (
@@ -61,6 +69,13 @@ FOLDER_FORMATS = {
     "pose/ and rgb/ (ViPE)": (is_vipe, open_vipe),
     "keyframes/ (Polycam)": (is_polycam, open_polycam),
     "odometry.csv (Stray Scanner)": (is_stray_scanner, open_stray_scanner),
+    "metadata and rgbd/ (Record3D)": (is_record3d, open_record3d),
+    "lowres_wide.traj (ARKitScenes)": (is_arkitscenes, open_arkitscenes),
+    "poses.npy and intrinsics.npy (SpatialVID)": (is_spatialvid, open_spatialvid),
+    "frames/SCENE beside jsons/ (Context-as-Memory)": (
+        is_context_as_memory,
+        open_context_as_memory,
+    ),
 }
 
 
@@ -95,6 +110,8 @@ def open_recording(
         return _open_camera_file(path, missing, options)
     if path.suffix.lower() == PREDICTIONS:
         return open_predictions(path, options)
+    if path.suffix.lower() == RECORD3D:
+        return open_record3d(path, missing, options)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return open_photo(path, options)
     if path.suffix.lower() in VIDEO_SUFFIXES:

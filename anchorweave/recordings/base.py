@@ -16,6 +16,7 @@ from anchorweave.errors import OutsideError
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
 from anchorweave.progress import slowly
+from anchorweave.recordings.captions import CAPTIONS, Stretch, caption_of, read_stretches
 from anchorweave.recordings.framing import reframed
 from anchorweave.recordings.listing import contained
 from anchorweave.recordings.reading import text_of
@@ -76,24 +77,42 @@ class Recording(ABC):
         """
         return None
 
-    def caption(self) -> str | None:
+    def caption(self, frames: Sequence[int] | None = None) -> str | None:
         """What the recording shows, from the text beside it; None where there is none.
 
         `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside a file X.
+        Of some frames, the words of the stretch of `captions.txt` that holds most of them come
+        first; they also stand for the whole where there is no caption.txt.
+
+        Args:
+            frames: positions that are asked about; None = the whole.
 
         Raises:
             ValueError: a text that is empty, no text, or leads out of the recording's folder.
         """
+        if frames is not None and (words := caption_of(self.stretches(), frames)) is not None:
+            return words
+        if (file := self._beside(CAPTION)) is not None:
+            if text := text_of(file).strip():
+                return text
+            raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
+        return next((one.words for one in self.stretches()), None)
+
+    def stretches(self) -> list[Stretch]:
+        """Captions of stretches, from `captions.txt` as `caption.txt` lies; [] without one.
+
+        Raises:
+            ValueError: lines that are none.
+        """
+        file = self._beside(CAPTIONS)
+        return [] if file is None else read_stretches(file)
+
+    def _beside(self, name: str) -> Path | None:
         folder = self.path if self.path.is_dir() else self.path.parent
-        candidates = [folder / CAPTION]
+        candidates = [folder / name]
         if folder != self.path:
-            candidates.insert(0, self.path.with_suffix(f".{CAPTION}"))
-        for file in candidates:
-            if file.is_file():
-                if text := text_of(contained(folder, file)).strip():
-                    return text
-                raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
-        return None
+            candidates.insert(0, self.path.with_suffix(f".{name}"))
+        return next((contained(folder, file) for file in candidates if file.is_file()), None)
 
     def files(self) -> Sequence[Path]:
         """The files that frames and depth are read from; none where they are made on the spot."""

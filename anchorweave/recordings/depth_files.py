@@ -45,7 +45,8 @@ def read_depth_file(path: Path, unit: float, stated: bool = True) -> Float[Tenso
         return read_depth(path, unit)
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    # By where a header is damaged, numpy raises anything.
+    except Exception as error:
         raise ValueError(f"{path}: cannot be read as a NumPy array ({error})") from error
     if stored.ndim == 3 and 1 in (stored.shape[0], stored.shape[2]):
         stored = stored.squeeze(0 if stored.shape[0] == 1 else 2)

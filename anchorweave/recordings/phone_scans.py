@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.geometry.cameras import intrinsics
+from anchorweave.geometry.cameras import intrinsics, pose_matrix
 from anchorweave.images import IMAGE_SUFFIXES, image_size
 from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.config import AS_STATED, RecordingConfig
@@ -143,19 +143,11 @@ def open_stray_scanner(
     ]
     names = [f"{frame:06d}" for frame in frames]
     kept = usable(folder, names, problems, missing)
-    c2w = torch.eye(4, dtype=torch.float64).repeat(len(kept), 1, 1)
-    for row, i in enumerate(kept):
-        x, y, z, w = (table[key][i] for key in ("qx", "qy", "qz", "qw"))
-        length = (x * x + y * y + z * z + w * w) ** 0.5
-        x, y, z, w = x / length, y / length, z / length, w / length
-        c2w[row, :3, :3] = torch.tensor(
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-            ]
-        )
-        c2w[row, :3, 3] = torch.tensor([table[key][i] for key in "xyz"])
+    turns, centres = (
+        torch.tensor([[table[key][i] for key in keys] for i in kept], dtype=torch.float64)
+        for keys in (("qx", "qy", "qz", "qw"), ("x", "y", "z"))
+    )
+    c2w = pose_matrix(turns, centres)
     if options.intrinsics is not None:
         K = intrinsics(*options.intrinsics)
     else:

@@ -105,7 +105,8 @@ def _arrays(file: Path, *names: str) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}
-    except (OSError, EOFError, KeyError, ValueError) as error:
+    # By where it is damaged, numpy raises anything.
+    except Exception as error:
         raise ValueError(
             f"{file}: is no .npz with {' and '.join(names)} ({type(error).__name__}: {error})"
         ) from error

@@ -157,6 +157,15 @@ class Predictions(Recording):
         return depth_in_image(self._static[i].float(), self.cameras[i]) > 0
 
 
+def is_predictions(file: Path) -> bool:
+    """Whether `file` is an .npz of any of `LAYOUTS`, by the names of its arrays."""
+    if file.suffix.lower() != SUFFIX or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as stored:
+        keys = {name.removesuffix(".npy") for name in stored.namelist()}
+    return any(known_by <= keys for _, known_by, _ in LAYOUTS)
+
+
 def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predictions:
     """The recording that a network's predictions of a video are.
 
@@ -175,10 +184,13 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
             name, make = _layout(file, keys)
             # What is optional is missing where its key is.
             given = {key: _made(of, stored) for key, of in make.items()}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
     except KeyError as error:
         raise ValueError(f"{file}: looks like {name} but lacks {error}") from error
+    except ValueError:
+        raise
+    # By where it is damaged, numpy raises anything.
+    except Exception as error:
+        raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
     depth = _numbers(file, "depth", given["depth"], 3)
     T = len(depth)
     images = _images(file, given.get("images"), T)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anchorweave.recordings import FOLDER_FORMATS, camera_files_in
+from anchorweave.recordings.predictions import is_predictions
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
+from anchorweave.recordings.published.record3d import SUFFIX as RECORD3D
 
 # What macOS puts beside the real files when it packs a folder.
 SHADOWS = "__MACOSX"
@@ -33,7 +35,7 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         if not recordings:
             raise ValueError(
                 f"{one}: 0 recordings; looked in it and below for {', '.join(FOLDER_FORMATS)} and "
-                "RealEstate10K camera files"
+                "RealEstate10K camera files, predictions (.npz) and .r3d files"
             )
         for name, path in recordings:
             if found.setdefault(name, path) != path:
@@ -69,6 +71,14 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
         return
     if cameras := camera_files_in(path):
         yield from cameras
+        return
+    packed = [
+        file
+        for file in sorted(path.iterdir())
+        if not file.name.startswith(".") and (file.suffix == RECORD3D or is_predictions(file))
+    ]
+    if packed:
+        yield from packed
         return
     here = path.resolve()
     for child in sorted(path.iterdir()):

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
 
+# Points times views that are drawn at once: 8 bytes a key, and some tensors of their size.
+MOST_KEYS = 1 << 24
+
 
 @dataclass(frozen=True)
 class Splat:
@@ -49,19 +52,36 @@ def splat_points(
     matrices, centres = image_from_world(cameras)
     matrices, centres = matrices.to(points.device), centres.to(points.device)
     points, colours = points.float(), colours.float()
-    H, W = cameras.size
-    T = len(cameras)
-    video = points.new_zeros(T, 3, H * W)
-    visible = torch.zeros(T, H * W, dtype=torch.bool, device=points.device)
-    depth = points.new_zeros(T, H * W)
-    for t in range(T):
-        column, row, z = _pixels(points, matrices[t], centres[t])
-        winner = _nearest(column, row, z, (H, W), radius)
-        visible[t] = winner >= 0
-        shown = winner[visible[t]]
-        video[t][:, visible[t]] = colours[shown].mT
-        depth[t, visible[t]] = z[shown]
-    return Splat(video.view(T, 3, H, W), visible.view(T, H, W), depth.view(T, H, W))
+    if not len(points):
+        # An empty cloud has no first point to stand in.
+        points, colours = points.new_full((1, 3), torch.nan), colours.new_zeros(1, 3)
+    at_once = max(MOST_KEYS // len(points), 1)
+    parts = [
+        _splat(
+            points, colours, matrices[t : t + at_once], centres[t : t + at_once], cameras, radius
+        )
+        for t in range(0, max(len(cameras), 1), at_once)
+    ]
+    return Splat(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _splat(
+    points: Tensor,
+    colours: Tensor,
+    matrices: Tensor,
+    centres: Tensor,
+    cameras: Cameras,
+    radius: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Some of the views, all in one scatter, without a wait of the host for the device."""
+    (H, W), T = cameras.size, len(matrices)
+    column, row, z = _pixels(points, matrices, centres)
+    winner = _nearest(column, row, z, (H, W), radius)  # [T, H*W]
+    visible = winner >= 0
+    shown = winner.clamp(min=0)
+    video = torch.where(visible[..., None], colours[shown], 0.0).mT
+    depth = torch.where(visible, z.gather(1, shown), 0.0)
+    return video.reshape(T, 3, H, W), visible.view(T, H, W), depth.view(T, H, W)
 
 
 def check_splat(points: Tensor, colours: Tensor, cameras: Cameras, radius: int) -> None:
@@ -91,25 +111,31 @@ def image_from_world(cameras: Cameras) -> tuple[Float[Tensor, "T 3 3"], Float[Te
     return (cameras.K @ cameras.c2w[..., :3, :3].mT).float(), cameras.centres.float()
 
 
-def _pixels(points: Tensor, matrix: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Column, row (not yet whole numbers that fit the image) and depth of every point, [P]."""
-    x, y, z = (points - centre).unbind(-1)
+def _pixels(points: Tensor, matrices: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Column, row (not yet whole numbers that fit the image) and depth of every point, [T, P]."""
+    x, y, z = (points[None] - centres[:, None]).unbind(-1)
     # Spelled out: a matrix product would round in an order that differs between machines.
-    u, v, depth = ((row[0] * x + row[1] * y) + row[2] * z for row in matrix)
+    u, v, depth = (
+        (row[:, :1] * x + row[:, 1:2] * y) + row[:, 2:] * z for row in matrices.unbind(1)
+    )
     return torch.floor(u / depth), torch.floor(v / depth), depth
 
 
 def _nearest(column: Tensor, row: Tensor, z: Tensor, size: tuple[int, int], radius: int) -> Tensor:
-    """Index of the point that each pixel shows [H*W], or -1."""
-    H, W = size
+    """Index of the point that each pixel shows [T, H*W], or -1."""
+    (H, W), (T, P) = size, z.shape
     # Positive floats sort like their bits, so one integer minimum finds depth, then index.
-    key = (z.view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
+    key = (z.view(torch.int32).long() << 32) | torch.arange(P, device=z.device)
     empty = torch.iinfo(torch.int64).max
-    nearest = torch.full((H * W,), empty, device=z.device)
+    # What lands outside goes to one more pixel behind each image, so that nothing is sorted out:
+    # how many points are inside is what the host would have to wait for.
+    nearest = torch.full((T, H * W + 1), empty, device=z.device)
     steps = range(-radius, radius + 1)
     for down, right in ((down, right) for down in steps for right in steps):
         i, j = row + down, column + right
         inside = (z > 0) & (i >= 0) & (i < H) & (j >= 0) & (j < W)
-        pixel = i[inside].long() * W + j[inside].long()
-        nearest.scatter_reduce_(0, pixel, key[inside], "amin")
+        pixel = torch.where(inside, i, 0).long() * W + torch.where(inside, j, 0).long()
+        pixel = torch.where(inside, pixel, H * W)
+        nearest.scatter_reduce_(1, pixel, key, "amin")
+    nearest = nearest[:, :-1]
     return torch.where(nearest == empty, -1, nearest & 0xFFFFFFFF)

@@ -13,8 +13,6 @@ measured by say by a fingerprint what the row was made with when they were made.
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from anchorweave.datasets.fingerprint import FingerprintError, differences, dige
 from anchorweave.file_sets import finish_set, written_together
 from anchorweave.files import written_aside
 from anchorweave.geometry.cameras import Cameras
+from inference.evaluation.clip_names import refuse_unprintable
 from inference.runs.made import changed
 from inference.runs.report import write_json
 
@@ -170,6 +169,7 @@ class CachedRow:
                 f"{record} is not what was written ({error}); restore it, or remove {self.path} to "
                 "have the row made again"
             ) from error
+        refuse_unprintable(values.get("clips", ()), record)
         return values
 
     def check_config(self) -> None:
@@ -290,7 +290,8 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
             yield file
     except FingerprintError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # By where it is damaged, numpy raises anything, tokenize.TokenError included.
+    except Exception as error:
         raise ValueError(
             f"{path} cannot be read ({error or type(error).__name__}); remove it and run "
             "inference.generate again, which makes it anew"

@@ -4,7 +4,7 @@
     ROW/CLIP/cameras_truth.json    from the true frames
 
 Such a file says from which frames it was made, by which version and config; when any of these is
-another, cameras are estimated anew.
+another, cameras are estimated anew. It keeps a sum of itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.datasets.fingerprint import flat
+from anchorweave.datasets.fingerprint import digest, flat
 from anchorweave.evaluation.camera_error import camera_error, one_place, path_length, rotation_kept
 from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationConfig
 from anchorweave.evaluation.estimated_cameras import (
@@ -30,7 +30,7 @@ from anchorweave.evaluation.estimated_cameras import (
     pycolmap_version,
 )
 from anchorweave.progress import slowly
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import OWN_SUM, CachedRow, Given
 from inference.runs.report import write_json
 
 # One change of how cameras are estimated that no option tells, one more.
@@ -73,14 +73,28 @@ class KeptCameras:
             "c2w": _listed(found.c2w[:, :3], found.registered),
             "turns": _listed(found.turns, found.turned),
         }
-        write_json(values, self.path)
+        write_json({**values, OWN_SUM: digest(values)}, self.path)
 
     def read(self, config: EstimationConfig) -> EstimatedCameras | None:
-        """The cameras; None where there are none, or of other frames or another config."""
+        """The cameras; None where there are none, or of other frames or another config.
+
+        Raises:
+            ValueError: a file that is not what was written.
+        """
         if not self.path.is_file():
             return None
-        values = json.loads(self.path.read_text())
-        if values["made"] != _made(self.video(), config):
+        try:
+            values = json.loads(self.path.read_text())
+            # Files of earlier versions keep no sum.
+            if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
+                raise ValueError("its sum is another")
+            made = values["made"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.path} is not what was written ({error}); remove it to have the cameras "
+                "estimated again"
+            ) from error
+        if made != _made(self.video(), config):
             return None
         places, registered = known_matrices(values["c2w"], torch.eye(4)[:3])
         c2w = torch.eye(4, dtype=torch.float64).repeat(len(places), 1, 1)

@@ -14,6 +14,23 @@ from anchorweave.recordings.procedural_rooms.recording import PREFIX
 ROOM = re.compile(rf"{PREFIX}-(?P<words>[a-z_]+=[^-]+(-[a-z_]+=[^-]+)*)")
 
 
+def refuse_unprintable(names: Iterable[str], where: object) -> None:
+    """Refuse names that would do something to whatever they are shown on, such as a terminal.
+
+    Args:
+        names: of rows, or of clips.
+        where: what has them, for the message.
+
+    Raises:
+        ValueError: names the first one, its characters spelled out.
+    """
+    for name in names:
+        if not name.isprintable():
+            raise ValueError(
+                f"{where}: the name {name!r} holds characters that cannot be printed; rename it"
+            )
+
+
 def readable(clips: Iterable[str]) -> dict[str, str]:
     """Clip -> what it is called to people.
 

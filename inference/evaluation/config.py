@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from anchorweave.config import RunConfig
 from anchorweave.datasets.fingerprint import flat
 from anchorweave.memory import config as memory
 from anchorweave.perception import PerceptionConfig
 from anchorweave.pipelines import WeavingMixin
+from anchorweave.run_config import RunConfig
 from inference.evaluation.protocols import Protocol, check_protocol, rolls_out
 from inference.runs.made import NETWORKS, VERSION, networks_made, without_unused
 
@@ -31,7 +31,7 @@ ADDED_LATER = memory.ADDED_LATER | {
 ADDED_LATER |= {
     key: value
     for key, value in flat({"perception": PerceptionConfig()}).items()
-    if key.split(".")[1] in ("moving", "geometry", "depth_anything", "depth_pro", "zoe")
+    if key.split(".")[1] in ("moving", "geometry", "sam2", "depth_anything", "depth_pro", "zoe")
 }
 LATER = list(ADDED_LATER.items())
 

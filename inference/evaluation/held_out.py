@@ -9,12 +9,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from anchorweave.clip import Clip
-from anchorweave.config import RunConfig
 from anchorweave.datasets.splits import split_frames
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import cloud_from_frame, depth_edges
 from anchorweave.recordings import Recording
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.run_config import RunConfig
 from anchorweave.world import scene_unit
 from inference.evaluation.protocols import RECORDED_PATH
 from inference.runs.path import camera_count, planned_cameras

@@ -3,9 +3,10 @@
     RESULTS/results.json     per row means with intervals, drift, what it was made with
     RESULTS/videos.csv       every number of every video
 
-Either says which run of evaluate it is of; files of two runs are refused. Which metrics there are
-is what the files hold. Videos need not be there. A row that has no results yet is measured as it is
-read.
+Either says which run of evaluate it is of; files of two runs are refused. results.json keeps a sum
+of itself and one of the numbers in videos.csv, so that a flipped bit or a line that is gone is
+refused, too; columns that are no metric may be added to videos.csv. Which metrics there are is what
+the files hold. Videos need not be there. A row that has no results yet is measured as it is read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from typing import Any
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.file_sets import finish_set, refuse_mixed
 from inference.evaluation.cached_row import ROW, CachedRow
-from inference.evaluation.scores import METRICS, Score, score_row
+from inference.evaluation.clip_names import refuse_unprintable
+from inference.evaluation.scores import METRICS, RowScores, Score, score_row
 
 RESULTS, VIDEOS, TABLE, DRIFT = "results.json", "videos.csv", "table.md", "drift.png"
+# In results.json: of all else that it says, and of the numbers in videos.csv.
+OWN_SUM, VIDEOS_SUM = "sum", "videos_sum"
 # Written of them by `inference.write_report`.
 REPORT = "report.html"
 
@@ -95,12 +99,19 @@ def same_makes(rows: Mapping[str, CachedRow]) -> list[str]:
     ]
 
 
+def summed(results: dict[str, Any], measured: Mapping[str, RowScores]) -> dict[str, Any]:
+    """What results.json says, with the sums that tell whether either file was changed since."""
+    videos = {name: map(_as_written, scores.scores) for name, scores in measured.items()}
+    results = {**results, VIDEOS_SUM: _videos_sum(videos)}
+    return {**results, OWN_SUM: digest(json.loads(json.dumps(results)))}
+
+
 def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, MeasuredRow]]:
     """What results.json says, and its rows by name with the numbers of their videos.
 
     Raises:
         FileNotFoundError: one of the two files is not there.
-        ValueError: they are not what evaluate writes, or not of one run.
+        ValueError: they are not what evaluate wrote, or not of one run.
     """
     folder = Path(folder)
     finish_set(folder)
@@ -119,6 +130,8 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
             f"{folder} holds no results of inference.evaluate as this version writes them "
             f"({type(error).__name__}: {error}); measure again"
         ) from error
+    refuse_unprintable(found, folder / RESULTS)
+    refuse_unprintable((v.clip for row in found.values() for v in row.videos), folder / VIDEOS)
     if any(videos.values()):
         refuse_mixed({folder / RESULTS: results.get("run"), folder / VIDEOS: run})
     for name, row in found.items():
@@ -128,7 +141,40 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
                 f"{folder / RESULTS} says {rows[name]['clips']} clips of row {name}, "
                 f"{folder / VIDEOS} holds {clips}; they are of two runs, measure again"
             )
+    _refuse_changed(folder, results, videos)
     return results, found
+
+
+def _refuse_changed(folder: Path, results: dict[str, Any], videos: Mapping[str, Any]) -> None:
+    """Results of earlier versions keep no sums."""
+    stated = {key: value for key, value in results.items() if key != OWN_SUM}
+    sums = {RESULTS: (OWN_SUM, digest(stated)), VIDEOS: (VIDEOS_SUM, _videos_sum(videos))}
+    for file, (key, met) in sums.items():
+        if results.get(key, met) != met:
+            raise ValueError(
+                f"{folder / file} is not what was written: its sum is another (a line is gone, or "
+                "a value was changed); put the file back, or measure again"
+            )
+
+
+def _as_written(score: Score) -> Score:
+    return replace(score, values={m: v for m, v in score.values.items() if m in METRICS})
+
+
+def _videos_sum(videos: Mapping[str, Iterable[Score]]) -> str:
+    """Of all numbers of all videos, whatever other columns stand beside them."""
+    return digest(
+        [
+            [row, score.clip, score.seed, _floats(score.values), float(score.seconds)]
+            for row, scores in videos.items()
+            for score in scores
+        ]
+    )
+
+
+def _floats(values: Mapping[str, float]) -> dict[str, float]:
+    """As they are read back."""
+    return {metric: float(value) for metric, value in values.items()}
 
 
 def find_run(place: str) -> dict[str, MeasuredRow]:

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from anchorweave.anchors import Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig
+from anchorweave.models.attention_backend import use_attention
+from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
+from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -30,8 +33,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     """The pipeline that `config.model` describes, and one line that says which weights it has.
 
     Raises:
-        ValueError: a device that is not there, weights that do not fit, or a video length or size
-            that the networks cannot make.
+        ValueError: a device that is not there, weights that do not fit or are not finite, or a
+            video length or size that the networks cannot make.
         FileNotFoundError: no model at `model.path`.
     """
     model = config.model
@@ -51,11 +54,42 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
     pipe.check_shape(config.frames, *config.size)
-    if model.offload:
+    if model.storage == "float8":
+        pipe.transformer.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype)
+    place_networks(pipe, model.offload, device)
+    if model.attention != "auto":
+        use_attention(pipe.transformer, pipe.controller, model.attention)
+    if model.split == "guidance":
+        pipe.split_guidance()
+    if model.compile == "regional":
+        compile_blocks(pipe.transformer, pipe.controller)
+    return pipe, weights
+
+
+def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
+    """Put the networks on their device, or let them come there when they are called.
+
+    Args:
+        pipe: all of them.
+        offload: `none`, `model` or `group`.
+        device: where they compute.
+    """
+    if offload == "none":
+        pipe.to(device)
+    elif offload == "model":
         pipe.enable_model_cpu_offload(device=device)
     else:
-        pipe.to(device)
-    return pipe, weights
+        # Parts of these are asked for outside a call of the whole, and they are small.
+        beside = [name for name in ("controller", "references") if getattr(pipe, name, None)]
+        pipe.enable_group_offload(
+            onload_device=torch.device(device),
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=device.startswith("cuda"),
+            exclude_modules=beside,
+        )
+        for name in beside:
+            getattr(pipe, name).to(device)
 
 
 def make_generator(
@@ -111,6 +145,7 @@ def make_batch_generator(
             visible_first_frame=config.visible_first_frame,
             start=config.start,
             start_share=config.start_share,
+            control_every=config.control_every,
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
@@ -132,6 +167,7 @@ def _add_lora(pipe: WeavingMixin, folder: str) -> None:
     if not Path(folder, LORA_FILE).is_file():
         raise FileNotFoundError(f"no adapter at model.lora={folder} (no {LORA_FILE} in it)")
     pipe.load_lora_weights(folder)
+    refuse_not_finite(pipe.transformer, Path(folder, LORA_FILE))
 
 
 def _device(model: ModelConfig) -> str:
@@ -142,8 +178,8 @@ def _device(model: ModelConfig) -> str:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"model.device={device}, but this machine has no CUDA GPU; use cpu")
-    if model.offload and not device.startswith("cuda"):
-        raise ValueError("model.offload needs a CUDA GPU; set model.offload=false")
+    if model.offload != "none" and not device.startswith("cuda"):
+        raise ValueError(f"model.offload={model.offload} needs a CUDA GPU; set model.offload=none")
     return device
 
 
@@ -154,7 +190,7 @@ def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
-    # Training with network.path=tiny trains beside these very networks.
+    # Training with model.path=tiny trains beside these very networks.
     pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 

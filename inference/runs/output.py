@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anchorweave.config import RunConfig, save_config
 from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.memory.removal import own_files, remove_bank
+from anchorweave.run_config import RunConfig
 
-# Where a rollout stands; a folder that holds it belongs to that rollout.
-ROLLOUT = "rollout.json"
+# Where a rollout stands; a folder that holds it belongs to that rollout. And what it was asked for.
+ROLLOUT, CONFIG = "rollout.json", "config.yaml"
 # The bank in the output folder.
 MEMORY = "memory"
 
@@ -68,11 +68,3 @@ def check_output(config: RunConfig) -> None:
 def memory_over(config: RunConfig, bank: Bank) -> Memory:
     """The memory system of the run over a bank."""
     return open_memory(bank, config.memory, config.retrieval, config.rendering)
-
-
-def open_output(config: RunConfig) -> Path:
-    """The output folder, with the resolved config in it."""
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    save_config(config, output / "config.yaml")
-    return output

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from anchorweave.config import RunConfig
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.trajectories import trajectory
 from anchorweave.recordings import open_recording
+from anchorweave.run_config import RunConfig
 
 
 def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:

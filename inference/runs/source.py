@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from anchorweave.clip import Clip
-from anchorweave.config import RunConfig
 from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import (
@@ -19,6 +18,7 @@ from anchorweave.recordings import (
 )
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.reconstruction import ReconstructionConfig, is_footage, reconstruct
+from anchorweave.run_config import RunConfig
 from anchorweave.world import scene_unit
 from inference.runs.report import write_json
 

@@ -141,7 +141,7 @@ def measure_loader(folder: Path) -> dict:
             count = sum(1 for _ in calls)
         rates[str(workers)] = round(count / (time.perf_counter() - start), 2)
     step = step_of_the_5b()
-    operations = step.forward + step.backward + step.recomputed
+    operations = step.forward + step.backward + step.recomputed()
     return {
         "clips_per_second_by_workers": rates,
         "needed_by_one_h100": round(PEAKS["H100"] / operations, 2),

@@ -1,5 +1,6 @@
 import json
 import pickle
+from tokenize import TokenError
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -71,7 +72,9 @@ def test_what_an_ended_run_left_is_removed_and_nothing_else(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("f"), OSError("o"), KeyError("k"), EOFError()])
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("f"), OSError("o"), KeyError("k"), EOFError(), TokenError("t")]
+)
 def test_whatever_cannot_be_read_names_clip_and_part(tmp_path, error):
     with pytest.raises(BadClip, match="poses.npz") as caught, reading(tmp_path, "poses.npz"):
         raise error

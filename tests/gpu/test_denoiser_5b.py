@@ -13,7 +13,9 @@ from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from tests.alike import alike
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA GPU here, or TEST_GPU=1 is not set"
+)
 
 # 480x720, 49 frames
 t, h, w, T, K = 13, 60, 90, 49, 4

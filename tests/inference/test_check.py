@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from anchorweave.config import RunConfig
 from anchorweave.recordings import open_recording, write_recording
+from anchorweave.run_config import RunConfig
 from inference.runs.source import open_source, seen_clip
 from training import prepare_clips
 

@@ -11,10 +11,11 @@ import torch
 
 import inference.generate as generate
 import inference.runs.source as source
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.search import find_recordings
+from anchorweave.run_config import RunConfig
 from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.config import EvaluationConfig
 from inference.evaluation.held_out import closed_loop, hold_out

@@ -31,3 +31,11 @@ def test_a_mistake_is_one_message(tmp_path, capsys):
     assert ended.value.code == 2 and "Traceback" not in said
     assert "only 0 of 4 frames could be registered" in said and "blank" in said
     assert not (tmp_path / "made").exists()
+
+
+def test_without_a_source_it_says_what_it_needs(capsys):
+    with pytest.raises(SystemExit) as ended:
+        COMMAND.run([])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in said
+    assert "source= is missing: name a video, as in source=walk.mp4, or a folder" in said

@@ -95,6 +95,38 @@ def test_interrupted_it_continues_and_ends_the_same(run, monkeypatch):
         assert alike_pictures(a.depth(i), b.depth(i))
 
 
+def test_pictures_are_of_one_run_whatever_ends_it(run, monkeypatch):
+    """A write that fails between two files leaves both as they were."""
+    output = run("out", "rollout.segments=1")
+    pictures = [output / "rollout.mp4", output / "rollout.png"]
+    for path in pictures:
+        path.write_text("of the run before")
+
+    def full(*args):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rollout, "contact_sheet", full)
+        with pytest.raises(OSError, match="disk full"):
+            run("out", "rollout.segments=1")
+    assert [path.read_text() for path in pictures] == ["of the run before"] * 2
+    run("out", "rollout.segments=1")
+    assert len(read_video(output / "rollout.mp4")) == 5
+    # Of a segment likewise; its video is not there before the choice of its memories is.
+    write_json = rollout.write_json
+
+    def full_segment(values, path):
+        if path.name == "0000.json":
+            raise OSError("disk full")
+        write_json(values, path)
+
+    monkeypatch.setattr(rollout, "write_json", full_segment)
+    with pytest.raises(OSError, match="disk full"):
+        run("cut", "rollout.segments=1")
+    assert list((run.folder / "cut" / "segments").iterdir()) == []
+    assert len(Bank(run.folder / "cut" / "memory")) == 1
+
+
 def test_it_goes_on_from_the_memory_of_an_earlier_run(run):
     first = run("first", "rollout.segments=1")
     run("second", "rollout.segments=1", f"memory.path={first / 'memory'}")

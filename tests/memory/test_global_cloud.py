@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from anchorweave.clip import Clip, join_clips
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.memory import Bank, GlobalCloud, GlobalCloudConfig, MemoryConfig
 from anchorweave.retrieval import RetrievalConfig
+from anchorweave.run_config import RunConfig
 from tests.alike import alike
 from tests.rooms import look, view_room, walk
 

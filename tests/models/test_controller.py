@@ -8,8 +8,7 @@ from peft import LoraConfig
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER
-from anchorweave.models.controller import WeavingController
-from anchorweave.models.cross_anchor_attention import Arrangement
+from anchorweave.models.controller import Constants, WeavingController
 from tests.alike import alike
 from tests.models.small import (
     SMALL,
@@ -105,11 +104,18 @@ def test_leaving_out_unseen_tokens_equals_masking_them_everywhere(backbone, atte
     slow.load_state_dict(fast.state_dict())
     ours = fast(anchors=anchors, **call)
 
-    def mask(place, text):
-        seen = anchors.visible_tokens.reshape(place.rows, place.width)
-        return torch.cat([seen.new_ones(place.rows, text), seen], dim=1)[:, None, None]
+    arranged = slow.family.arranged
 
-    monkeypatch.setattr(Arrangement, "mask", mask)
+    def masked(place, positions, text):
+        seen = anchors.visible_tokens.reshape(place.rows, place.width)
+        table, attention = arranged(place, positions, text)
+        if isinstance(attention, dict):
+            seen = torch.cat([seen.new_ones(place.rows, text), seen], dim=1)
+            return table, {"attention_mask": seen[:, None, None]}
+        # A row of nothing but masked keys has no numbers; nobody asks for them.
+        return table, (seen | ~seen.any(dim=1, keepdim=True))[:, None, None]
+
+    monkeypatch.setattr(slow.family, "arranged", masked)
     assert_close(ours, slow(anchors=anchors, **call))
 
 
@@ -323,3 +329,18 @@ def test_anchors_that_do_not_fit_are_named(backbone):
     odd = call | {"noisy_latents": call["noisy_latents"][..., :5]}
     with pytest.raises(ValueError, match="4x5"):
         controller(anchors=anchors, **odd)
+
+
+@pytest.mark.parametrize("tokens", ["all", "visible"])
+@pytest.mark.parametrize("attention", ["joint", "separate"])
+@torch.no_grad()
+def test_what_is_constant_over_steps_is_made_once_and_changes_nothing(tokens, attention):
+    for family in SMALL:
+        backbone = small_backbone(family=family)
+        controller = small_controller(backbone, tokens=tokens, attention=attention)
+        constants, anchors = Constants(), small_anchors(B=2, N=3)
+        for seed in (3, 4):
+            call = small_call(backbone, B=2, seed=seed)
+            kept = controller(anchors=anchors, constants=constants, **call)
+            assert_close(kept, controller(anchors=anchors, **call))
+        assert len(constants.made) == 1

@@ -25,12 +25,23 @@ def table():
     return angle.cos(), angle.sin()
 
 
+def restore(place, tokens):
+    """Slowly back to [B, N, L, D]; where a token was left out, zeros."""
+    if place.index is None:
+        return tokens.reshape(B, N, L, D)
+    whole = tokens.new_zeros(place.rows, place.width, D)
+    for row in range(place.rows):
+        for i, number in enumerate(place.index[row]):
+            whole[row, number] = tokens[row, i]
+    return whole.reshape(B, N, L, D)
+
+
 @pytest.mark.parametrize("kind", ["joint", "separate"])
 @pytest.mark.parametrize("tokens", ["all", "visible"])
-def test_what_is_arranged_comes_back(visible, kind, tokens):
+def test_what_is_arranged_lies_where_it_is_said(visible, kind, tokens):
     place = Arrangement(visible, kind, tokens)
     values = torch.randn(B, N, L, D)
-    back = place.restore(place.arrange(values))
+    back = restore(place, place.arrange(values))
     kept = visible if tokens == "visible" else torch.ones_like(visible)
     assert torch.equal(back[kept], values[kept])
     longest = int((visible.flatten(1) if kind == "joint" else visible).sum(-1).max())
@@ -38,12 +49,48 @@ def test_what_is_arranged_comes_back(visible, kind, tokens):
     assert place.arrange(values).shape == ({"joint": B, "separate": B * N}[kind], width, D)
 
 
-def test_rows_of_one_length_need_no_mask(visible):
-    assert Arrangement(visible, "joint", "all").mask(S) is None
-    assert Arrangement(visible[:1], "joint", "visible").mask(S) is None
-    assert Arrangement(visible, "separate", "visible").mask(S) is not None
+@pytest.mark.parametrize("kind", ["joint", "separate"])
+@pytest.mark.parametrize("tokens", ["all", "visible"])
+def test_video_tokens_are_spread_to_every_anchor(visible, kind, tokens):
+    place, values = Arrangement(visible, kind, tokens), torch.randn(B, L, D)
+    repeated = values[:, None].repeat(1, N, 1, 1)
+    assert torch.equal(place.spread(values), place.arrange(repeated))
+
+
+@pytest.mark.parametrize("kind", ["joint", "separate"])
+@pytest.mark.parametrize("tokens", ["all", "visible"])
+def test_fused_is_the_weighted_sum_of_what_came_back(visible, kind, tokens):
+    place = Arrangement(visible, kind, tokens)
+    weights = (torch.rand(B, N, L) * visible).requires_grad_()
+    values = place.arrange(torch.randn(B, N, L, D)).requires_grad_()
+    fused = place.fuse(values, weights)
+    slow = torch.einsum("bnld,bnl->bld", restore(place, values), weights)
+    torch.testing.assert_close(fused, slow)
+    ahead = torch.randn(B, L, D)
+    for ours, theirs in zip(
+        torch.autograd.grad(fused, (values, weights), ahead),
+        torch.autograd.grad(slow, (values, weights), ahead),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_without_any_visible_token_or_anchor_nothing_is_fused():
+    for shown in (torch.zeros(B, N, L, dtype=torch.bool), torch.zeros(B, 0, L, dtype=torch.bool)):
+        place = Arrangement(shown, "joint", "visible")
+        values = place.arrange(torch.randn(*shown.shape, D)).requires_grad_()
+        fused = place.fuse(values, shown.float().requires_grad_())
+        assert torch.equal(fused, torch.zeros(B, L, D))
+        fused.sum().backward()
+
+
+def test_rows_of_one_length_are_one_call(visible):
+    assert Arrangement(visible, "joint", "all").lengths is None
+    assert Arrangement(visible[:1], "joint", "visible").lengths is None
+    counts = visible.flatten(0, 1).sum(1).tolist()
+    assert Arrangement(visible, "separate", "visible").lengths == tuple(counts)
     doubled = Arrangement(torch.cat([visible[:1]] * 2), "joint", "visible")
-    assert doubled.mask(S) is None
+    assert doubled.lengths is None
 
 
 def test_per_row_repeats_sample_by_sample(visible):
@@ -74,7 +121,7 @@ def test_leaving_tokens_out_equals_masking_them(visible, kind):
     ours, ours_text = module(
         short.arrange(tokens),
         short.per_row(text),
-        attention_mask=short.mask(S),
+        lengths=short.lengths,
         image_rotary_emb=short.rotary(table(), S),
     )
     keys = visible.flatten(1) if kind == "joint" else visible.flatten(0, 1)
@@ -85,5 +132,5 @@ def test_leaving_tokens_out_equals_masking_them(visible, kind):
         attention_mask=keys[:, None, None],
         image_rotary_emb=whole.rotary(table(), S),
     )
-    torch.testing.assert_close(short.restore(ours)[visible], whole.restore(slow)[visible])
+    torch.testing.assert_close(restore(short, ours)[visible], restore(whole, slow)[visible])
     torch.testing.assert_close(ours_text, slow_text)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import FirstBlockCacheConfig, PyramidAttentionBroadcastConfig
 
 from anchorweave.models.backbones import family_of
 from anchorweave.models.denoiser import Denoiser
@@ -214,3 +215,79 @@ def test_a_controller_of_another_backbone_is_refused():
         Denoiser(small_backbone(use_rotary_positional_embeddings=False), controller)
     with pytest.raises(ValueError, match="weaves 2 layers"):
         Denoiser(small_backbone(num_layers=1), controller)
+
+
+@torch.no_grad()
+def test_control_features_may_be_used_again_in_the_next_steps(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    later = call | {"timestep": call["timestep"] - 1, "noisy_latents": call["noisy_latents"] + 0.1}
+    each = [denoiser(image_latents=image, anchors=anchors, **one) for one in (call, later)]
+    calls = []
+    with (
+        counted(denoiser.controller, "forward", calls),
+        denoiser.weaving(anchors, control_every=2),
+    ):
+        # Guidance as two calls a step, of which each has an answer of its own.
+        found = [alone(denoiser.backbone, one, image) for one in (call, call, later, later)]
+    assert len(calls) == 2
+    assert alike(found[0], each[0]) and alike(found[1], each[0])
+    assert not alike(found[2], each[1]) and torch.equal(found[2], found[3])
+    assert (found[2] - each[1]).norm() < 0.2 * each[1].norm()
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_a_frozen_short_backbone_computes_outside_autocast(family):
+    backbone = small_backbone(family=family).bfloat16().requires_grad_(False)
+    denoiser = Denoiser(backbone, small_controller(backbone))
+    met = []
+    for part in (family_of(backbone).blocks(backbone)[1], denoiser.controller.blocks[0]):
+        part.register_forward_pre_hook(lambda *_: met.append(torch.is_autocast_enabled("cpu")))
+    call = {
+        k: v.bfloat16() if k.endswith(("latents", "features")) else v
+        for k, v in small_call(backbone).items()
+    }
+    image, anchors = small_image().bfloat16(), small_anchors()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = denoiser(image_latents=image, anchors=anchors, **call)
+        assert torch.is_autocast_enabled("cpu")
+    assert met == [True, False]
+    found.float().square().mean().backward()
+    assert all(p.grad is not None for p in denoiser.controller.control_proj.parameters())
+    # What is trained computes under autocast as before.
+    denoiser.backbone.requires_grad_(True)
+    met.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        under = denoiser(image_latents=image, anchors=anchors, **call)
+    assert met == [True, True]
+    # bfloat16 has 8 bits; a few layers' rounding in another order.
+    assert (found - under).float().norm() < 0.05 * under.float().norm()
+
+
+@torch.no_grad()
+def test_caches_that_skip_blocks_are_refused_and_others_fit():
+    backbone = small_backbone()
+    denoiser = Denoiser(backbone, small_controller(backbone))
+    call, image, anchors = small_call(backbone), small_image(), small_anchors()
+    expected = denoiser(image_latents=image, anchors=anchors, **call)
+    backbone.enable_cache(FirstBlockCacheConfig())
+    with pytest.raises(ValueError, match="FirstBlockCacheConfig, which skips whole blocks"):
+        denoiser(image_latents=image, anchors=anchors, **call)
+    backbone.disable_cache()
+    step = [999]
+    backbone.enable_cache(
+        PyramidAttentionBroadcastConfig(
+            spatial_attention_block_skip_range=2,
+            spatial_attention_timestep_skip_range=(-1, 1001),
+            current_timestep_callback=lambda: step[0],
+        )
+    )
+    with denoiser.weaving(anchors):
+        first, second = (alone(backbone, call, image) for _ in range(2))
+        # The same call again: attention as it was, which here is what it is.
+        assert alike(first, expected) and alike(second, expected)
+        later = call | {"noisy_latents": call["noisy_latents"] + 1}
+        alone(backbone, call, image)
+        skipped = alone(backbone, later, image)
+    backbone.disable_cache()
+    exact = denoiser(image_latents=image, anchors=anchors, **later)
+    assert skipped.isfinite().all() and not alike(skipped, exact)

@@ -40,5 +40,11 @@ def test_the_layout_of_convolutions_changes_no_value():
 
 @pytest.mark.parametrize("wrong", [{"channels": (8, 16)}, {"channels": (8, 12, 16)}])
 def test_levels_that_do_not_fit_are_refused(wrong):
-    with pytest.raises(ValueError, match="three levels or more"):
+    with pytest.raises(ValueError, match="three levels or more|divisible by norm_groups=8"):
         VAEConfig(**wrong)
+
+
+@pytest.mark.parametrize("channels", [(8, 16), (8, 12, 12), (8, 8, 16)])
+def test_levels_that_wan_cannot_have_are_refused(channels):
+    with pytest.raises(ValueError, match="three levels or more|multiples of the first, and the"):
+        VAEConfig(family="wan", channels=channels)

@@ -13,9 +13,10 @@ from transformers import (
     ZoeDepthForDepthEstimation,
 )
 
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.perception import make_perception
 from anchorweave.perception.depth_network import fitting, load_network
+from anchorweave.run_config import RunConfig
 from tests.alike import alike
 from tests.rooms import walk
 

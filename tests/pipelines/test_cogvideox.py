@@ -28,6 +28,7 @@ from anchorweave.models.small.tiny import tiny_components
 from anchorweave.models.weaving.released_weights import to_released_names
 from anchorweave.pipelines import AnchorWeavePipeline
 from anchorweave.pipelines.anchored_start import start_video
+from inference.runs.generator import place_networks
 from tests.alike import alike
 
 T, H, W = 9, 32, 48
@@ -519,7 +520,7 @@ def test_lora_of_the_backbone_loads_as_in_diffusers(pipeline, tmp_path):
     torch.testing.assert_close(run(fresh, retrieved=retrieved()), without)
 
 
-@pytest.mark.parametrize("how", ["model", "sequential"])
+@pytest.mark.parametrize("how", ["model", "sequential", "group"])
 def test_offloading_changes_nothing_of_what_comes_out(how):
     offloaded = make_pipeline()
     teach(offloaded.controller)
@@ -530,6 +531,10 @@ def test_offloading_changes_nothing_of_what_comes_out(how):
         assert hasattr(offloaded.transformer, "_hf_hook")
         # Asked for its cameras without a call, it would be found where it was left: not moved.
         assert not hasattr(offloaded.controller, "_hf_hook")
+    elif how == "group":
+        place_networks(offloaded, "group", "cpu")
+        assert hasattr(offloaded.transformer.transformer_blocks[0], "_diffusers_hook")
+        assert not hasattr(offloaded.controller, "_diffusers_hook")
     else:
         for name in ("text_encoder", "vae", "transformer", "controller"):
             part = getattr(offloaded, name)
@@ -654,3 +659,28 @@ def test_weights_used_at_another_size_warn_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipeline.check_shape(T, 2 * H, W)
+
+
+@torch.no_grad()
+def test_weights_that_lie_in_float8_are_near_and_half_as_large():
+    pipe = make_pipeline()
+    teach(pipe.controller)
+    expected = run(pipe, retrieved=retrieved())
+    pipe.transformer.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=torch.float32)
+    linear = pipe.transformer.transformer_blocks[0].attn1.to_q.weight
+    assert linear.dtype == torch.float8_e4m3fn
+    found = run(pipe, retrieved=retrieved())
+    # float8 has 3 bits behind its first one; frames are in [0, 1].
+    assert found.isfinite().all() and 0 < (found - expected).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_controller_may_run_in_every_second_step(pipeline, every):
+    calls = []
+    hook = pipeline.controller.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        found = run(pipeline, retrieved=retrieved(), control_every=every, num_inference_steps=4)
+    finally:
+        hook.remove()
+    # 4 steps, all of which lie in the window of 0.8 (i / 4 <= 0.75).
+    assert len(calls) == 4 // every and found.isfinite().all()

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from anchorweave.config import RolloutConfig, RunConfig
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.recordings import RecordingConfig, open_recording
 from anchorweave.recordings.frame_order import by_number, frame_order
 from anchorweave.recordings.nerfstudio import write_recording
 from anchorweave.recordings.search import find_recordings
+from anchorweave.run_config import RolloutConfig, RunConfig
 from inference.runs.path import planned_cameras
 from tests.recordings.test_nerfstudio import edited, small_clip
 from tests.recordings.test_rgbd import colour, pose
@@ -289,7 +289,7 @@ def test_lengths_of_a_camera_file(tmp_path, unit):
     assert cameras.centres[-1, 0].item() == pytest.approx(6.0 if unit == "scene" else 2.0)
 
 
-@pytest.mark.parametrize("part", ["color.png", "pose.txt"])
+@pytest.mark.parametrize("part", ["color.png", "depth.png", "pose.txt"])
 def test_seven_scenes_files_may_not_lead_out(seven_scenes, tmp_path_factory, part):
     file = seven_scenes / f"frame-000002.{part}"
     outside = tmp_path_factory.mktemp("outside") / part
@@ -297,6 +297,21 @@ def test_seven_scenes_files_may_not_lead_out(seven_scenes, tmp_path_factory, par
     file.symlink_to(outside)
     with pytest.raises(ValueError, match=f"frame-000002.{part} leaves the recording's folder"):
         open_recording(seven_scenes, "skip")
+
+
+@pytest.mark.parametrize("file", ["color/2.png", "depth/2.png", "pose/2.txt"])
+def test_scannet_files_may_not_lead_out(scannet, tmp_path_factory, file):
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    there = next(iter(sorted((scannet / file).parent.iterdir())))
+    there.rename(outside)
+    there.symlink_to(outside)
+    with pytest.raises(ValueError, match=f"{there.name} leaves the recording's folder"):
+        open_recording(scannet, "skip")
+    # Another name for a file of the recording's own is fine.
+    there.unlink()
+    outside.rename(there.parent.parent / "kept")
+    there.symlink_to(there.parent.parent / "kept")
+    assert len(open_recording(scannet)) > 0
 
 
 def test_folders_and_captions_may_not_lead_out(scannet, tmp_path_factory):

@@ -1,5 +1,6 @@
 """training.train in a process that dies where the environment says: rank, step, where and how."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -16,6 +17,10 @@ def die():
     if os.environ.get("RANK", "0") == RANK and steps == int(STEP):
         if HOW == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if HOW == "worker":
+            # One of those that load its clips.
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+            return
         raise RuntimeError(f"rank {RANK} dies in step {STEP}")
 
 

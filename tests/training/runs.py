@@ -37,9 +37,9 @@ def words(data, output, **changes):
     values = {
         "output": output,
         "data.train": data / "clips",
-        "network.path": data / "model",
-        "network.layers": 2,
-        "network.heads": 2,
+        "model.path": data / "model",
+        "model.layers": 2,
+        "model.heads": 2,
         "steps": 12,
         "batch": 4,
         "batch_per_process": 2,
@@ -76,7 +76,7 @@ def train_here(config, stop=None, run=None):
 
 
 def launch(arguments, ranks=1, die=None):
-    """The same in processes of its own; `die` is "RANK STEP call|checkpoint kill|error"."""
+    """The same in processes of its own; `die` is "RANK STEP call|checkpoint kill|error|worker"."""
     module = "training.train" if die is None else "tests.training.dying"
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
     command = [sys.executable, "-m", *(several if ranks > 1 else []), module, *arguments]

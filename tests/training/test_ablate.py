@@ -31,9 +31,7 @@ from training.recipe import RecipeConfig, Stage
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs" / "ablations"
-ROWS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.name != "table.yaml")
-TABLES = sorted(path.parent.name for path in FOLDER.glob("*/table.yaml"))
-BASE = ROOT / "configs" / "evaluation" / "anchorweave_tiny.yaml"
+TABLES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 # What may differ between a table's rows and the system that they change.
 VARIED = {
     "anchorweave_figure5": {"model.controller", "model.lora"},
@@ -140,7 +138,7 @@ def test_a_dry_run_lists_what_is_lacking_and_does_nothing(tmp_path, monkeypatch,
         "inference.evaluate",
     ]
     assert (
-        "network.fusion=average output=outputs/anchorweave_tiny/variants/average_fusion" in lines[5]
+        "model.fusion=average output=outputs/anchorweave_tiny/variants/average_fusion" in lines[5]
     )
     assert "attention=separate" not in "".join(lines)
     # The stages that prepare what a training reads go before it.
@@ -194,21 +192,19 @@ def test_stages_are_run_once_and_noted_in_the_folder_of_their_recipe(tmp_path, m
     assert "b: done" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("path", ROWS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_row_names_what_differs_from_its_base_and_no_more(path):
-    lines = path.read_text().splitlines()
-    assert len(lines) <= 15
-    (row,) = [row for row in planned(path.parent.name) if row.name == path.stem]
-    words = " ".join(str(Path(word)) for word in row.words)
-    assert lines[0] == f"# python -m inference.generate {words}"
-    assert lines[1].startswith("# ") and lines[1].endswith(".")
-    values = yaml.safe_load(path.read_text())
-    own_base = path.parent / values.pop("base")
-    base = flat(load_config(EvaluationConfig, [f"config={own_base}"]))
-    alone = flat(load_config(EvaluationConfig, [f"config={path}"]))
-    differ = {key for key in alone if alone[key] != base[key]}
-    # A default that a row says all the same is the one that its neighbours change.
-    assert differ - {"memory.kind"} <= flat(values).keys() <= differ | VARIED[path.parent.name]
+@pytest.mark.parametrize("name", TABLES)
+def test_a_row_differs_from_its_system_in_what_it_names_and_no_more(name):
+    table = load_table(name)
+    assert (FOLDER / f"{name}.yaml").read_text().startswith(f"# bash scripts/ablate.sh {name}\n")
+    for row in planned(name):
+        assert row.what.endswith(".") and row.words[0].startswith("config=configs/evaluation/")
+        if row.row.config is None:
+            assert row.changes.keys() - {"rollout.segments"} == row.row.changes.keys()
+            # A protocol of its own is what the row is about.
+            assert "rollout.segments" not in row.changes or row.row.protocol != table.protocol
+            assert (row.config.row == load_config(EvaluationConfig, row.words[:1]).row) == (
+                not row.row.changes
+            )
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -326,8 +322,8 @@ def test_bad_input_is_refused(words, message):
 @pytest.mark.parametrize(
     "edit, message",
     [
-        (lambda table: table["rows"].pop(0), "k1: every row of table.yaml has a file"),
-        (lambda table: table["rows"].append({"name": "k8"}), "k8: every row"),
+        (lambda table: table["rows"].append({"name": "k8"}), "row k8: say what it is"),
+        (lambda table: table["rows"][0].update(changes={"slots": 5}), "row k1: .*not both"),
         (lambda table: table["rows"][1].update(name="k1"), "each a name of its own"),
         (lambda table: table.update(rows=[]), "a table has rows"),
         (lambda table: table["rows"][0]["paper"].update(LPIPS=0.1), "LPIPS.*which no column is"),
@@ -338,12 +334,9 @@ def test_bad_input_is_refused(words, message):
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused(tmp_path, monkeypatch, edit, message):
-    (tmp_path / "mine").mkdir()
-    for path in (FOLDER / "anchorweave_table3").glob("*.yaml"):
-        (tmp_path / "mine" / path.name).write_text(path.read_text())
-    table = yaml.safe_load((tmp_path / "mine" / "table.yaml").read_text())
+    table = yaml.safe_load((FOLDER / "anchorweave_table3.yaml").read_text())
     edit(table)
-    (tmp_path / "mine" / "table.yaml").write_text(yaml.safe_dump(table))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(table))
     monkeypatch.setattr(tables, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match=message):
         load_table("mine")

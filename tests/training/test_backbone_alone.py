@@ -23,7 +23,7 @@ from training.estimates.missing import missing_files
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
 
-ALONE = {"network__controller": "none", "network__backbone": "full"}
+ALONE = {"model__new_controller": "none", "model__train_backbone": "full"}
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_a_denoiser_without_a_controller_is_the_backbone():
 @pytest.mark.parametrize("backbone, folder", [("full", "transformer"), ("lora", "backbone_lora")])
 def test_it_trains_saves_the_backbone_alone_and_goes_on_exactly(data, tmp_path, backbone, folder):
     changes = ALONE | {
-        "network__backbone": backbone,
-        "network__gradient_checkpointing": True,
+        "model__train_backbone": backbone,
+        "model__gradient_checkpointing": True,
         "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
@@ -137,8 +137,8 @@ def test_anchors_are_needed_as_soon_as_they_are_woven(data, tmp_path):
 
 
 def test_without_a_controller_a_frozen_backbone_leaves_nothing_to_train():
-    with pytest.raises(ValueError, match="network.controller=none.*nothing to train"):
-        load_config(TrainConfig, ["network.controller=none"])
+    with pytest.raises(ValueError, match="model.new_controller=none.*nothing to train"):
+        load_config(TrainConfig, ["model.new_controller=none"])
 
 
 def test_a_dry_run_counts_the_backbone_alone(data, tmp_path):
@@ -149,11 +149,11 @@ def test_a_dry_run_counts_the_backbone_alone(data, tmp_path):
     assert parameters["controller"] == 0 and parameters["trained"] == parameters["backbone"] > 0
     assert report["tokens"]["controller"] == 0 and report["tokens"]["backbone"] == 5 + t * 2 * 3
     clips = ClipShape((t, h, w), 2, 5, 10, "a test")
-    network = NetworkConfig(path="nowhere", layers=2, heads=2, backbone="full")
+    network = NetworkConfig(path="nowhere", layers=2, heads=2, train_backbone="full")
     settings = {k: v for k, v in small_backbone().config.items() if not k.startswith("_")}
-    woven = estimate(TrainConfig(network=network), settings, clips, world=1)
-    alone = replace(network, controller="none")
-    lone = estimate(TrainConfig(network=alone), settings, clips, world=1)
+    woven = estimate(TrainConfig(model=network), settings, clips, world=1)
+    alone = replace(network, new_controller="none")
+    lone = estimate(TrainConfig(model=alone), settings, clips, world=1)
     for part in ("forward", "backward"):
         assert 0 < lone["tflops_per_step"][part] < woven["tflops_per_step"][part]
     assert lone["memory_gib"][0]["total"] < woven["memory_gib"][0]["total"]
@@ -164,5 +164,5 @@ def test_the_configs_of_anchorweave_tiny_load(name):
     path = f"configs/anchorweave_tiny/{name}.yaml"
     config = load_config(TrainConfig, (), path)
     together = name.endswith("weave")
-    assert (config.network.backbone == "full", config.draw.alone > 0) == (together, together)
+    assert (config.model.train_backbone == "full", config.draw.alone > 0) == (together, together)
     assert f"config={path}" in open(path).readline()

@@ -8,10 +8,13 @@ from torch import nn
 
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import FingerprintError
+from anchorweave.models.backbones import family_of
 from anchorweave.models.notes import weights_note
 from anchorweave.models.small.tiny import tiny_components
+from anchorweave.models.small.tiny_wan import tiny_wan_components
 from anchorweave.models.small.vae import VAEConfig, small_vae
 from anchorweave.pipelines import AnchorWeavePipeline
+from anchorweave.pipelines.wan import AnchorWeaveWanPipeline
 from training.engine.checkpoints import CONFIG, PROGRESS, write_manifest
 from training.engine.finished import newest_weights
 from training.make_model import (
@@ -128,7 +131,7 @@ def test_parts_that_are_not_named_are_those_of_the_base(trained, tmp_path):
     card.write_text("# a card\n")
     made = [
         f"output={tmp_path / 'made'}",
-        f"model={tmp_path / 'base'}",
+        f"model.path={tmp_path / 'base'}",
         f"transformer={tmp_path / 'other' / 'transformer'}",
         f"card={card}",
         "vae=null",
@@ -185,7 +188,7 @@ def test_without_an_average_the_live_weights_are_taken(trained, tmp_path):
         (["vae=null"], ValueError, "where the vae comes from"),
         (["text=null"], ValueError, "where the tokenizer comes from"),
         (["vae=nowhere"], FileNotFoundError, "holds no weights"),
-        (["model=nowhere"], FileNotFoundError, "model=nowhere: no model"),
+        (["model.path=nowhere"], FileNotFoundError, "model.path=nowhere: no model"),
         (["backbone.head_channels=20"], ValueError, "divisible by 16"),
         (["weaving.layers=3"], ValueError, "3 layers cannot be woven into a backbone of 2"),
     ],
@@ -246,3 +249,34 @@ def test_what_describes_a_part_that_comes_from_a_folder_is_not_taken_in_vain():
     refuse()
     with pytest.raises(ValueError, match="weaving.fusion=average, but the controller .* there"):
         refuse(fusion="average")
+
+
+def test_a_new_backbone_is_of_the_autoencoders_family(tmp_path):
+    vae = VAEConfig(family="wan", channels=(8, 16, 16), latent_channels=4)
+    small_vae(vae, (32, 48), seed=1).save_pretrained(tmp_path / "vae")
+    parts = tiny_wan_components(seed=2)
+    for part in ("tokenizer", "text_encoder"):
+        parts[part].save_pretrained(tmp_path / part)
+    made = words(tmp_path, tmp_path / "model", f"text={tmp_path}")
+    main(made)
+    pipe = AnchorWeaveWanPipeline.from_pretrained(tmp_path / "model")
+    assert pipe.scheduler.config.prediction_type == "flow_prediction"
+    sizes = family_of(pipe.transformer).sizes(pipe.transformer)
+    assert (sizes.frames, sizes.latent_size, sizes.text_tokens) == (9, (4, 6), 32)
+    pipe.set_progress_bar_config(disable=True)
+    image = torch.rand(3, 32, 48)
+    given = {"num_frames": 9, "height": 32, "width": 48, "guidance_scale": 1.0}
+    video = pipe(image, "a room", **given, num_inference_steps=1, output_type="pt").frames[0]
+    assert video.shape == (9, 3, 32, 48)
+    other = [*made, f"model={tmp_path / 'model'}", f"output={tmp_path / 'other'}"]
+    with pytest.raises(
+        ValueError, match="backbone.time_channels=32, but the transformer .* has 16"
+    ):
+        main([*other, "backbone.time_channels=32"])
+    with pytest.raises(ValueError, match="patch_size=1: Wan's patches are 2x2"):
+        main([*made, f"output={tmp_path / 'patches'}", "backbone.patch_size=1"])
+    # A text encoder of the other family's kind.
+    tiny_components(seed=2)["text_encoder"].save_pretrained(tmp_path / "t5" / "text_encoder")
+    parts["tokenizer"].save_pretrained(tmp_path / "t5" / "tokenizer")
+    with pytest.raises(ValueError, match="T5EncoderModel"):
+        main([*made, f"output={tmp_path / 'mixed'}", f"text={tmp_path / 't5'}"])

@@ -157,7 +157,7 @@ def test_a_stage_whose_inputs_changed_says_which(recipe):
     (data / "clip_0" / "latents.safetensors").write_bytes(b"latents")
     main(words)
     (model / "vae" / "weights.safetensors").write_bytes(b"two")
-    with pytest.raises(ValueError, match=f"stage b: .*: network.path={model} holds something else"):
+    with pytest.raises(ValueError, match=f"stage b: .*: model.path={model} holds something else"):
         main(words)
     (model / "vae" / "weights.safetensors").write_bytes(b"one")
     (data / "clip_1").mkdir()

@@ -20,8 +20,8 @@ from training.options.training import TrainConfig
 
 # Context-as-Memory trains the whole backbone, Spatia an adapter, SPMem nothing of it.
 SYSTEMS = {
-    "tokens": {"network__references": "tokens", "network__backbone": "lora"},
-    "attention": {"network__references": "attention", "network__reference_interval": 2},
+    "tokens": {"model__new_references": "tokens", "model__train_backbone": "lora"},
+    "attention": {"model__new_references": "attention", "model__reference_interval": 2},
 }
 
 
@@ -39,8 +39,8 @@ def tensors(folder):
 @pytest.mark.parametrize("kind", SYSTEMS)
 def test_it_trains_saves_and_goes_on_exactly(data, tmp_path, kind):
     changes = SYSTEMS[kind] | {
-        "network__controller": "none",
-        "network__gradient_checkpointing": True,
+        "model__new_controller": "none",
+        "model__gradient_checkpointing": True,
         "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
@@ -71,7 +71,8 @@ def test_beside_a_controller(data, tmp_path):
     saved = tmp_path / "checkpoints" / "step-00000002"
     assert {"controller", "references", "backbone_lora"} <= {p.name for p in saved.iterdir()}
     # A second run may start from what the first one saved.
-    second = {"network__references": saved / "references", "network__backbone": "frozen"}
+    second = {"model__references": saved / "references", "model__train_backbone": "frozen"}
+    second["model__new_references"] = "none"
     run = start(config_of(data, tmp_path / "second", **second))
     name = "references.patch.weight"
     assert torch.equal(
@@ -106,7 +107,7 @@ def test_clips_without_references_train_and_every_weight_gets_a_gradient(data, t
     """What DDP without a search for unused weights relies on."""
     write_clips(tmp_path / "clips", count=1)
     assert not len(open_clips(tmp_path / "clips")[0].reference_latents)
-    changes = SYSTEMS[kind] | {"network__reference_cameras": False, "steps": 1}
+    changes = SYSTEMS[kind] | {"model__reference_cameras": False, "steps": 1}
     changes |= {"batch": 1, "batch_per_process": 1, "data__train": tmp_path / "clips"}
     run = start(config_of(data, tmp_path / "run", **changes))
     with run.calls() as calls:
@@ -120,15 +121,15 @@ def test_clips_without_references_train_and_every_weight_gets_a_gradient(data, t
 
 
 def test_options_that_leave_nothing_to_train_or_make_no_sense():
-    TrainConfig(network=NetworkConfig(controller="none", references="attention"))
+    TrainConfig(model=NetworkConfig(new_controller="none", new_references="attention"))
     with pytest.raises(ValueError, match="references=tokens or attention"):
-        TrainConfig(network=NetworkConfig(controller="none"))
+        TrainConfig(model=NetworkConfig(new_controller="none"))
     for option in ("reference_interval", "reference_heads", "lora_rank"):
         with pytest.raises(ValueError, match=f"{option}=0 must be at least 1"):
-            TrainConfig(network=NetworkConfig(**{option: 0}))
+            TrainConfig(model=NetworkConfig(**{option: 0}))
 
 
 def test_a_network_that_is_not_there(data, tmp_path):
-    config = config_of(data, tmp_path, network__references=tmp_path / "none")
+    config = config_of(data, tmp_path, model__references=tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no reference network at"):
         start(config)

@@ -50,7 +50,7 @@ def yaml_of(name):
 
 
 def of_yaml(name, clips, output, *more):
-    words = [f"config={yaml_of(name)}", f"data.train={clips}", f"network.path={MODEL}"]
+    words = [f"config={yaml_of(name)}", f"data.train={clips}", f"model.path={MODEL}"]
     small = ["batch=1", "batch_per_process=1", "steps=1", "precision=fp32", f"output={output}"]
     return load_config(TrainConfig, [*words, *small, *more])
 
@@ -86,7 +86,7 @@ def test_spatia_trains_in_two_stages_and_samples(clips, tmp_path):
     assert {n.split(".")[0] for n in run.parameters} == {"controller", "references"}
     train_here(first, run=run)
     one = tmp_path / "1" / "checkpoints" / "step-00000001"
-    kept = [f"network.{part}={one / part}_ema" for part in ("controller", "references")]
+    kept = [f"model.{part}={one / part}_ema" for part in ("controller", "references")]
     second = of_yaml("spatia_two_stages/stage2", clips, tmp_path / "2", noised, *kept)
     run = start(second)
     assert {n.split(".")[0] for n in run.parameters} == {"backbone"}
@@ -116,8 +116,8 @@ def test_the_second_stage_begins_where_the_first_one_ends():
         for i in (1, 2)
     )
     last = f"{one.output}/checkpoints/step-{one.steps:08d}"
-    assert two.network.controller == f"{last}/controller_ema"
-    assert two.network.references == f"{last}/references_ema"
+    assert two.model.controller == f"{last}/controller_ema"
+    assert two.model.references == f"{last}/references_ema"
     assert one.steps + two.steps == whole.steps
     for stage in (one, two):
         differ = {key for key, value in flat(stage).items() if value != flat(whole)[key]}
@@ -131,11 +131,11 @@ def config_seed():
 def test_all_share_clips_steps_seed_and_what_is_frozen():
     configs = {name: load_config(TrainConfig, (), str(yaml_of(name))) for name in PARTS}
     base = flat(configs["anchorweave"])
-    own = ("output", "data.memory", "network.controller", "network.references", "draw.recent_only")
-    own += ("network.warm_start",)
+    own = ("output", "data.memory", "draw.recent_only")
+    own += tuple(f"model.{name}" for name in ("new_controller", "new_references", "warm_start"))
     for name, config in configs.items():
         differ = {key for key, value in flat(config).items() if value != base[key]}
-        assert all(key.startswith(own) or key.startswith("network.reference_") for key in differ)
+        assert all(key.startswith(own) or key.startswith("model.reference_") for key in differ)
         text = yaml_of(name).read_text()
         assert len(text.splitlines()) <= 25
         assert text.startswith(

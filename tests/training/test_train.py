@@ -17,7 +17,7 @@ from tests.alike import assert_trained_alike
 from tests.training import runs
 from tests.training.clips import write_clips
 from tests.training.runs import config_of, launch, losses, start, train_here, words
-from training.engine.checkpoints import damage
+from training.engine.checkpoints import MANIFEST, damage, write_manifest
 from training.engine.signals import stop_on_signals
 
 GOLDEN = Path(__file__).parent / "golden_curve.json"
@@ -142,8 +142,8 @@ def test_killed_at_any_moment_it_goes_on_exactly(data, whole, tmp_path):
 def test_a_trained_backbone_goes_on_exactly_in_the_bf16_setting(data, tmp_path, backbone):
     changes = {
         "precision": "bf16",
-        "network__backbone": backbone,
-        "network__gradient_checkpointing": True,
+        "model__train_backbone": backbone,
+        "model__gradient_checkpointing": True,
         "steps": 6,
         "checkpoints__every_steps": 3,
         "checkpoints__keep": 9,
@@ -158,8 +158,14 @@ def test_a_trained_backbone_goes_on_exactly_in_the_bf16_setting(data, tmp_path, 
     assert_trained_alike(left, right, 2e-4)
 
 
+def test_kept_attention_changes_nothing(data, whole, tmp_path):
+    changes = {"network__gradient_checkpointing": True, "network__kept": "attention"}
+    train_here(config_of(data, tmp_path / "run", **changes))
+    assert_same_run(whole, tmp_path / "run")
+
+
 def test_gradient_checkpointing_changes_nothing(data, whole, tmp_path):
-    train_here(config_of(data, tmp_path / "run", network__gradient_checkpointing=True))
+    train_here(config_of(data, tmp_path / "run", model__gradient_checkpointing=True))
     for step, values in losses(tmp_path / "run").items():
         assert values == pytest.approx(losses(whole)[step], rel=1e-5)
 
@@ -338,10 +344,21 @@ def test_resume_is_as_it_is_told(data, whole, tmp_path, capsys):
     run = start(config_of(data, tmp_path / "run", resume=checkpoint(whole, 8)))
     assert run.step == 8
     with pytest.raises(ValueError, match="another network than this config's"):
-        start(config_of(data, tmp_path / "run", resume=checkpoint(whole), network__layers=1))
+        start(config_of(data, tmp_path / "run", resume=checkpoint(whole), model__layers=1))
     capsys.readouterr()
     start(config_of(data, tmp_path / "run", resume=checkpoint(whole), seed=7))
     assert "changed since: seed: 3407 then, 7 now" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(data, whole, tmp_path, capsys):
+    shutil.copytree(checkpoint(whole, 8), tmp_path / "old")
+    old = tmp_path / "old" / "config.yaml"
+    old.write_text(old.read_text().replace("model:", "network:"))
+    (tmp_path / "old" / MANIFEST).unlink()
+    write_manifest(tmp_path / "old", 8)
+    run = start(config_of(data, tmp_path / "run", resume=tmp_path / "old"))
+    assert run.step == 8
+    assert "names of an earlier version: not compared" in capsys.readouterr().out
 
 
 def test_what_the_launcher_does_not_give_is_found_out(data, tmp_path):
@@ -406,15 +423,15 @@ def test_an_attention_of_another_kind_does_not_go_on_from_a_checkpoint(data, who
     """Its weights would fit."""
     here = {"resume": checkpoint(whole)}
     with pytest.raises(ValueError, match="attention=joint, and separate here.*another network"):
-        start(config_of(data, tmp_path / "run", **here, network__attention="separate"))
-    assert start(config_of(data, tmp_path / "run", **here, network__tokens="visible")).step == 12
+        start(config_of(data, tmp_path / "run", **here, model__attention="separate"))
+    assert start(config_of(data, tmp_path / "run", **here, model__tokens="visible")).step == 12
 
 
 def test_an_adapter_of_another_scale_does_not_go_on_from_a_checkpoint(data, tmp_path):
-    changes = {"network__backbone": "lora", "steps": 1}
+    changes = {"model__train_backbone": "lora", "steps": 1}
     train_here(config_of(data, tmp_path / "run", **changes))
     with pytest.raises(ValueError, match="lora_alpha=64, and 32 here"):
-        start(config_of(data, tmp_path / "run", **changes, network__lora_alpha=32))
+        start(config_of(data, tmp_path / "run", **changes, model__lora_alpha=32))
 
 
 def test_weights_that_are_no_numbers_are_not_saved(data, tmp_path):
@@ -493,5 +510,5 @@ def test_weights_of_another_size_are_said_once(data, tmp_path, capsys):
     settings = json.loads(config.read_text())
     settings["sample_height"] *= 2
     config.write_text(json.dumps(settings))
-    start(config_of(data, tmp_path / "other", steps=4, network__path=model))
+    start(config_of(data, tmp_path / "other", steps=4, model__path=model))
     assert capsys.readouterr().out.count("were made for") == 1

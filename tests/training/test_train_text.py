@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import T5EncoderModel, T5Tokenizer
+from transformers import T5EncoderModel, T5Tokenizer, UMT5EncoderModel
 
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.locks import FolderInUseError, making
 from anchorweave.models.codec.t5_text import T5Text
+from anchorweave.models.codec.umt5_text import UMT5Text
 from anchorweave.models.small.text import IGNORED
 from anchorweave.models.small.tiny import TEXT_TOKENS, WORDS
 from tests.alike import assert_trained_alike
@@ -213,3 +214,13 @@ def test_words_are_dropped_and_replaced_in_their_shares():
     assert len(changed) == pytest.approx(3200, abs=100)
     assert changed.count("other") == pytest.approx(400, abs=80)
     assert varied("word", np.random.default_rng(3), 1.0, 0.0, ["other"]) == "word"
+
+
+def test_a_umt5_learns_as_well_and_is_read_by_wan(rooms, tmp_path):
+    main(words(rooms, tmp_path / "text", "text.kind=umt5"))
+    encoder = UMT5EncoderModel.from_pretrained(tmp_path / "text" / "text_encoder")
+    results = json.loads((tmp_path / "text" / "results.json").read_text())
+    assert results["loss_held_out"] < 0.7 * results["loss_held_out_untrained"]
+    tokens = T5Tokenizer.from_pretrained(tmp_path / "text" / "tokenizer")
+    features = UMT5Text(tokens, encoder.eval()).encode(["a room with a zebra", "a bed"], 12)
+    assert features.shape == (2, 12, 32) and features[1, -1].abs().max() == 0  # zeroed padding

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX
+from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from safetensors.torch import load_file
 
 from anchorweave.config import load_config
@@ -16,6 +16,8 @@ from training.small_models.vae_options import VAETrainConfig
 from training.small_models.vae_run import LOGGED, VAETraining
 
 FINAL = "checkpoints/step-{:08d}"
+# Joins pixels two by two ahead of its three levels.
+WAN = {"vae.family": "wan", "vae.channels": "[8,16,16]"}
 
 
 def config_of(output, **changes):
@@ -108,6 +110,41 @@ def test_latents_of_what_is_written_have_unit_variance(whole, frames):
     results = json.loads((whole / "results.json").read_text())
     assert results["scaling_factor"] == pytest.approx(vae.config.scaling_factor)
     assert results["parameters"] == sum(p.numel() for p in vae.parameters())
+
+
+@pytest.fixture(scope="module")
+def wan(frames, tmp_path_factory):
+    output = tmp_path_factory.mktemp("wan")
+    train(output, frames, steps=2, **WAN)
+    return output
+
+
+def test_latents_of_a_wan_have_unit_variance_in_every_channel(wan, frames):
+    vae = AutoencoderKLWan.from_pretrained(wan / "vae")
+    codec = codec_of(vae)
+    assert (codec.in_time, codec.in_space, codec.channels) == (4, 8, 4)
+    video = torch.from_numpy(np.stack([f[:9] for f in frames])) / 255.0
+    with torch.no_grad():
+        latents = codec.encode(video)
+        assert codec.decode(latents).shape == video.shape
+    assert latents.std(dim=(0, 1, 3, 4)).tolist() == pytest.approx([1] * 4, abs=0.02)
+    assert latents.mean(dim=(0, 1, 3, 4)).tolist() == pytest.approx([0] * 4, abs=0.02)
+    results = json.loads((wan / "results.json").read_text())
+    assert results["latents_std"] == pytest.approx(vae.config.latents_std)
+
+
+def test_the_decoder_of_a_wan_trains_on_alone(wan, frames, tmp_path):
+    train(tmp_path, frames, steps=2, part="decoder", start=wan / "vae", **WAN)
+    before, after = (
+        load_file(folder / "vae/diffusion_pytorch_model.safetensors") for folder in (wan, tmp_path)
+    )
+    moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert moved == {"decoder", "post_quant_conv"}
+    assert AutoencoderKLWan.from_pretrained(tmp_path / "vae").config.latents_std == pytest.approx(
+        AutoencoderKLWan.from_pretrained(wan / "vae").config.latents_std
+    )
+    with pytest.raises(ValueError, match="holds a AutoencoderKLWan, and vae.family=cogvideox"):
+        train(tmp_path / "other", frames, start=wan / "vae")
 
 
 def test_training_brings_the_reconstruction_nearer(frames, tmp_path):

@@ -104,9 +104,9 @@ def test_it_trains_goes_on_and_samples(trained, data):
 
 
 def test_an_adapter_is_trained_beside_the_controller(trained, data, tmp_path):
-    controller = f"network.controller={trained}/checkpoints/step-00000004/controller_ema"
-    words = ["network.layers=null", "network.heads=null", "network.train_controller=false"]
-    adapter = ["network.backbone=lora", "network.lora_rank=2", "network.references=tokens"]
+    controller = f"model.controller={trained}/checkpoints/step-00000004/controller_ema"
+    words = ["model.layers=null", "model.heads=null", "model.train_controller=false"]
+    adapter = ["model.train_backbone=lora", "model.lora_rank=2", "model.new_references=tokens"]
     shift = ["draw.timestep.kind=uniform", "draw.timestep.shift=5"]
     train_here(
         train_config(data, tmp_path / "run", "steps=2", controller, *words, *adapter, *shift)
@@ -190,7 +190,7 @@ def test_clips_that_do_not_fit_are_refused(words, said, room, tmp_path):
 
 def test_clips_of_the_other_family_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="latents of 8 channels, the backbone of 16"):
-        build_networks(train_config(data, tmp_path, "network.path=tiny"), LatentClips(data)[0])
+        build_networks(train_config(data, tmp_path, "model.path=tiny"), LatentClips(data)[0])
 
 
 def test_the_published_sizes_have_five_billion_parameters(capsys):

@@ -53,12 +53,20 @@ def test_no_saved_controller_is_one_message(backbone, tmp_path):
         new_controller(NetworkConfig(warm_start=str(tmp_path)), backbone)
 
 
-@pytest.mark.parametrize("controller", ["none", "from_backbone", "some/folder"])
-def test_only_a_new_controller_starts_from_another(controller):
-    with pytest.raises(ValueError, match="set network.controller=new"):
-        NetworkConfig(controller=controller, warm_start="x", backbone="lora")
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"new_controller": "none"},
+        {"new_controller": "from_backbone"},
+        {"controller": "some/folder"},
+    ],
+    ids=str,
+)
+def test_only_a_new_controller_starts_from_another(start):
+    with pytest.raises(ValueError, match="set model.controller=null and model.new_controller=rand"):
+        NetworkConfig(**start, warm_start="x", train_backbone="lora")
 
 
 def test_what_starts_from_trained_weights_may_be_kept(saved):
     folder, _ = saved
-    NetworkConfig(warm_start=str(folder), train_controller=False, backbone="lora")
+    NetworkConfig(warm_start=str(folder), train_controller=False, train_backbone="lora")

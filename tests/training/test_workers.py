@@ -83,10 +83,13 @@ def test_a_bad_clip_ends_its_workers(data, tmp_path):
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_processes_of_their_own_end_soon(data, tmp_path, ranks):
-    """In a process of its own the end is that of Python, too, and of the launcher."""
+@pytest.mark.parametrize(
+    ("ranks", "how", "words_of_it"),
+    [(1, "error", "rank 0 dies in step 3"), (2, "worker", "DataLoader worker")],
+)
+def test_processes_of_their_own_end_soon(data, tmp_path, ranks, how, words_of_it):
+    """In a process of its own the end is that of Python, too, and of the launcher and its ranks."""
     arguments = words(data, tmp_path / "run", data__workers=2, batch_per_process=1)
-    process = launch(arguments, ranks, die=f"{ranks - 1} 3 call error")
+    process = launch(arguments, ranks, die=f"{ranks - 1} 3 call {how}")
     said, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0 and f"rank {ranks - 1} dies in step 3" in said
+    assert process.returncode != 0 and words_of_it in said

@@ -1,7 +1,7 @@
 """A table of a paper as this code runs it: its rows, what the paper printed, what makes weights.
 
-A table is configs/ablations/TABLE/table.yaml, a row of it configs/ablations/TABLE/ROW.yaml, which
-inference.generate takes.
+A table is configs/ablations/TABLE.yaml. A row of it is a YAML of inference.generate: the table's
+system, another one that the row names, or the system with a few values changed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from anchorweave.config import load_config
+from anchorweave.config import as_words, load_config
 from anchorweave.datasets.fingerprint import flat
 from inference.evaluation.config import EvaluationConfig
 from inference.evaluation.scores import METRICS
 
 FOLDER = Path("configs/ablations")
-TABLE = "table.yaml"
+# Where rows lie that change values of their system, and what is measured of all.
+RESULTS = "outputs/anchorweave_tiny/ablations"
 # What says where a row lies and which weights it has, not what it is.
 NO_CHANGE = ("row", "output", "source", "samples", "batch", "fps")
 
@@ -26,12 +28,19 @@ class TableRow:
     """One row.
 
     Args:
-        name: the stem of its YAML.
+        name: in the table.
+        what: what it is, in a sentence.
+        config: its YAML of inference.generate; null = the table's system.
+        changes: dotted key -> value, what it has other than the system. Its videos lie under the
+            name SYSTEM_NAME.
         protocol: a YAML of configs/evaluation/protocols/; null = the table's.
         paper: column -> the number that the paper printed; a column that is left out has none.
     """
 
     name: str = ""
+    what: str = ""
+    config: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
     protocol: str | None = None
     paper: dict[str, float] = field(default_factory=dict)
 
@@ -58,7 +67,8 @@ class AblationTable:
         rows: in the order of the table.
 
     Raises:
-        ValueError: no rows, two of one name, or a name or column that is not there.
+        ValueError: no rows, two of one name, one without a word on what it is or with both a YAML
+            and changes of its own, or a name or column that is not there.
     """
 
     title: str = ""
@@ -87,6 +97,10 @@ class AblationTable:
         if unknown := {metric for metric in self.columns.values() if metric} - METRICS.keys():
             raise ValueError(f"{unknown} is none of our metrics: {', '.join(METRICS)}")
         for row in self.rows:
+            if not row.what or (row.config and row.changes):
+                raise ValueError(
+                    f"row {row.name}: say what it is, and give it a config or changes, not both"
+                )
             if unknown := row.paper.keys() - self.columns.keys():
                 raise ValueError(f"row {row.name} has numbers of {unknown}, which no column is")
 
@@ -100,19 +114,22 @@ class PlannedRow:
         words: of inference.generate.
         config: what they say.
         changes: dotted key -> value, what is other than in the system that rows change.
-        what: the same in words, as the row's file says it.
     """
 
     row: TableRow
     words: tuple[str, ...]
     config: EvaluationConfig
     changes: dict[str, object]
-    what: str
 
     @property
     def name(self) -> str:
         """What the table calls it; its folder may be called otherwise, and be of several tables."""
         return self.row.name
+
+    @property
+    def what(self) -> str:
+        """What it is, in a sentence."""
+        return self.row.what
 
     def weights(self) -> dict[str, str]:
         """Config key -> path of the weights that it generates with."""
@@ -129,25 +146,18 @@ class PlannedRow:
 
 def known_tables() -> list[str]:
     """The names of all tables."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{TABLE}"))
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_table(name: str) -> AblationTable:
     """The table of that name.
 
     Raises:
-        ValueError: no such table, or rows and files that do not go with each other.
+        ValueError: no such table, or one that makes no sense.
     """
     if name not in known_tables():
         raise ValueError(f"table={name} is none of the tables: {', '.join(known_tables())}")
-    table = load_config(AblationTable, (), str(FOLDER / name / TABLE))
-    files = {path.stem for path in (FOLDER / name).glob("*.yaml")} - {Path(TABLE).stem}
-    if wrong := files ^ {row.name for row in table.rows}:
-        raise ValueError(
-            f"{FOLDER / name}: {', '.join(sorted(wrong))}: every row of {TABLE} has a file, and "
-            "every file is a row"
-        )
-    return table
+    return load_config(AblationTable, (), str(FOLDER / f"{name}.yaml"))
 
 
 def planned_rows(
@@ -169,23 +179,30 @@ def planned_rows(
         if row not in names:
             raise ValueError(f"rows=[{row}] is none of the rows of {name}: {', '.join(names)}")
     common = (f"config={table.protocol}",) if table.protocol else ()
-    system = flat(load_config(EvaluationConfig, (f"config={table.system}", *common)))
+    system = load_config(EvaluationConfig, (f"config={table.system}", *common))
     planned = []
     for row in table.rows:
-        path = FOLDER / name / f"{row.name}.yaml"
-        protocol = row.protocol or table.protocol
-        words = (f"config={path}", *((f"config={protocol}",) if protocol else ()))
+        words = row_words(row, table, system.row)
         config = load_config(EvaluationConfig, words)
         changes = {
             key: value
             for key, value in flat(config).items()
-            if value != system[key] and key not in NO_CHANGE
+            if value != flat(system)[key] and key not in NO_CHANGE
         }
         asked = load_config(EvaluationConfig, (*words, *overrides)) if overrides else config
-        what = path.read_text().splitlines()[1].removeprefix("# ")
-        planned.append(PlannedRow(row, (*words, *overrides), asked, changes, what))
+        planned.append(PlannedRow(row, (*words, *overrides), asked, changes))
     refuse_alike(planned, overrides)
     return [row for row in planned if not wanted or row.name in wanted]
+
+
+def row_words(row: TableRow, table: AblationTable, system: str) -> tuple[str, ...]:
+    """The words of inference.generate for a row; `system` is what the table's system is called."""
+    protocol = row.protocol or table.protocol
+    files = [row.config or table.system, *([protocol] if protocol else ())]
+    words = [f"config={file}" for file in files]
+    if row.changes:
+        words += [f"row={system}_{row.name}", f"output={RESULTS}"]
+    return (*words, *(f"{key}={as_words(value)}" for key, value in row.changes.items()))
 
 
 def refuse_alike(rows: Sequence[PlannedRow], overrides: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from anchorweave.models.encoders import Encoders
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.models.video_shape import other_size
+from anchorweave.renamed_options import RenamedOptionError
 from training.engine.bad_clips import BadClips
 from training.engine.batches import DrawnClips, Place
 from training.engine.checkpoints import CONFIG, Checkpoints, damage
@@ -57,8 +58,8 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     networks = build_networks(config, clips[0])
     check_holes(networks.denoiser.controller, clips.holes())
     t, _, h, w = clips[0].latents.shape
-    _tell_other_size(accelerator, config.network.path, networks.denoiser, (t, h, w))
-    path = config.network.path
+    _tell_other_size(accelerator, config.model.path, networks.denoiser, (t, h, w))
+    path = config.model.path
     encoders = Encoders(path, *video_of(path, (t, h, w)), whole=False)
     check_encoded_by(clips, encoders, accelerator.print)
     drawn = DrawnClips(
@@ -68,7 +69,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         config.seed,
         _empty_prompt(clips) if config.draw.caption_dropout else None,
         _black(networks, clips, accelerator.device)
-        if config.draw.anchors.hidden == "black" and config.network.woven
+        if config.draw.anchors.hidden == "black" and config.model.woven
         else None,
     )
     # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
@@ -205,8 +206,12 @@ def _black(networks: Networks, clips: Mixture, device: torch.device) -> Float[Te
 
 
 def _print_changes(accelerator: Accelerator, config: TrainConfig, start: Path) -> None:
-    before = flat(load_config(TrainConfig, (), str(start / CONFIG)))
     accelerator.print(f"going on from {start}")
+    try:
+        before = flat(load_config(TrainConfig, (), str(start / CONFIG)))
+    except RenamedOptionError:
+        accelerator.print("  its options have names of an earlier version: not compared")
+        return
     for change in differences(before, flat(config)):
         if not change.startswith(("output:", "resume:")):
             accelerator.print(f"  changed since: {change.replace(' there', ' then')}")

@@ -12,7 +12,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -167,6 +167,16 @@ class DrawnBatch:
     alone: Bool[Tensor, " B"]
     bad: tuple[BadClip, ...] = ()
 
+    def pin_memory(self) -> DrawnBatch:
+        """Where a GPU can fetch it by itself; torch's loader calls this."""
+        return replace(
+            self,
+            clips=self.clips.pin_memory(),
+            noise=self.noise.pin_memory(),
+            image_noise=self.image_noise.pin_memory(),
+            timestep=self.timestep.pin_memory(),
+        )
+
 
 def stacked(
     samples: Sequence[tuple[Place, Draw | None, tuple[BadClip, ...]]],
@@ -208,6 +218,8 @@ def training_calls(
         collate_fn=stacked,
         num_workers=workers,
         worker_init_fn=outlive_signals,
+        # So that a batch is on its way while the host goes on.
+        pin_memory=torch.cuda.is_available(),
     )
     try:
         yield iter(loader)

@@ -4,7 +4,7 @@
     checkpoints/given-up-step-00001000/       of a branch that was given up, until the run has come
                                               as far again
     checkpoints/step-00000500/
-        controller/ controller_ema/           as diffusers lays them out (`network.controller=...`)
+        controller/ controller_ema/           as diffusers lays them out (`model.controller=...`)
         backbone_lora/ transformer/ ...       where those are trained
         optimizer.safetensors                 (or deepspeed/, which DeepSpeed writes itself)
         progress.json                         steps done, guard, steps of the running average

@@ -157,8 +157,8 @@ class Run:
         self.step = progress["step"]
 
     def _anew(self, folder: Path) -> str:
-        if self.config.network.woven:
-            return f"network.controller={folder}/controller"
+        if self.config.model.woven:
+            return f"model.controller={folder}/controller"
         return f"a model made by training.make_model with transformer={folder}/transformer"
 
     def _progress(self) -> dict:

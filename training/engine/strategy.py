@@ -60,6 +60,7 @@ def check_launch(config: TrainConfig, environ: Mapping[str, str] = os.environ) -
             f"this run was launched as {launched}; training knows one process, DDP, FSDP version 2 "
             "and DeepSpeed stage 2"
         )
+    config.refuse_sharded(launched)
     if "zero2" in (launched, config.strategy) and not importlib.util.find_spec("deepspeed"):
         raise ValueError(
             "DeepSpeed is asked for and not installed; pip install deepspeed, or launch with "

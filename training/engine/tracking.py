@@ -49,14 +49,15 @@ class JsonLines(GeneralTracker):
 
     @on_main_process
     def rewind(self, step: int) -> None:
-        """Forget steps from `step` on: a run that goes on from there takes them again."""
+        """Forget steps from `step` on: a run that goes on from there takes them again.
+
+        Lines that cannot be read, and steps before `step` that have none, are said.
+        """
         if not self.path.exists():
             return
-        records, unreadable = _parsed(self.path)
-        if unreadable:
-            lines = ", ".join(map(str, unreadable))
-            print(f"{self.path}: cannot read line {lines}; left out", flush=True)
-        kept = [r for r in records if r["step"] < step]
+        for problem in log_problems(self.path, step):
+            print(problem, flush=True)
+        kept = [r for r in read_log(self.path) if r["step"] < step]
         with written_aside(self.path) as aside:
             aside.write_text("".join(_line(record) for record in kept))
 
@@ -64,6 +65,29 @@ class JsonLines(GeneralTracker):
 def read_log(path: Path) -> list[dict]:
     """The records of a log; a line that a kill, a power cut or a bad disk spoiled is left out."""
     return _parsed(path)[0]
+
+
+def log_problems(path: Path, done: int) -> list[str]:
+    """What a log lacks, a line each: lines that cannot be read, steps that have none.
+
+    A file that was cut at the end of a line looks whole; only the numbers of its steps tell.
+
+    Args:
+        path: of the log. One of a run that went on from a checkpoint of another folder has nothing
+            before its own first step.
+        done: how many steps are.
+    """
+    records, unreadable = _parsed(path)
+    problems = []
+    if unreadable:
+        lines = ", ".join(map(str, unreadable))
+        problems.append(f"{path}: cannot read line {lines}; left out")
+    there = {record["step"] for record in records}
+    lost = [step for step in range(min(there, default=0), done) if step not in there]
+    if lost:
+        span = f"step {lost[0]}" if len(lost) == 1 else f"{len(lost)} steps from {lost[0]} on"
+        problems.append(f"{path}: has no line of {span}; the weights lost nothing by it")
+    return problems
 
 
 def _line(record: dict) -> str:

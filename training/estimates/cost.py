@@ -28,13 +28,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from anchorweave.models.backbones import BackboneSizes
+from anchorweave.models.checkpointing import Kept, kept_parts
 
 GIB = 2**30
-# Of one token for each unit of width, what a block keeps for its backward pass. bf16 is autocast on
-# a GPU, where norms keep float32. A block with trained weights keeps the input of every product.
+# Of one token for each unit of width, what a block keeps for its backward pass. With trained
+# weights it keeps the input of every product. In bf16 it is under autocast, where norms keep
+# float32 on a GPU, and so is one with an adapter; a frozen one is bfloat16 throughout.
 BLOCK_BYTES = {
-    "bf16": {"trained": 63, "frozen": 33},
-    "fp32": {"trained": 94, "frozen": 50},
+    "bf16": {"trained": 63, "adapted": 33, "frozen": 26},
+    "fp32": {"trained": 94, "adapted": 50, "frozen": 50},
 }
 WORD = {"bf16": 2, "fp32": 4}
 # Context, kernels and libraries of a process on a GPU, in bytes.
@@ -53,6 +55,7 @@ class Blocks:
         time_dim: width of the timestep embedding, from which each block makes 12 vectors; 0 = they
             are made once for all blocks, six for every token.
         trained: whether its weights are.
+        adapted: whether it has an adapter of low rank.
         inner: width inside the feed-forward part; None = four times `dim`.
         read: text tokens that are read by cross-attention.
         per_token_time: whether every token has a timestep of its own.
@@ -67,6 +70,7 @@ class Blocks:
     inner: int | None = None
     read: int = 0
     per_token_time: bool = False
+    adapted: bool = False
 
     @property
     def attention(self) -> int:
@@ -99,7 +103,8 @@ class Blocks:
 
     def kept(self, precision: str) -> int:
         """Bytes that one block keeps for its backward pass."""
-        kept = self.size * BLOCK_BYTES[precision]["trained" if self.trained else "frozen"]
+        kind = "trained" if self.trained else "adapted" if self.adapted else "frozen"
+        kept = self.size * BLOCK_BYTES[precision][kind]
         # Six vectors a token in float32, where timesteps are per token.
         return kept + (24 * self.size if self.per_token_time else 0)
 
@@ -140,21 +145,35 @@ class Step:
         )
         return blocks + sum(operations * again for operations, again in self.ends)
 
-    @property
-    def recomputed(self) -> int:
-        """Operations that gradient checkpointing adds."""
-        return sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self._stacks)
+    def recomputed(self, kept: Kept = "nothing") -> int:
+        """Operations that gradient checkpointing adds, but for what is kept."""
+        return sum(
+            b.products + b.modulation + b.reading[1] + (not keep) * (b.attention + b.reading[0])
+            for b, keep in zip(self._stacks, kept_parts(kept), strict=True)
+        )
 
     @property
     def _stacks(self) -> tuple[Blocks, Blocks]:
         return self.backbone, self.controller
 
-    def activations(self, precision: str, checkpointing: bool) -> float:
-        """Bytes that are held at the height of the step, beside weights and their gradients."""
+    def activations(self, precision: str, checkpointing: bool, kept: Kept = "nothing") -> float:
+        """Bytes that are held at the height of the step, beside weights and their gradients.
+
+        Args:
+            precision: `bf16` or `fp32`.
+            checkpointing: whether blocks are recomputed.
+            kept: what of them is not.
+        """
         blocks = [stack.kept(precision) for stack in self._stacks]
         if checkpointing:
             held = sum(stack.layers * stack.size for stack in self._stacks) * WORD[precision]
             held += max(blocks)
+            # One output of attention a block, and another where text is read apart.
+            held += sum(
+                stack.layers * stack.size * (2 if stack.read else 1) * WORD[precision]
+                for stack, keep in zip(self._stacks, kept_parts(kept), strict=True)
+                if keep
+            )
         else:
             held = sum(
                 stack.layers * kept for stack, kept in zip(self._stacks, blocks, strict=True)
@@ -174,6 +193,7 @@ def training_step(
     train_backbone: bool = False,
     train_controller: bool = True,
     visible: float = 1.0,
+    adapted: bool = False,
 ) -> Step:
     """What one call of the networks has to do.
 
@@ -189,6 +209,7 @@ def training_step(
         train_controller: whether the controller is trained.
         visible: share of the anchors' tokens that take part in attention where the controller
             attends to visible tokens only.
+        adapted: whether the backbone has an adapter of low rank.
     """
     t, h, w = latent_size
     patch, C = backbone.patch_size, backbone.latent_channels
@@ -206,6 +227,7 @@ def training_step(
         backbone.feed_forward,
         S * (not joined),
         not joined,
+        adapted,
     )
     ends = (
         (B * L * pixels * backbone.input_channels * D, learn),  # latents to tokens
@@ -276,6 +298,7 @@ def memory(
     checkpointing: bool,
     precision: str = "bf16",
     average: bool = True,
+    kept: Kept = "nothing",
 ) -> dict[str, float]:
     """Bytes on one GPU, part by part; their sum is the estimate of the peak.
 
@@ -288,6 +311,7 @@ def memory(
         checkpointing: whether blocks are recomputed in the backward pass.
         precision: `bf16` (autocast) or `no` (float32).
         average: whether a running average of the trained weights is kept.
+        kept: what checkpointing does not recompute.
 
     Raises:
         ValueError: an unknown strategy.
@@ -311,7 +335,7 @@ def memory(
         parts["gathered_weights"] = 2 * one
     if precision == "bf16":
         parts["autocast_copies"] = 2 * trained
-    parts["activations"] = step.activations(precision, checkpointing)
+    parts["activations"] = step.activations(precision, checkpointing, kept)
     parts["process"] = PROCESS
     return {name: float(size) for name, size in parts.items()}
 

@@ -15,21 +15,18 @@ from anchorweave.datasets.layout import (
 )
 from anchorweave.datasets.mixture import open_clips, open_mixture
 from anchorweave.datasets.training_clip import TrainingClip
-from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS
 from anchorweave.models.small.tiny_models import TINY
 from training.options.training import TrainConfig
 
 
 def missing_files(config: TrainConfig) -> list[str]:
     """One line for everything that is missing; clips are counted, and one is named."""
-    network = config.network
+    network = config.model
     found = [] if network.path in TINY else _missing_model(config)
-    made = ("none", "new", "from_backbone")
-    if network.controller not in made and not Path(network.controller).exists():
-        found.append(f"{network.controller}: no such controller (network.controller)")
-    made = ("none", *REFERENCE_NETWORKS)
-    if network.references not in made and not Path(network.references).exists():
-        found.append(f"{network.references}: no such reference network (network.references)")
+    for key, what in (("controller", "controller"), ("references", "reference network")):
+        path = getattr(network, key)
+        if path is not None and not Path(path).exists():
+            found.append(f"{path}: no such {what} (model.{key})")
     roots = [*config.data.shares(), *filter(None, [config.data.validation])]
     for root in roots:
         found += _missing_clips(root, config)
@@ -52,9 +49,9 @@ def first_clip(config: TrainConfig) -> tuple[TrainingClip, int] | None:
 
 
 def _missing_model(config: TrainConfig) -> list[str]:
-    root = Path(config.network.path)
+    root = Path(config.model.path)
     if not root.is_dir():
-        return [f"{root}: no such model (network.path); pretrained/README.md says what goes in"]
+        return [f"{root}: no such model (model.path); pretrained/README.md says what goes in"]
     found = [
         f"{root / file}: missing"
         for file in ("model_index.json", "scheduler/scheduler_config.json")

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.models.backbones import family_of
+from anchorweave.models.checkpointing import kept_parts, recompute
+from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.small.tiny_models import video_of
-from anchorweave.models.weaving.make_controller import FROM_BACKBONE, NEW, make_controller
+from anchorweave.models.weaving.make_controller import make_controller
 from training.networks.new import (
+    START,
     TRAINED_WITH,
     new_controller,
     reference_network,
@@ -49,18 +52,18 @@ class Networks:
 
 
 def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
-    """Everything that `config.network` describes, for clips of the size of `clip`.
+    """Everything that `config.model` describes, for clips of the size of `clip`.
 
     Raises:
         ValueError: weights that do not fit one another, the clip, or what the options say of them.
-        FileNotFoundError: no model at `network.path`, or no controller.
+        FileNotFoundError: no model at `model.path`, or no controller.
     """
     t, _, h, w = clip.latents.shape
-    network = config.network
+    network = config.model
     # A model folder knows its own sizes.
     parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
     # What is not trained needs no more precision than it is computed in.
-    frozen = network.backbone != "full"
+    frozen = network.train_backbone != "full"
     short = torch.bfloat16 if config.precision == "bf16" else torch.float32
     dtype = short if frozen else torch.float32
     backbone = parts.backbone(dtype)
@@ -71,12 +74,12 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
         if controller is not None:
             _check_holes(controller, clip)
         references = reference_network(network, backbone)
-        if network.backbone == "lora":
+        if network.train_backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:
         controller.requires_grad_(network.train_controller)
-    if network.backbone != "lora":
-        backbone.requires_grad_(network.backbone == "full")
+    if network.train_backbone != "lora":
+        backbone.requires_grad_(network.train_backbone == "full")
     if references is not None:
         references.requires_grad_(network.train_references)
     denoiser = Denoiser(backbone, controller, references).train()
@@ -84,8 +87,14 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     if network.gradient_checkpointing:
-        for part in denoiser.children():
-            part.enable_gradient_checkpointing()
+        keep_backbones, keep_controllers = kept_parts(network.kept)
+        recompute(backbone, keep_backbones)
+        if controller is not None:
+            recompute(controller, keep_controllers)
+        if references is not None:
+            references.enable_gradient_checkpointing()
+    if network.compile == "regional":
+        compile_blocks(backbone, controller)
     positions = denoiser.family.positions(backbone, (t, h, w))
     return Networks(denoiser, parts.process(), positions, dtype, parts)
 
@@ -114,11 +123,11 @@ def _controller(
     if not network.woven:
         return None
     start = network.controller
-    if start not in (NEW, FROM_BACKBONE) and Path(start).suffix != ".pt":
+    if start is not None and Path(start).suffix != ".pt":
         # Else the name would be looked for on the net.
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(
-                f"no controller at network.controller={start}: it has no config.json; name a "
+                f"no controller at model.controller={start}: it has no config.json; name a "
                 "folder that one was saved to, such as CHECKPOINT/controller"
             )
         controller = make_controller(backbone, start)
@@ -127,8 +136,9 @@ def _controller(
             if getattr(network, option) is not None:
                 controller.register_to_config(**{option: getattr(network, option)})
         return controller
-    released = start not in (NEW, FROM_BACKBONE)
-    return new_controller(network, backbone, "black" if released else holes, start)
+    if start is not None:
+        return new_controller(network, backbone, "black", start)
+    return new_controller(network, backbone, holes, START[network.new_controller])
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
@@ -156,7 +166,7 @@ def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
     if own != clip.holes:
         raise ValueError(
             f"clip {clip.name} has anchors with holes={clip.holes}, the controller is one for "
-            f"holes={own}; train with network.holes={clip.holes}, or precompute the clips with "
+            f"holes={own}; train with model.holes={clip.holes}, or precompute the clips with "
             f"holes={own}"
         )
 
@@ -167,7 +177,7 @@ def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
     if sizes.latent_channels != C:
         raise ValueError(
             f"clip {clip.name} has latents of {C} channels, the backbone of "
-            f"{sizes.latent_channels}; precompute the clips with the VAE of network.path"
+            f"{sizes.latent_channels}; precompute the clips with the VAE of model.path"
         )
     own = sizes.latent_size
     if sizes.learned_positions and own != (h, w):
@@ -179,5 +189,5 @@ def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
         raise ValueError(
             f"clip {clip.name} has text features {clip.prompt_features.shape[-1]} wide, the "
             f"backbone takes {sizes.text_dim}; precompute with the text encoder of "
-            "network.path"
+            "model.path"
         )

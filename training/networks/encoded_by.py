@@ -26,7 +26,7 @@ def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], No
 
     Args:
         clips: all data sets.
-        encoders: of the model that `network.path` names.
+        encoders: of the model that `model.path` names.
         say: prints what cannot be told.
 
     Raises:
@@ -47,12 +47,12 @@ def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], No
             if content in made and made[content] != own[0]:
                 raise ValueError(
                     f"{root}: {file} was made by another {what} ({made[content]}) than that of "
-                    f"network.path={encoders.path} ({own[0]}); remove every {file} and "
+                    f"model.path={encoders.path} ({own[0]}); remove every {file} and "
                     f"precompute with model.path={encoders.path}, or name the model that made them"
                 )
             if content not in made and made.get(key, own[1]) != own[1]:
                 say(
                     f"{root}: {file} is of an earlier version and names another {what} "
-                    f"({made[key]}) than that of network.path={encoders.path} "
+                    f"({made[key]}) than that of model.path={encoders.path} "
                     f"({own[1]}), perhaps the same one saved again: nobody can tell"
                 )

@@ -16,12 +16,19 @@ from anchorweave.models.references.reference_networks import (
     load_reference_network,
 )
 from anchorweave.models.references.reference_tokens import ReferenceTokens
-from anchorweave.models.weaving.make_controller import NEW, ControllerOptions, make_controller
+from anchorweave.models.weaving.make_controller import (
+    FROM_BACKBONE,
+    NEW,
+    ControllerOptions,
+    make_controller,
+)
 from anchorweave.models.whole import load_whole
 from training.options.networks import NetworkConfig
 
 # Of SPMem's released cross-attention.
 HEAD_DIM, INTERVAL, REFERENCE_HEADS = 128, 14, 16
+# `model.new_controller` -> `source` of `make_controller`.
+START = {"random": NEW, "from_backbone": FROM_BACKBONE}
 # What a controller's weights were trained with: option -> name in its own config.
 TRAINED_WITH = {
     "layers": "num_layers",
@@ -86,7 +93,7 @@ def warm_start(controller: WeavingController, saved: WeavingController, where: s
         if name not in theirs or theirs[name].shape != weight.shape:
             met = list(theirs[name].shape) if name in theirs else "none"
             raise ValueError(
-                f"network.warm_start={where} cannot start this controller: {name} has "
+                f"model.warm_start={where} cannot start this controller: {name} has "
                 f"shape {list(weight.shape)}, there {met}; ask for its layers, heads and backbone"
             )
     controller.load_state_dict({name: theirs[name] for name in own})
@@ -96,24 +103,24 @@ def _saved_controller(folder: str) -> WeavingController:
     # Else the name would be looked for on the net.
     if not Path(folder, "config.json").is_file():
         raise FileNotFoundError(
-            f"no controller at network.warm_start={folder}: it has no config.json; name a folder "
+            f"no controller at model.warm_start={folder}: it has no config.json; name a folder "
             "that one was saved to, such as CHECKPOINT/controller"
         )
     return load_whole(WeavingController, folder)
 
 
 def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    """What `network.references` describes: a new one for this backbone, or one from a folder.
+    """The reference network that `network` describes: new for this backbone, or from a folder.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: a folder of one that is not as `network` says.
     """
-    if not network.refers:
+    if not network.has_references:
         return None
-    if network.references == "tokens":
+    if network.new_references == "tokens":
         return ReferenceTokens.from_backbone(backbone, network.reference_cameras is not False)
-    if network.references == "attention":
+    if network.new_references == "attention":
         return HistoricalAttention.from_backbone(
             backbone,
             network.reference_interval or INTERVAL,
@@ -145,10 +152,10 @@ def refuse_contradiction(
         stated = getattr(network, option)
         if stated is not None and stated != config[name]:
             raise ValueError(
-                f"network.{option}={_word(stated)}, but network.{part}={folder} was trained with "
+                f"model.{option}={_word(stated)}, but model.{part}={folder} was trained with "
                 f"{_word(config[name])}, and its weights cannot become another network's: set "
-                f"network.{option}=null to train it as it is, or train a new one"
-                + ("" if part == "references" else " (network.controller=new)")
+                f"model.{option}=null to train it as it is, or train a new one"
+                + ("" if part == "references" else " (model.controller=null)")
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anchorweave.models.checkpointing import Kept
 from anchorweave.ranges import check_numbers, within
 
 
@@ -15,10 +16,11 @@ class NetworkConfig:
     Args:
         path: a folder in diffusers' layout with the backbone, or `tiny`, `tiny_wan`: small ones
             with random weights, of the clips' own size.
-        controller: where its weights start: `new`, `from_backbone` (blocks copied from the
-            backbone's first ones; needs `heads` equal to the backbone's), a folder that a
-            controller was saved to, or a released `.pt`. `none`: the backbone is trained without
-            memory, and no anchor is read.
+        controller: where its weights start: a folder that a controller was saved to, or a released
+            `.pt`; null = a new one.
+        new_controller: how a new one starts: with `random` weights, or `from_backbone`, with copies
+            of its first blocks (needs `heads` equal to the backbone's). `none`: there is none; the
+            backbone is trained without memory, and no anchor is read.
         layers: layers of the backbone that are woven; null = as a saved controller says, and for
             another one the released share of the backbone's, 16 of 42 (Wan: 10 of 30). Like the
             four below, an error where a saved one says otherwise.
@@ -37,10 +39,12 @@ class NetworkConfig:
             `fusion`, `attention`, `tokens` and `holes`. null = random weights.
         train_controller: false keeps it as it starts, which has to be a trained one, to train the
             backbone beside it.
-        backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it (`full`).
-        references: how references reach the backbone: `none`, `tokens` (joined to the video along
-            frames, as Context-as-Memory and Spatia do), `attention` (historical cross-attention,
-            as SPMem does), or a folder that such a network was saved to.
+        train_backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it
+            (`full`).
+        references: a folder that a reference network was saved to; null = a new one.
+        new_references: how a new one gives references to the backbone: as `tokens`, joined to the
+            video along frames (Context-as-Memory, Spatia), or by `attention`, historical
+            cross-attention (SPMem). `none`: there is none.
         train_references: false keeps that network as it starts.
         reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
             no); null = as a saved network says, and yes for a new one. Like the two below, an error
@@ -52,6 +56,10 @@ class NetworkConfig:
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
             third more time.
+        kept: what is not recomputed then: `nothing`, `attention_of_controller` or all `attention`;
+            it costs as much memory as the tokens of each block, which `training.dry_run` prints.
+        compile: `regional` compiles the blocks, each kind once: minutes at the start; not with
+            `kept`, nor where weights are sharded.
 
     Raises:
         ValueError: a value out of range, nothing that is trained, or something that is kept as it
@@ -59,7 +67,8 @@ class NetworkConfig:
     """
 
     path: str = "tiny"
-    controller: str = "new"
+    controller: str | None = None
+    new_controller: Literal["random", "from_backbone", "none"] = "random"
     layers: int | None = within(None, at_least=1)
     every: int | None = within(None, at_least=1)
     heads: int | None = within(None, at_least=1)
@@ -69,8 +78,9 @@ class NetworkConfig:
     holes: Literal["black", "cracks", "filled"] | None = None
     warm_start: str | None = None
     train_controller: bool = True
-    backbone: Literal["frozen", "lora", "full"] = "frozen"
-    references: str = "none"
+    train_backbone: Literal["frozen", "lora", "full"] = "frozen"
+    references: str | None = None
+    new_references: Literal["none", "tokens", "attention"] = "none"
     train_references: bool = True
     reference_cameras: bool | None = None
     reference_interval: int | None = within(None, at_least=1)
@@ -78,46 +88,66 @@ class NetworkConfig:
     lora_rank: int = within(64, at_least=1)
     lora_alpha: int = within(64, at_least=1)
     gradient_checkpointing: bool = False
+    kept: Kept = "nothing"
+    compile: Literal["none", "regional"] = "none"
 
     def __post_init__(self):
-        check_numbers(self, "network.")
+        check_numbers(self, "model.")
+        for part, new in (("controller", "random"), ("references", "none")):
+            saved, asked = getattr(self, part), getattr(self, f"new_{part}")
+            if saved is not None and asked != new:
+                raise ValueError(
+                    f"model.{part}={saved} is a saved one, but model.new_{part}={asked} asks for "
+                    f"another; set model.{part}=null or model.new_{part}={new}"
+                )
+        if self.kept != "nothing" and not self.gradient_checkpointing:
+            raise ValueError(
+                f"model.kept={self.kept} says what gradient checkpointing keeps, and there is "
+                "none; set model.gradient_checkpointing=true, or leave it out"
+            )
+        if self.kept != "nothing" and self.compile != "none":
+            raise ValueError(
+                f"model.kept={self.kept} watches every operation of a block, which hides them "
+                f"from model.compile={self.compile}; set one of them only"
+            )
         learns = self.woven and self.train_controller
-        learns = learns or (self.refers and self.train_references)
-        if not learns and self.backbone == "frozen":
+        learns = learns or (self.has_references and self.train_references)
+        if not learns and self.train_backbone == "frozen":
             raise ValueError(
-                "network.train_controller=false (or network.controller=none), "
-                "network.train_references=false (or network.references=none) and "
-                "network.backbone=frozen leave nothing to train; train the controller, "
-                "backbone=lora or full, or references=tokens or attention"
+                "model.train_controller=false (or model.new_controller=none), "
+                "model.train_references=false (or model.new_references=none) and "
+                "model.train_backbone=frozen leave nothing to train; train the controller, or set "
+                "model.train_backbone=lora or full, or model.new_references=tokens or attention"
             )
-        if self.warm_start is not None and self.controller != "new":
+        new = self.controller is None and self.new_controller != "none"
+        if self.warm_start is not None and not (new and self.new_controller == "random"):
+            met = f"model.new_controller={self.new_controller}"
+            if self.controller is not None:
+                met = f"model.controller={self.controller}"
             raise ValueError(
-                f"network.warm_start={self.warm_start} is where a new controller starts, but "
-                f"network.controller={self.controller}; set network.controller=new, or leave "
-                "warm_start out"
+                f"model.warm_start={self.warm_start} is where a new controller starts, but {met}; "
+                "set model.controller=null and model.new_controller=random, or leave warm_start out"
             )
-        # These say nothing to the backbone before they are trained.
-        untrained = self.controller in ("new", "from_backbone") and self.warm_start is None
-        if not self.train_controller and untrained:
+        # These change nothing in the backbone before they are trained.
+        if not self.train_controller and new and self.warm_start is None:
             raise ValueError(
-                f"network.train_controller=false keeps network.controller={self.controller}, "
-                "which says nothing to the backbone before it is trained; start from a trained "
-                "one, such as network.controller=CHECKPOINT/controller, or leave it out with "
-                "network.controller=none"
+                f"model.train_controller=false keeps model.new_controller={self.new_controller}, "
+                "which changes nothing before it is trained; start from a trained one, such as "
+                "model.controller=CHECKPOINT/controller, or do without, model.new_controller=none"
             )
-        if not self.train_references and self.references == "attention":
+        if not self.train_references and self.new_references == "attention":
             raise ValueError(
-                "network.train_references=false keeps network.references=attention, which says "
-                "nothing to the backbone before it is trained; start from a trained one, such as "
-                "network.references=CHECKPOINT/references"
+                "model.train_references=false keeps model.new_references=attention, which changes "
+                "nothing before it is trained; start from a trained one, such as "
+                "model.references=CHECKPOINT/references"
             )
 
     @property
     def woven(self) -> bool:
         """Whether there is a controller."""
-        return self.controller != "none"
+        return self.controller is not None or self.new_controller != "none"
 
     @property
-    def refers(self) -> bool:
+    def has_references(self) -> bool:
         """Whether there is a reference network."""
-        return self.references != "none"
+        return self.references is not None or self.new_references != "none"

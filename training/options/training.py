@@ -219,7 +219,7 @@ class TrainConfig:
     strategy: Literal["any", "single", "ddp", "fsdp2", "zero2"] = "any"
     timeout_minutes: float = within(30.0, above=0, at_most=A_YEAR)
     data: DataConfig = field(default_factory=DataConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    model: NetworkConfig = field(default_factory=NetworkConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     draw: DrawConfig = field(default_factory=DrawConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -232,14 +232,27 @@ class TrainConfig:
     @property
     def memory(self) -> str | None:
         """Whose anchors and references are read; None where neither is woven."""
-        return self.data.memory if self.network.woven or self.network.refers else None
+        return self.data.memory if self.model.woven or self.model.has_references else None
 
     def __post_init__(self):
         check_numbers(self)
         self.data.shares()
+        self.refuse_sharded(self.strategy)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
                 f"validation.videos={self.validation.videos} samples on every rank by itself, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
+            )
+
+    def refuse_sharded(self, strategy: str) -> None:
+        """Refuse what a strategy that shards weights cannot do.
+
+        Raises:
+            ValueError: compiled blocks, whose weights are to be gathered in their midst.
+        """
+        if self.model.compile != "none" and strategy in ("fsdp2", "zero2"):
+            raise ValueError(
+                f"model.compile={self.model.compile} is not for {strategy}, whose blocks "
+                "gather their weights in every call; set model.compile=none"
             )

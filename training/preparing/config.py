@@ -36,12 +36,11 @@ class PrepareConfig:
         check: what to do with memories that contradict each other: `warn`, `error` (the clip
             counts as failed) or `off`, see `evaluation/contradiction.py`.
         output: the data set's folder.
-        backbone: family of the networks that the clips are for, which decides what lengths and
-            sizes fit.
+        family: of the backbone that the clips are for, which decides what lengths and sizes fit.
         size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox)
-            or 32 (wan).
-        frames: length T of a clip; 4k + 1.
-        fps: frames per second of the videos that are written.
+            or 32 (wan). Paper section 4.1: 480x720.
+        frames: length T of a clip; 4k + 1 (paper section 4.1: 49).
+        fps: frames per second of the videos that are written (released script: 8).
         pixels: `video` writes H.264 files, `raw` exact bytes, see `datasets/clip_videos.py`.
         clips_per_recording: at most so many stretches of each recording; null = all that fit.
         stride: frames from one stretch's start to the next; null = they do not overlap.
@@ -62,7 +61,7 @@ class PrepareConfig:
     missing: Literal["error", "skip"] = "error"
     check: Check = "warn"
     output: str = "outputs/prepared"
-    backbone: str = "cogvideox"
+    family: str = "cogvideox"
     size: tuple[int, int] = (480, 720)
     frames: int = 49
     fps: int = 8
@@ -81,9 +80,9 @@ class PrepareConfig:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
 
     def __post_init__(self):
-        if self.backbone not in FORMS:
-            raise ValueError(f"backbone={self.backbone}; known: {', '.join(FORMS)}")
-        FORMS[self.backbone].check(self.frames, self.size)
+        if self.family not in FORMS:
+            raise ValueError(f"family={self.family}; known: {', '.join(FORMS)}")
+        FORMS[self.family].check(self.frames, self.size)
         if not self.memories or set(self.memories) - set(MEMORIES):
             raise ValueError(f"memories={list(self.memories)}; known: {', '.join(MEMORIES)}")
         if self.memory.path is not None:
@@ -109,7 +108,7 @@ class PrepareConfig:
         }
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
-        if self.perception.moving != "none":
-            options["perception.moving"] = self.perception.moving
-            options |= flat(self.perception.geometry, "perception.geometry")
+        if (moving := self.perception.moving) != "none":
+            options["perception.moving"] = moving
+            options |= flat(getattr(self.perception, moving), f"perception.{moving}")
         return {**made, "perception.kind": kind, **options, **self.caption.made()}

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from anchorweave.config import yaml_layers
 from anchorweave.datasets.fingerprint import digest, flat
 from anchorweave.datasets.layout import CONFIG, RECORD
 from anchorweave.models.digest import weights_digest
@@ -21,16 +20,12 @@ DESCRIBED = ("transforms.json",)
 
 
 def config_values(words: list[str]) -> dict[str, Any]:
-    """What the YAML files named by a stage's words say, each over its base, as dotted keys."""
+    """What the YAML files named by a stage's words say, each over its bases, as dotted keys."""
     said: dict[str, Any] = {}
     for word in words:
         if word.startswith("config="):
-            path = Path(word.removeprefix("config="))
-            values = yaml.safe_load(path.read_text()) or {}
-            base = values.pop("base", None)
-            if base is not None:
-                said |= flat(yaml.safe_load((path.parent / base).read_text()) or {})
-            said |= flat(values)
+            for _, values in yaml_layers(word.removeprefix("config=")):
+                said |= flat(values)
     return said
 
 

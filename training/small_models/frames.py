@@ -88,7 +88,8 @@ def read_frames(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray
         array = np.load(file, mmap_mode)
         if array.ndim != 4 or array.dtype != np.uint8:
             raise ValueError(f"an array of {array.dtype} {array.shape}")
-    except (OSError, ValueError, EOFError) as error:
+    # By where a header is damaged, numpy raises anything.
+    except Exception as error:
         raise ValueError(f"{file} cannot be read as frames ({error})") from error
     return array
 

@@ -76,7 +76,7 @@ class VAETrainConfig:
         check_numbers(self)
         if self.part == "decoder" and self.start is None:
             raise ValueError("part=decoder trains beside an encoder that is there: name a start=")
-        step = 2 ** (len(self.vae.channels) - 1)
+        step = self.vae.in_space
         # The decoder gives the first latent frame one video frame only where their number is odd.
         if self.clip % 8 != 1 or any(side % step for side in self.crop):
             raise ValueError(

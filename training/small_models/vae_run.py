@@ -22,7 +22,7 @@ from anchorweave.files import written_aside
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
 from anchorweave.models.schedules import learning_rate_factor
-from anchorweave.models.small.vae import fast_convolutions, small_vae, start_vae
+from anchorweave.models.small.vae import SCALING, fast_convolutions, small_vae, start_vae
 from training.draws.noise import sample_generator
 from training.engine.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.engine.run import OPTIMIZER
@@ -57,7 +57,10 @@ class VAETraining:
         self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
         self.vae = fast_convolutions(_first_weights(config)).to(device)
         if config.part == "decoder":
-            self.vae.encoder.requires_grad_(False)
+            # Wan's ends in a convolution of its own.
+            for part in (self.vae.encoder, getattr(self.vae, "quant_conv", None)):
+                if part is not None:
+                    part.requires_grad_(False)
         self.parameters = {n: p for n, p in self.vae.named_parameters() if p.requires_grad}
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
         # Shapes never change in training, so kernels may be searched for; measuring, whose shapes
@@ -170,8 +173,8 @@ class VAETraining:
         return posterior.mean, posterior.logvar, again
 
     def _latent_shape(self) -> tuple[int, ...]:
-        config, step = self.config, 2 ** (len(self.config.vae.channels) - 1)
-        height, width = (side // step for side in config.crop)
+        config = self.config
+        height, width = (side // config.vae.in_space for side in config.crop)
         return config.batch, config.vae.latent_channels, (config.clip + 3) // 4, height, width
 
     def _reconstructed(self, video: Tensor) -> Tensor:
@@ -239,7 +242,7 @@ class VAETraining:
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
         if self.config.part == "all":
-            self.vae.register_to_config(scaling_factor=self._scaling_factor())
+            self._fit_scale()
         folder = self.output / "vae"
         with written_aside(folder) as aside:
             self.vae.save_pretrained(aside)
@@ -248,22 +251,22 @@ class VAETraining:
         results = {
             "steps": self.step,
             "psnr_held_out_db": quality,
-            "scaling_factor": self.vae.config.scaling_factor,
+            **{key: self.vae.config[key] for key in SCALING[self.config.vae.family]},
             "parameters": sum(p.numel() for p in self.vae.parameters()),
         }
         with written_aside(self.output / RESULTS) as aside:
             aside.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
-    def _scaling_factor(self) -> float:
-        """That gives latents unit variance."""
+    def _fit_scale(self) -> None:
+        """Latents of what it was trained on get unit variance."""
+        codec = codec_of(self.vae)
         with self._autocast():
             latents = [
-                codec_of(self.vae).encode(recording[None, : self.config.clip] / 255.0)
+                codec.encode(recording[None, : self.config.clip] / 255.0)
                 for recording in self.recordings[:64]
             ]
-        spread = torch.cat(latents).float().std().item() / self.vae.config.scaling_factor
-        return 1 / spread
+        codec.fit_scale(torch.cat(latents))
 
 
 def _first_weights(config: VAETrainConfig):

@@ -226,6 +226,14 @@ class Family(ABC):
     ) -> BackboneCall:
         """What a call of the backbone with these arguments says: the inverse of `predict`."""
 
+    def speed_up(self, backbone: nn.Module) -> None:
+        """Let it compute the same numbers, to rounding, in less time, where there is a way."""
+        return None
+
+    def use_attention(self, backbone: nn.Module, backend: str) -> None:
+        """Let its attention be computed by one of diffusers' backends, by its name there."""
+        backbone.set_attention_backend(backend)
+
     # Blocks in the place of its own
 
     def tokens(self, answer: Any) -> Float[Tensor, "B L D"]:
@@ -276,7 +284,7 @@ class Family(ABC):
     def arranged(
         self, place: Arrangement, positions: tuple[Tensor, ...] | None, text_tokens: int
     ) -> tuple[Any, Any]:
-        """Positions and mask of the tokens where they lie in attention, as its blocks take them."""
+        """Positions and lengths of rows of the tokens in attention, as its blocks take them."""
 
     @abstractmethod
     def sources(self, backbone: nn.Module) -> Mapping[str, nn.Module]:

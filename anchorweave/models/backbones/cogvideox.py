@@ -18,12 +18,13 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import (
     get_resize_crop_region_for_grid,
 )
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.diffusion.v_prediction import VPrediction
 from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
+from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor, speed_up
 from anchorweave.models.backbones.reference_positions import absence_mask, rotary_with_references
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
@@ -191,6 +192,15 @@ class CogVideoX(Family):
             said.get("image_rotary_emb"),
         )
 
+    def speed_up(self, backbone: CogVideoXTransformer3DModel) -> None:
+        """A faster rotation of queries and keys."""
+        speed_up(backbone.transformer_blocks)
+
+    def use_attention(self, backbone: CogVideoXTransformer3DModel, backend: str) -> None:
+        """Ours in the place of diffusers' attention, which knows torch's only."""
+        backbone.set_attn_processor(CogVideoXFastProcessor())
+        super().use_attention(backbone, backend)
+
     def tokens(self, answer: tuple[Tensor, Tensor]) -> Float[Tensor, "B L D"]:
         """The image tokens, which come ahead of the text's."""
         return answer[0]
@@ -236,10 +246,10 @@ class CogVideoX(Family):
 
     def arranged(
         self, place: Arrangement, positions: Rotary | None, text_tokens: int
-    ) -> tuple[Complex[Tensor, "rows_or_1 1 S_plus_M half_d"] | None, dict[str, Tensor | None]]:
-        """Rotations and mask of text and anchor tokens."""
+    ) -> tuple[Float[Tensor, "_ 1 S_plus_M half_d 2"] | None, dict[str, tuple[int, ...] | None]]:
+        """Rotations of text and anchor tokens, and the lengths of rows that are not alike."""
         table = None if positions is None else place.rotary(positions, text_tokens)
-        return table, {"attention_mask": place.mask(text_tokens)}
+        return table, {"lengths": place.lengths}
 
     def sources(self, backbone: CogVideoXTransformer3DModel) -> dict[str, nn.Module]:
         """Text projection and time embedding."""

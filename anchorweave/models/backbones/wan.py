@@ -246,20 +246,18 @@ class Wan(Family):
 
     def arranged(
         self, place: Arrangement, positions: Rotary, text_tokens: int
-    ) -> tuple[tuple[Tensor, Tensor], Bool[Tensor, "rows 1 1 M"] | None]:
-        """Cosines and sines [rows or 1, M, 1, d] and mask of anchor tokens; text stands apart."""
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, ...] | None]:
+        """Cosines and sines [rows or 1, M, 1, d] and lengths of rows; text stands apart."""
         anchors = place.width // place.L if place.L else 0
         tables = []
         for part in positions:
-            table = part.to(place.device).repeat(anchors, 1)[None]
-            if place.index is not None:
-                table = table[0][place.index]
+            table = part.to(place.device)
+            if place.index is None:
+                table = table.repeat(anchors, 1)[None]
+            else:
+                table = table[place.index % max(place.L, 1)]
             tables.append(table[:, :, None])
-        mask = place.mask(0)
-        if mask is not None:
-            # Softmax over nothing is no number: a row without any token looks at all, in vain.
-            mask = mask | ~mask.any(dim=-1, keepdim=True)
-        return (tables[0], tables[1]), mask
+        return (tables[0], tables[1]), place.lengths
 
     def sources(self, backbone: WanTransformer3DModel) -> dict[str, nn.Module]:
         """Text projection and time embedding."""

@@ -1,4 +1,4 @@
-"""Wan blocks with a mask in their attention over tokens, which diffusers' take none for."""
+"""Wan blocks whose attention over tokens takes a mask, or rows of unequal lengths."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from diffusers.models.transformers.transformer_wan import (
     WanAttnProcessor,
     WanTransformerBlock,
 )
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+
+from anchorweave.models.cross_anchor_attention import padded
 
 
 class MaskedWanAttnProcessor(WanAttnProcessor):
-    """Diffusers' attention, with a mask as a third beside cosines and sines.
+    """Diffusers' attention, with a mask or lengths as a third beside cosines and sines.
 
     Diffusers' block hands its attention nothing but the rotary table. Without a third it is
-    diffusers' own.
+    diffusers' own; with lengths (`Arrangement.lengths`) every row attends alone.
     """
 
     def __call__(
@@ -25,14 +27,32 @@ class MaskedWanAttnProcessor(WanAttnProcessor):
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        rotary_emb: tuple[Tensor, ...] | None = None,
+        rotary_emb: tuple[Tensor | tuple[int, ...], ...] | None = None,
     ) -> Tensor:
         """Attended tokens; see diffusers."""
         if rotary_emb is not None and len(rotary_emb) == 3:
             *rotary_emb, attention_mask = rotary_emb
+        if isinstance(attention_mask, tuple):
+            return self._by_row(attn, hidden_states, rotary_emb, attention_mask)
         return super().__call__(
             attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb
         )
+
+    def _by_row(
+        self,
+        attn: WanAttention,
+        states: Tensor,
+        tables: list[Tensor],
+        lengths: tuple[int, ...],
+    ) -> Tensor:
+        rows = []
+        for row, length in enumerate(lengths):
+            one = states[row : row + 1, :length]
+            if length:
+                turned = tuple(table[row : row + 1, :length] for table in tables)
+                one = super().__call__(attn, one, None, None, turned)
+            rows.append(one)
+        return padded(rows, states.shape[1])
 
 
 def let_blocks_be_masked(block: nn.Module) -> None:
@@ -85,11 +105,11 @@ class WanControllerBlock(WanTransformerBlock):
         text: Float[Tensor, "rows S dim"],
         time: Float[Tensor, "rows 6 dim"],
         table: tuple[Tensor, Tensor],
-        mask: Bool[Tensor, "rows 1 1 M"] | None,
+        lengths: tuple[int, ...] | Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Tokens, and the text as it came."""
+        """Tokens, and the text as it came; in the place of lengths, a mask of keys may stand."""
         if not tokens.numel():
             # No anchor has a token: there is nothing to attend to, nor for whom.
             return tokens, text
-        rotary = table if mask is None else (*table, mask)
+        rotary = table if lengths is None else (*table, lengths)
         return super().forward(tokens, text, time, rotary), text

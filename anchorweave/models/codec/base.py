@@ -53,6 +53,14 @@ class VideoCodec(ABC):
     def unscaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
         """The inverse of `scaled`."""
 
+    @abstractmethod
+    def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
+        """Have the VAE's configuration say how latents like these become of unit variance.
+
+        Args:
+            latents: scaled as it says now.
+        """
+
     def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:
         """The VAE's latents of a first frame as the backbone takes them."""
         return self.scaled(latents)

@@ -45,6 +45,11 @@ class CogVideoXCodec(VideoCodec):
         """Divided by the scaling factor."""
         return latents / self.vae.config.scaling_factor
 
+    def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
+        """One factor for all channels."""
+        spread = latents.float().std().item() / self.vae.config.scaling_factor
+        self.vae.register_to_config(scaling_factor=1 / spread)
+
     def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:
         """Multiplied, or divided where the backbone was trained so."""
         inverted = self.vae.config.invert_scale_latents

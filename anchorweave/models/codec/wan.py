@@ -47,6 +47,13 @@ class WanCodec(VideoCodec):
         mean, scale = self._statistics(latents)
         return (latents.float() / scale + mean).to(latents.dtype)
 
+    def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
+        """Mean and standard deviation of every channel."""
+        values = self.unscaled(latents.float()).transpose(1, 2).transpose(0, 1).flatten(1)
+        self.vae.register_to_config(
+            latents_mean=values.mean(dim=1).tolist(), latents_std=values.std(dim=1).tolist()
+        )
+
     def lay_out_tiles(self, tile: int | None = None) -> None:
         """Tiles and strides of whole latents.
 

@@ -24,6 +24,7 @@ from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
 from anchorweave.models.backbones.base import OF_REFERENCES
 from anchorweave.models.insertions import stand_ins
+from anchorweave.models.precision import autocast_here
 
 
 class HistoricalAttention(ModelMixin, ConfigMixin):
@@ -167,6 +168,8 @@ class _LookingBlock(nn.Module):
         self.family = family
         self.block, self.norm, self.layer = block, norm, layer
         self.tokens, self.seen = tokens, seen
+        # The backbone around it may compute in other numbers.
+        self.autocast = autocast_here(tokens.device)
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
         answer = self.block(hidden_states, *args, **kwargs)
@@ -176,7 +179,9 @@ class _LookingBlock(nn.Module):
             # Softmax over nothing is no number: who has no reference looks at all, in vain.
             mask = torch.where(self.seen | ~some[:, None], 0.0, float("-inf"))[:, None]
             mask = mask.to(hidden_states)
-        looked = self.layer(
-            self.norm(hidden_states), self.tokens.to(hidden_states), attention_mask=mask
-        )
+        with self.autocast():
+            looked = self.layer(
+                self.norm(hidden_states), self.tokens.to(hidden_states), attention_mask=mask
+            )
+        looked = looked.to(hidden_states)
         return self.family.with_tokens(answer, hidden_states + looked * some[:, None, None])

@@ -1,4 +1,7 @@
-"""A CogVideoX image-to-video backbone of any size, with new weights, and its noise schedule."""
+"""An image-to-video backbone of any size, with new weights, and its noise schedule.
+
+Its family is that of the autoencoder whose latents it denoises.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,20 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import (
-    AutoencoderKLCogVideoX,
+    AutoencoderKLWan,
     CogVideoXDPMScheduler,
     CogVideoXTransformer3DModel,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
 )
+
+from anchorweave.models.backbones import codec_of
+from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.small.vae import VAE
+
+# Of Wan's rotary table: more tokens along one side than any small model has.
+LONGEST = 128
+Backbone = CogVideoXTransformer3DModel | WanTransformer3DModel
 
 
 @dataclass(frozen=True)
@@ -19,11 +32,11 @@ class BackboneConfig:
     Its positions are rotary only, so that it takes other lengths and sizes than it is laid out for.
 
     Args:
-        layers: transformer blocks (CogVideoX-5B: 42).
-        heads: attention heads (48).
-        head_channels: width of one head (64); divisible by 16, for the rotary table.
-        time_channels: width of the timestep embedding (512).
-        patch_size: latent pixels along one side of a token.
+        layers: transformer blocks (CogVideoX-5B: 42, Wan2.2-TI2V-5B: 30).
+        heads: attention heads (48, 24).
+        head_channels: width of one head (64, 128); divisible by 16, for the rotary table.
+        time_channels: width of the timestep embedding (512), or of its sines (Wan: 256).
+        patch_size: latent pixels along one side of a token; 2 for Wan.
         frames: T of the videos that it is laid out for.
         size: likewise their (height, width) in pixels.
 
@@ -48,12 +61,8 @@ class BackboneConfig:
 
 
 def small_backbone(
-    config: BackboneConfig,
-    vae: AutoencoderKLCogVideoX,
-    text_channels: int,
-    text_tokens: int,
-    seed: int,
-) -> CogVideoXTransformer3DModel:
+    config: BackboneConfig, vae: VAE, text_channels: int, text_tokens: int, seed: int
+) -> Backbone:
     """A backbone with weights that depend on `seed` alone.
 
     Args:
@@ -62,31 +71,82 @@ def small_backbone(
         text_channels: width of the prompt features.
         text_tokens: how many tokens of a prompt it reads.
         seed: of the weights; the global random state is left as it was.
+
+    Raises:
+        ValueError: a patch size that Wan does not have.
     """
-    in_space = 2 ** (len(vae.config.block_out_channels) - 1)
-    channels = vae.config.latent_channels
+    codec = codec_of(vae)
+    latent_size = (config.size[0] // codec.in_space, config.size[1] // codec.in_space)
+    make = _wan if isinstance(vae, AutoencoderKLWan) else _cogvideox
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CogVideoXTransformer3DModel(
-            num_attention_heads=config.heads,
-            attention_head_dim=config.head_channels,
-            in_channels=2 * channels,
-            out_channels=channels,
-            time_embed_dim=config.time_channels,
-            text_embed_dim=text_channels,
-            num_layers=config.layers,
-            patch_size=config.patch_size,
-            sample_height=config.size[0] // in_space,
-            sample_width=config.size[1] // in_space,
-            sample_frames=config.frames,
-            temporal_compression_ratio=int(vae.config.temporal_compression_ratio),
-            max_text_seq_length=text_tokens,
-            use_rotary_positional_embeddings=True,
-            use_learned_positional_embeddings=False,
-        )
+        return make(config, codec.channels, codec.in_time, latent_size, text_channels, text_tokens)
 
 
-def noise_schedule() -> CogVideoXDPMScheduler:
+def _cogvideox(
+    config: BackboneConfig,
+    channels: int,
+    in_time: int,
+    latent_size: tuple[int, int],
+    text_channels: int,
+    text_tokens: int,
+) -> CogVideoXTransformer3DModel:
+    return CogVideoXTransformer3DModel(
+        num_attention_heads=config.heads,
+        attention_head_dim=config.head_channels,
+        in_channels=2 * channels,
+        out_channels=channels,
+        time_embed_dim=config.time_channels,
+        text_embed_dim=text_channels,
+        num_layers=config.layers,
+        patch_size=config.patch_size,
+        sample_height=latent_size[0],
+        sample_width=latent_size[1],
+        sample_frames=config.frames,
+        temporal_compression_ratio=in_time,
+        max_text_seq_length=text_tokens,
+        use_rotary_positional_embeddings=True,
+        use_learned_positional_embeddings=False,
+    )
+
+
+def _wan(
+    config: BackboneConfig,
+    channels: int,
+    in_time: int,
+    latent_size: tuple[int, int],
+    text_channels: int,
+    text_tokens: int,
+) -> WanTransformer3DModel:
+    if config.patch_size != 2:
+        raise ValueError(f"backbone.patch_size={config.patch_size}: Wan's patches are 2x2")
+    backbone = WanTransformer3DModel(
+        num_attention_heads=config.heads,
+        attention_head_dim=config.head_channels,
+        in_channels=channels,
+        out_channels=channels,
+        text_dim=text_channels,
+        freq_dim=config.time_channels,
+        ffn_dim=4 * config.heads * config.head_channels,
+        num_layers=config.layers,
+        rope_max_seq_len=LONGEST,
+    )
+    return made_for(backbone, config.frames, latent_size, text_tokens)
+
+
+def noise_schedule(family: str) -> CogVideoXDPMScheduler | UniPCMultistepScheduler:
+    """The schedule of a family's published models: CogVideoX-5B's or Wan2.2-TI2V-5B's."""
+    return flow_schedule() if family == "wan" else v_schedule()
+
+
+def flow_schedule() -> UniPCMultistepScheduler:
+    """The sampler of Wan2.2-TI2V-5B."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+    )
+
+
+def v_schedule() -> CogVideoXDPMScheduler:
     """The schedule of CogVideoX-5B: zero signal at the last timestep, predictions of v."""
     return CogVideoXDPMScheduler(
         beta_schedule="scaled_linear",

@@ -1,21 +1,37 @@
-"""A small T5, and its training as a denoiser of texts."""
+"""A small T5 or UMT5, and its training as a denoiser of texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
+from transformers import (
+    T5Config,
+    T5EncoderModel,
+    T5ForConditionalGeneration,
+    UMT5Config,
+    UMT5EncoderModel,
+    UMT5ForConditionalGeneration,
+)
 
 # In a denoiser's target, what is no token and counts for nothing.
 IGNORED = -100
+# Configuration, encoder and whole of each kind.
+KINDS = {
+    "t5": (T5Config, T5EncoderModel, T5ForConditionalGeneration),
+    "umt5": (UMT5Config, UMT5EncoderModel, UMT5ForConditionalGeneration),
+}
+Denoiser = T5ForConditionalGeneration | UMT5ForConditionalGeneration
+Encoder = T5EncoderModel | UMT5EncoderModel
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Architecture of a T5.
+    """Architecture of a text encoder.
 
     Args:
+        kind: `t5` (CogVideoX reads it) or `umt5` (Wan), whose every layer has its own positions.
         channels: of a token's features; the backbone's `text_embed_dim`.
         layers: of the encoder, and as many of the decoder that it is trained with.
         heads: of the attention; divides `channels`.
@@ -25,6 +41,7 @@ class TextConfig:
         ValueError: heads that do not divide the channels.
     """
 
+    kind: Literal["t5", "umt5"] = "t5"
     channels: int = 64
     layers: int = 2
     heads: int = 4
@@ -37,9 +54,9 @@ class TextConfig:
             )
 
 
-def t5_config(config: TextConfig, vocabulary: int) -> T5Config:
-    """The configuration of transformers for a T5 of `vocabulary` tokens."""
-    return T5Config(
+def text_config(config: TextConfig, vocabulary: int) -> T5Config | UMT5Config:
+    """The configuration of transformers for one of `vocabulary` tokens."""
+    return KINDS[config.kind][0](
         vocab_size=vocabulary,
         d_model=config.channels,
         d_kv=config.channels // config.heads,
@@ -51,9 +68,7 @@ def t5_config(config: TextConfig, vocabulary: int) -> T5Config:
     )
 
 
-def small_denoiser(
-    config: TextConfig, vocabulary: int, gaps: int, seed: int
-) -> T5ForConditionalGeneration:
+def small_denoiser(config: TextConfig, vocabulary: int, gaps: int, seed: int) -> Denoiser:
     """An encoder and a decoder that is to name the tokens missing from gaps in a text.
 
     Args:
@@ -62,21 +77,19 @@ def small_denoiser(
         gaps: how many marks there are.
         seed: of the weights; the global random state is left as it was.
     """
-    whole = t5_config(config, vocabulary + gaps)
-    # The decoder starts from the padding token, as T5's own does.
+    whole = text_config(config, vocabulary + gaps)
+    # The decoder starts from the padding token, as T5's and UMT5's own do.
     whole.decoder_start_token_id = whole.pad_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return T5ForConditionalGeneration(whole)
+        return KINDS[config.kind][2](whole)
 
 
-def encoder_of(
-    denoiser: T5ForConditionalGeneration, config: TextConfig, vocabulary: int
-) -> T5EncoderModel:
+def encoder_of(denoiser: Denoiser, config: TextConfig, vocabulary: int) -> Encoder:
     """The encoder half of `small_denoiser`, which knows the tokenizer's tokens only."""
     weights = denoiser.state_dict()
     with torch.random.fork_rng(devices=[]):
-        encoder = T5EncoderModel(t5_config(config, vocabulary)).eval()
+        encoder = KINDS[config.kind][1](text_config(config, vocabulary)).eval()
     kept = {name: weights[name] for name in encoder.state_dict()}
     for name in ("shared.weight", "encoder.embed_tokens.weight"):
         kept[name] = kept[name][:vocabulary]

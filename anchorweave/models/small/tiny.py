@@ -16,8 +16,8 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.models.model_folder import write_model
 from anchorweave.models.notes import UNTRAINED
-from anchorweave.models.small.backbone import noise_schedule
-from anchorweave.models.small.text import TextConfig, t5_config
+from anchorweave.models.small.backbone import v_schedule
+from anchorweave.models.small.text import TextConfig, text_config
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
 
 TEXT_CHANNELS = 64
@@ -62,7 +62,7 @@ def tiny_components(
             "controller": make_controller(
                 transformer, options=ControllerOptions(layers=3, heads=2)
             ),
-            "scheduler": noise_schedule(),
+            "scheduler": v_schedule(),
         }
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
@@ -97,7 +97,7 @@ def tiny_tokenizer(words: Sequence[str] = WORDS) -> T5Tokenizer:
 
 
 def _text_encoder(vocabulary: int) -> T5EncoderModel:
-    return T5EncoderModel(t5_config(TextConfig(channels=TEXT_CHANNELS), vocabulary))
+    return T5EncoderModel(text_config(TextConfig(channels=TEXT_CHANNELS), vocabulary))
 
 
 def _vae(size: tuple[int, int]) -> AutoencoderKLCogVideoX:

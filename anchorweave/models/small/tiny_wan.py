@@ -7,10 +7,11 @@ compresses space by 16 as well, so that a video of 64x96 has six tokens a frame.
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
 from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.small.backbone import flow_schedule
 from anchorweave.models.small.tiny import TEXT_CHANNELS, TEXT_TOKENS, tiny_tokenizer
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
 
@@ -57,13 +58,6 @@ def tiny_wan_components(
         if isinstance(part, torch.nn.Module):
             part.eval()
     return parts
-
-
-def flow_schedule() -> UniPCMultistepScheduler:
-    """The sampler of Wan2.2-TI2V-5B."""
-    return UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
-    )
 
 
 def _text_encoder(vocabulary: int) -> UMT5EncoderModel:

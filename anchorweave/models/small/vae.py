@@ -1,18 +1,28 @@
-"""A CogVideoX autoencoder of any size, with new weights."""
+"""An autoencoder of CogVideoX or of Wan, of any size, with new weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLCogVideoX
+from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 
 from anchorweave.models.model_folder import load_part
 
 # What of an autoencoder's configuration its weights depend on.
-ARCHITECTURE = ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups")
+ARCHITECTURE = {
+    "cogvideox": ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups"),
+    "wan": ("base_dim", "dim_mult", "z_dim", "num_res_blocks"),
+}
+# What of it brings latents to unit variance.
+SCALING = {"cogvideox": ("scaling_factor",), "wan": ("latents_mean", "latents_std")}
+# Pixels along one that Wan2.2's autoencoder joins ahead of its first level.
+JOINED = 2
+
+VAE = AutoencoderKLCogVideoX | AutoencoderKLWan
 
 
 @dataclass(frozen=True)
@@ -20,55 +30,94 @@ class VAEConfig:
     """Architecture of an autoencoder.
 
     Args:
-        channels: of its levels, from the full resolution down; n levels compress space by
-            2^(n - 1), and time by 4. CogVideoX's own has (128, 256, 256, 512).
+        family: `cogvideox`, or `wan` for Wan2.2's residual kind.
+        channels: of its levels, from the full resolution down. n levels compress space by
+            2^(n - 1) (CogVideoX) or, as pixels are joined two by two first, by 2^n (Wan), and time
+            by 4. CogVideoX's own has (128, 256, 256, 512), Wan2.2's (160, 320, 640, 640).
         latent_channels: of its latents.
-        layers_per_block: residual layers of each level (CogVideoX: 3).
-        norm_groups: of its group norms (CogVideoX: 32); divides every number of channels.
+        layers_per_block: residual layers of each level (CogVideoX: 3, Wan: 2).
+        norm_groups: of CogVideoX's group norms (32); divides every number of channels. Wan's norms
+            have none.
 
     Raises:
-        ValueError: fewer than three levels, or groups that do not divide them.
+        ValueError: fewer than three levels, or channels that the kind cannot have.
     """
 
+    family: Literal["cogvideox", "wan"] = "cogvideox"
     channels: tuple[int, ...] = (32, 48, 64)
     latent_channels: int = 16
     layers_per_block: int = 1
     norm_groups: int = 8
 
     def __post_init__(self):
-        if len(self.channels) < 3 or any(c % self.norm_groups for c in self.channels):
+        wan, channels = self.family == "wan", self.channels
+        if len(channels) < 3:
+            raise ValueError(f"vae.channels={channels}: give three levels or more")
+        if not wan and any(c % self.norm_groups for c in channels):
             raise ValueError(
-                f"vae.channels={self.channels}: give three levels or more (time is compressed in "
-                f"the first two), each divisible by norm_groups={self.norm_groups}"
+                f"vae.channels={channels}: each has to be divisible by "
+                f"norm_groups={self.norm_groups}"
+            )
+        if wan and (channels[-1] != channels[-2] or any(c % channels[0] for c in channels)):
+            raise ValueError(
+                f"vae.channels={channels}: Wan's levels are multiples of the first, and the last "
+                "is as wide as the one before it"
             )
 
+    @property
+    def in_space(self) -> int:
+        """Pixels along one latent pixel."""
+        return (JOINED if self.family == "wan" else 1) * 2 ** (len(self.channels) - 1)
 
-def small_vae(config: VAEConfig, size: tuple[int, int], seed: int) -> AutoencoderKLCogVideoX:
+
+def small_vae(config: VAEConfig, size: tuple[int, int], seed: int) -> VAE:
     """An autoencoder with weights that depend on `seed` alone.
 
     Args:
         config: its architecture.
-        size: (height, width) that its tiling is laid out for; it takes others.
+        size: (height, width) that CogVideoX's tiling is laid out for; it takes others.
         seed: of the weights; the global random state is left as it was.
     """
-    levels = len(config.channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoencoderKLCogVideoX(
-            down_block_types=("CogVideoXDownBlock3D",) * levels,
-            up_block_types=("CogVideoXUpBlock3D",) * levels,
-            block_out_channels=config.channels,
-            latent_channels=config.latent_channels,
-            layers_per_block=config.layers_per_block,
-            norm_num_groups=config.norm_groups,
-            sample_height=size[0],
-            sample_width=size[1],
-        )
+        return _small_wan(config) if config.family == "wan" else _small_cogvideox(config, size)
 
 
-def start_vae(
-    folder: str | Path, config: VAEConfig, size: tuple[int, int]
-) -> AutoencoderKLCogVideoX:
+def _small_cogvideox(config: VAEConfig, size: tuple[int, int]) -> AutoencoderKLCogVideoX:
+    levels = len(config.channels)
+    return AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * levels,
+        up_block_types=("CogVideoXUpBlock3D",) * levels,
+        block_out_channels=config.channels,
+        latent_channels=config.latent_channels,
+        layers_per_block=config.layers_per_block,
+        norm_num_groups=config.norm_groups,
+        sample_height=size[0],
+        sample_width=size[1],
+    )
+
+
+def _small_wan(config: VAEConfig) -> AutoencoderKLWan:
+    base, pixels = config.channels[0], 3 * JOINED**2
+    return AutoencoderKLWan(
+        base_dim=base,
+        decoder_base_dim=base,
+        z_dim=config.latent_channels,
+        dim_mult=[c // base for c in config.channels],
+        num_res_blocks=config.layers_per_block,
+        # Time is compressed last.
+        temperal_downsample=[False] * (len(config.channels) - 3) + [True, True],
+        latents_mean=[0.0] * config.latent_channels,
+        latents_std=[1.0] * config.latent_channels,
+        is_residual=True,
+        in_channels=pixels,
+        out_channels=pixels,
+        patch_size=JOINED,
+        scale_factor_spatial=config.in_space,
+    )
+
+
+def start_vae(folder: str | Path, config: VAEConfig, size: tuple[int, int]) -> VAE:
     """An autoencoder with the weights in `folder`, in float32.
 
     Args:
@@ -81,8 +130,13 @@ def start_vae(
         ValueError: one of another architecture.
     """
     vae, stored = small_vae(config, size, seed=0), load_part("vae", folder)
+    if type(stored) is not type(vae):
+        raise ValueError(
+            f"{folder} holds a {type(stored).__name__}, and vae.family={config.family} is a "
+            f"{type(vae).__name__}"
+        )
     differ = []
-    for key in ARCHITECTURE:
+    for key in ARCHITECTURE[config.family]:
         # What is read from JSON is a list where the config has a tuple.
         met, wanted = (np.asarray(one.config[key]).tolist() for one in (stored, vae))
         if met != wanted:
@@ -90,11 +144,11 @@ def start_vae(
     if differ:
         raise ValueError(f"{folder} has {', '.join(differ)}; give vae the same architecture")
     vae.load_state_dict(stored.state_dict())
-    vae.register_to_config(scaling_factor=stored.config.scaling_factor)
+    vae.register_to_config(**{key: stored.config[key] for key in SCALING[config.family]})
     return vae
 
 
-def fast_convolutions(vae: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
+def fast_convolutions(vae: VAE) -> VAE:
     """The same autoencoder with the weights of its convolutions laid out channels last."""
     for module in vae.modules():
         if isinstance(module, torch.nn.Conv3d):

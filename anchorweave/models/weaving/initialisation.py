@@ -26,8 +26,8 @@ def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> 
         dim = controller.config.head_dim
         raise ValueError(
             f"the backbone's blocks are {own * dim} wide ({own} heads of {dim}), the controller's "
-            f"{heads * dim} ({heads} heads): they cannot be copied. Set network.heads={own} (a "
-            "controller that much larger), or network.controller=new"
+            f"{heads * dim} ({heads} heads): they cannot be copied. Set model.heads={own} (a "
+            "controller that much larger), or model.new_controller=random"
         )
     woven = family.blocks(backbone)[:: controller.config.every]
     for block, source in zip(controller.blocks, woven, strict=False):

@@ -1,4 +1,4 @@
-"""Pose-guided fusion: many anchors' features become one, weighted by how their cameras stand."""
+"""Pose-guided fusion: weights by which many anchors' features become one, from their cameras."""
 
 from __future__ import annotations
 
@@ -69,13 +69,6 @@ class AverageFusion(nn.Module):
     ) -> Float[Tensor, "B N t h2 w2"]:
         """Weights [B, N, t, h//2, w//2] that sum to 1 over the anchors that show a token."""
         return _shares(visible_tokens.to(target2source.dtype))
-
-
-def fuse(
-    tokens: Float[Tensor, "B N L D"], weights: Float[Tensor, "B N L"]
-) -> Float[Tensor, "B L D"]:
-    """The anchors' tokens summed with their weights; zero where no anchor has any."""
-    return (tokens * weights.to(tokens.dtype)[..., None]).sum(dim=1)
 
 
 def _shares(weights: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.whole import refuse_not_finite
 
 # released prefix -> ours
 PREFIXES = {
@@ -38,7 +39,8 @@ def load_released_checkpoint(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no such checkpoint, or tensors that do not fit (all are named).
+        ValueError: a file that is no such checkpoint, tensors that do not fit (all are named), or
+            weights that are not finite.
     """
     if weights not in ENTRIES:
         raise ValueError(f"weights is one of {', '.join(ENTRIES)}; met {weights!r}")
@@ -58,6 +60,7 @@ def load_released_checkpoint(
             "or another file"
         )
     load_released_state(checkpoint[entry], controller, where=f"{path} ({entry})")
+    refuse_not_finite(controller, path)
 
 
 def load_released_state(

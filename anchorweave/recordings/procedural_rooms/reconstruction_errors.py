@@ -9,6 +9,7 @@ learn to reconcile (paper section 3.2).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -116,9 +117,9 @@ class ErroneousRecording(Recording):
         wrong = replace(exact.cameras, c2w=exact.cameras.c2w @ errors)
         self.cameras = wrong.validated(str(path), exact.names)
 
-    def caption(self) -> str | None:
+    def caption(self, frames: Sequence[int] | None = None) -> str | None:
         """That of the recording without errors."""
-        return self.exact.caption()
+        return self.exact.caption(frames)
 
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
         """Without errors: the path leaves from where the true camera of frame `start` stood."""

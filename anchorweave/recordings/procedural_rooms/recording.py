@@ -6,6 +6,7 @@ Colours come from textures made of numbers, and from photographs only where thos
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ class ProceduralRoom(Recording):
         self.path = Path(f"{PREFIX}:seed={seed}" + (f",walk={walk}" if walk else ""))
         self._follow(cameras)
 
-    def caption(self) -> str:
+    def caption(self, frames: Sequence[int] | None = None) -> str:
         """What is in the room."""
         return room_caption(self.room)
 

@@ -27,6 +27,7 @@ from torch.nn.functional import interpolate
 
 from anchorweave.files import written_aside
 from anchorweave.images import read_frame, write_frame
+from anchorweave.locks import making
 from anchorweave.progress import slowly
 from anchorweave.recordings.config import RecordingConfig
 from anchorweave.recordings.reconstruction.config import ReconstructionConfig
@@ -58,6 +59,7 @@ def reconstruct(
     Raises:
         FileExistsError: `output` exists.
         FileNotFoundError: nothing at `source`.
+        FolderInUseError: another run makes `output`.
         NotReconstructedError: too few frames could be registered.
         ValueError: no pycolmap, or footage that cannot be used.
     """
@@ -70,8 +72,11 @@ def reconstruct(
         )
     known.refused(source, "depth_scale", why="plain footage holds no depth")
     footage = open_footage(source, config.fps)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(output) as aside, tempfile.TemporaryDirectory() as name:
+    with (
+        making(output),
+        written_aside(output) as aside,
+        tempfile.TemporaryDirectory() as name,
+    ):
         place = Path(name)
         (aside / "images").mkdir(parents=True)
         names, size, motion = _write_frames(footage, config.longer_side, aside / "images")

@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from anchorweave import file_sets
@@ -45,7 +46,7 @@ def test_a_metric_of_a_later_version_is_read_and_a_remark_passed_over(results):
     for row in said["rows"].values():
         row["metrics"]["jumps"] = dict(row["metrics"]["psnr"], unit="px")
         row["metrics"]["of_the_row"] = row["metrics"]["psnr"]
-    (results / "results.json").write_text(json.dumps(said))
+    (results / "results.json").write_text(json.dumps(without_sums(said)))
     lines = list(csv.DictReader((results / "videos.csv").open()))
     lines = [{**line, "jumps": i, "remark": "fine"} for i, line in enumerate(lines)]
     write_lines(results, lines)
@@ -53,6 +54,11 @@ def test_a_metric_of_a_later_version_is_read_and_a_remark_passed_over(results):
     assert rows["one"].per_clip("jumps") == {"a": 0.5, "b": 2.5, "c": 4.5, "d": 6.5}
     assert rows["one"].metrics()[-1] == "jumps" and label("jumps") == "jumps"
     assert rows["one"].per_clip("remark") == rows["one"].per_clip("of_the_row") == {}
+
+
+def without_sums(said):
+    """As earlier versions wrote it."""
+    return {key: value for key, value in said.items() if key not in ("sum", "videos_sum")}
 
 
 def write_lines(results, lines):
@@ -138,7 +144,7 @@ def test_results_of_earlier_versions_state_no_run(results):
         read_results(results)
     said = json.loads((results / "results.json").read_text())
     del said["run"]
-    (results / "results.json").write_text(json.dumps(said))
+    (results / "results.json").write_text(json.dumps(without_sums(said)))
     assert list(read_results(results)[1]) == ["one", "two"]
 
 
@@ -189,6 +195,51 @@ def test_a_line_that_is_no_number_or_cut_off_is_named(results):
     (results / "videos.csv").write_text(whole.rstrip()[:-30])
     with pytest.raises(ValueError, match="as this version writes them"):
         read_results(results)
+
+
+def test_a_line_that_is_gone_or_a_number_that_was_changed_is_refused(results):
+    """Of row one every clip has two seeds, so that no clip is gone with a line."""
+    lines = list(csv.DictReader((results / "videos.csv").open()))
+    changed = [
+        lines[:7] + lines[8:],
+        [{**lines[0], "psnr": str(float(lines[0]["psnr"]) + 1)}, *lines[1:]],
+        [{**lines[0], "clip": "b"}, *lines[1:]],
+    ]
+    for wrong in changed:
+        write_lines(results, wrong)
+        with pytest.raises(ValueError, match="videos.csv is not what was written: its sum"):
+            read_results(results)
+    # A column more is a person's remark, another order of columns a spreadsheet's.
+    write_lines(results, [dict(reversed([*line.items(), ("remark", "good")])) for line in lines])
+    read_results(results)
+    said = json.loads((results / "results.json").read_text())
+    said["rows"]["one"]["metrics"]["psnr"]["mean"] += 1
+    (results / "results.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match="results.json is not what was written: its sum"):
+        read_results(results)
+
+
+def test_names_that_a_terminal_obeys_are_refused(results):
+    said = (results / "results.json").read_text()
+    (results / "results.json").write_text(said.replace('"two"', '"t\\u001b[31mwo"'))
+    lines = list(csv.DictReader((results / "videos.csv").open()))
+    write_lines(
+        results, [{**line, "row": line["row"].replace("two", "t\x1b[31mwo")} for line in lines]
+    )
+    with pytest.raises(ValueError, match=r"results.json: the name 't\\x1b\[31mwo' holds"):
+        read_results(results)
+
+
+def test_a_video_whose_header_is_damaged_is_named(results, tmp_path):
+    """Of one brace turned into a bracket numpy raises tokenize.TokenError."""
+    row = CachedRow(tmp_path / "rows" / "one")
+    path = row.path / "a" / "sample_0000.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays)
+    path.write_bytes(path.read_bytes().replace(b"), }", b"), [", 1))
+    with pytest.raises(ValueError, match="sample_0000.npz cannot be read .* makes it anew"):
+        row.read_sample("a", 0)
 
 
 def test_anchors_show_other_pixels_in_every_row():

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from anchorweave.anchors import Anchors, References, Retrieved
-from anchorweave.config import ModelConfig, RunConfig, SamplingConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.models.small.tiny import write_tiny
+from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from inference.runs.generator import load_pipeline, make_generator
 from tests.alike import alike
 
@@ -92,7 +93,7 @@ def test_precision_and_tiling_are_as_asked():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-@pytest.mark.parametrize("model", [{"device": "cuda"}, {"offload": True}])
+@pytest.mark.parametrize("model", [{"device": "cuda"}, {"offload": "group"}])
 def test_a_gpu_that_is_not_there_is_not_pretended(model):
     with pytest.raises(ValueError, match="CUDA GPU"):
         load_pipeline(with_model(**model))

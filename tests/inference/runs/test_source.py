@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import inference.runs.source
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.images import write_frame
 from anchorweave.recordings import open_recording
+from anchorweave.run_config import RunConfig
 from inference.runs.source import open_source, posed, seen_clip, unit_of
 from tests.recordings.reconstruction.test_reconstruct import FOCAL, SIZE, photographs, walk
 

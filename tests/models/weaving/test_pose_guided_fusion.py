@@ -1,6 +1,6 @@
 import torch
 
-from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion, fuse
+from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion
 from tests.alike import alike
 from tests.models.small import small_anchors
 
@@ -65,10 +65,3 @@ def test_poses_matter_to_pose_guided_only():
         assert same is not differs
     average = AverageFusion()(everywhere, moved)
     assert alike(average, torch.full_like(average, 0.5))
-
-
-def test_fuse_is_the_weighted_sum_and_zero_without_anchors():
-    tokens, weights = torch.randn(2, 3, 5, 7), torch.rand(2, 3, 5)
-    expected = torch.einsum("bnld,bnl->bld", tokens, weights)
-    torch.testing.assert_close(fuse(tokens, weights), expected)
-    assert torch.equal(fuse(tokens[:, :0], weights[:, :0]), torch.zeros(2, 5, 7))

@@ -4,8 +4,9 @@ import pytest
 from accelerate import Accelerator
 
 from tests.training.runs import config_of
+from training import plots
 from training.engine.plots import loss_by_timestep, loss_curve, write_plots
-from training.engine.tracking import LOG, JsonLines, read_log, start_trackers
+from training.engine.tracking import LOG, JsonLines, log_problems, read_log, start_trackers
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,34 @@ def test_a_flipped_digit_leaves_its_line_out_and_is_said(tmp_path, capsys):
     journal.rewind(10)
     assert "cannot read line 2; left out" in capsys.readouterr().out
     assert [r["step"] for r in read_log(journal.path)] == [0, 2]
+
+
+def test_a_log_that_was_cut_at_the_end_of_a_line_is_said(tmp_path, capsys):
+    journal = JsonLines(tmp_path / LOG)
+    # A run that went on from a checkpoint of another folder.
+    for step in range(2, 9):
+        journal.log({"loss": 1.0}, step)
+    journal.rewind(9)
+    assert capsys.readouterr().out == "" and log_problems(journal.path, 9) == []
+    lines = journal.path.read_text().splitlines(keepends=True)
+    journal.path.write_text("".join(lines[:5]))
+    journal.rewind(9)
+    assert f"{journal.path}: has no line of 2 steps from 7 on" in capsys.readouterr().out
+    journal.path.write_text("".join(lines[:3] + lines[4:]))
+    journal.rewind(9)
+    assert "has no line of step 5; the weights lost nothing by it" in capsys.readouterr().out
+    journal.path.write_text("")
+    assert log_problems(journal.path, 1) == [
+        f"{journal.path}: has no line of step 0; the weights lost nothing by it"
+    ]
+
+
+def test_drawing_the_loss_says_what_the_log_lacks(tmp_path, capsys):
+    (tmp_path / LOG).write_text(json.dumps(record(0, [1.0], [3.0])) + "\n3\n")
+    (tmp_path / "checkpoints" / "step-00000003").mkdir(parents=True)
+    plots.main([f"output={tmp_path}"])
+    said = capsys.readouterr().out
+    assert "cannot read line 2" in said and "has no line of 2 steps from 1 on" in said
 
 
 def test_wandb_writes_to_the_output_folder_and_sends_nothing(tmp_path, accelerator, monkeypatch):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
+from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from anchorweave.models.denoiser import Denoiser
 from tests.models.small import small_anchors, small_backbone, small_call, small_controller
@@ -83,7 +84,7 @@ def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkp
         loss.backward()
     # What is not counted here, such as the confidences, weighs more in networks as small as these.
     assert step.forward == pytest.approx(forward, rel=0.02)
-    backward = step.backward + checkpointing * step.recomputed
+    backward = step.backward + checkpointing * step.recomputed()
     assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.04)
 
 
@@ -122,7 +123,7 @@ def kept_tensors():
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-@pytest.mark.parametrize("kind", ["trained", "frozen"])
+@pytest.mark.parametrize("kind", ["trained", "adapted", "frozen"])
 def test_a_block_keeps_as_many_bytes_as_are_said(kind, precision, monkeypatch):
     S, L, dim = 32, 480, 320
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -134,18 +135,21 @@ def test_a_block_keeps_as_many_bytes_as_are_said(kind, precision, monkeypatch):
             parts = (None if p is None else p.float() for p in (weight, bias))
             return plain(x.float(), shape, *parts, eps)
 
-    monkeypatch.setattr(F, "layer_norm", as_on_a_gpu)
+    under_autocast = precision == "bf16" and kind != "frozen"
+    if under_autocast:
+        monkeypatch.setattr(F, "layer_norm", as_on_a_gpu)
     torch.manual_seed(0)
     block = CogVideoXBlock(dim, dim // 64, 64, 16, attention_bias=True)
-    if kind == "frozen":
+    if kind != "trained":
         block = block.to(dtype).requires_grad_(False)
+        block.attn1.set_processor(CogVideoXFastProcessor())
         table = (torch.ones(L, 64), torch.ones(L, 64))
     else:
         block.attn1.set_processor(CrossAnchorAttnProcessor())
-        table = torch.ones(1, 1, S + L, 32, dtype=torch.complex64)
+        table = torch.ones(1, 1, S + L, 32, 2)
     tokens = torch.randn(1, L, dim, dtype=dtype, requires_grad=True)
     text = torch.randn(1, S, dim, dtype=dtype, requires_grad=True)
-    cast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=under_autocast)
     with cast, kept_tensors() as kept:
         block(tokens, text, torch.randn(1, 16, dtype=dtype), table)
     # Whatever has an axis of tokens; the others are weights and their copies.
@@ -187,3 +191,18 @@ def test_memory_of_weights_is_what_they_are_stored_in():
 def test_an_unknown_strategy_is_refused():
     with pytest.raises(ValueError, match="zero3"):
         memory(full_step(), Weights(1, 1), "zero3", 8, True)
+
+
+def test_what_is_kept_takes_its_memory_and_saves_its_operations():
+    step = full_step()
+    tokens, joint = 226 + 17_550, 226 + 4 * 17_550
+    bare = step.activations("bf16", True)
+    controller = step.activations("bf16", True, "attention_of_controller") - bare
+    assert controller == 16 * joint * 1024 * 2
+    both = step.activations("bf16", True, "attention") - bare
+    assert both - controller == 42 * tokens * 3072 * 2
+    saved = step.recomputed() - step.recomputed("attention")
+    assert saved == step.backbone.attention + step.controller.attention
+    assert step.recomputed("attention_of_controller") == saved - step.controller.attention + (
+        step.recomputed("attention")
+    )

@@ -12,7 +12,7 @@ from training.options.training import DataConfig, TrainConfig, ValidationConfig
 def test_what_a_model_folder_lacks_is_named(tmp_path):
     def missing(**changes):
         network = NetworkConfig(path=str(tmp_path / "model"))
-        return missing_files(TrainConfig(network=network, **changes))
+        return missing_files(TrainConfig(model=network, **changes))
 
     assert any("no such model" in line for line in missing())
     folder = tmp_path / "model" / "transformer"
@@ -32,13 +32,14 @@ def test_what_a_model_folder_lacks_is_named(tmp_path):
 
 def test_a_missing_controller_is_named(tmp_path):
     network = NetworkConfig(controller=str(tmp_path / "step-8500.pt"))
-    lines = missing_files(TrainConfig(network=network))
+    lines = missing_files(TrainConfig(model=network))
     assert any("step-8500.pt" in line for line in lines)
 
 
 def test_a_missing_reference_network_is_named(tmp_path):
-    for references, missing in {"tokens": False, str(tmp_path / "references_ema"): True}.items():
-        lines = missing_files(TrainConfig(network=NetworkConfig(references=references)))
+    gone = {"references": str(tmp_path / "references_ema")}
+    for references, missing in (({"new_references": "tokens"}, False), (gone, True)):
+        lines = missing_files(TrainConfig(model=NetworkConfig(**references)))
         assert any("references_ema: no such reference network" in line for line in lines) == missing
 
 

@@ -49,7 +49,7 @@ def empty_clip(t, C, h, w, S, D):
 
 def built(folder, clip, precision="bf16", **network):
     network = {"path": str(folder / "model"), "layers": 2, "heads": 2} | network
-    config = TrainConfig(precision=precision, network=NetworkConfig(**network))
+    config = TrainConfig(precision=precision, model=NetworkConfig(**network))
     return build_networks(config, clip)
 
 
@@ -69,7 +69,7 @@ def test_an_adapter_alone_may_be_trained(folder, clip, tmp_path):
     ReferenceTokens.from_backbone(backbone).save_pretrained(tmp_path / "references")
     kept = {"controller": str(tmp_path / "controller"), "train_controller": False}
     kept |= {"references": str(tmp_path / "references"), "train_references": False}
-    networks = built(folder, clip, backbone="lora", lora_rank=2, **kept)
+    networks = built(folder, clip, train_backbone="lora", lora_rank=2, **kept)
     parameters = trained(networks.denoiser)
     assert parameters and all(".lora_" in name for name in parameters)
     assert {p.dtype for p in parameters.values()} == {torch.float32}
@@ -78,7 +78,7 @@ def test_an_adapter_alone_may_be_trained(folder, clip, tmp_path):
 
 
 def test_the_whole_backbone_may_be_trained_in_float32(folder, clip):
-    networks = built(folder, clip, backbone="full")
+    networks = built(folder, clip, train_backbone="full")
     assert {p.dtype for p in trained(networks.denoiser).values()} == {torch.float32}
     assert len(trained(networks.denoiser)) == len(list(networks.denoiser.parameters()))
 
@@ -86,9 +86,7 @@ def test_the_whole_backbone_may_be_trained_in_float32(folder, clip):
 def test_the_seed_decides_new_weights_and_nothing_else_does(folder, clip):
     first, second = (built(folder, clip).denoiser.controller for _ in range(2))
     torch.rand(7)
-    config = TrainConfig(
-        seed=8, network=NetworkConfig(path=str(folder / "model"), layers=2, heads=2)
-    )
+    config = TrainConfig(seed=8, model=NetworkConfig(path=str(folder / "model"), layers=2, heads=2))
     other = build_networks(config, clip).denoiser.controller
     weight = "blocks.0.attn1.to_q.weight"
     assert first.state_dict()[weight].equal(second.state_dict()[weight])
@@ -99,28 +97,26 @@ def test_a_controller_goes_on_from_a_folder_or_from_the_backbone(folder, clip, t
     small_controller(small_backbone()).save_pretrained(tmp_path / "controller")
     saved = built(folder, clip, controller=str(tmp_path / "controller")).denoiser
     assert saved.controller.control_proj[0].weight.any()
-    copied = built(folder, clip, controller="from_backbone", precision="fp32").denoiser
+    copied = built(folder, clip, new_controller="from_backbone", precision="fp32").denoiser
     key = copied.controller.blocks[1].attn1.to_q.weight
     assert key.equal(copied.backbone.transformer_blocks[1].attn1.to_q.weight)
-    with pytest.raises(ValueError, match="network.heads=2"):
-        built(folder, clip, controller="from_backbone", heads=1)
+    with pytest.raises(ValueError, match="model.heads=2"):
+        built(folder, clip, new_controller="from_backbone", heads=1)
     with pytest.raises(FileNotFoundError, match="no controller checkpoint"):
         built(folder, clip, controller=str(tmp_path / "released.pt"))
-    with pytest.raises(
-        FileNotFoundError, match="network.controller=.*/none: it has no config.json"
-    ):
+    with pytest.raises(FileNotFoundError, match="model.controller=.*/none: it has no config.json"):
         built(folder, clip, controller=str(tmp_path / "none"))
 
 
 def test_a_controller_is_for_anchors_with_the_holes_of_the_data(folder, clip, tmp_path):
     filled = replace(clip, holes="filled")
-    for start in ("new", "from_backbone"):
+    for start in ("random", "from_backbone"):
         for data in (clip, filled):
-            controller = built(folder, data, controller=start).denoiser.controller
+            controller = built(folder, data, new_controller=start).denoiser.controller
             assert controller.config.holes == data.holes
     assert built(folder, filled, holes="filled").denoiser.controller.config.holes == "filled"
     with pytest.raises(
-        ValueError, match=r"holes=black, the controller .* holes=filled; .* network.holes=black"
+        ValueError, match=r"holes=black, the controller .* holes=filled; .* model.holes=black"
     ):
         built(folder, clip, holes="filled")
     saved = {"controller": str(tmp_path / "controller")}
@@ -133,7 +129,7 @@ def test_a_controller_is_for_anchors_with_the_holes_of_the_data(folder, clip, tm
     on.save_pretrained(tmp_path / "on")
     assert WeavingController.from_pretrained(tmp_path / "on").config.holes == "filled"
     # Nothing is read of anchors where nothing is woven.
-    built(folder, filled, controller="none", backbone="lora")
+    built(folder, filled, new_controller="none", train_backbone="lora")
 
 
 def test_clips_of_another_model_are_refused_before_any_step(folder):
@@ -162,7 +158,9 @@ def test_a_model_folder_knows_its_own_compression(folder, tmp_path):
 
 
 def test_without_a_controller_there_is_the_backbone_alone(folder, clip):
-    networks = built(folder, clip, controller="none", backbone="full", gradient_checkpointing=True)
+    networks = built(
+        folder, clip, new_controller="none", train_backbone="full", gradient_checkpointing=True
+    )
     assert networks.denoiser.controller is None
     assert networks.denoiser.backbone.gradient_checkpointing
     names = {name.split(".")[0] for name in trained(networks.denoiser)}
@@ -197,7 +195,7 @@ def test_what_contradicts_a_saved_controller_is_refused(
     own = WeavingController.from_pretrained(saved["controller"]).config
     agreed = {"layers": own.num_layers, "heads": own.num_heads, "fusion": own.fusion}
     built(folder, clip, **saved | agreed)
-    message = f"network.{option}={other}, but .*controller was trained with {trained_with}"
+    message = f"model.{option}={other}, but .*controller was trained with {trained_with}"
     with pytest.raises(ValueError, match=message):
         built(folder, clip, **saved | {option: other})
 
@@ -217,7 +215,7 @@ def test_untold_a_new_controller_has_the_released_share_of_the_backbone(folder, 
     # 3 blocks of 2 heads: 16 of 42 and 16 of 48.
     assert (new.num_layers, new.num_heads) == (1, 1)
     assert (new.fusion, new.attention, new.tokens) == ("pose_guided", "joint", "all")
-    copied = built(folder, clip, heads=None, controller="from_backbone").denoiser.controller
+    copied = built(folder, clip, heads=None, new_controller="from_backbone").denoiser.controller
     assert copied.config.num_heads == 2
 
 
@@ -235,6 +233,6 @@ def test_what_contradicts_a_saved_reference_network_is_refused(
     new(small_backbone()).save_pretrained(tmp_path / "references")
     saved = {"references": str(tmp_path / "references")}
     built(folder, clip, **saved)
-    message = f"network.{option}=.*references was trained with {trained_with}"
+    message = f"model.{option}=.*references was trained with {trained_with}"
     with pytest.raises(ValueError, match=message):
         built(folder, clip, **saved, **{option: other})

@@ -32,7 +32,7 @@ def test_the_faithful_preset_keeps_the_released_values_that_are_right():
         50,
     )
     assert (config.batch, config.seed, config.steps) == (8, 3407, 10000)
-    assert (config.network.layers, config.network.heads, config.network.tokens) == (16, 16, "all")
+    assert (config.model.layers, config.model.heads, config.model.tokens) == (16, 16, "all")
     assert (config.objective.error_in, config.objective.motion_weight) == ("v", 0.2)
     assert config.data.shares() == {"data/dl3dv": 3, "data/realestate10k": 1}
 
@@ -53,7 +53,7 @@ def test_the_full_size_systems_keep_their_papers_values():
         for name in ("spatia_stage1", "spatia_stage2", "spmem", "context_as_memory")
     )
     settings = {
-        name: (c.data.memory, c.steps, c.batch, c.optimizer.learning_rate, c.network.backbone)
+        name: (c.data.memory, c.steps, c.batch, c.optimizer.learning_rate, c.model.train_backbone)
         for name, c in {"one": one, "two": two, "spmem": spmem, "context": context}.items()
     }
     assert settings == {
@@ -62,15 +62,15 @@ def test_the_full_size_systems_keep_their_papers_values():
         "spmem": ("map_and_keyframes", 6000, 8, 2e-5, "frozen"),
         "context": ("posed_frames", 10000, 64, 1e-5, "full"),
     }
-    assert two.network.lora_rank == 64
-    assert not (two.network.train_controller or two.network.train_references)
+    assert two.model.lora_rank == 64
+    assert not (two.model.train_controller or two.model.train_references)
     # The second stage begins where the first one ends.
     last = f"{one.output}/checkpoints/step-{one.steps:08d}"
-    assert two.network.controller == f"{last}/controller_ema"
-    assert two.network.references == f"{last}/references_ema"
+    assert two.model.controller == f"{last}/controller_ema"
+    assert two.model.references == f"{last}/references_ema"
     assert one.draw == two.draw and one.draw.reference_noise == (0, 50)
-    assert (spmem.network.layers, spmem.network.references) == (18, "attention")
-    assert (context.network.woven, context.draw.recent_only) == (False, 0.1)
+    assert (spmem.model.layers, spmem.model.new_references) == (18, "attention")
+    assert (context.model.woven, context.draw.recent_only) == (False, 0.1)
 
 
 @pytest.mark.parametrize("path", LAUNCHERS, ids=str)
@@ -103,15 +103,21 @@ def test_shares_are_read_from_one_line():
         (["data.train=A/b:2 ./A/b"], "names A/b twice"),
         (["steps=0"], "steps=0 must be at least 1"),
         (["checkpoints.keep=0"], "checkpoints.keep=0"),
-        (["network.train_controller=false"], "nothing to train"),
-        (["network.train_controller=false", "network.backbone=lora"], "CHECKPOINT/controller"),
+        (["model.train_controller=false"], "nothing to train"),
         (
-            ["network.controller=none", "network.references=tokens"]
-            + ["network.train_references=false"],
+            ["model.controller=a", "model.new_controller=none"],
+            "model.controller=null or",
+        ),
+        (["model.references=a", "model.new_references=tokens"], "model.references=null or model."),
+        (["model.new_controller=new"], "new_controller"),
+        (["model.train_controller=false", "model.train_backbone=lora"], "CHECKPOINT/controller"),
+        (
+            ["model.new_controller=none", "model.new_references=tokens"]
+            + ["model.train_references=false"],
             "nothing to train",
         ),
         (
-            ["network.references=attention", "network.train_references=false"],
+            ["model.new_references=attention", "model.train_references=false"],
             "CHECKPOINT/references",
         ),
         (["draw.reference_noise=[50,0]"], "reference_noise"),
@@ -130,7 +136,7 @@ def test_contradictions_are_refused(words, message):
     ["optimizer.clip=0", "optimizer.warmup=-1", "guard.window=0", "data.workers=-1"]
     + ["optimizer.learning_rate=inf", "optimizer.epsilon=inf", "guard.abnormal=nan"]
     + ["checkpoints.every_minutes=nan", "checkpoints.every_minutes=-1", "timeout_minutes=-30"]
-    + ["timeout_minutes=1e300", "optimizer.beta1=1", "average.decay=1", "network.layers=0"],
+    + ["timeout_minutes=1e300", "optimizer.beta1=1", "average.decay=1", "model.layers=0"],
 )
 def test_numbers_out_of_range_are_refused_by_name(word):
     with pytest.raises(ValueError, match=word.split("=")[0]):

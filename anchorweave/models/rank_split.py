@@ -1,0 +1,59 @@
+"""A batch of the backbone computed on several ranks, each its share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+# What has a batch axis among the arguments of diffusers' transformers.
+BATCHED = ("hidden_states", "encoder_hidden_states", "timestep")
+
+
+@contextmanager
+def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
+    """Inside, each rank computes its share of the samples of a call, and all get all of them.
+
+    What is woven into the backbone is made for the share alone, so the controller's work is shared
+    as well. All ranks have to make the same calls.
+
+    Args:
+        backbone: of any family; its answers are tuples (`return_dict=False`).
+
+    Raises (from a call):
+        ValueError: a batch that the ranks do not divide.
+    """
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+
+    def own_share(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
+        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        batch = len(said["hidden_states"])
+        if batch % ranks:
+            raise ValueError(f"a batch of {batch} is not shared evenly by {ranks} ranks")
+        share = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
+        return (), {
+            name: value[share] if name in BATCHED and isinstance(value, Tensor) else value
+            for name, value in said.items()
+        }
+
+    def whole(_: nn.Module, args: tuple, answer: tuple[Tensor]) -> tuple[Tensor]:
+        own = answer[0].contiguous()
+        parts = [torch.empty_like(own) for _ in range(ranks)]
+        dist.all_gather(parts, own)
+        return (torch.cat(parts), *answer[1:])
+
+    hooks = [
+        # Ahead of what weaves, which then finds the share.
+        backbone.register_forward_pre_hook(own_share, with_kwargs=True, prepend=True),
+        backbone.register_forward_hook(whole),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
