@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anchorweave.config import RunConfig
+from anchorweave.run_config import RunConfig
 
 
 @dataclass(frozen=True)

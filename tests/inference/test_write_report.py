@@ -186,3 +186,14 @@ def test_bad_numbers_are_refused():
     for name in ("seeds", "fps"):
         with pytest.raises(ValueError, match=f"{name}=0: must be at least 1"):
             ReportConfig(**{name: 0})
+
+
+def test_a_report_links_to_the_page_of_an_explored_memory(rows):
+    scene = rows / "a walk" / "scene.html"
+    scene.parent.mkdir()
+    scene.write_text("<!doctype html>")
+    page = report(rows, "clips=0", f"scene={scene}")
+    (link,) = [a for a in page.all("a") if not a["href"].startswith("#")]
+    assert link["href"] == "../a%20walk/scene.html"
+    with pytest.raises(FileNotFoundError, match="Static page"):
+        report(rows, "clips=0", f"scene={rows / 'none.html'}")
