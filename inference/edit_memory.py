@@ -135,7 +135,9 @@ def write_picture(before: Bank, after: Bank, rows: int) -> None:
 def write_points(bank: Bank, config: EditMemoryConfig) -> None:
     """All points of a memory as one PLY file."""
     voxels = GlobalCloudConfig(voxel=config.voxel)
-    memory = GlobalCloud(bank, MemoryConfig("global_cloud", None, config.depth_edge, voxels))
+    memory = GlobalCloud(
+        bank, MemoryConfig("global_cloud", depth_edge=config.depth_edge, global_cloud=voxels)
+    )
     Path(config.points).parent.mkdir(parents=True, exist_ok=True)
     save_ply(memory.cloud, Path(config.points), bank.cameras.origin)
 
