@@ -40,7 +40,7 @@ class ModelConfig:
             block at work while the next one is fetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
-        attention: what computes attention: `auto` (torch's choice), one of torch's kernels
+        attention_backend: what computes attention: `auto` (torch's choice), one of torch's kernels
             (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
         compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
             before the first step.
@@ -59,7 +59,9 @@ class ModelConfig:
     device: str = "auto"
     offload: Literal["none", "model", "group"] = "none"
     tile_vae: bool = False
-    attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"] = "auto"
+    attention_backend: Literal[
+        "auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"
+    ] = "auto"
     compile: Literal["none", "regional"] = "none"
     storage: Literal["dtype", "float8"] = "dtype"
     split: Literal["none", "guidance"] = "none"
@@ -132,6 +134,8 @@ class RolloutConfig:
             or the path of a camera file.
         segments: how many clips of `frames` frames; each shares one frame with the one before.
         seen: frames at the recording's start that are remembered; it goes on from the last one.
+        prompts: what is shown, one for each segment, in the place of `sampling.prompt` and of a
+            recording's caption; null = these, for all.
         unit: what one unit of length of the trajectory is: `scene`, the median depth of the frame
             that it starts from (most camera files have no metric scale), or `recording`, the unit
             of the recording's poses, such as a metre.
@@ -140,11 +144,17 @@ class RolloutConfig:
     trajectory: str = "there_and_back(orbit(degrees=30))"
     segments: int = 3
     seen: int = 1
+    prompts: tuple[str, ...] | None = None
     unit: Literal["scene", "recording"] = "scene"
 
     def __post_init__(self):
         _require(self.segments >= 1, "rollout.segments", self.segments, "at least 1")
         _require(self.seen >= 1, "rollout.seen", self.seen, "at least 1")
+        if self.prompts is not None and len(self.prompts) != self.segments:
+            raise ValueError(
+                f"rollout.prompts lists {len(self.prompts)} prompts for rollout.segments="
+                f"{self.segments}; give one a segment"
+            )
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,11 @@ class RunConfig:
     def __post_init__(self):
         _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
+        if self.rollout.prompts is not None and self.sampling.prompt is not None:
+            raise ValueError(
+                "rollout.prompts and sampling.prompt are both given; the former is one prompt a "
+                "segment, the latter one for all: leave one out"
+            )
         fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
         _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
 

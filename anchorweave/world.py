@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,7 +44,11 @@ class World:
         self.generate, self.unit = generate, unit
 
     def imagine(
-        self, first: Float[Tensor, "3 H W"], cameras: Cameras, seed: int
+        self,
+        first: Float[Tensor, "3 H W"],
+        cameras: Cameras,
+        seed: int,
+        generate: Generate | None = None,
     ) -> tuple[Float[Tensor, "T 3 H W"], Retrieved]:
         """Retrieve for T cameras, and generate what they see.
 
@@ -52,12 +56,13 @@ class World:
             first: the frame that the first camera sees, in [0, 1].
             cameras: the target cameras [T].
             seed: of the sampling noise.
+            generate: in the place of the world's own; None = that.
 
         Returns:
             The video [T, 3, H, W] in [0, 1], and what it was given, lengths in scene units.
         """
         retrieved = self.memory.retrieve(cameras).in_unit(self.unit)
-        return self.generate(first, retrieved, seed), retrieved
+        return (generate or self.generate)(first, retrieved, seed), retrieved
 
     def remember(self, clip: Clip) -> None:
         """Find the depth of what memory does not see yet, and remember the frames.
@@ -82,6 +87,7 @@ class World:
         seed: int,
         start: int = 0,
         recall: Callable[[], Tensor] | None = None,
+        each: Sequence[Generate] | None = None,
     ) -> Iterator[Segment]:
         """Generate a long trajectory: each segment starts from the last frame of the one before.
 
@@ -93,6 +99,7 @@ class World:
             start: number of the first segment to generate.
             recall: returns the newest remembered frame; None = take it from the video. Memory
                 rounds colours to 8 bits, so a run that may be resumed recalls.
+            each: a model a segment, as of different prompts; None = the world's own for all.
 
         Yields:
             Each segment, before it is remembered: what the caller writes about it is there even
@@ -110,7 +117,7 @@ class World:
             )
         for number in range(start, (len(cameras) - 1) // steps):
             target = cameras[number * steps : number * steps + length]
-            video, retrieved = self.imagine(last, target, seed + number)
+            video, retrieved = self.imagine(last, target, seed + number, each and each[number])
             clip = Clip(
                 frames=video[1:],
                 depth=torch.zeros(steps, *target.size),

@@ -7,15 +7,17 @@ r"""How much the frames of a recording disagree about what they both see, withou
 Pairs of frames at several distances in time are compared: points of the one are looked up in the
 other. For each source, prints by distance, and writes to `output`, the median and the 90th
 percentile of the relative difference in depth, by how many pixels colours are off, and their PSNR.
-These are what the errors of procedural rooms are set by (`recordings/reconstruction_errors.py`).
+A verdict stands beneath: fine, a wrong unit of depth, a wrong K, world-to-camera poses for
+camera-to-world ones, other axes, or frames that contradict each other for no known cause.
+The numbers are what procedural rooms' errors are set by (`recordings/reconstruction_errors.py`).
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from anchorweave.clip import Clip
+from anchorweave.clip import Clip, join_clips
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.evaluation.contradiction import verdict
 from anchorweave.evaluation.disagreement import CommonView, common_view
 from anchorweave.progress import slowly
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
@@ -33,6 +36,8 @@ from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 from inference.runs.report import write_json
 
+# Frames that the verdict is of, spread over a recording.
+JUDGED = 24
 NUMBERS = ("depth_median", "depth_p90", "shift_median", "psnr")
 
 
@@ -97,36 +102,44 @@ def main(words: Sequence[str]) -> None:
 
 
 def measure(config: DisagreementConfig, source: str) -> dict:
-    """The numbers of one source, by distance and over all pairs.
+    """The numbers of one source, by distance and over all pairs, and the verdict on it.
+
+    Of several rooms that one source stands for, the verdict is the first that is not fine.
 
     Raises:
-        ValueError: a recording without depth or frames, or frames of which no two see the same.
+        ValueError: a recording without depth or frames, or frames of which no two see the same
+            though nothing else is wrong with them.
     """
     words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
-    views = {gap: [] for gap in config.gaps}
+    views, verdicts = {gap: [] for gap in config.gaps}, []
     for one in slowly(words, f"comparing the frames of {source}"):
-        for gap, found in common_views(
-            config, open_recording(one, config.missing, config.recording)
-        ).items():
+        recording = open_recording(one, config.missing, config.recording)
+        if not (recording.has_depth and recording.has_frames):
+            raise ValueError(f"{recording.path}: comparing needs frames and depth; it lacks one")
+        frame = lru_cache(maxsize=len(recording))(partial(_one, config, recording))
+        for gap, found in common_views(config, len(recording), frame).items():
             views[gap] += found
+        at = np.unique(np.linspace(0, len(recording) - 1, JUDGED).round().astype(int))
+        verdicts.append(verdict(join_clips([frame(i) for i in at.tolist()])))
+    told = next((one for one in verdicts if one.kind != "fine"), verdicts[0])
     views = {gap: found for gap, found in views.items() if found}
-    if not views:
+    if not views and not told.fault:
         raise ValueError(
             f"{source}: no two frames at distances {list(config.gaps)} share "
             f"{config.least_share:.0%} of their points; give smaller gaps or least_share"
         )
     by_gap = {str(gap): numbers(found) for gap, found in views.items()}
-    return {"by_gap": by_gap, "overall": numbers(sum(views.values(), []))}
+    overall = numbers(sum(views.values(), [])) if views else None
+    return {"by_gap": by_gap, "overall": overall, "verdict": {**asdict(told), "line": told.line()}}
 
 
-def common_views(config: DisagreementConfig, recording: Recording) -> dict[int, list[CommonView]]:
-    """What pairs of frames of one recording see in common, by their distance in time."""
-    if not (recording.has_depth and recording.has_frames):
-        raise ValueError(f"{recording.path}: comparing needs frames and depth; it lacks one")
-    frame = lru_cache(maxsize=len(recording))(lambda i: _one(config, recording, i))
+def common_views(
+    config: DisagreementConfig, count: int, frame: Callable[[int], Clip]
+) -> dict[int, list[CommonView]]:
+    """What pairs of `count` frames see in common, by their distance in time."""
     found = {}
     for gap in config.gaps:
-        last = len(recording) - 1 - gap
+        last = count - 1 - gap
         starts = np.unique(np.linspace(0, last, config.pairs).round()) if last >= 0 else []
         both = [common_view(frame(int(i)), frame(int(i) + gap)) for i in starts]
         found[gap] = [view for view in both if view.share >= config.least_share]
@@ -153,10 +166,13 @@ def print_tables(results: dict) -> None:
         table = Table(title=source)
         for heading in ("frames apart", "pairs", *NUMBERS):
             table.add_column(heading)
-        for gap, row in [*found["by_gap"].items(), ("all", found["overall"])]:
+        rows = [*found["by_gap"].items(), ("all", found["overall"])] if found["overall"] else []
+        for gap, row in rows:
             cells = ["-" if row[key] is None else f"{row[key]:.4f}" for key in NUMBERS]
             table.add_row(gap, str(row["pairs"]), *cells)
         console.print(table)
+        line = found["verdict"]["line"]
+        console.print(f"verdict: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:

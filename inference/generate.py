@@ -50,7 +50,7 @@ from anchorweave.world import World
 from inference.evaluation.cached_row import CachedRow, Given
 from inference.evaluation.config import EvaluationConfig, noise_seed
 from inference.evaluation.held_out import HeldOut, check_path, closed_loop, hold_out
-from inference.runs.generator import load_pipeline, make_batch_generator, make_generator
+from inference.runs.generator import load_pipeline, make_batch_generator, make_segment_generators
 from inference.runs.report import selection
 from inference.runs.source import open_source
 
@@ -225,13 +225,15 @@ def _roll_out(
 ) -> tuple[Tensor, list]:
     """The whole video of a rollout, its first frame included, and what was retrieved."""
     perceive = make_perception(config.perception.generated, config.perception)
-    generate = make_generator(pipe, config.sampling, clip.prompt)
+    each = make_segment_generators(pipe, config, clip.prompt)
     frames, names, report = [clip.seen.frames[-1:]], clip.seen.names[-1], []
     with tempfile.TemporaryDirectory() as folder:
         memory = _memory(config, folder)
         memory.update(clip.seen)
-        world = World(memory, perceive, generate, clip.unit)
-        for segment in world.rollout(clip.seen.frames[-1], clip.cameras, config.frames, seed):
+        world = World(memory, perceive, each[0], clip.unit)
+        for segment in world.rollout(
+            clip.seen.frames[-1], clip.cameras, config.frames, seed, each=each
+        ):
             frames.append(segment.clip.frames)
             report.append(selection(segment.retrieved.report, (names, *segment.clip.names)))
             names = segment.clip.names[-1]

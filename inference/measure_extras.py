@@ -31,7 +31,7 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import bootstrap_interval
 from anchorweave.evaluation.perceptual.feature_sets import SetDistance
 from anchorweave.evaluation.perceptual.optional_metrics import (
-    METRICS,
+    OPTIONAL_METRICS,
     Measure,
     OptionalMetric,
     PerceptualConfig,
@@ -69,7 +69,7 @@ class ExtrasConfig:
     """
 
     rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
-    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    metrics: list[str] = field(default_factory=lambda: list(OPTIONAL_METRICS))
     output: str = "outputs/anchorweave_tiny/evaluation/extras"
     resamples: int = 2000
     seed: int = 0

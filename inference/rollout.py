@@ -37,7 +37,7 @@ from anchorweave.pipelines import WeavingMixin
 from anchorweave.run_config import RunConfig
 from anchorweave.video import write_video
 from anchorweave.world import Segment, World
-from inference.runs.generator import load_pipeline, make_generator
+from inference.runs.generator import load_pipeline, make_segment_generators
 from inference.runs.made import networks_made
 from inference.runs.output import (
     CONFIG,
@@ -148,14 +148,14 @@ def write_segments(
         save_config(config, aside / CONFIG)
     (output / "segments").mkdir(exist_ok=True)
     perceive = make_perception(config.perception.generated, config.perception)
-    generate = make_generator(pipe, config.sampling, prompt)
-    world = World(memory, perceive, generate, plan.unit)
+    each = make_segment_generators(pipe, config, prompt)
+    world = World(memory, perceive, each[0], plan.unit)
 
     def newest() -> Tensor:
         return bank.frame(len(bank) - 1)
 
     for segment in world.rollout(
-        newest(), plan.cameras, config.frames, config.seed, plan.done, newest
+        newest(), plan.cameras, config.frames, config.seed, plan.done, newest, each
     ):
         write_segment(segment, bank.names[-1], output / "segments", config.fps)
         console.print(f"segment {segment.number + 1} of {config.rollout.segments} generated")
@@ -174,7 +174,7 @@ def make_plan(config: RunConfig) -> Plan:
         bank, state = open_bank(config), json.loads(state_file.read_text())
         base, unit = state["base"], state["unit"]
         cameras = planned_cameras(config, bank.cameras[base - 1], unit)
-        prompt = (state["prompt"], f"prompt: {state['prompt'] or 'none'}")
+        prompt = prompt_of(config, None, state["prompt"])
         done = segments_done(config, bank, base, cameras)
         return Plan(None, base, unit, prompt, cameras, done)
     if config.memory.path is not None and len(bank := open_bank(config)):

@@ -88,7 +88,7 @@ def sample(config: SampleConfig) -> None:
     began = time.perf_counter()
     recording = open_source(config)
     split = split_frames(len(recording), config.frames, config.split)
-    prompt, about_prompt = prompt_of(config, recording)
+    prompt, about_prompt = prompt_of(config, recording, frames=split.target)
     console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}")
     check_output(config)
     # The first target frame is what image-to-video starts from, so it is seen, and seen last.

@@ -143,7 +143,7 @@ class Preparer:
         name = f"{recording_name}_{start:06d}"
         path = Path(self.config.output) / name
         made = {**self._made, **of, "start": start}
-        if self.config.caption.kind == "sidecar" and recording.caption() is None:
+        if self.config.caption.kind == "sidecar" and recording.caption(split.target) is None:
             # So that one that is written later is not passed over.
             made[OWN_CAPTION] = ""
         if path.exists():
@@ -171,7 +171,7 @@ class Preparer:
         with reading(recording.path):
             target = recording.clip(split.target, self.config.size)
             known = recording.clip([*split.history, split.target[0]], self.config.size)
-        caption = self._caption(recording, target.frames)
+        caption = self._caption(recording, split.target, target.frames)
         # As when generating: the first target frame is what image-to-video starts from, so it is
         # seen, and seen last.
         seen = self._perception(known)

@@ -45,7 +45,44 @@ ROWS = 64
 DEPTH_FACTORS = (2.0, 3.28084, 4.0, 5.0, 10.0, 100.0, 1000.0)
 K_FACTORS = (2.0, 4.0, 8.0)
 
-Reading = tuple[str, Callable[[Clip], Clip]]
+# A camera that moves by less than this share of the median depth only turns.
+STANDS_STILL = 1e-3
+
+Fault = Literal["unit", "intrinsics", "poses", "axes", "poses and axes"]
+Reading = tuple[Fault, str, Callable[[Clip], Clip]]
+# What each verdict is called in one line.
+TITLES = {
+    "fine": "fine",
+    "untold": "cannot be told",
+    "unit": "wrong unit of depth",
+    "intrinsics": "wrong K",
+    "poses": "world-to-camera poses for camera-to-world ones",
+    "axes": "poses with other axes",
+    "poses and axes": "world-to-camera poses, with other axes",
+    "unknown": "frames contradict each other, for no known cause",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a clip's frames say of its cameras and depth.
+
+    Args:
+        kind: a key of `TITLES`.
+        words: what was measured, and what would be better.
+    """
+
+    kind: Literal["fine", "untold", "unknown"] | Fault
+    words: str
+
+    @property
+    def fault(self) -> bool:
+        """Whether something is wrong."""
+        return self.kind not in ("fine", "untold")
+
+    def line(self) -> str:
+        """The verdict in one line."""
+        return f"{TITLES[self.kind]}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -92,16 +129,22 @@ def contradiction(clip: Clip) -> str | None:
     Args:
         clip: frames of one static scene with depth, in the order they were seen.
     """
+    told = verdict(clip)
+    return told.words if told.fault else None
+
+
+def verdict(clip: Clip) -> Verdict:
+    """What its frames say of the cameras and depth of a clip; see `contradiction`."""
     small = _small(clip)
     groups = _pairs(len(small))
     if not groups:
-        return None
+        return Verdict("untold", "a single frame tells nothing")
     met_by_group = [(agreement(small, pairs), pairs) for pairs in groups]
     # Those that disagree most first; of right ones, the farthest may see nothing in common.
     met_by_group.sort(key=lambda one: one[0].difference or 0.0, reverse=True)
     given = met_by_group[0][0]
     if given.difference is not None and given.difference <= SUSPECT:
-        return None
+        return Verdict("fine", _fine(small, given.difference))
     tried = (
         _likely(small, pairs, met)
         for met, pairs in met_by_group
@@ -109,9 +152,10 @@ def contradiction(clip: Clip) -> str | None:
     )
     likely = next((found for found in tried if found), None)
     if given.difference is None and likely is None:
-        return None
+        return Verdict("untold", "no two frames see anything in common, under any other reading")
     if likely is None and given.difference <= CONTRADICTING:
-        return None
+        more = f"; a sensor's are below {SUSPECT:.1%}, but no other reading fits better"
+        return Verdict("fine", _fine(small, given.difference) + more)
     met = (
         "no two frames see anything in common"
         if given.difference is None
@@ -119,12 +163,26 @@ def contradiction(clip: Clip) -> str | None:
         f"(right ones: below {SUSPECT:.1%})"
     )
     if likely is None:
-        return (
+        return Verdict(
+            "unknown",
             f"memories contradict each other: {met}; check the unit of depth against that of the "
-            "poses, K against the images' size, and that poses are camera-to-world"
+            "poses, K against the images' size, and that poses are camera-to-world",
         )
-    cause, better = likely
-    return f"memories contradict each other: {met}; {cause}, they differ by {better.difference:.1%}"
+    kind, cause, better = likely
+    return Verdict(
+        kind,
+        f"memories contradict each other: {met}; {cause}, they differ by {better.difference:.1%}",
+    )
+
+
+def _fine(clip: Clip, difference: float) -> str:
+    said = f"what two frames both see lies at depths that differ by {difference:.1%}"
+    known = clip.depth[clip.depth > 0]
+    centres = clip.cameras.centres
+    moved = (centres - centres[0]).norm(dim=-1).max()
+    if moved <= STANDS_STILL * known.median():
+        said += "; the camera only turns, so nothing is said of the unit of depth"
+    return said
 
 
 def agreement(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Agreement:
@@ -150,10 +208,10 @@ def _pairs(count: int) -> list[list[tuple[int, int]]]:
 
 def _likely(
     clip: Clip, pairs: list[tuple[int, int]], given: Agreement
-) -> tuple[str, Agreement] | None:
+) -> tuple[Fault, str, Agreement] | None:
     """The reading under which frames agree best, if it is far better than the given one."""
     found = []
-    for cause, reading in _readings():
+    for kind, cause, reading in _readings():
         now = agreement(reading(clip), pairs)
         if now.difference is None or 2 * now.pairs < max(1, given.pairs):
             continue
@@ -168,24 +226,29 @@ def _likely(
             least = BETTER_DB if given.difference <= CONTRADICTING else 0.0
             better &= now.psnr >= given.psnr + least
         if better:
-            found.append((cause, now))
-    best = max((now.psnr for _, now in found), default=0.0)
-    alike = [one for one in found if one[1].psnr >= best - ALIKE_DB]
-    return min(alike, key=lambda one: one[1].difference, default=None)
+            found.append((kind, cause, now))
+    best = max((now.psnr for _, _, now in found), default=0.0)
+    alike = [one for one in found if one[2].psnr >= best - ALIKE_DB]
+    return min(alike, key=lambda one: one[2].difference, default=None)
 
 
 def _readings() -> Iterator[Reading]:
-    yield "read as world-to-camera instead of camera-to-world poses", _inverted
-    yield "with the other axes (OpenGL's for OpenCV's, or the other way)", _flipped
+    yield "poses", "read as world-to-camera instead of camera-to-world poses", _inverted
+    yield "axes", "with the other axes (OpenGL's for OpenCV's, or the other way)", _flipped
     yield (
+        "poses and axes",
         "read as world-to-camera instead of camera-to-world poses with the other axes",
         lambda clip: _flipped(_inverted(clip)),
     )
     for factor in (*DEPTH_FACTORS, *(1 / factor for factor in DEPTH_FACTORS)):
-        yield f"with depth {_times(factor)} (another unit than the poses')", _depth(factor)
+        yield "unit", f"with depth {_times(factor)} (another unit than the poses')", _depth(factor)
     for factor in (*K_FACTORS, *(1 / factor for factor in K_FACTORS)):
-        yield f"with K {_times(factor)} (it is for images of another size)", _K(factor, factor)
-        yield f"with focal lengths {_times(factor)}", _K(factor, 1.0)
+        yield (
+            "intrinsics",
+            f"with K {_times(factor)} (it is for images of another size)",
+            _K(factor, factor),
+        )
+        yield "intrinsics", f"with focal lengths {_times(factor)}", _K(factor, 1.0)
 
 
 def _times(factor: float) -> str:

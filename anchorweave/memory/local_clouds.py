@@ -3,11 +3,14 @@
 Keeps every frame with its depth. Fusing clouds would put one surface at several places wherever
 poses or depths err; kept apart, each cloud agrees with itself, and reconciling several is left to
 the trained controller (paper section 3.2). Costs a frame's colours and depth on disk per memory
-and a coarse depth map in main memory, once something is asked of it.
+and a coarse depth map in main memory, once something is asked of it. With `memory.limit` retrieval
+chooses from that many frames; the bank on disk keeps all, as the record of what was seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -28,6 +31,7 @@ from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
 from anchorweave.memory.config import MemoryConfig
+from anchorweave.memory.limited import Limited, subset
 from anchorweave.memory.stored_views import StoredViews
 from anchorweave.progress import slowly
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
@@ -35,6 +39,8 @@ from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
 # A memory was "seen from the first target camera" if it stands there to rounding.
 SAME_PLACE = 1e-4
+# Depths of one surface, seen from two places, differ by up to this share (not given in the paper).
+SAME_SURFACE = 0.05
 # Neighbouring chunks mostly pick the same memories; decoding them once is enough.
 CLOUDS_KEPT = 32
 
@@ -49,6 +55,8 @@ class LocalClouds(Memory):
         rendering: how they are drawn.
     """
 
+    draws_from_depth = True
+
     def __init__(
         self,
         bank: Bank,
@@ -56,21 +64,33 @@ class LocalClouds(Memory):
         retrieval: RetrievalConfig | None = None,
         rendering: RenderConfig | None = None,
     ):
-        self.bank = bank
-        self.config = config or MemoryConfig()
-        self.retrieval = retrieval or RetrievalConfig()
-        self.rendering = rendering or RenderConfig()
+        super().__init__(bank, config, retrieval, rendering)
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
         # Read when first asked for: a bank of thousands is opened in the time that its list takes.
         self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
-
-    def __len__(self) -> int:
-        return len(self.bank)
+        limit = self.config.limit
+        self._limited = limit and Limited(limit, self.config.evict, SAME_SURFACE)
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
         self.bank.append(clip)
         self._views.store()
+        self.chosen_from()
+
+    def chosen_from(self) -> list[int] | None:
+        """The frames that retrieval chooses from where `memory.limit` is set; None = all."""
+        if self._limited is None:
+            return None
+        if self._limited.offered < len(self.bank):
+            views = self._views.views()
+            new = range(self._limited.offered, len(self.bank))
+            for i in slowly(new, "choosing which memories stay"):
+                self._limited.offer(subset(views, [i]))
+        return self._limited.numbers
+
+    def may_give(self) -> Sequence[int]:
+        """Those that retrieval chooses from."""
+        return range(len(self)) if (numbers := self.chosen_from()) is None else numbers
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
         """The best memories for each chunk of T target cameras, rendered as K anchor videos.
@@ -100,7 +120,15 @@ class LocalClouds(Memory):
         else:
             nothing = torch.zeros(0, *cameras.size)
             views = coarse_views(nothing, cameras[:0], (), self.retrieval.downscale)
-        return select(cameras, views, self.retrieval, self._seen_from(cameras[0]))
+        first = self._seen_from(cameras[0])
+        if (numbers := self.chosen_from()) is None or not len(self.bank):
+            return select(cameras, views, self.retrieval, first)
+        place = numbers.index(first) if first in numbers else None
+        report = select(cameras, subset(views, numbers), self.retrieval, place)
+        return tuple(
+            replace(chunk, picks=tuple(replace(p, memory=numbers[p.memory]) for p in chunk.picks))
+            for chunk in report
+        )
 
     def _anchors(self, cameras: Cameras, chunk: ChunkReport) -> Anchors:
         anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))

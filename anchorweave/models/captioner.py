@@ -1,6 +1,8 @@
-"""Captions from an image-captioning model of transformers, chosen by name."""
+"""Captions from a captioning model of transformers, of an image or of a video, chosen by name."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,11 +14,12 @@ MAX_TOKENS = 60
 
 
 class Captioner:
-    """Describes a video by its middle frame.
+    """Describes a video: by its middle frame, or by as many frames as a video model looks at.
 
     Args:
-        model: folder or hub name of a model that captions an image without being asked anything
-            (BLIP, GIT and their kind).
+        model: folder or hub name of a model that captions without being asked anything: images
+            (BLIP, GIT and their kind) or videos (GIT's, such as microsoft/git-base-vatex, whose
+            config says how many frames it was trained to look at).
         device: where it computes.
 
     Raises:
@@ -33,17 +36,37 @@ class Captioner:
                 "give a folder with its weights, or caption=sidecar or caption=text"
             ) from error
         self.name, self._device = model, device
+        # Only GIT's configs have it, and only those of videos say a number.
+        self._frames = getattr(self._model.config, "num_image_with_embedding", None)
 
-    @torch.no_grad()
+    def looks_at(self, count: int) -> list[int]:
+        """Which positions of so many frames the model is shown: an even share of each part."""
+        shown = self._frames or 1
+        return [min(int((2 * i + 1) * count / (2 * shown)), count - 1) for i in range(shown)]
+
     def __call__(self, frames: Float[Tensor, "T 3 H W"]) -> str:
         """A caption of frames in [0, 1].
 
         Raises:
             ValueError: the model says nothing.
         """
-        middle = (frames[len(frames) // 2] * 255).round().byte().permute(1, 2, 0)
-        image = Image.fromarray(middle.cpu().numpy())
-        inputs = self._processor(images=[image], return_tensors="pt").to(self._device)
+        return self.describe([frames[i] for i in self.looks_at(len(frames))])
+
+    @torch.no_grad()
+    def describe(self, shown: Sequence[Float[Tensor, "3 H W"]]) -> str:
+        """A caption of just the frames that `looks_at` names, in [0, 1].
+
+        Raises:
+            ValueError: the model says nothing.
+        """
+        images = [
+            Image.fromarray((one * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+            for one in shown
+        ]
+        inputs = self._processor(images=images, return_tensors="pt").to(self._device)
+        if self._frames is not None:
+            # One video of several frames, not several images.
+            inputs["pixel_values"] = inputs["pixel_values"][None]
         tokens = self._model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
         caption = self._processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
         if not caption:

@@ -96,7 +96,7 @@ class Recording(ABC):
             if text := text_of(file).strip():
                 return text
             raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
-        return next((one.words for one in self.stretches()), None)
+        return next((one.words for one in self.stretches()), None) if frames is None else None
 
     def stretches(self) -> list[Stretch]:
         """Captions of stretches, from `captions.txt` as `caption.txt` lies; [] without one.

@@ -141,8 +141,19 @@ def _far(asked: Asked) -> list[int]:
     return far_order(asked.frames, asked.chosen, asked.centres, asked.count, asked.seed, 0)
 
 
+def _newest(asked: Asked) -> list[int]:
+    return asked.frames[::-1]
+
+
+# Ways of table 1's baselines, which look at no camera: the first frame alone, it and others at
+# random, the window of the newest ones.
+FIRST = ("first", "first_and_random")
+WITHOUT_VIEWS = ("random", "recent", *FIRST)
 # In which order to take frames that are in view; what is missing then is drawn from all others.
 CONTEXT_CHOICES: dict[str, Callable[[Asked], list[int]]] = {
+    "first": _whatever,
+    "first_and_random": _whatever,
+    "recent": _newest,
     "random": _whatever,
     "random_in_view": _in_view,
     "non_adjacent": _non_adjacent,
@@ -166,8 +177,9 @@ def choose_context(
         chosen: frames that are given anyway.
         count: how many to choose beside those.
         choose: random takes any frames, whether in view or not; random_in_view those in view first;
-            non_adjacent of those one of each run of consecutive frames first; far of these the ones
-            first that are farthest from each other.
+            non_adjacent of these one of each run of consecutive frames first; far of these the ones
+            first that are farthest from each other. recent takes the newest of all; first none
+            beside those chosen, first_and_random any.
         seed: of all that is random.
 
     Returns:
@@ -178,6 +190,8 @@ def choose_context(
     """
     if choose not in CONTEXT_CHOICES:
         raise ValueError(f"choose is one of {', '.join(CONTEXT_CHOICES)}, met {choose!r}")
+    if choose == "first":
+        return [], "the first frame alone"
     known, looking = set(chosen), in_view.tolist()
     others = [frame for frame in range(len(looking)) if frame not in known]
     seen = [frame for frame in others if looking[frame]]
@@ -187,6 +201,6 @@ def choose_context(
     filled = shuffled(left, seed, 1)[: count - len(taken)]
     if len(taken) + len(filled) < count:
         return taken + filled, "every frame is given"
-    if choose == "random" or not filled:
+    if choose in WITHOUT_VIEWS or not filled:
         return taken + filled, "K reached"
     return taken + filled, f"K reached, {len(filled)} at random because {len(taken)} are in view"

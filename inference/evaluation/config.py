@@ -27,6 +27,7 @@ ADDED_LATER = memory.ADDED_LATER | {
     "sampling.start": "noise",
     "sampling.start_share": 0.3,
     "rollout.unit": "scene",
+    "rollout.prompts": None,
 }
 ADDED_LATER |= {
     key: value

@@ -76,7 +76,7 @@ def hold_out(config: RunConfig, name: str, source: str) -> HeldOut:
     # The first target frame is what image-to-video starts from, so it is seen, and seen last.
     seen = seen_clip(config, recording, [*split.history, split.target[0]])
     truth = recording.clip(split.target, config.size)
-    prompt, _ = prompt_of(config, recording)
+    prompt, _ = prompt_of(config, recording, frames=split.target)
     return HeldOut(name, prompt, seen, truth.cameras, truth, scene_unit(seen.depth[-1]))
 
 

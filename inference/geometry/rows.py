@@ -21,7 +21,6 @@ from anchorweave.evaluation.cross_view import SAME_SURFACE, cross_view
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Bank, open_memory
-from anchorweave.memory.one_cloud import OneCloud
 from anchorweave.progress import slowly
 from anchorweave.retrieval import coarse_views
 from anchorweave.retrieval.key_frames import shown_before
@@ -64,7 +63,7 @@ def show(row: Row, bank: Bank, target: Cameras) -> Shown:
     drawn = (None, None, None)
     if memory.keeps_geometry:
         drawn = (*composite(retrieved.anchors), memory.known_depth(target))
-    points = len(memory.cloud) if isinstance(memory, OneCloud) else None
+    points = memory.fused_points
     kept = bytes_kept(memory)
     return Shown(*drawn, retrieved.report, kept, points, fused - begun, took)
 

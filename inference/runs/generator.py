@@ -57,8 +57,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     if model.storage == "float8":
         pipe.transformer.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype)
     place_networks(pipe, model.offload, device)
-    if model.attention != "auto":
-        use_attention(pipe.transformer, pipe.controller, model.attention)
+    if model.attention_backend != "auto":
+        use_attention(pipe.transformer, pipe.controller, model.attention_backend)
     if model.split == "guidance":
         pipe.split_guidance()
     if model.compile == "regional":
@@ -101,6 +101,18 @@ def make_generator(
     """`pipe` as a function (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W]."""
     generate_batch = make_batch_generator(pipe, config, on_step)
     return lambda first, retrieved, seed: generate_batch([first], [prompt], [retrieved], [seed])[0]
+
+
+def make_segment_generators(pipe: WeavingMixin, config: RunConfig, prompt: str) -> list[Generate]:
+    """A function as `make_generator` makes it for each segment of a rollout.
+
+    Args:
+        pipe: of all of them.
+        config: whose `rollout.prompts` says what each shows.
+        prompt: of all where it says nothing.
+    """
+    prompts = config.rollout.prompts or [prompt] * config.rollout.segments
+    return [make_generator(pipe, config.sampling, one) for one in prompts]
 
 
 def make_batch_generator(

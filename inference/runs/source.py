@@ -126,15 +126,29 @@ def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -
     return seen
 
 
-def prompt_of(config: RunConfig, recording: Recording | None) -> tuple[str, str]:
+def prompt_of(
+    config: RunConfig,
+    recording: Recording | None,
+    begun: str | None = None,
+    frames: Sequence[int] | None = None,
+) -> tuple[str, str]:
     """What is to be shown, and one line that says where the words come from.
+
+    Where `rollout.prompts` says what each segment shows, the line names these.
 
     Args:
         config: the run.
         recording: what it starts from; None where it goes on with a memory.
+        begun: the prompt of the rollout that is continued; None = there is none.
+        frames: positions of the recording that the words are to be of; None = the whole.
     """
+    if config.rollout.prompts is not None:
+        each = config.rollout.prompts
+        return each[0], f"prompts, one a segment: {'; '.join(one or 'none' for one in each)}"
+    if begun is not None:
+        return begun, f"prompt: {begun or 'none'}"
     if config.sampling.prompt is not None:
         return config.sampling.prompt, f"prompt: {config.sampling.prompt}"
-    if recording is not None and (caption := recording.caption()) is not None:
+    if recording is not None and (caption := recording.caption(frames)) is not None:
         return caption, f"prompt (the recording's caption): {caption}"
     return "", f"prompt: none (set sampling.prompt=, or put a {CAPTION} beside the recording)"

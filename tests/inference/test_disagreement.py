@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anchorweave.recordings import write_recording
+from anchorweave.evaluation.contradiction import TITLES
+from anchorweave.recordings import open_recording, write_recording
 from inference.disagreement import DisagreementConfig, main
-from tests.rooms import walk
+from tests.rooms import look, view_room, walk
 
 WORDS = ["size=[24,32]", "gaps=[1,4,50]", "pairs=2"]
 
@@ -81,3 +82,49 @@ def test_a_recording_without_depth(tmp_path):
 def test_settings_that_are_none(name, value):
     with pytest.raises(ValueError, match=name):
         DisagreementConfig(**{name: value})
+
+
+# A small exact room, whose frames see much of each other.
+ROOM = "procedural:seed=11,frames=20,size=48x72"
+SIZE = "size=[48,72]"
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return open_recording(ROOM).clip(range(20))
+
+
+def with_poses(clip, c2w):
+    return replace(clip, cameras=replace(clip.cameras, c2w=c2w))
+
+
+FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+FAULTS = {
+    "fine": (lambda clip: clip, []),
+    "unit": (lambda clip: clip, ["recording.depth_scale=5000"]),
+    "intrinsics": (lambda clip: clip, ["recording.intrinsics=[27,27,36,24]"]),
+    "poses": (lambda clip: with_poses(clip, clip.cameras.w2c), []),
+    "axes": (lambda clip: with_poses(clip, clip.cameras.c2w @ FLIP), []),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_verdict_names_the_fault(tmp_path, exact, capsys, kind):
+    """As it was written by hand, or as it is read: the recording itself says nothing of it."""
+    make, words = FAULTS[kind]
+    write_recording(make(exact), tmp_path / "room", depth_unit=1e-3)
+    words = [SIZE, "gaps=[1,4]", *words]
+    found = measured(tmp_path, *words, f"source={tmp_path / 'room'}")["sources"]
+    told = found[str(tmp_path / "room")]["verdict"]
+    assert told["kind"] == kind and told["line"].startswith(TITLES[kind])
+    assert f"verdict: {TITLES[kind]}" in capsys.readouterr().out
+    if kind == "unit":
+        assert "depth times 5 " in told["words"]
+
+
+def test_a_camera_that_only_turns_says_nothing_of_the_unit(tmp_path):
+    yaws = torch.linspace(-0.4, 0.4, 9)
+    write_recording(view_room(look([[0.0, 0.0, -1.0]] * 9, yaws)), tmp_path / "room")
+    found = measured(tmp_path, f"source={tmp_path / 'room'}", "gaps=[1]")["sources"]
+    told = found[str(tmp_path / "room")]["verdict"]
+    assert told["kind"] == "fine" and "nothing is said of the unit" in told["words"]

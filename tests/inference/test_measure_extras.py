@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance
-from anchorweave.evaluation.perceptual.optional_metrics import METRICS
+from anchorweave.evaluation.perceptual.optional_metrics import OPTIONAL_METRICS
 from anchorweave.geometry.cameras import Cameras
 from inference import measure_extras
 from inference.evaluation.cached_row import CachedRow, Given
@@ -52,7 +52,7 @@ def measure(folder, *words):
 def test_what_is_there_is_measured_and_what_is_not_is_said(rows, capsys):
     results = measure(rows)
     good, bad = (results["rows"][name]["metrics"] for name in ("good", "bad"))
-    assert list(good) == list(METRICS)
+    assert list(good) == list(OPTIONAL_METRICS)
     lpips = good["lpips"]["means"]["lpips"]
     assert lpips["low"] <= lpips["mean"] <= lpips["high"] and lpips["clips"] == 3
     assert lpips["mean"] < bad["lpips"]["means"]["lpips"]["mean"]

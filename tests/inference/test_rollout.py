@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import inference.rollout as rollout
+import inference.runs.generator as generator
 from anchorweave.memory import Bank
 from anchorweave.perception import PlaneSweepConfig
 from anchorweave.recordings.nerfstudio import write_recording
@@ -55,6 +56,26 @@ def test_a_rollout_may_start_every_segment_from_its_anchors(run):
     started = read_video(run("anchors", *from_anchors) / "rollout.mp4")
     assert len(started) == 13
     assert not alike(started, read_video(run("noise", "sampling.steps=2") / "rollout.mp4"))
+
+
+def test_a_prompt_a_segment(run, monkeypatch, capsys):
+    asked, make = [], generator.make_generator
+
+    def making(pipe, config, prompt):
+        made = make(pipe, config, prompt)
+        return lambda *given: asked.append(prompt) or made(*given)
+
+    monkeypatch.setattr(generator, "make_generator", making)
+    run("prompts", "rollout.prompts=[a door, a bed, a lamp]")
+    assert asked == ["a door", "a bed", "a lamp"]
+    assert "prompts, one a segment: a door; a bed; a lamp" in capsys.readouterr().out
+    asked.clear()
+    run("one")
+    assert asked == ["a round room"] * 3
+    with pytest.raises(ValueError, match="lists 2 prompts for rollout.segments=3"):
+        run("few", "rollout.prompts=[a door, a bed]")
+    with pytest.raises(ValueError, match="rollout.prompts and sampling.prompt are both given"):
+        run("both", "rollout.prompts=[a, b, c]", "sampling.prompt=d")
 
 
 def test_a_rollout_writes_a_long_video_and_a_bank(run):

@@ -203,3 +203,30 @@ def test_unknown_names_are_refused_with_the_known_ones(name, known):
     object.__setattr__(options, name, "best")  # past the type checks that only tests have
     with pytest.raises(ValueError, match=f"posed_frames.{name} is .*{known}.*met 'best'"):
         options.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("choose", "numbers", "stopped"),
+    [
+        ("first", [[0]], "the first frame alone"),
+        (
+            "first_and_random",
+            [[0, i, j] for i in range(1, 5) for j in range(i + 1, 5)],
+            "K reached",
+        ),
+        ("recent", [[2, 3, 4]], "K reached"),
+    ],
+)
+def test_contexts_that_look_at_no_camera(tmp_path, choose, numbers, stopped):
+    """The baselines of Context-as-Memory's table 1."""
+    met = set()
+    for seed in range(6):
+        memory = memory_at(tmp_path, seed=seed, context=3, choose=choose)
+        if not len(memory):
+            memory.update(turns(YAWS))
+        (report,) = memory.retrieve(AHEAD).report
+        assert given(report) in numbers and report.stopped == stopped and report.pool == 4
+        forced = [pick.memory for pick in report.picks if pick.forced]
+        assert forced == [0 if choose.startswith("first") else 4]
+        met.add(tuple(given(report)))
+    assert (len(met) > 1) == (choose == "first_and_random")

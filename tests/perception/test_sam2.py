@@ -13,9 +13,10 @@ from transformers import (
     SwinConfig,
 )
 
-from anchorweave.config import RunConfig, load_config
+from anchorweave.config import load_config
 from anchorweave.perception import PerceptionConfig, WordsConfig, make_perception
 from anchorweave.perception import sam2 as module
+from anchorweave.run_config import RunConfig
 from tests.alike import alike
 from tests.rooms import walk
 
@@ -67,7 +68,7 @@ def segmenter():
         "num_attention_heads_per_stage": [1, 1, 2, 2],
         "global_attention_blocks": [2],
         "image_size": [SIDE, SIDE],
-        "window_size_per_stage": [4, 2, 2, 2],
+        "window_size_per_stage": [4, 4, 4, 4],
     }
     config = Sam2VideoConfig(
         vision_config={

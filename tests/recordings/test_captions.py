@@ -36,6 +36,7 @@ def test_a_recording_with_both(tmp_path):
     (tmp_path / "room" / "captions.txt").write_text("0_0\tthe door\n1_1\tthe bed\n")
     # The first words stand for the whole, but for a text of its own.
     assert recording.caption() == "the door" and recording.caption([1, 2]) == "the bed"
+    assert recording.caption([2]) is None
     (tmp_path / "room" / "caption.txt").write_text("a room")
     assert recording.caption() == "a room" and recording.caption([1]) == "the bed"
     assert recording.caption([2]) == "a room"

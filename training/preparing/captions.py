@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +13,8 @@ from torch import Tensor
 from anchorweave.models.digest import weights_digest
 from anchorweave.recordings import Recording
 
-# (recording, target frames [T, 3, H, W]) -> caption
-Caption = Callable[[Recording, Tensor], str]
+# (recording, positions of the target's T frames, these frames [T, 3, H, W]) -> caption
+Caption = Callable[[Recording, Sequence[int], Tensor], str]
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class CaptionConfig:
     """What says what a clip shows.
 
     Args:
-        kind: `sidecar` reads a text beside the recording: `caption.txt` in its folder, or
-            `X.caption.txt` beside a file X.txt or X.json, and gives clips of a recording without
-            one the empty prompt, as inference does; `text` gives all clips the same; `model` asks
-            a captioning model.
+        kind: `sidecar` reads a text beside the recording: `captions.txt` (a line a stretch; see
+            training.caption_recordings) or `caption.txt` in its folder, or `X.caption.txt` beside a
+            file X.txt or X.json, and gives clips without one the empty prompt, as inference does;
+            `text` gives all clips the same; `model` asks a captioning model.
         text: the caption (text).
-        model: folder or hub name of an image-captioning model of transformers (model).
+        model: folder or hub name of a model of transformers that captions images or videos (model).
 
     Raises:
         ValueError: a kind without what it needs.
@@ -59,11 +59,11 @@ class CaptionConfig:
 def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
     """The source of captions that `config` names."""
     if config.kind == "sidecar":
-        return lambda recording, frames: recording.caption() or ""
+        return lambda recording, positions, frames: recording.caption(positions) or ""
     if config.kind == "text":
-        return lambda recording, frames: config.text
+        return lambda recording, positions, frames: config.text
     # Loading transformers takes seconds that the other kinds need not wait for.
     from anchorweave.models.captioner import Captioner
 
     captioner = Captioner(config.model, device)
-    return lambda recording, frames: captioner(frames)
+    return lambda recording, positions, frames: captioner(frames)

@@ -12,22 +12,22 @@ FRAMES = torch.zeros(1, 3, 32, 64)
 def test_a_sidecar_lies_in_the_folder_or_beside_the_file(tmp_path):
     room = write_room(tmp_path / "room", count=2, caption="  a kitchen \n")
     caption = make_caption(CaptionConfig(), CPU)
-    assert caption(open_recording(room), FRAMES) == "a kitchen"
+    assert caption(open_recording(room), [0], FRAMES) == "a kitchen"
     cameras = tmp_path / "x.txt"
     cameras.write_text("1000 0.5 0.9 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0\n")
     # As in inference: no words.
-    assert caption(open_recording(cameras), FRAMES) == ""
+    assert caption(open_recording(cameras), [0], FRAMES) == ""
     (tmp_path / "x.caption.txt").write_text("a garden")
-    assert caption(open_recording(cameras), FRAMES) == "a garden"
+    assert caption(open_recording(cameras), [0], FRAMES) == "a garden"
     (room / "caption.txt").write_text("\n")
     with pytest.raises(ValueError, match="caption.txt is empty"):
-        caption(open_recording(room), FRAMES)
+        caption(open_recording(room), [0], FRAMES)
 
 
 def test_one_text_for_all(tmp_path):
     room = open_recording(write_room(tmp_path / "room", count=2, caption=None))
     config = CaptionConfig(kind="text", text="rooms")
-    assert make_caption(config, CPU)(room, FRAMES) == "rooms"
+    assert make_caption(config, CPU)(room, [0], FRAMES) == "rooms"
     assert config.made() == {"caption.kind": "text", "caption.text": "rooms"}
 
 
@@ -41,3 +41,11 @@ def test_a_model_that_is_not_here_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="captioning model .* cannot be loaded"):
         make_caption(CaptionConfig(kind="model", model=str(tmp_path)), CPU)
+
+
+def test_a_clip_takes_the_words_of_its_stretch(tmp_path):
+    room = write_room(tmp_path / "room", count=4, caption="a flat")
+    (room / "captions.txt").write_text("0_1\ta door\n2_2\ta bed\n")
+    caption, recording = make_caption(CaptionConfig(), CPU), open_recording(room)
+    said = [caption(recording, frames, FRAMES) for frames in ([0, 1, 2], [2, 3], [3])]
+    assert said == ["a door", "a bed", "a flat"]

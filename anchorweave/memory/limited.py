@@ -1,0 +1,75 @@
+"""Limited: which frames stay in a memory that may hold only so many (ours; not in the papers).
+
+Frames are offered one after another. Where one is too many, that goes which shows least that no
+other one shows: of its pixels with depth, the share whose surface no other remembered frame sees.
+The newest stays, of equal ones the older goes. Which frames stay depends on their order alone, not
+on how many come at a time, so that a bank that is opened again keeps the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from anchorweave.retrieval.coarse_views import CoarseViews
+from anchorweave.retrieval.key_frames import shown_before
+
+
+class Limited:
+    """At most `limit` of the frames that were offered; a coarse view of each is held.
+
+    Args:
+        limit: how many.
+        evict: `least_unique`, as above, or `oldest`, a sliding window, to compare with.
+        tolerance: two depths that differ by up to this share are of one surface.
+    """
+
+    def __init__(self, limit: int, evict: str, tolerance: float):
+        self.limit, self.evict, self.tolerance = limit, evict, tolerance
+        self.numbers: list[int] = []
+        self.offered = 0
+        self._views: list[CoarseViews] = []
+        # Of each pixel of each view: how many of the others see its surface.
+        self._seen: list[Int[Tensor, "h w"]] = []
+
+    def offer(self, view: CoarseViews) -> None:
+        """Take in the next frame, by its one view; another one may have to go."""
+        number, self.offered = self.offered, self.offered + 1
+        if self.evict == "oldest":
+            self.numbers = [*self.numbers, number][-self.limit :]
+            return
+        seen = torch.zeros(view.depth.shape[1:], dtype=torch.int32)
+        for other, counts in zip(self._views, self._seen, strict=True):
+            seen += self._sees(other, view)
+            counts += self._sees(view, other)
+        self.numbers.append(number)
+        self._views.append(view)
+        self._seen.append(seen)
+        if len(self.numbers) > self.limit:
+            unique = self.unique()[:-1]
+            self._drop(min(range(len(unique)), key=unique.__getitem__))
+
+    def unique(self) -> list[float]:
+        """Of each frame that stays, the share of its view that it alone shows."""
+        return [
+            ((seen == 0) & (view.depth[0] > 0)).float().mean().item()
+            for view, seen in zip(self._views, self._seen, strict=True)
+        ]
+
+    def _drop(self, position: int) -> None:
+        for kept in (self.numbers, self._seen):
+            del kept[position]
+        gone = self._views.pop(position)
+        for view, counts in zip(self._views, self._seen, strict=True):
+            counts -= self._sees(gone, view)
+
+    def _sees(self, one: CoarseViews, other: CoarseViews) -> Int[Tensor, "h w"]:
+        """1 where `one` sees the surface that a pixel of `other` shows."""
+        return shown_before(other.depth[0], other.cameras[0], one, self.tolerance).int()
+
+
+def subset(views: CoarseViews, numbers: list[int]) -> CoarseViews:
+    """The views of some frames, in their order."""
+    depth: Float[Tensor, "N h w"] = views.depth[numbers]
+    return CoarseViews(depth, views.cameras[numbers], tuple(views.names[i] for i in numbers))

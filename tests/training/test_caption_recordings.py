@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+import training.caption_recordings as module
+from anchorweave.recordings import open_recording, write_recording
+from tests.rooms import walk
+
+
+class Counts:
+    """In the model's place: says how bright the frames are that it is shown."""
+
+    def __init__(self, model, device):
+        self.name = model
+
+    def looks_at(self, count):
+        return [0, count - 1]
+
+    def describe(self, shown):
+        return " ".join(f"{round(frame.mean().item() * 100)}" for frame in shown)
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "Captioner", Counts)
+    clip = walk(7)
+    clip.frames[:] = torch.arange(7)[:, None, None, None] / 10
+    write_recording(clip, tmp_path / "room")
+    return tmp_path / "room"
+
+
+def test_each_stretch_gets_words_of_its_own(room, capsys):
+    module.main([f"source={room.parent}", "model=any", "every=3"])
+    # The seventh frame is less than half a stretch.
+    assert (room / "captions.txt").read_text() == "0_2\t0 20\n3_6\t30 60\n"
+    assert open_recording(room).caption([4, 5]) == "30 60"
+    assert f"{room / 'captions.txt'}: 2 captions" in capsys.readouterr().out
+    (room / "captions.txt").write_text("0_6\tmine\n")
+    module.main([f"source={room}", "model=any", "every=3"])
+    assert "left as they are" in capsys.readouterr().out
+    assert (room / "captions.txt").read_text() == "0_6\tmine\n"
+
+
+def test_stretches_hold_all_frames(room):
+    told = module.caption_recording(open_recording(room), Counts("any", None), 4)
+    assert [(one.first, one.last) for one in told] == [(0, 3), (4, 6)]
+    told = module.caption_recording(open_recording(room), Counts("any", None), 100)
+    assert [(one.first, one.last) for one in told] == [(0, 6)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "model= is missing: name a folder .*git-base-vatex"),
+        (["model=any", "every=0"], "every=0: is the frames of a stretch"),
+        (["model=any", "source=procedural:seed=1"], "made on the spot"),
+    ],
+)
+def test_a_mistake_is_one_message(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.COMMAND.run(words)
+    import re
+
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and re.search(said, told) and "Traceback" not in told

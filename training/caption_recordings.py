@@ -1,0 +1,108 @@
+"""Caption recordings every so many frames, by a model: a captions.txt that preparing reads.
+
+    python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex
+    python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex every=97
+
+SPMem and Context-as-Memory caption stretches of long videos (97 and 77 frames) by a video model.
+Writes captions.txt into each recording's folder (X.captions.txt beside a file X); recordings that
+have one are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from anchorweave.command import Command
+from anchorweave.config import load_config
+from anchorweave.files import written_aside
+from anchorweave.models.captioner import Captioner
+from anchorweave.progress import slowly
+from anchorweave.recordings import Recording, RecordingConfig, open_recording
+from anchorweave.recordings.captions import CAPTIONS, Stretch, write_stretches
+from anchorweave.recordings.procedural_rooms.recording import PREFIX
+from anchorweave.recordings.search import find_recordings
+
+
+@dataclass(frozen=True)
+class CaptionRecordingsConfig:
+    """What is captioned.
+
+    Args:
+        source: a recording, a folder with recordings at any depth, or a list of these.
+        model: folder or hub name of a model of transformers that captions videos (GIT's, such as
+            microsoft/git-base-vatex) or images (then the middle frame speaks for its stretch); has
+            to be given.
+        every: frames of a stretch (Context-as-Memory: 77); what is left at the end, and is shorter
+            than half of it, belongs to the one before.
+        missing: what to do with frames that a recording lists but does not hold.
+
+    Raises:
+        ValueError: no source, or stretches without frames.
+    """
+
+    source: Any = "data/example_dataset"
+    model: str | None = None
+    every: int = 77
+    missing: Literal["error", "skip"] = "error"
+
+    def __post_init__(self):
+        if not self.source:
+            raise ValueError(f"source={self.source} lists no recordings")
+        if self.every < 1:
+            raise ValueError(f"every={self.every}: is the frames of a stretch, at least 1")
+
+
+def main(words: Sequence[str]) -> None:
+    """Caption with `a.b=c` overrides."""
+    config = load_config(CaptionRecordingsConfig, words)
+    if config.model is None:
+        raise ValueError(
+            "model= is missing: name a folder with a captioning model of transformers, such as "
+            "pretrained/git-base-vatex (`huggingface-cli download microsoft/git-base-vatex "
+            "--local-dir pretrained/git-base-vatex` fetches it)"
+        )
+    recordings = find_recordings(config.source)
+    if made := [path for path in recordings.values() if path.split(":")[0] == PREFIX]:
+        raise ValueError(f"{made[0]}: is made on the spot, captions have no place beside it")
+    captioner = Captioner(
+        config.model, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
+    for path in slowly(list(recordings.values()), "captioning"):
+        recording = open_recording(path, config.missing, RecordingConfig())
+        if recording.stretches():
+            print(f"{path}: has captions of its stretches, left as they are")
+            continue
+        told = caption_recording(recording, captioner, config.every)
+        place = recording.path
+        file = place / CAPTIONS if place.is_dir() else place.with_suffix(f".{CAPTIONS}")
+        with written_aside(file) as aside:
+            aside.write_text(write_stretches(told), encoding="utf-8")
+        print(f"{file}: {len(told)} captions")
+
+
+def caption_recording(recording: Recording, captioner: Captioner, every: int) -> list[Stretch]:
+    """Captions of stretches of `every` frames, of which only those are decoded that are looked at.
+
+    Raises:
+        ValueError: a trajectory without images, or a model that says nothing.
+    """
+    if not recording.has_frames:
+        raise ValueError(f"{recording.path}: is a trajectory only; there is nothing to describe")
+    count = len(recording)
+    stretches = max(1, (2 * count + every) // (2 * every))
+    told = []
+    for i in range(stretches):
+        first, end = i * every, count if i == stretches - 1 else (i + 1) * every
+        shown = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
+        told.append(Stretch(first, end - 1, captioner.describe(shown)))
+    return told
+
+
+COMMAND = Command(main, CaptionRecordingsConfig)
+
+if __name__ == "__main__":
+    COMMAND.run()
