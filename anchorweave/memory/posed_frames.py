@@ -153,7 +153,7 @@ class PosedFrames(Memory):
             self.retrieval.seed,
         )
         numbers = (forced, *others) if options.as_anchors else tuple(sorted((*others, forced)))
-        pool = int(in_view.sum() - in_view[forced])
+        pool = int(in_view.sum()) - int(in_view[forced])
         return Chosen(numbers, pool, stopped, frozenset({forced}))
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
