@@ -59,14 +59,15 @@ def detector():
 
 
 def segmenter():
+    # Memory is 64 channels wide in the code itself, and narrower than all else.
     backbone = {
         "model_type": "sam2_hiera_det_model",
         "hidden_size": 8,
         "num_attention_heads": 1,
-        "blocks_per_stage": [1, 1, 1, 1],
+        "blocks_per_stage": [1, 1, 2, 1],
         "embed_dim_per_stage": [8, 16, 32, 64],
         "num_attention_heads_per_stage": [1, 1, 2, 2],
-        "global_attention_blocks": [2],
+        "global_attention_blocks": [3],
         "image_size": [SIDE, SIDE],
         "window_size_per_stage": [4, 4, 4, 4],
     }
@@ -75,29 +76,29 @@ def segmenter():
             "backbone_config": backbone,
             "backbone_channel_list": [64, 32, 16, 8],
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-            "fpn_hidden_size": 16,
+            "fpn_hidden_size": 128,
         },
         prompt_encoder_config={
-            "hidden_size": 16,
+            "hidden_size": 128,
             "image_size": SIDE,
             "patch_size": 16,
             "mask_input_channels": 8,
         },
         mask_decoder_config={
-            "hidden_size": 16,
+            "hidden_size": 128,
             "mlp_dim": 16,
             "num_attention_heads": 2,
             "iou_head_hidden_dim": 16,
         },
         image_size=SIDE,
-        memory_attention_hidden_size=16,
+        memory_attention_hidden_size=128,
         memory_attention_feed_forward_hidden_size=16,
         memory_attention_rope_feat_sizes=[4, 4],
         memory_attention_num_layers=1,
-        memory_encoder_hidden_size=16,
-        memory_encoder_output_channels=8,
-        mask_downsampler_embed_dim=16,
-        memory_fuser_embed_dim=16,
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
         memory_fuser_intermediate_dim=16,
         num_maskmem=3,
     )

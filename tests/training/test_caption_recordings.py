@@ -1,12 +1,15 @@
+import re
+
 import pytest
 import torch
 
 import training.caption_recordings as module
+from anchorweave.models.captioner import Captioner
 from anchorweave.recordings import open_recording, write_recording
 from tests.rooms import walk
 
 
-class Counts:
+class Counts(Captioner):
     """In the model's place: says how bright the frames are that it is shown."""
 
     def __init__(self, model, device):
@@ -58,7 +61,5 @@ def test_stretches_hold_all_frames(room):
 def test_a_mistake_is_one_message(words, said, capsys):
     with pytest.raises(SystemExit) as ended:
         module.COMMAND.run(words)
-    import re
-
     told = capsys.readouterr().err
     assert ended.value.code == 2 and re.search(said, told) and "Traceback" not in told
