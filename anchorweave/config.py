@@ -21,7 +21,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.ranges import check_numbers
 from anchorweave.renamed_options import refuse_renamed
 
@@ -142,7 +142,7 @@ def save_config(config: Any, path: Path) -> None:
     own = [f.name for f in fields(config) if f.name not in shared]
     if bases and own:
         text = f"{OWN_OPTIONS}: [{', '.join(own)}]\n{text}"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text)
 
 

@@ -25,8 +25,8 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.markup import Markup, element, joined
 from anchorweave.evaluation.report_page import clip, page, paragraph
-from anchorweave.files import written_aside
-from anchorweave.progress import slowly
+from anchorweave.files import atomic_write
+from anchorweave.progress import progress
 from inference.evaluate import EvaluateConfig, find_rows
 from inference.evaluation.clip_names import readable
 from inference.evaluation.results_folder import REPORT, MeasuredRow, label, read_results
@@ -112,7 +112,7 @@ def main(words: list[str]) -> None:
         introduction = joined(introduction, scene_link(Path(config.scene), output))
     written = page(title, introduction, sections)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(output) as aside:
+    with atomic_write(output) as aside:
         aside.write_text(written, encoding="utf-8")
     console = Console()
     for name, row in measured.items():
@@ -172,7 +172,7 @@ def videos_section(
             "beneath a video are that video's own. Small videos are enlarged by whole numbers."
         )
     ]
-    for name, why in slowly(chosen.items(), "clips"):
+    for name, why in progress(chosen.items(), "clips"):
         found = clip_videos(name, rows, measured, config.seeds, config.fps)
         note = why if called[name] == name else f"{why}; clip {name}"
         frames = max(found.frames, 1)

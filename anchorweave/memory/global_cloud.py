@@ -25,7 +25,7 @@ from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
 from anchorweave.memory.references import Chosen, last_frames
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.front_points import front_points
 from anchorweave.rendering.point_splat import Splat
@@ -132,7 +132,7 @@ class GlobalCloud(OneCloud):
 
     def _fuse(self) -> None:
         known = len(self._parts)
-        for number in slowly(range(known, len(self.bank)), "fusing"):
+        for number in progress(range(known, len(self.bank)), "fusing"):
             depth = self.bank.clean_depth(number, self.config.depth_edge)
             cloud = cloud_from_frame(self.bank.frame(number), depth, self.bank.cameras[number])
             self._fused.add(cloud)
@@ -154,7 +154,7 @@ class GlobalCloud(OneCloud):
         """By Algorithm 1, of the first `stop` frames."""
         config = self.config.global_cloud
         shares = []
-        for i in slowly(asked, "looking for references"):
+        for i in progress(asked, "looking for references"):
             view = cloud_from_frame(shown.video[i], shown.depth[i], cameras[i])
             shares.append(self._parts.overlap(view.points)[:stop])
         chosen, stopped = choose_references(shares, config.references, config.min_overlap)
@@ -169,7 +169,7 @@ class GlobalCloud(OneCloud):
             return Chosen((), stop, "no frame to assign" if len(asking) else "K reached")
         frames = front_points(self.cloud, self.bank.cameras[:stop], self.rendering)
         targets = list(front_points(self.cloud, asking, self.rendering))
-        seen = iter(slowly(frames, "looking for references", stop))
+        seen = iter(progress(frames, "looking for references", stop))
         shared = shared_points(targets, seen, len(self.cloud))
         chosen, stopped = assign_references(shared, self.config.global_cloud.references)
         return Chosen(tuple(chosen), stop, stopped)

@@ -33,7 +33,7 @@ from anchorweave.memory.base import Memory
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.limited import Limited, subset
 from anchorweave.memory.stored_views import StoredViews
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
@@ -84,7 +84,7 @@ class LocalClouds(Memory):
         if self._limited.offered < len(self.bank):
             views = self._views.views()
             new = range(self._limited.offered, len(self.bank))
-            for i in slowly(new, "choosing which memories stay"):
+            for i in progress(new, "choosing which memories stay"):
                 self._limited.offer(subset(views, [i]))
         return self._limited.numbers
 
@@ -99,7 +99,7 @@ class LocalClouds(Memory):
         `retrieval.forced` is "first". Slots that no memory fills show nothing.
         """
         report = self._select(cameras)
-        rendering = slowly(report, "rendering anchors")
+        rendering = progress(report, "rendering anchors")
         chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
         nothing = references_for(cameras, (), cameras[:0])
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
@@ -107,7 +107,7 @@ class LocalClouds(Memory):
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of what the retrieved memories show; where several do, of the one picked first."""
         depth = torch.zeros(len(cameras), *cameras.size)
-        for chunk in slowly(self._select(cameras), "looking at what memory knows"):
+        for chunk in progress(self._select(cameras), "looking at what memory knows"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
                 shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth

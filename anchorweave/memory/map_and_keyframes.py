@@ -26,7 +26,7 @@ from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
 from anchorweave.memory.references import Chosen, coarse_view, last_frames
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.point_splat import Splat
 from anchorweave.retrieval import RetrievalConfig
@@ -142,7 +142,7 @@ class MapAndKeyframes(OneCloud):
         depth = lru_cache(DEPTH_KEPT)(lambda number: self.bank.clean_depth(number, edge))
         self.map.grow(self.bank.cameras, depth, self.bank.frame)
         self.cloud = self.map.cloud(self.config.map_and_keyframes.min_weight)
-        for number in slowly(range(self._looked_at, len(self.bank)), "looking for key frames"):
+        for number in progress(range(self._looked_at, len(self.bank)), "looking for key frames"):
             view = coarse_view(self.bank, number, edge, self.retrieval.downscale)
             self.key_frames.offer(number, view)
             self._looked_at = number + 1
