@@ -13,7 +13,7 @@ that only its own command has (`own_options:`), which others leave out, and say 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -21,7 +21,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.ranges import check_numbers
 from anchorweave.renamed_options import refuse_renamed
 
@@ -89,6 +89,18 @@ def as_words(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
 
 
+def hints_of(schema: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; of a section the subclass that its default is of.
+
+    Memory systems that are registered have their options in such a subclass.
+    """
+    hints = get_type_hints(schema)
+    for each in fields(schema):
+        if is_dataclass(hints[each.name]) and each.default_factory is not MISSING:
+            hints[each.name] = type(each.default_factory())
+    return hints
+
+
 def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConfig:
     paths, overrides = [], []
     for word in words:
@@ -130,7 +142,7 @@ def save_config(config: Any, path: Path) -> None:
     own = [f.name for f in fields(config) if f.name not in shared]
     if bases and own:
         text = f"{OWN_OPTIONS}: [{', '.join(own)}]\n{text}"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text)
 
 
@@ -152,7 +164,7 @@ def _parse(schema: type, word: str) -> dict:
     path, _, text = word.partition("=")
     kind: Any = schema
     for key in path.split("."):
-        kind = get_type_hints(kind).get(key) if is_dataclass(kind) else None
+        kind = hints_of(kind).get(key) if is_dataclass(kind) else None
     if not (kind is str or (text != "null" and kind == str | None)):
         try:
             return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
@@ -209,7 +221,7 @@ def _read_yaml(path: Path) -> dict:
 def _expand_kinds(schema: type, values: dict) -> dict:
     """`section: name` written out as `section: {kind: name}` where the section has kinds."""
     expanded = dict(values)
-    hints = get_type_hints(schema)
+    hints = hints_of(schema)
     for key, value in values.items():
         section = hints.get(key)
         if is_dataclass(section) and isinstance(value, str):

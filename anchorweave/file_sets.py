@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from anchorweave.files import unfinished, written_aside
+from anchorweave.files import atomic_write, unfinished
 from anchorweave.locks import in_use_once
 
 COMPLETE = ".complete-set"
@@ -53,7 +53,7 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
         # Nobody else works here, so whoever wrote these was killed.
         for left in unfinished(folder / COMPLETE):
             shutil.rmtree(left)
-        with written_aside(folder / COMPLETE) as aside:
+        with atomic_write(folder / COMPLETE) as aside:
             aside.mkdir()
             yield aside
             _complete(aside, names)

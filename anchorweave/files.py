@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written_aside(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A hidden name beside `path` to write a file or folder to; renamed when the body succeeds.
 
     The suffix is kept, for writers that choose the format by it. If the body fails (a full disk,

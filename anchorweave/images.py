@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES)
@@ -146,7 +146,7 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
 def write_frame(image: Float[Tensor, "3 H W"], path: Path) -> None:
     """Write colours [3, H, W] in [0, 1] to `path`, as PNG or JPEG by its suffix."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         Image.fromarray(pixels).save(aside, quality=JPEG_QUALITY, subsampling=0)
 
 
@@ -162,7 +162,7 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
             f"{path}: depths span [{depth.min():g}, {depth.max():g}], but uint16 steps of {unit:g} "
             f"hold [0, {(SATURATED - 1) * unit:g}]; choose another depth unit"
         )
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         Image.fromarray(steps.cpu().numpy().astype(np.uint16)).save(aside)
 
 

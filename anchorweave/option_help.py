@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
-from anchorweave.config import as_words
+from anchorweave.config import as_words, hints_of
 
 WIDEST = 100
 # Longer values, such as a recipe's stages, are cut: the YAML file has them.
@@ -48,7 +48,7 @@ class Option:
 
 def options_of(schema: type, above: str = "") -> Iterator[Option]:
     """All options of a config dataclass and its sections, those of a section behind it."""
-    hints, meanings = get_type_hints(schema), meanings_of(schema)
+    hints, meanings = hints_of(schema), meanings_of(schema)
     # Sections last: what belongs to the whole stands together.
     for each in sorted(fields(schema), key=lambda each: is_dataclass(hints[each.name])):
         kind, key = hints[each.name], f"{above}{each.name}"

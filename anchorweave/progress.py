@@ -16,7 +16,7 @@ SECONDS_UNSEEN = 2.0
 LINE_SECONDS = 30.0
 
 
-def slowly(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
+def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """`items`, with their progress told on stderr.
 
     On a terminal that is a bar once they take more than two seconds; elsewhere a line whenever

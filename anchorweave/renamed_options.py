@@ -48,10 +48,10 @@ def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None
     """
     said = []
     for old, new in RENAMED.items():
-        if not any(_takes(schema, key, None) for key in new):
-            continue
         there, value = _look_up(values, old)
-        if there and not _takes(schema, old, value):
+        if not there or _takes(schema, old, value):
+            continue
+        if any(_takes(schema, key, None) for key in new):
             told = (f"{key} ({takes})" if takes else key for key, takes in new.items())
             said.append(f"{old} is now {' or '.join(told)}")
     if said:

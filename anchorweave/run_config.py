@@ -40,7 +40,7 @@ class ModelConfig:
             block at work while the next one is fetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
-        attention: what computes attention: `auto` (torch's choice), one of torch's kernels
+        attention_backend: what computes attention: `auto` (torch's choice), one of torch's kernels
             (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
         compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
             before the first step.
@@ -59,7 +59,9 @@ class ModelConfig:
     device: str = "auto"
     offload: Literal["none", "model", "group"] = "none"
     tile_vae: bool = False
-    attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"] = "auto"
+    attention_backend: Literal[
+        "auto", "cudnn", "flash", "efficient", "math", "flash_attn", "sage"
+    ] = "auto"
     compile: Literal["none", "regional"] = "none"
     storage: Literal["dtype", "float8"] = "dtype"
     split: Literal["none", "guidance"] = "none"

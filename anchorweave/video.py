@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anchorweave.edit_lists import shown_seconds
 from anchorweave.errors import OutsideError
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below cannot be told from the original by eye.
@@ -125,7 +125,7 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
     if frames.is_floating_point():
         frames = (frames.clamp(0, 1) * 255).round().byte()
     pixels = frames.permute(0, 2, 3, 1).cpu().numpy()
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         # A block size of 1 keeps imageio from resizing to multiples of 16.
         with imageio.get_writer(
             aside,

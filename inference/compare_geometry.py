@@ -35,7 +35,7 @@ from anchorweave.file_sets import written_together
 from anchorweave.locks import in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings import Recording, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from inference.geometry.config import CompareConfig, fused_name, local_name, rows_of
@@ -145,7 +145,7 @@ def compare(
     store_seconds = time.process_time() - begun
     shown = {
         name: show(row, bank, target.cameras)
-        for name, row in slowly(rows.items(), "retrieving and drawing", len(rows))
+        for name, row in progress(rows.items(), "retrieving and drawing", len(rows))
     }
     drawn = [one.visible for one in shown.values() if one.visible is not None]
     still = still_pixels(target)
@@ -158,7 +158,7 @@ def compare(
             "seen_by_chosen": seen_share(chosen_frames(one.report, len(target)), bank, target),
             **cost(one, len(history), store_seconds),
         }
-        for name, one in slowly(shown.items(), "measuring", len(shown))
+        for name, one in progress(shown.items(), "measuring", len(shown))
     }
     return {
         "all_show": coverage(all_show, still),

@@ -30,7 +30,7 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.contradiction import verdict
 from anchorweave.evaluation.disagreement import CommonView, common_view
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
@@ -112,7 +112,7 @@ def measure(config: DisagreementConfig, source: str) -> dict:
     """
     words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
     views, verdicts = {gap: [] for gap in config.gaps}, []
-    for one in slowly(words, f"comparing the frames of {source}"):
+    for one in progress(words, f"comparing the frames of {source}"):
         recording = open_recording(one, config.missing, config.recording)
         if not (recording.has_depth and recording.has_frames):
             raise ValueError(f"{recording.path}: comparing needs frames and depth; it lacks one")

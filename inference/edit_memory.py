@@ -26,7 +26,7 @@ import torch
 from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.point_cloud import save_ply
 from anchorweave.geometry.selection import Box
 from anchorweave.memory import Bank, GlobalCloud, GlobalCloudConfig, MemoryConfig
@@ -128,14 +128,16 @@ def write_picture(before: Bank, after: Bank, rows: int) -> None:
         for label, bank in (("before", before), ("after", after))
     }
     names = tuple(f"frame {i}" for i in shown)
-    with written_aside(after.path / "edits.png") as aside:
+    with atomic_write(after.path / "edits.png") as aside:
         contact_sheet(side_by_side(videos), len(shown), names).save(aside)
 
 
 def write_points(bank: Bank, config: EditMemoryConfig) -> None:
     """All points of a memory as one PLY file."""
     voxels = GlobalCloudConfig(voxel=config.voxel)
-    memory = GlobalCloud(bank, MemoryConfig("global_cloud", None, config.depth_edge, voxels))
+    memory = GlobalCloud(
+        bank, MemoryConfig("global_cloud", depth_edge=config.depth_edge, global_cloud=voxels)
+    )
     Path(config.points).parent.mkdir(parents=True, exist_ok=True)
     save_ply(memory.cloud, Path(config.points), bank.cameras.origin)
 

@@ -56,7 +56,11 @@ def main(words: list[str]) -> None:
 
 
 def _load(networks: Networks, page: Page, console: Console) -> None:
-    """Loads the networks while one looks around already."""
+    """Gets ready what takes long, while one looks around already."""
+    session = page.session
+    if len(session.bank):
+        # Retrieval is compiled before anybody waits for it.
+        session.look(session.view(session.start.c2w))
     try:
         _, weights = networks.get()
     except (ValueError, OSError, ToldError) as error:

@@ -39,7 +39,7 @@ from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.models.backbones import codec_of
 from anchorweave.perception import make_perception
 from anchorweave.pipelines import WeavingMixin
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.identity import content_of
 from anchorweave.recordings.listing import Missing
@@ -47,7 +47,7 @@ from anchorweave.recordings.procedural_rooms.recording import PREFIX
 from anchorweave.recordings.search import find_recordings
 from anchorweave.video import write_video
 from anchorweave.world import World
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 from inference.evaluation.config import EvaluationConfig, noise_seed
 from inference.evaluation.held_out import HeldOut, check_path, closed_loop, hold_out
 from inference.runs.generator import load_pipeline, make_batch_generator, make_segment_generators
@@ -99,7 +99,7 @@ def generate_row(config: EvaluationConfig, words: Sequence[str]) -> None:
         f"{row.path}: {len(missing)} of {len(recordings)} clips to do; {weights}", markup=False
     )
     work = _rollouts if config.rolls_out else _held_back_clips
-    for _ in slowly(work(config, row, pipe, recordings, missing), config.row, len(missing)):
+    for _ in progress(work(config, row, pipe, recordings, missing), config.row, len(missing)):
         pass
     _write_montage(row, next(iter(recordings)), config)
     console.print(f"look at {row.path}/montage.png; python -m inference.evaluate measures the row")
@@ -159,7 +159,7 @@ def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrie
     if not row.has_given(clip.name):
         anchors, shown = composite(retrieved.anchors)
         only_memory = clip.only_memory(config.memory.depth_edge)
-        given = Given(
+        given = EvaluationTarget(
             clip.truth.frames, anchors, shown, only_memory, seconds, clip.cameras, clip.unit
         )
         row.write_given(clip.name, given, selection(retrieved.report, clip.truth.names))
@@ -210,7 +210,7 @@ def _rollouts(
         clip = closed_loop(config, name, recordings[name])
         if not row.has_given(name):
             truth = None if clip.truth is None else clip.truth.frames
-            given = Given(truth, None, None, None, 0.0, clip.cameras, clip.unit)
+            given = EvaluationTarget(truth, None, None, None, 0.0, clip.cameras, clip.unit)
             row.write_given(name, given, [])
         for seed in config.seeds():
             if not row.has_sample(name, seed):

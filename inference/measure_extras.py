@@ -31,7 +31,7 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import bootstrap_interval
 from anchorweave.evaluation.perceptual.feature_sets import SetDistance
 from anchorweave.evaluation.perceptual.optional_metrics import (
-    METRICS,
+    OPTIONAL_METRICS,
     Measure,
     OptionalMetric,
     PerceptualConfig,
@@ -39,7 +39,7 @@ from anchorweave.evaluation.perceptual.optional_metrics import (
 )
 from anchorweave.evaluation.perceptual.samples import NotMeasuredError, PerVideo, Sample
 from anchorweave.locks import in_use
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from inference.evaluate import find_rows, refuse_other_clips
 from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.protocols import rolls_out
@@ -69,7 +69,7 @@ class ExtrasConfig:
     """
 
     rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
-    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    metrics: list[str] = field(default_factory=lambda: list(OPTIONAL_METRICS))
     output: str = "outputs/anchorweave_tiny/evaluation/extras"
     resamples: int = 2000
     seed: int = 0
@@ -142,7 +142,7 @@ def samples(row: CachedRow, what: str) -> Iterator[Sample]:
     """A row's videos, one after the other; those that are missing are passed over."""
     record = row.record()
     loop = rolls_out(record["made"]["protocol"])
-    for clip in slowly(record["clips"], what):
+    for clip in progress(record["clips"], what):
         there = [seed for seed in record["seeds"] if _there(row, clip, seed)]
         if not there:
             continue

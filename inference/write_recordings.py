@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.locks import making
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings import RecordingConfig, open_recording, write_recording
 from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.search import find_recordings
@@ -51,14 +51,14 @@ def main(words: list[str]) -> None:
     """Write with `a.b=c` overrides."""
     config = load_config(WriteConfig, words)
     found = find_recordings(config.source)
-    for name, path in slowly(found.items(), "writing recordings", len(found)):
+    for name, path in progress(found.items(), "writing recordings", len(found)):
         output = Path(config.output) / name if len(found) > 1 else Path(config.output)
         if output.exists():
             print(f"{output}: is there already")
             continue
         recording = open_recording(path, config.missing, config.recording)
         clip = recording.clip(range(len(recording)), config.size)
-        with making(output), written_aside(output) as aside:
+        with making(output), atomic_write(output) as aside:
             write_recording(clip, aside, config.depth_unit, f".{config.images}")
             if (caption := recording.caption()) is not None:
                 (aside / CAPTION).write_text(caption + "\n")

@@ -11,20 +11,22 @@ leaves them out, and then the rows need not be there. Videos that a row lacks ar
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.evaluation.markup import Markup, joined
+from anchorweave.evaluation.markup import Markup, element, joined
 from anchorweave.evaluation.report_page import clip, page, paragraph
-from anchorweave.files import written_aside
-from anchorweave.progress import slowly
+from anchorweave.files import atomic_write
+from anchorweave.progress import progress
 from inference.evaluate import EvaluateConfig, find_rows
 from inference.evaluation.clip_names import readable
 from inference.evaluation.results_folder import REPORT, MeasuredRow, label, read_results
@@ -56,6 +58,8 @@ class ReportConfig:
             highest; or a list of their names.
         seeds: how many videos of each row and clip, the first ones.
         fps: of the videos.
+        scene: a page of an explored memory to link to (`inference.explore` writes it, OUTPUT/taken/
+            scene.html); null = none.
 
     Raises:
         ValueError: a number out of range.
@@ -70,6 +74,7 @@ class ReportConfig:
     clips: Any = 3
     seeds: int = 1
     fps: int = 8
+    scene: str | None = None
 
     def __post_init__(self):
         named = isinstance(self.clips, list) and all(isinstance(c, str) for c in self.clips)
@@ -101,10 +106,13 @@ def main(words: list[str]) -> None:
     sections["How the rows were made"] = makes_section(results, measured)
     protocols = sorted({str(row.record()["made"]["protocol"]) for row in measured.values()})
     title = f"Evaluation: {', '.join(protocols).replace('_', ' ')}"
-    written = page(title, about(results, measured, command), sections)
     output = Path(config.output or Path(config.results) / REPORT)
+    introduction = about(results, measured, command)
+    if config.scene is not None:
+        introduction = joined(introduction, scene_link(Path(config.scene), output))
+    written = page(title, introduction, sections)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(output) as aside:
+    with atomic_write(output) as aside:
         aside.write_text(written, encoding="utf-8")
     console = Console()
     for name, row in measured.items():
@@ -112,6 +120,24 @@ def main(words: list[str]) -> None:
             console.print(f"{name} lacks {len(row.missing)} videos; the page names them")
     size = output.stat().st_size / 2**20
     console.print(f"look at {output} ({size:.1f} MiB)", markup=False)
+
+
+def scene_link(scene: Path, output: Path) -> Markup:
+    """A link to the page of an explored memory.
+
+    Args:
+        scene: its file.
+        output: the report's file, from which the link leads.
+
+    Raises:
+        FileNotFoundError: there is no such page.
+    """
+    if not scene.is_file():
+        raise FileNotFoundError(
+            f"no page at scene={scene}; the explorer writes one (Take, Static page)"
+        )
+    address = quote(os.path.relpath(scene.resolve(), output.resolve().parent))
+    return paragraph("The memory, to look around in: ", element("a", scene.name, href=address))
 
 
 def videos_section(
@@ -146,7 +172,7 @@ def videos_section(
             "beneath a video are that video's own. Small videos are enlarged by whole numbers."
         )
     ]
-    for name, why in slowly(chosen.items(), "clips"):
+    for name, why in progress(chosen.items(), "clips"):
         found = clip_videos(name, rows, measured, config.seeds, config.fps)
         note = why if called[name] == name else f"{why}; clip {name}"
         frames = max(found.frames, 1)

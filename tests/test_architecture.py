@@ -71,6 +71,7 @@ DOORS = {
     "pycolmap": (
         "anchorweave/evaluation/colmap_worker.py",
         "anchorweave/recordings/reconstruction/worker.py",
+        "anchorweave/recordings/reconstruction/placed_model.py",
     ),
     "romatch": ("anchorweave/evaluation/perceptual/match_accuracy.py",),
     "viser": ("inference/explorer/",),

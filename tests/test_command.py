@@ -180,7 +180,7 @@ import os, signal, sys, tempfile, threading, time
 from dataclasses import dataclass
 from pathlib import Path
 from anchorweave.command import Command
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.locks import in_use
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Options:
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def main(words):
-    with in_use("out"), tempfile.TemporaryDirectory(dir=".") as folder, written_aside("x") as aside:
+    with in_use("out"), tempfile.TemporaryDirectory(dir=".") as folder, atomic_write("x") as aside:
         Path(folder, "file").write_text("of a bank")
         aside.write_text("half")
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))

@@ -18,9 +18,9 @@ import torch
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.models.captioner import Captioner
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.captions import CAPTIONS, Stretch, write_stretches
 from anchorweave.recordings.procedural_rooms.recording import PREFIX
@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> None:
     captioner = Captioner(
         config.model, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     )
-    for path in slowly(list(recordings.values()), "captioning"):
+    for path in progress(list(recordings.values()), "captioning"):
         recording = open_recording(path, config.missing, RecordingConfig())
         if recording.stretches():
             print(f"{path}: has captions of its stretches, left as they are")
@@ -79,7 +79,7 @@ def main(words: Sequence[str]) -> None:
         told = caption_recording(recording, captioner, config.every)
         place = recording.path
         file = place / CAPTIONS if place.is_dir() else place.with_suffix(f".{CAPTIONS}")
-        with written_aside(file) as aside:
+        with atomic_write(file) as aside:
             aside.write_text(write_stretches(told), encoding="utf-8")
         print(f"{file}: {len(told)} captions")
 

@@ -30,7 +30,7 @@ from anchorweave.datasets.prepared_clip import (
 )
 from anchorweave.datasets.splits import Split
 from anchorweave.evaluation.contradiction import check_memories
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.memory import Bank, open_memory
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import Recording, open_recording
@@ -157,7 +157,7 @@ class Preparer:
             return Tally(there=1)
         remove_unfinished(path)
         try:
-            with written_aside(path) as aside:
+            with atomic_write(path) as aside:
                 aside.mkdir()
                 clip = self._clip(name, recording, split, made, aside / "memories")
                 write_prepared(aside, clip, self.config.fps, self.config.pixels)

@@ -25,7 +25,7 @@ from typing import Any
 from anchorweave.command import Command
 from anchorweave.config import load_config, yaml_layers
 from anchorweave.datasets.fingerprint import differences, digest
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from training.recipes.running_stages import RunningStages
 from training.recipes.stage_inputs import changed, config_values, inputs
 
@@ -284,7 +284,7 @@ class Recipe:
         record["seconds"] += seconds
         record["exit"] = ended
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(self.path) as aside:
+        with atomic_write(self.path) as aside:
             aside.write_text(json.dumps(self._records, indent=1) + "\n")
 
 

@@ -26,13 +26,13 @@ from torch.nn import functional
 from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made, flat
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.locks import making
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small.text import IGNORED, TextConfig, encoder_of, small_denoiser
 from anchorweave.models.small.tiny import TEXT_TOKENS, WORDS, tiny_tokenizer
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.base import CAPTION
@@ -100,7 +100,7 @@ def make(config: TextTrainConfig, output: Path) -> None:
         print(f"{output}: is there already, made with this config; remove it to train again")
         return
     captions, held_out = captions_of(config.source), captions_of(config.validation)
-    with written_aside(output) as aside:
+    with atomic_write(output) as aside:
         aside.mkdir()
         results = train_text(config, captions, held_out, aside)
         (aside / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
@@ -132,7 +132,7 @@ def captions_of(source: str | Sequence[str]) -> list[str]:
         FileNotFoundError: a recording without one.
     """
     captions = []
-    for path in slowly(list(find_recordings(source).values()), "reading captions"):
+    for path in progress(list(find_recordings(source).values()), "reading captions"):
         if (caption := open_recording(path).caption()) is None:
             raise FileNotFoundError(f"{path}: no {CAPTION} with it; write one, or leave it out")
         captions.append(caption)

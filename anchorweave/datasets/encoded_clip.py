@@ -15,7 +15,7 @@ from torch import Tensor
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import BadClip, reading
 from anchorweave.datasets.training_clip import TrainingClip
-from anchorweave.files import bytes_sum, written_aside
+from anchorweave.files import atomic_write, bytes_sum
 
 # Names of tensors: latents.safetensors
 TARGET, IMAGE = "target", "image"
@@ -61,7 +61,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, 
     # Saved to a file, safetensors would keep everybody but its owner from reading it.
     sums = {MADE: digest(dict(made))} | {name: _tensor_sum(one) for name, one in whole.items()}
     stored = save(whole, metadata={MADE: json.dumps({**made, SUMS: sums}, sort_keys=True)})
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(stored)
 
 

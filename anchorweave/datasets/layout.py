@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anchorweave.errors import ToldError
-from anchorweave.files import unfinished, written_aside
+from anchorweave.files import atomic_write, unfinished
 
 RECORD = "clip.json"
 VIDEO = "video.mp4"
@@ -138,7 +138,7 @@ def read_json(path: Path) -> dict:
 
 def write_json(values: Mapping, path: Path) -> None:
     """Write JSON aside, then rename."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
 
 

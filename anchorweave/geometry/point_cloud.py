@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import unproject
 
@@ -94,7 +94,7 @@ def save_ply(
         cloud.points.double().cpu().numpy() + np.array(origin)
     )
     legacy.colors = o3d.utility.Vector3dVector(cloud.colours.double().cpu().numpy())
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         if not o3d.io.write_point_cloud(str(aside), legacy):
             raise OSError(f"could not write {path}; is the folder there, and the disk not full?")
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
 from anchorweave.geometry.projection import unproject
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 TRUNCATION = 5.0  # voxels before and behind a surface (released code)
 STEPS_PER_DOUBLING = 4
@@ -93,7 +93,7 @@ class TsdfMap:
             ValueError: a depth that is negative, NaN or infinite; the map is as it was.
         """
         low, high, farthest = self._low, self._high, self._farthest[: len(self)]
-        for i in slowly(range(len(self), len(cameras)), "measuring the scene"):
+        for i in progress(range(len(self), len(cameras)), "measuring the scene"):
             seen = depth(i)
             if not ((seen >= 0) & seen.isfinite()).all():
                 raise ValueError(
@@ -157,7 +157,7 @@ class TsdfMap:
         fresh = [self._allocate(_points(depth(i), cameras[i])) for i in new]
         fresh = torch.cat([torch.zeros(0, 3, dtype=torch.int32), *fresh])
         self._blocks = torch.cat([self._blocks, fresh])
-        for i in slowly(range(len(cameras)), "fusing the map"):
+        for i in progress(range(len(cameras)), "fusing the map"):
             blocks = fresh if i < old else self._blocks
             met = blocks[self._in_view(blocks, cameras[i], self._farthest[i])]
             if len(met) and self._farthest[i]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
-from anchorweave.memory.config import (
-    GlobalCloudConfig,
-    MapAndKeyframesConfig,
-    MemoryConfig,
-    PosedFramesConfig,
-)
-from anchorweave.memory.global_cloud import GlobalCloud
+from anchorweave.memory.config import MemoryConfig
+from anchorweave.memory.global_cloud import GlobalCloud, GlobalCloudConfig
 from anchorweave.memory.local_clouds import LocalClouds
-from anchorweave.memory.map_and_keyframes import MapAndKeyframes
-from anchorweave.memory.posed_frames import PosedFrames
+from anchorweave.memory.map_and_keyframes import MapAndKeyframes, MapAndKeyframesConfig
+from anchorweave.memory.posed_frames import PosedFrames, PosedFramesConfig
+from anchorweave.memory.registry import MEMORIES
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-MEMORIES = {
+MEMORIES |= {
     "local_clouds": LocalClouds,
     "global_cloud": GlobalCloud,
     "map_and_keyframes": MapAndKeyframes,

@@ -39,7 +39,7 @@ from anchorweave.memory.bank_list import (
     read_list,
     write_list,
 )
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 
 # 65535 marks an invalid depth in many recordings, so it is not used.
@@ -116,7 +116,7 @@ class Bank:
     def problems(self) -> list[str]:
         """What is wrong with the pictures, one line each; reads all of them."""
         found = []
-        for i in slowly(range(len(self)), "examining the memory bank"):
+        for i in progress(range(len(self)), "examining the memory bank"):
             for what, read in (("colours", self.frame), ("depth", self.depth)):
                 try:
                     met = tuple(read(i).shape[-2:])
@@ -166,7 +166,7 @@ class Bank:
             # Before anything lies in the folder it says whose it is.
             self._bytes = write_list(self.path, [], unit, origin)
         added = []
-        for i, name in slowly(enumerate(clip.names), "remembering", len(clip)):
+        for i, name in progress(enumerate(clip.names), "remembering", len(clip)):
             image, depth = image_name(len(self) + i), depth_name(len(self) + i)
             known = clip.depth[i]
             if clip.static is not None:

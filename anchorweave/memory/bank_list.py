@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from anchorweave.files import bytes_sum, written_aside
+from anchorweave.files import atomic_write, bytes_sum
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.nerfstudio import OPENGL, TRANSFORMS
@@ -141,7 +141,7 @@ def write_list(
     head = f'{json.dumps(about)[:-1]}, "frames": ['
     line = f"\n{_line(entries)}" if entries else ""
     stored = (head + line).encode() + TAIL
-    with written_aside(folder / TRANSFORMS) as aside:
+    with atomic_write(folder / TRANSFORMS) as aside:
         aside.write_bytes(stored)
     return len(stored)
 
@@ -153,7 +153,7 @@ def extend_list(folder: Path, entries: Sequence[dict]) -> int:
         ValueError: a list that does not end as those that this code writes.
     """
     file = folder / TRANSFORMS
-    with written_aside(file) as aside:
+    with atomic_write(file) as aside:
         shutil.copyfile(file, aside)
         with aside.open("r+b") as list_:
             list_.seek(-len(TAIL), os.SEEK_END)

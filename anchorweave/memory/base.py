@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -11,6 +12,10 @@ from torch import Tensor
 from anchorweave.anchors import Retrieved
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.memory.bank import Bank
+from anchorweave.memory.config import MemoryConfig
+from anchorweave.rendering.anchor_video import RenderConfig
+from anchorweave.retrieval import RetrievalConfig
 
 
 class Memory(ABC):
@@ -21,13 +26,51 @@ class Memory(ABC):
     again retrieves the same; an empty memory retrieves anchors that show nothing. One that keeps
     geometry shows a view again where it was seen, without what moved in it; one that keeps none
     gives the frame of that view among its references, as it was.
+
+    A system is one file with a subclass, and a line in `MEMORIES`. Its options are a frozen
+    dataclass in the same file, named by `options`; the system finds them in its config under the
+    name that it is registered by.
+
+    Args:
+        bank: where frames are kept.
+        config: options of the memory system.
+        retrieval: how memories are chosen, as far as the system chooses any.
+        rendering: how they are drawn, as far as it draws any.
     """
 
+    # A dataclass of the options that only this system has.
+    options: ClassVar[type | None] = None
+    # Whether it can draw a view; else it gives frames as they were.
     keeps_geometry: ClassVar[bool] = True
+    # Whether what it keeps is made of the depth of frames, and whether it still needs the depth of
+    # the frames that it may give.
+    reads_depth: ClassVar[bool] = True
+    draws_from_depth: ClassVar[bool] = False
 
-    @abstractmethod
+    def __init__(
+        self,
+        bank: Bank,
+        config: MemoryConfig | None = None,
+        retrieval: RetrievalConfig | None = None,
+        rendering: RenderConfig | None = None,
+    ):
+        self.bank = bank
+        self.config = config or MemoryConfig()
+        self.retrieval = retrieval or RetrievalConfig()
+        self.rendering = rendering or RenderConfig()
+
     def __len__(self) -> int:
         """How many frames are remembered."""
+        return len(self.bank)
+
+    @property
+    def fused_points(self) -> int | None:
+        """Points of its one fused cloud; None if it has none."""
+        return None
+
+    def may_give(self) -> Sequence[int]:
+        """The remembered frames that a later retrieve may show or give."""
+        return range(len(self))
 
     @abstractmethod
     def update(self, clip: Clip) -> None:

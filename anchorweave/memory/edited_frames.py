@@ -15,7 +15,7 @@ from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import depth_edges
 from anchorweave.memory.bank import Bank
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 # Frames decoded at once while writing.
 WRITTEN_AT_ONCE = 32
@@ -85,7 +85,7 @@ class EditedFrames:
         """
         written = Bank(path)
         written.depth_unit = self.bank.depth_unit
-        for start in slowly(range(0, len(self), WRITTEN_AT_ONCE), "writing the edited memory"):
+        for start in progress(range(0, len(self), WRITTEN_AT_ONCE), "writing the edited memory"):
             part = range(start, min(start + WRITTEN_AT_ONCE, len(self)))
             frames = torch.stack([self.frame(i) for i in part])
             depth = torch.stack([self.depth(i) for i in part])

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame, load_ply
 from anchorweave.geometry.projection import unproject
 from anchorweave.geometry.selection import Selection, moved, rotation
@@ -31,7 +31,7 @@ from anchorweave.locks import making
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.edited_frames import EditedFrames
 from anchorweave.memory.edits import OPERATIONS, Add, Edit, Move, Recolour, Remove
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 
 EDITS = "edits.json"
@@ -75,7 +75,7 @@ def edit_bank(
         raise ValueError(f"nothing to do: {len(edits)} edits of the {len(bank)} frames {bank.path}")
     for file in {edit.ply for edit in edits if edit.ply is not None}:
         load_ply(Path(file))  # Before work that takes long.
-    with making(path), written_aside(path) as aside:
+    with making(path), atomic_write(path) as aside:
         frames, done = EditedFrames(bank), []
         for edit in edits:
             changed = _apply(frames, edit, rendering or RenderConfig(), depth_edge)
@@ -128,7 +128,7 @@ def _moved(cloud: PointCloud, edit: Move | Add, centre: Tensor) -> PointCloud:
 def _selected(frames: EditedFrames, selection: Selection) -> Pixels:
     """The pixels of each frame whose points are selected; frames without any are left out."""
     chosen, low, high = {}, torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
-    for i in slowly(range(len(frames)), "selecting"):
+    for i in progress(range(len(frames)), "selecting"):
         depth = frames.depth(i)
         known = (depth > 0).view(-1).nonzero().flatten()
         points = unproject(depth, frames.cameras[i]).view(-1, 3)[known]
@@ -162,7 +162,7 @@ def _remove(frames: EditedFrames, chosen: Pixels, rendering: RenderConfig, edge:
     depth = {i: torch.full_like(z, torch.inf) for i, z in removed.items()}
     colours = {i: z.new_zeros(len(z), 3) for i, z in removed.items()}
     holes = list(chosen)
-    for source in slowly(range(len(frames)), "looking behind what was removed"):
+    for source in progress(range(len(frames)), "looking behind what was removed"):
         left = frames.clean_depth(source, edge)
         left.view(-1)[chosen.get(source, torch.empty(0, dtype=torch.long))] = 0.0
         cloud = cloud_from_frame(frames.frame(source), left, frames.cameras[source])

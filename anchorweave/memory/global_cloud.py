@@ -12,6 +12,10 @@ gave them. The bank holds no depth for moving things, so that the cloud is of wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 
 from anchorweave.geometry.cameras import Cameras
@@ -21,18 +25,73 @@ from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
 from anchorweave.memory.references import Chosen, last_frames
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.front_points import front_points
 from anchorweave.rendering.point_splat import Splat
 from anchorweave.retrieval import RetrievalConfig
 from anchorweave.retrieval.scene_overlap import (
+    REFERENCE_CHOICES,
     SceneParts,
     assign_references,
     choose_references,
     shared_points,
     views_asked,
 )
+
+
+@dataclass(frozen=True)
+class GlobalCloudConfig:
+    """Options of `global_cloud`.
+
+    Args:
+        voxel: side of the voxels that points are averaged in, in the recording's unit (Spatia
+            table 7 and its released code: 0.01 m).
+        references: K, at most so many frames are given as they were seen, and every K-th target
+            frame asks for one (Spatia: 7); 0 = none.
+        choose: how references are found. overlap gives one target frame after another the frame
+            that shares most with it (Spatia's Algorithm 1); hungarian assigns frames to target
+            frames one to one, by the points of the cloud that both show, as its released code
+            does, and draws the cloud once for every remembered frame.
+        min_overlap: a reference must share more than this with the target frame that asks for it,
+            as intersection over union (epsilon in Spatia's Algorithm 1; no value given); of
+            `choose: overlap` only.
+        overlap_voxel: side of the voxels that the overlap is counted in, in the recording's unit
+            (not given in the paper). Larger than what neighbouring pixels are apart, or one
+            surface seen from two distances would not meet itself. Of `choose: overlap` only.
+        preceding: so many of the last frames are given besides (Spatia: the last 9 of the clip
+            before); 0 = none. For clips that begin where memory ends, as those of a rollout and of
+            `split: later` do, and those of a partial revisit do not.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    voxel: float = 0.01
+    references: int = 7
+    choose: Literal["overlap", "hungarian"] = "overlap"
+    min_overlap: float = 0.05
+    overlap_voxel: float = 0.1
+    preceding: int = 0
+
+    def __post_init__(self):
+        for name in ("voxel", "overlap_voxel"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"memory.global_cloud.{name} is a length above 0, met {getattr(self, name)}"
+                )
+        for name in ("references", "preceding"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"memory.global_cloud.{name} must be 0 or more, met {getattr(self, name)}"
+                )
+        if self.choose not in REFERENCE_CHOICES:
+            known = ", ".join(REFERENCE_CHOICES)
+            raise ValueError(f"memory.global_cloud.choose is one of {known}, met {self.choose!r}")
+        if not 0 <= self.min_overlap <= 1:
+            raise ValueError(
+                f"memory.global_cloud.min_overlap is a share in [0, 1], met {self.min_overlap}"
+            )
 
 
 class GlobalCloud(OneCloud):
@@ -52,6 +111,8 @@ class GlobalCloud(OneCloud):
     Source: Spatia, section 3.1 and Algorithm 1.
     """
 
+    options = GlobalCloudConfig
+
     def __init__(
         self,
         bank: Bank,
@@ -59,16 +120,19 @@ class GlobalCloud(OneCloud):
         retrieval: RetrievalConfig | None = None,
         rendering: RenderConfig | None = None,
     ):
-        config = config or MemoryConfig(kind="global_cloud")
-        super().__init__(bank, config, retrieval or RetrievalConfig(), rendering or RenderConfig())
-        self._fused = FusedCloud(config.global_cloud.voxel)
-        self._parts = SceneParts(config.global_cloud.overlap_voxel)
+        super().__init__(bank, config, retrieval, rendering)
+        self._fused = FusedCloud(self.config.global_cloud.voxel)
+        self._parts = SceneParts(self.config.global_cloud.overlap_voxel)
         self.cloud = self._fused.cloud()
         self._fuse()
 
+    def may_give(self) -> Sequence[int]:
+        """No frame where no reference is asked for: the cloud needs none any more."""
+        return super().may_give() if self.config.global_cloud.references else ()
+
     def _fuse(self) -> None:
         known = len(self._parts)
-        for number in slowly(range(known, len(self.bank)), "fusing"):
+        for number in progress(range(known, len(self.bank)), "fusing"):
             depth = self.bank.clean_depth(number, self.config.depth_edge)
             cloud = cloud_from_frame(self.bank.frame(number), depth, self.bank.cameras[number])
             self._fused.add(cloud)
@@ -90,7 +154,7 @@ class GlobalCloud(OneCloud):
         """By Algorithm 1, of the first `stop` frames."""
         config = self.config.global_cloud
         shares = []
-        for i in slowly(asked, "looking for references"):
+        for i in progress(asked, "looking for references"):
             view = cloud_from_frame(shown.video[i], shown.depth[i], cameras[i])
             shares.append(self._parts.overlap(view.points)[:stop])
         chosen, stopped = choose_references(shares, config.references, config.min_overlap)
@@ -105,7 +169,7 @@ class GlobalCloud(OneCloud):
             return Chosen((), stop, "no frame to assign" if len(asking) else "K reached")
         frames = front_points(self.cloud, self.bank.cameras[:stop], self.rendering)
         targets = list(front_points(self.cloud, asking, self.rendering))
-        seen = iter(slowly(frames, "looking for references", stop))
+        seen = iter(progress(frames, "looking for references", stop))
         shared = shared_points(targets, seen, len(self.cloud))
         chosen, stopped = assign_references(shared, self.config.global_cloud.references)
         return Chosen(tuple(chosen), stop, stopped)

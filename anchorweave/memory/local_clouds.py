@@ -9,6 +9,7 @@ chooses from that many frames; the bank on disk keeps all, as the record of what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -32,7 +33,7 @@ from anchorweave.memory.base import Memory
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.limited import Limited, subset
 from anchorweave.memory.stored_views import StoredViews
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
@@ -54,6 +55,8 @@ class LocalClouds(Memory):
         rendering: how they are drawn.
     """
 
+    draws_from_depth = True
+
     def __init__(
         self,
         bank: Bank,
@@ -61,18 +64,12 @@ class LocalClouds(Memory):
         retrieval: RetrievalConfig | None = None,
         rendering: RenderConfig | None = None,
     ):
-        self.bank = bank
-        self.config = config or MemoryConfig()
-        self.retrieval = retrieval or RetrievalConfig()
-        self.rendering = rendering or RenderConfig()
+        super().__init__(bank, config, retrieval, rendering)
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
         # Read when first asked for: a bank of thousands is opened in the time that its list takes.
         self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
         limit = self.config.limit
         self._limited = limit and Limited(limit, self.config.evict, SAME_SURFACE)
-
-    def __len__(self) -> int:
-        return len(self.bank)
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
@@ -87,9 +84,13 @@ class LocalClouds(Memory):
         if self._limited.offered < len(self.bank):
             views = self._views.views()
             new = range(self._limited.offered, len(self.bank))
-            for i in slowly(new, "choosing which memories stay"):
+            for i in progress(new, "choosing which memories stay"):
                 self._limited.offer(subset(views, [i]))
         return self._limited.numbers
+
+    def may_give(self) -> Sequence[int]:
+        """Those that retrieval chooses from."""
+        return range(len(self)) if (numbers := self.chosen_from()) is None else numbers
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
         """The best memories for each chunk of T target cameras, rendered as K anchor videos.
@@ -98,7 +99,7 @@ class LocalClouds(Memory):
         `retrieval.forced` is "first". Slots that no memory fills show nothing.
         """
         report = self._select(cameras)
-        rendering = slowly(report, "rendering anchors")
+        rendering = progress(report, "rendering anchors")
         chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
         nothing = references_for(cameras, (), cameras[:0])
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
@@ -106,7 +107,7 @@ class LocalClouds(Memory):
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of what the retrieved memories show; where several do, of the one picked first."""
         depth = torch.zeros(len(cameras), *cameras.size)
-        for chunk in slowly(self._select(cameras), "looking at what memory knows"):
+        for chunk in progress(self._select(cameras), "looking at what memory knows"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
                 shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth

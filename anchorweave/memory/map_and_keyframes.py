@@ -15,8 +15,10 @@ The paper gives neither the threshold of a key frame nor how many are given to t
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.tsdf import TsdfMap
@@ -24,7 +26,7 @@ from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
 from anchorweave.memory.references import Chosen, coarse_view, last_frames
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.point_splat import Splat
 from anchorweave.retrieval import RetrievalConfig
@@ -37,6 +39,62 @@ from anchorweave.retrieval.key_frames import (
 
 # A clip's depth is looked at several times while it is fused; so many maps are kept meanwhile.
 DEPTH_KEPT = 64
+
+
+@dataclass(frozen=True)
+class MapAndKeyframesConfig:
+    """Options of `map_and_keyframes`.
+
+    Args:
+        voxel: side of the map's voxels, in the recording's unit (SPMem's released code: 0.02).
+        cap: the scene's largest dimension may have so many voxels; in a larger scene they grow
+            (SPMem: 1200).
+        min_weight: a surface stays in the map if so many frames said something of the voxels
+            around it (SPMem drops those of low confidence; not given in the paper). At 1, what a
+            single frame showed stays unless another one looks through it.
+        splat_radius: the map's points are drawn this large, in the place of
+            `rendering.splat_radius`: they stand a voxel apart, which is more than a pixel (SPMem's
+            released code: 0.008 of half the image, 2 pixels at 480).
+        episodic: at most so many key frames are given (SPMem's released code: 10); 0 = none.
+        min_revealed: a frame becomes a key frame if it shows, in more than this share of its
+            pixels, what no key frame did (not given in the paper).
+        depth_tolerance: share by which the depths of one surface may differ between two frames
+            (not given in the paper).
+        choose: which key frames are given: revealed takes those that revealed most when they came,
+            frustum those that add most to the overlap with the target's views, as SPMem's released
+            code does. The paper gives no rule.
+        min_overlap: a key frame must hold this share of the frustum of one target frame at least;
+            of `choose: frustum` only (SPMem's released code: 0.3).
+        working: so many of the last frames are given besides (SPMem: 5); 0 = none.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    voxel: float = 0.02
+    cap: int = 1200
+    min_weight: int = 1
+    splat_radius: int = 2
+    episodic: int = 10
+    min_revealed: float = 0.25
+    depth_tolerance: float = 0.05
+    choose: Literal["revealed", "frustum"] = "revealed"
+    min_overlap: float = 0.3
+    working: int = 5
+
+    def __post_init__(self):
+        where = "memory.map_and_keyframes"
+        if not 0 < self.voxel < float("inf"):
+            raise ValueError(f"{where}.voxel is a length above 0, met {self.voxel}")
+        lowest = {"cap": 1, "min_weight": 1, "splat_radius": 0, "episodic": 0, "working": 0}
+        for name, low in lowest.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{where}.{name} must be {low} or more, met {getattr(self, name)}")
+        for name in ("min_revealed", "depth_tolerance", "min_overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{where}.{name} is a share in [0, 1], met {getattr(self, name)}")
+        if self.choose not in ("revealed", "frustum"):
+            raise ValueError(f"{where}.choose is revealed or frustum, met {self.choose!r}")
 
 
 class MapAndKeyframes(OneCloud):
@@ -53,6 +111,8 @@ class MapAndKeyframes(OneCloud):
         rendering: how the map is drawn; its `splat_radius` gives way to the memory's own.
     """
 
+    options = MapAndKeyframesConfig
+
     def __init__(
         self,
         bank: Bank,
@@ -60,15 +120,20 @@ class MapAndKeyframes(OneCloud):
         retrieval: RetrievalConfig | None = None,
         rendering: RenderConfig | None = None,
     ):
-        config = config or MemoryConfig(kind="map_and_keyframes")
-        options = config.map_and_keyframes
-        rendering = replace(rendering or RenderConfig(), splat_radius=options.splat_radius)
-        super().__init__(bank, config, retrieval or RetrievalConfig(), rendering)
+        super().__init__(bank, config, retrieval, rendering)
+        options = self.config.map_and_keyframes
+        self.rendering = replace(self.rendering, splat_radius=options.splat_radius)
         self.map = TsdfMap(options.voxel, options.cap)
         self.key_frames = KeyFrames(options.min_revealed, options.depth_tolerance)
         self.cloud = self.map.cloud(options.min_weight)
         self._looked_at = 0
         self._fuse()
+
+    def may_give(self) -> Sequence[int]:
+        """Key frames and the last frames, as far as any are asked for."""
+        options = self.config.map_and_keyframes
+        key = self.key_frames.numbers if options.episodic else []
+        return sorted({*key, *last_frames(self.bank, options.working)})
 
     def _fuse(self) -> None:
         if len(self.map) == len(self.bank):
@@ -77,7 +142,7 @@ class MapAndKeyframes(OneCloud):
         depth = lru_cache(DEPTH_KEPT)(lambda number: self.bank.clean_depth(number, edge))
         self.map.grow(self.bank.cameras, depth, self.bank.frame)
         self.cloud = self.map.cloud(self.config.map_and_keyframes.min_weight)
-        for number in slowly(range(self._looked_at, len(self.bank)), "looking for key frames"):
+        for number in progress(range(self._looked_at, len(self.bank)), "looking for key frames"):
             view = coarse_view(self.bank, number, edge, self.retrieval.downscale)
             self.key_frames.offer(number, view)
             self._looked_at = number + 1

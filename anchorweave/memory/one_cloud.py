@@ -16,13 +16,10 @@ from anchorweave.anchors import Anchors, Retrieved
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
-from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
-from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.references import Chosen, references_of, report_of
-from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
+from anchorweave.rendering.anchor_video import render_anchor
 from anchorweave.rendering.point_splat import Splat
-from anchorweave.retrieval import RetrievalConfig
 
 
 class OneCloud(Memory):
@@ -38,16 +35,10 @@ class OneCloud(Memory):
 
     cloud: PointCloud
 
-    def __init__(
-        self, bank: Bank, config: MemoryConfig, retrieval: RetrievalConfig, rendering: RenderConfig
-    ):
-        self.bank = bank
-        self.config = config
-        self.retrieval = retrieval
-        self.rendering = rendering
-
-    def __len__(self) -> int:
-        return len(self.bank)
+    @property
+    def fused_points(self) -> int:
+        """Points of the cloud."""
+        return len(self.cloud)
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`, and fuse it with what is there."""

@@ -12,6 +12,9 @@ The paper gives neither the limits of its field-of-view test nor the order of th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,13 +23,67 @@ from anchorweave.anchors import Anchors, Retrieved, empty_anchors
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.plan_view import rays_meet, shared_view
-from anchorweave.memory.bank import Bank
 from anchorweave.memory.base import Memory
-from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.references import Chosen, references_of, report_of
-from anchorweave.rendering.anchor_video import RenderConfig
-from anchorweave.retrieval import RetrievalConfig
-from anchorweave.retrieval.context_frames import FIRST, WITHOUT_VIEWS, choose_context
+from anchorweave.retrieval.context_frames import (
+    CONTEXT_CHOICES,
+    FIRST,
+    WITHOUT_VIEWS,
+    choose_context,
+)
+
+
+@dataclass(frozen=True)
+class PosedFramesConfig:
+    """Options of `posed_frames`.
+
+    Args:
+        context: k, at most so many frames are given, the newest included (Context-as-Memory: 20).
+        choose: the frames besides the newest. far takes from each run of consecutive frames in
+            view one at random, those first that are farthest apart in space or time; non_adjacent
+            leaves that order to chance; random_in_view takes any in view, random any at all. Where
+            too few are left, the others are drawn at random (Context-as-Memory, section 4). recent
+            takes the newest ones; first gives the first frame alone and first_and_random it and any
+            others, both in the place of the newest (its table 1).
+        overlap: how two cameras are said to look at the same: area by the plan view that they share
+            (not given in the paper), rays by the paper's four rays, which miss what was seen from
+            the same place or straight ahead.
+        min_overlap: a frame is in view if it shares this much of the plan view of a target frame;
+            of `overlap: area` only (not given in the paper).
+        near: views begin, or rays meet, at this distance or farther, in the recording's unit (named
+            and not given in the paper).
+        far: they end, or meet, at this one or nearer (likewise).
+        as_anchors: give the frames as anchors that stand still, in `retrieval.anchors` slots, and
+            not as references (an ablation, not in the paper).
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    context: int = 20
+    choose: Literal[tuple(CONTEXT_CHOICES)] = "far"
+    overlap: Literal["area", "rays"] = "area"
+    min_overlap: float = 0.05
+    near: float = 0.1
+    far: float = 5.0
+    as_anchors: bool = False
+
+    def __post_init__(self):
+        where = "memory.posed_frames"
+        if self.context < 1:
+            raise ValueError(f"{where}.context must be 1 or more, met {self.context}")
+        if self.choose not in CONTEXT_CHOICES:
+            known = ", ".join(CONTEXT_CHOICES)
+            raise ValueError(f"{where}.choose is one of {known}, met {self.choose!r}")
+        if self.overlap not in ("area", "rays"):
+            raise ValueError(f"{where}.overlap is area or rays, met {self.overlap!r}")
+        if not 0 < self.min_overlap <= 1:
+            raise ValueError(f"{where}.min_overlap is a share in (0, 1], met {self.min_overlap}")
+        if not 0 <= self.near < self.far < float("inf"):
+            raise ValueError(
+                f"{where}.far must be above near, and near 0 or more, met near {self.near} and far "
+                f"{self.far}"
+            )
 
 
 class PosedFrames(Memory):
@@ -40,21 +97,9 @@ class PosedFrames(Memory):
         rendering: not read, as nothing is rendered.
     """
 
+    options = PosedFramesConfig
     keeps_geometry = False
-
-    def __init__(
-        self,
-        bank: Bank,
-        config: MemoryConfig | None = None,
-        retrieval: RetrievalConfig | None = None,
-        rendering: RenderConfig | None = None,
-    ):
-        self.bank = bank
-        self.config = config or MemoryConfig(kind="posed_frames")
-        self.retrieval = retrieval or RetrievalConfig()
-
-    def __len__(self) -> int:
-        return len(self.bank)
+    reads_depth = False
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
@@ -108,7 +153,7 @@ class PosedFrames(Memory):
             self.retrieval.seed,
         )
         numbers = (forced, *others) if options.as_anchors else tuple(sorted((*others, forced)))
-        pool = int(in_view.sum() - in_view[forced])
+        pool = int(in_view.sum()) - int(in_view[forced])
         return Chosen(numbers, pool, stopped, frozenset({forced}))
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:

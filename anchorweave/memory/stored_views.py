@@ -21,7 +21,7 @@ from torch import Tensor
 
 from anchorweave.files import bytes_sum
 from anchorweave.memory.bank import Bank
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.retrieval import CoarseViews, coarse_views
 from anchorweave.retrieval.coarse_views import coarse_size
 
@@ -87,7 +87,7 @@ class StoredViews:
         records = self._records() if self._depth is None else self._nothing()
         new = torch.zeros(len(self.bank) - done, *self._size())
         # One at a time: full depth maps of thousands of memories would not fit main memory.
-        for i in slowly(range(done, len(self.bank)), "reading the memory bank"):
+        for i in progress(range(done, len(self.bank)), "reading the memory bank"):
             if self._holds(records, i):
                 new[i - done] = torch.from_numpy(records[i]["depth"].copy())
                 self._stored += self._stored == i

@@ -30,10 +30,10 @@ def use_attention(backbone: nn.Module, controller: WeavingController | None, nam
         ValueError: an unknown one, or a package that is not installed or does not fit.
     """
     if name not in BACKENDS:
-        raise ValueError(f"attention is one of {', '.join(BACKENDS)}; met {name!r}")
+        raise ValueError(f"attention_backend is one of {', '.join(BACKENDS)}; met {name!r}")
     try:
         family_of(backbone).use_attention(backbone, BACKENDS[name])
         if controller is not None:
             controller.set_attention_backend(BACKENDS[name])
     except (RuntimeError, ImportError) as error:
-        raise ValueError(f"attention={name} cannot be had here: {error}") from error
+        raise ValueError(f"attention_backend={name} cannot be had here: {error}") from error

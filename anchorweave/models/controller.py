@@ -251,7 +251,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
 
         Raises:
-            ValueError: anchors that do not fit the latents, or a rotary table missing or in vain.
+            ValueError: anchors that do not fit the latents; a missing or unexpected rotary table.
         """
         self._check(noisy_latents, anchors, positions is not None)
         noisy_latents = noisy_latents.to(self.dtype)

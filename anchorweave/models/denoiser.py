@@ -14,7 +14,7 @@ from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.base import OF_CONTROLLER, OF_REFERENCES
 from anchorweave.models.caches import check_cache
 from anchorweave.models.controller import Constants, WeavingController
-from anchorweave.models.insertions import insertions
+from anchorweave.models.insertions import add_features
 from anchorweave.models.precision import autocast_here, needs_no_autocast, without_autocast
 from anchorweave.models.references.reference_networks import ReferenceNetwork
 
@@ -26,7 +26,7 @@ class Denoiser(nn.Module):
         backbone: diffusers' image-to-video transformer, of any family.
         controller: made for this backbone (`WeavingController.from_backbone`); None = anchors say
             nothing to the backbone.
-        references: made for this backbone; None = references say nothing to it.
+        references: made for this backbone; if None, references are ignored.
 
     Raises:
         ValueError: a controller or a reference network that does not fit the backbone.
@@ -123,7 +123,7 @@ class Denoiser(nn.Module):
                 with outer():
                     after = answers(said.timestep, control) if control_weight else []
                 call.enter_context(
-                    insertions(
+                    add_features(
                         backbone,
                         before=camera_by[times],
                         after=after,

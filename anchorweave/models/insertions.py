@@ -14,7 +14,7 @@ from anchorweave.models.backbones import Family, family_of
 
 
 @contextmanager
-def insertions(
+def add_features(
     backbone: nn.Module,
     before: Sequence[Float[Tensor, "B _ D"]] = (),
     after: Sequence[Float[Tensor, "B _ D"]] = (),
@@ -55,12 +55,12 @@ def insertions(
         )
         for i in range(count)
     }
-    with stand_ins(backbone, woven):
+    with replace_blocks(backbone, woven):
         yield
 
 
 @contextmanager
-def stand_ins(backbone: nn.Module, modules: Mapping[int, nn.Module]) -> Iterator[None]:
+def replace_blocks(backbone: nn.Module, modules: Mapping[int, nn.Module]) -> Iterator[None]:
     """Inside, other modules are called in the place of some of the backbone's blocks.
 
     Modules rather than hooks on the blocks: gradient checkpointing calls what it was given once

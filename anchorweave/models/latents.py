@@ -11,7 +11,7 @@ from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrie
 from anchorweave.holes import fill_holes
 from anchorweave.models.codec.base import VideoCodec
 from anchorweave.models.weaving.visible_tokens import visible_tokens
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 
 def encode_retrieved(
@@ -133,6 +133,6 @@ def _encode_anchors(
     # An anchor that shows nothing is the video that pads: encoded once for all.
     if len(shown) < len(batch) * slots:
         latents[:] = codec.encode(torch.zeros(1, T, 3, H, W), device)
-    for place, seen in slowly(shown.items(), "encoding anchors", len(shown)):
+    for place, seen in progress(shown.items(), "encoding anchors", len(shown)):
         latents[place] = codec.encode(fill_holes(*seen, holes)[None], device)[0]
     return latents

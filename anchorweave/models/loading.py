@@ -1,4 +1,4 @@
-"""Single parts of a model folder, for who needs no whole pipeline."""
+"""Loads single components of a model folder."""
 
 from __future__ import annotations
 

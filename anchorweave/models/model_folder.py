@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from diffusers.configuration_utils import ConfigMixin
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.models.backbones import FAMILIES, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.notes import WEIGHTS_NOTE
@@ -93,7 +93,7 @@ def write_model(
         "_diffusers_version": importlib.metadata.version("diffusers"),
         **({} if note is None else {WEIGHTS_NOTE: note}),
     }
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.mkdir()
         for name, part in there.items():
             with quiet_loading():

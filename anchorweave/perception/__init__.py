@@ -26,7 +26,6 @@ __all__ = [
     "make_perception",
 ]
 
-Kind = Literal["recorded", "none", "plane_sweep", "depth_anything", "depth_pro", "zoe"]
 # Each option of one of these is read where its name is asked for.
 NETWORKS = {"depth_anything": "DepthAnything", "depth_pro": "DepthPro", "zoe": "Zoe"}
 
@@ -44,6 +43,8 @@ PERCEPTIONS = {
     "plane_sweep": lambda config: PlaneSweep(config.plane_sweep),
     **{name: partial(_network, name) for name in NETWORKS},
 }
+# Those that give depth to frames which bring none of their own.
+ESTIMATORS = tuple(name for name in PERCEPTIONS if name not in ("recorded", "none"))
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class PerceptionConfig:
         sam2: options of `moving=sam2`.
     """
 
-    kind: Kind = "recorded"
-    generated: Literal["plane_sweep", "depth_anything", "depth_pro", "zoe"] = "plane_sweep"
+    kind: Literal[tuple(PERCEPTIONS)] = "recorded"
+    generated: Literal[ESTIMATORS] = "plane_sweep"
     moving: Literal["none", "geometry", "sam2"] = "none"
     plane_sweep: PlaneSweepConfig = field(default_factory=PlaneSweepConfig)
     depth_anything: NetworkConfig = field(

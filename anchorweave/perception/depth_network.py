@@ -21,7 +21,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception.alignment import Alignment, align_inverse
 from anchorweave.perception.base import DepthNotFoundError, check_known_depth
 from anchorweave.perception.weights import load_weights
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -92,7 +92,7 @@ class DepthNetwork(ABC):
         predicted = torch.stack(
             [
                 self.inverse_depth(clip.frames[i], clip.cameras[i]).cpu()
-                for i in slowly(range(len(clip)), f"depth by {self.name}")
+                for i in progress(range(len(clip)), f"depth by {self.name}")
             ]
         )
         fits = [

@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool2d
 from anchorweave.clip import Clip
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.perception.base import Perception
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
     T = len(clip)
     every = torch.linspace(0, T - 1, min(T, config.views + 1)).round().int().tolist()
     moving = []
-    for i in slowly(range(T), "comparing views"):
+    for i in progress(range(T), "comparing views"):
         through, agreed = (torch.zeros_like(clip.depth[i]) for _ in range(2))
         points = unproject(clip.depth[i], clip.cameras[i]).reshape(-1, 3)
         for j in every:

@@ -20,7 +20,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project, unproject
 from anchorweave.perception.base import DepthNotFoundError, check_known_depth
 from anchorweave.perception.cost_volume import photo_cost, semi_global, winner
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 # The search for the depth range: small images of a few frames, many planes, wide apart sources.
 SCOUT_HEIGHT, SCOUT_FRAMES, SCOUT_PLANES = 64, 6, 64
@@ -133,7 +133,7 @@ def plane_sweep(
             f"pure rotation) or no overlap; add frames from elsewhere, or {_other_depth(clip)}"
         )
     correlation = known.to(depth)
-    for i, chosen in slowly(enumerate(sources), "estimating depth", len(sources)):
+    for i, chosen in progress(enumerate(sources), "estimating depth", len(sources)):
         if not chosen or known[i].all():
             continue
         _, inverse_depth, cost = _sweep(grey, clip.cameras, i, chosen, planes, config, depth[i])

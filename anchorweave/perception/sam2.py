@@ -21,7 +21,7 @@ from anchorweave.perception.base import Perception
 from anchorweave.perception.depth_network import IMAGENET, prepared
 from anchorweave.perception.moving_words import WordsConfig
 from anchorweave.perception.weights import found, load_weights
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 
 ASKED = "perception.moving=sam2"
 DETECTOR_HUB, SEGMENTER_HUB = "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"
@@ -58,7 +58,7 @@ class KeepsOut:
         """Where frames in [0, 1] show nothing that the words name [T, H, W]."""
         T, every = len(frames), self.config.every
         moving = torch.zeros(T, *frames.shape[2:], dtype=torch.bool)
-        for at in slowly(range(0, T, every), "looking for things that move"):
+        for at in progress(range(0, T, every), "looking for things that move"):
             boxes = self._detector(frames[at])
             if len(boxes):
                 first, end = max(at - every + 1, 0), min(at + every, T)

@@ -15,7 +15,7 @@ from anchorweave.clip import Clip, join_clips
 from anchorweave.errors import OutsideError
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings.captions import CAPTIONS, Stretch, caption_of, read_stretches
 from anchorweave.recordings.framing import reframed
 from anchorweave.recordings.listing import contained
@@ -148,7 +148,7 @@ class Recording(ABC):
                 f"{self.path}: has frames 0..{len(self) - 1}, asked for {shown}"
                 + (f" and {more} more" if more > 0 else "")
             )
-        reading = slowly(indices, f"reading {self.path.name}")
+        reading = progress(indices, f"reading {self.path.name}")
         return join_clips([self._one(i, size) for i in reading])
 
     def _one(self, i: int, size: tuple[int, int] | None) -> Clip:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anchorweave.clip import Clip
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.images import write_depth, write_frame
 from anchorweave.recordings.base import posed_cameras
@@ -168,7 +168,7 @@ def frame_entry(camera: Cameras, image: str, depth: str | None = None) -> dict:
 def write_transforms(entries: list[dict], path: Path, depth_unit: float = DEPTH_UNIT) -> None:
     """Write `entries` as the transforms.json of folder `path`."""
     meta = {"depth_unit_scale_factor": depth_unit, "frames": entries}
-    with written_aside(path / TRANSFORMS) as aside:
+    with atomic_write(path / TRANSFORMS) as aside:
         aside.write_text(json.dumps(meta, indent=1))
 
 
@@ -192,7 +192,7 @@ def write_recording(
         raise FileExistsError(f"{path}: exists; remove it or choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     has_depth = bool((clip.depth > 0).any())
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         for folder in ["images", "depth"] if has_depth else ["images"]:
             (aside / folder).mkdir(parents=True)
         entries = []

@@ -50,16 +50,7 @@ class RetrievalConfig:
     min_overlap: float = 0.05
     min_gain: float = 0.001
     forced: Literal["first", "none"] = "first"
-    choose: Literal[
-        "coverage",
-        "overlap",
-        "random",
-        "random_in_view",
-        "non_adjacent",
-        "far",
-        "recent",
-        "first",
-    ] = "coverage"
+    choose: Literal[tuple(CHOICES)] = "coverage"
     seed: int = 0
 
     def __post_init__(self):

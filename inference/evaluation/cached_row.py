@@ -28,7 +28,7 @@ from torch import Tensor
 from anchorweave.config import save_config
 from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
 from anchorweave.file_sets import finish_set, written_together
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras
 from inference.evaluation.clip_names import refuse_unprintable
 from inference.runs.made import changed
@@ -43,7 +43,7 @@ WAY_OUT = (
 
 
 @dataclass(frozen=True)
-class Given:
+class EvaluationTarget:
     """What a clip is measured by.
 
     Args:
@@ -198,7 +198,7 @@ class CachedRow:
         """Whether the video is there."""
         return self._sample(clip, seed).is_file()
 
-    def write_given(self, clip: str, given: Given, report: list) -> None:
+    def write_given(self, clip: str, given: EvaluationTarget, report: list) -> None:
         """Keep what the clip is measured by, and why its memories were chosen."""
         arrays = {
             name: _to_bytes(getattr(given, name))
@@ -213,7 +213,7 @@ class CachedRow:
         about = {"seconds": given.seconds, "report": report_text}
         _write(self.path / clip / GIVEN, **arrays, **about, made=np.array(self._fingerprint(clip)))
 
-    def read_given(self, clip: str) -> Given:
+    def read_given(self, clip: str) -> EvaluationTarget:
         """What the clip is measured by.
 
         Raises:
@@ -234,7 +234,7 @@ class CachedRow:
                 x, y, z = file["origin"].tolist() if "origin" in file else (0.0, 0.0, 0.0)
                 cameras = Cameras(c2w, K, (height, width), (x, y, z))
                 unit = float(file["unit"])
-            return Given(*arrays, float(file["seconds"]), cameras, unit)
+            return EvaluationTarget(*arrays, float(file["seconds"]), cameras, unit)
 
     def write_sample(
         self, clip: str, seed: int, video: Tensor, seconds: float, report: Sequence = ()
@@ -279,7 +279,7 @@ class CachedRow:
 
 def _write(path: Path, **arrays: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         np.savez_compressed(aside, **arrays)
 
 

@@ -29,8 +29,8 @@ from anchorweave.evaluation.estimated_cameras import (
     known_matrices,
     pycolmap_version,
 )
-from anchorweave.progress import slowly
-from inference.evaluation.cached_row import OWN_SUM, CachedRow, Given
+from anchorweave.progress import progress
+from inference.evaluation.cached_row import OWN_SUM, CachedRow, EvaluationTarget
 from inference.runs.report import write_json
 
 # One change of how cameras are estimated that no option tells, one more.
@@ -143,12 +143,12 @@ def estimate_missing(
     # Each waits for a process of its own.
     with ThreadPoolExecutor(processes) as pool:
         running = [pool.submit(video.estimate, config) for video in missing]
-        for done in slowly(as_completed(running), "estimating cameras", len(running)):
+        for done in progress(as_completed(running), "estimating cameras", len(running)):
             done.result()
 
 
 def camera_values(
-    estimated: EstimatedCameras, given: Given, config: EstimationConfig
+    estimated: EstimatedCameras, given: EvaluationTarget, config: EstimationConfig
 ) -> dict[str, float]:
     """The metrics of one video. One that failed has its failure and no error.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anchorweave.evaluation.bootstrap import paired_difference
 from anchorweave.evaluation.plots import interval_lines
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from inference.evaluation.protocols import rolls_out
 from inference.evaluation.scores import METRICS, TRUTH, RowScores, comparable
 
@@ -54,7 +54,7 @@ def table(results: dict) -> str:
 
 def write_videos(measured: Mapping[str, RowScores], run: str, path: Path) -> None:
     """Every number of every video, a line each, with the id of the run."""
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with atomic_write(path) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "clip", "seed", *METRICS, "seconds", "run"])
         for name, scores in measured.items():
@@ -72,7 +72,7 @@ def write_drift(measured: Mapping[str, RowScores], resamples: int, seed: int, pa
         return
     protocol = next(iter(measured.values())).record["made"]["protocol"]
     part = "segment" if rolls_out(protocol) else "frame"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         interval_lines(f"PSNR against the truth (dB), by {part}", part, lines).save(aside)
 
 

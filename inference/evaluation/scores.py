@@ -15,7 +15,7 @@ from typing import Any
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval
 from anchorweave.evaluation.camera_estimate import EstimationConfig
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.camera_scores import KeptCameras
 from inference.evaluation.video_scores import check_shape, video_values
@@ -139,7 +139,7 @@ def score_row(row: CachedRow, cameras: EstimationConfig | None = None) -> RowSco
     row.check_config()
     record = row.record()
     scores, missing = [], []
-    for clip in slowly(record["clips"], f"measuring {row.path.name}"):
+    for clip in progress(record["clips"], f"measuring {row.path.name}"):
         given = row.read_given(clip) if row.has_given(clip) else None
         for seed in record["seeds"]:
             if given is None or not row.has_sample(clip, seed):
@@ -169,7 +169,7 @@ def score_truth(
     """
     record = row.record()
     scores, missing = [], []
-    for clip in slowly(record["clips"], "measuring the truth"):
+    for clip in progress(record["clips"], "measuring the truth"):
         if not row.has_given(clip):
             missing.append(f"{clip}, seed 0")
             continue

@@ -12,14 +12,14 @@ from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.evaluation.image_metrics import psnr, ssim, ssim_of_parts
 from anchorweave.evaluation.motion import motion_agreement, motion_energy
 from anchorweave.evaluation.return_path import paired_frames, same_pose
-from inference.evaluation.cached_row import WAY_OUT, Given
+from inference.evaluation.cached_row import WAY_OUT, EvaluationTarget
 from inference.evaluation.camera_scores import KeptCameras, camera_values
 from inference.evaluation.protocols import rolls_out
 
 
 def video_values(
     video: Float[Tensor, "T 3 H W"],
-    given: Given,
+    given: EvaluationTarget,
     made: dict[str, Any],
     kept: KeptCameras | None,
     cameras: EstimationConfig | None,
@@ -52,13 +52,13 @@ def video_values(
     return values, _parts(video, given, made["frames"] - 1 if loop else 1)
 
 
-def comes_back(given: Given) -> bool:
+def comes_back(given: EvaluationTarget) -> bool:
     """Whether the path of a rollout ends where it began, so that its ends can be compared."""
     # Rows that keep no cameras were made when every path came back.
     return given.cameras is None or same_pose(given.cameras.c2w, 0, -1)
 
 
-def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
+def _revisit_values(video: Float[Tensor, "T 3 H W"], given: EvaluationTarget) -> dict[str, float]:
     """Frame 0 is given to the model, so measuring starts at frame 1."""
     video, truth = video[1:], given.truth[1:]
     parts = {"": None, "_shown": given.shown[1:], "_only_memory": given.only_memory[1:]}
@@ -68,7 +68,7 @@ def _revisit_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, 
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _loop_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, float]:
+def _loop_values(video: Float[Tensor, "T 3 H W"], given: EvaluationTarget) -> dict[str, float]:
     values = {}
     if comes_back(given):
         values |= {"psnr_loop": psnr(video[-1], video[0])}
@@ -83,7 +83,7 @@ def _loop_values(video: Float[Tensor, "T 3 H W"], given: Given) -> dict[str, flo
     return values
 
 
-def _parts(video: Tensor, given: Given, length: int) -> tuple[float, ...]:
+def _parts(video: Tensor, given: EvaluationTarget, length: int) -> tuple[float, ...]:
     """PSNR of every `length` frames after the first one."""
     if given.truth is None:
         return ()

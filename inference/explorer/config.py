@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anchorweave.config import RunConfig
+from anchorweave.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ExploreConfig(RunConfig):
         port: of the page; the next free one where it is taken, 0 = any.
         every: without `memory.path`, every so many-th frame of the recording is remembered.
         points: at most so many points of the memory are drawn; each memory gets its share.
-        live: coarsest pause between two live retrievals of one browser, in seconds.
+        live: shortest pause between two live retrievals of one browser, in seconds.
 
     Raises:
         ValueError: a number out of range.

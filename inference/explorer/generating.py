@@ -21,7 +21,7 @@ from torch import Tensor
 from anchorweave.anchors import Retrieved, composite
 from anchorweave.clip import Clip
 from anchorweave.evaluation.montage import side_by_side
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception import make_perception
 from anchorweave.recordings import write_recording
@@ -168,7 +168,7 @@ def write_segment(
     count = len(video) - 1
     names = tuple(f"segment {number}, frame {i}" for i in range(1, count + 1))
     clip = Clip(video[1:], torch.zeros(count, *cameras.size), cameras[1:], names)
-    with written_aside(folder) as aside:
+    with atomic_write(folder) as aside:
         aside.mkdir()
         write_recording(clip, aside / FRAMES)
         write_video(aside / VIDEO, video, config.fps)

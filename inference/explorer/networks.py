@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from anchorweave.config import RunConfig
+from anchorweave.run_config import RunConfig
 from anchorweave.world import Generate
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras, inverse_rigid
 from anchorweave.recordings import open_recording
 from inference.explorer.places import PATHS, named
@@ -40,7 +40,7 @@ def save_path(output: Path, name: str, cameras: Cameras, fps: int) -> Path:
         lens = [fx / width, fy / height, cx / width, cy / height, 0.0, 0.0]
         numbers = [*lens, *w2c[i, :3].flatten().tolist()]
         lines.append(" ".join([str(i * MICROSECONDS // fps), *map(repr, numbers)]))
-    with written_aside(file) as aside:
+    with atomic_write(file) as aside:
         aside.write_text("\n".join(lines) + "\n")
     return file
 
@@ -73,7 +73,7 @@ def take_upload(output: Path, name: str, content: bytes) -> str:
     """
     file = named(output / PATHS, Path(name).stem, SUFFIX)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(file) as aside:
+    with atomic_write(file) as aside:
         aside.write_bytes(content)
         open_recording(aside)
     return file.stem

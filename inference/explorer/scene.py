@@ -15,14 +15,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import viser
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from viser import transforms
 
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.geometry.projection import unproject
-from anchorweave.memory import Bank
+from anchorweave.memory import Bank, Memory
 from inference.explorer.drawing import keyframe_cameras
 from inference.explorer.generating import FRAMES, segment_folder
 from inference.explorer.session import Session, read_clip
@@ -57,7 +57,6 @@ class Scene:
         self.clouds_shown = True
         self._loading = 0
         self._lock = threading.Lock()
-        self.told = ""
         self.place_camera()
 
     @property
@@ -112,7 +111,7 @@ class Scene:
                 "/path/line", lines, PATH, thickness=THICK, thickness_units="screen"
             )
             keys = keyframe_cameras(state.drawn, start)[1:]
-            for i in _evenly(len(keys), KEYFRAMES_SHOWN):
+            for i in evenly(len(keys), KEYFRAMES_SHOWN):
                 add_frustum(scene, f"/path/key{i}", keys[i], 0.8 * size, KEY, THIN)
             steps = session.config.frames - 1
             for number, i in enumerate(range(steps, len(cameras), steps), 1):
@@ -124,7 +123,7 @@ class Scene:
                 )
         if state.pending is not None:
             clip = read_clip(segment_folder(session.output, state.pending) / FRAMES)
-            for i in _evenly(len(clip), WAITING_SHOWN):
+            for i in evenly(len(clip), WAITING_SHOWN):
                 frame = pixels(clip.frames[i])
                 where = clip.cameras[i].about(session.bank.cameras.origin)
                 add_frustum(scene, f"/waiting/{i}", where, 1.3 * size, WAITING, THIN, frame)
@@ -142,13 +141,12 @@ class Scene:
 
     def _show_clouds(self, mine: int) -> None:
         session, scene = self.session, self.server.scene
-        memory, bank = session.memory, session.bank
         # Parts of another version are replaced one by one, so that nothing flickers.
         drawn = 0
-        self.told = ""
         parts: Iterator[PointCloud] = iter(())
-        if self.clouds_shown and memory.keeps_geometry:
-            parts = self._parts()
+        if self.clouds_shown:
+            edge, most = session.config.memory.depth_edge, session.config.points
+            parts = cloud_parts(session.memory, edge, most)
         for number, cloud in enumerate(parts):
             with self._lock:
                 if mine != self._loading:
@@ -164,7 +162,6 @@ class Scene:
                     precision="float32",
                 )
                 drawn = number + 1
-                self.told = f"{len(bank)} memories"
         with self._lock:
             if mine != self._loading:
                 return
@@ -172,26 +169,36 @@ class Scene:
                 old.remove()
                 drawn += 1
 
-    def _parts(self) -> Iterator[PointCloud]:
-        session = self.session
-        memory, bank, most = session.memory, session.bank, session.config.points
-        fused = getattr(memory, "cloud", None)
-        if isinstance(fused, PointCloud):
-            if len(fused):
-                yield fused[torch.from_numpy(_evenly(len(fused), most))]
-            return
-        taken = _evenly(len(bank), CLOUDS_SHOWN)
-        share = max(most // max(len(taken), 1), FEWEST_POINTS)
-        # Coarse in time first: the whole scene is there early, and fills up.
-        order = np.concatenate([taken[offset::PART] for offset in range(min(PART, len(taken)))])
-        edge = session.config.memory.depth_edge
-        for begin in range(0, len(order), PART):
-            clouds = [small_cloud(bank, int(i), edge, share) for i in order[begin : begin + PART]]
-            cloud = PointCloud(
-                torch.cat([c.points for c in clouds]), torch.cat([c.colours for c in clouds])
-            )
-            if len(cloud):
-                yield cloud
+
+def cloud_parts(memory: Memory, depth_edge: float, points: int) -> Iterator[PointCloud]:
+    """The points of a memory in parts, none of which is empty.
+
+    A fused cloud is one part; of frames each gives its share, and those of a part are spread over
+    the whole walk: the scene is there early, and fills up.
+
+    Args:
+        memory: any system; one that keeps no geometry has no parts.
+        depth_edge: see `Bank.clean_depth`.
+        points: at most about so many in all.
+    """
+    fused = getattr(memory, "cloud", None)
+    if not memory.keeps_geometry or not len(memory):
+        return
+    if isinstance(fused, PointCloud):
+        if len(fused):
+            yield fused[torch.from_numpy(evenly(len(fused), points))]
+        return
+    taken = evenly(len(memory), CLOUDS_SHOWN)
+    share = max(points // len(taken), FEWEST_POINTS)
+    order = np.concatenate([taken[offset::PART] for offset in range(min(PART, len(taken)))])
+    for begin in range(0, len(order), PART):
+        part = [int(i) for i in order[begin : begin + PART]]
+        clouds = [small_cloud(memory.bank, i, depth_edge, share) for i in part]
+        cloud = PointCloud(
+            torch.cat([c.points for c in clouds]), torch.cat([c.colours for c in clouds])
+        )
+        if len(cloud):
+            yield cloud
 
 
 def small_cloud(bank: Bank, number: int, edge: float, points: int) -> PointCloud:
@@ -287,7 +294,7 @@ def pixels(frame: Float[Tensor, "3 H W"]) -> np.ndarray:
     return (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
-def _evenly(count: int, most: int) -> np.ndarray:
+def evenly(count: int, most: int) -> Int[np.ndarray, " n"]:
     """At most `most` of 0..count-1, evenly spread."""
     if count <= most:
         return np.arange(count)

@@ -15,6 +15,7 @@ import torch
 
 from anchorweave.anchors import Retrieved
 from anchorweave.clip import Clip
+from anchorweave.config import save_config
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Bank, Memory
 from anchorweave.memory.stored_views import StoredViews
@@ -28,7 +29,7 @@ from inference.explorer.sight import Sight, look_along
 from inference.explorer.state import Drawn, Explored, load_state, save_state
 from inference.explorer.versions import remove_unfinished, version_path
 from inference.runs.output import bank_path as root_path
-from inference.runs.output import begin_memory, memory_over, open_output
+from inference.runs.output import begin_memory, memory_over
 from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, prompt_of, seen_clip
 
@@ -54,7 +55,9 @@ class Session:
 
     def __init__(self, config: ExploreConfig):
         self.config = config
-        self.output = open_output(config)
+        self.output = Path(config.output)
+        self.output.mkdir(parents=True, exist_ok=True)
+        save_config(config, self.output / "config.yaml")
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.changed: list[Callable[[bool], None]] = []

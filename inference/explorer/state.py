@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 
 STATE = "explorer.json"
 # One change of what the file means, one more.
@@ -261,7 +261,7 @@ def save_state(state: Explored, output: Path) -> None:
     Raises:
         OSError: it cannot be written; the one before stays.
     """
-    with written_aside(output / STATE) as aside:
+    with atomic_write(output / STATE) as aside:
         aside.write_text(json.dumps({VERSION_KEY: VERSION, **asdict(state)}) + "\n")
 
 

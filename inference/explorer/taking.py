@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.geometry.point_cloud import PointCloud, save_ply
 from anchorweave.memory import Bank, GlobalCloud
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 from anchorweave.video import write_video
 from inference.explorer.generating import FRAMES, segment_folder
@@ -70,9 +70,9 @@ def take_nerfstudio(session: Session) -> Path:
         ValueError: the memory is empty.
     """
     bank, path = _bank(session), _place(session) / NERFSTUDIO
-    with written_aside(_free(path)) as aside:
+    with atomic_write(_free(path)) as aside:
         entries = []
-        for i in slowly(range(len(bank)), "writing frames"):
+        for i in progress(range(len(bank)), "writing frames"):
             image, depth = f"images/{i:06d}.png", f"depth/{i:06d}.png"
             for name in (image, depth):
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def take_colmap(session: Session) -> Path:
     Source: https://colmap.github.io/format.html
     """
     bank, path = _bank(session), _place(session) / COLMAP
-    with written_aside(_free(path)) as aside:
+    with atomic_write(_free(path)) as aside:
         (aside / "images").mkdir(parents=True)
         model = aside / "sparse" / "0"
         model.mkdir(parents=True)
@@ -106,7 +106,7 @@ def take_colmap(session: Session) -> Path:
         lenses: dict[tuple[float, ...], int] = {}
         images = []
         w2c = torch.linalg.inv(bank.cameras.recorded_c2w)
-        for i in slowly(range(len(bank)), "writing frames"):
+        for i in progress(range(len(bank)), "writing frames"):
             name = f"{i:06d}.png"
             shutil.copyfile(bank.path / "images" / name, aside / "images" / name)
             K = bank.cameras.K[i].double()
@@ -133,7 +133,7 @@ def take_page(session: Session, page: str) -> Path:
         page: its HTML.
     """
     path = _place(session) / PAGE
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(page, encoding="utf-8")
     return path
 

@@ -16,7 +16,7 @@ from anchorweave.memory import Bank
 from anchorweave.memory.bank import FOLDERS
 from anchorweave.memory.bank_list import read_list
 from anchorweave.memory.removal import remove_bank
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS
 from inference.explorer.places import MEMORIES
 from inference.explorer.state import Explored
@@ -57,7 +57,7 @@ def fork_bank(bank: Bank, path: Path) -> Bank:
     # Before the pictures: what is cut off here is known to be a bank, and can be removed.
     (path / TRANSFORMS).write_bytes(stored)
     put: Callable[[Path, Path], object] = os.link
-    for entry in slowly(read_list(path).entries, "keeping the memory as it was"):
+    for entry in progress(read_list(path).entries, "keeping the memory as it was"):
         for name in (entry["file_path"], entry["depth_file_path"]):
             try:
                 put(bank.path / name, path / name)

@@ -10,6 +10,7 @@ that are decoded and kept for the next call are left out, and so is what Python 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from anchorweave.geometry.tsdf import TsdfMap
-from anchorweave.memory import Bank, GlobalCloud, LocalClouds, MapAndKeyframes, Memory, PosedFrames
+from anchorweave.memory import Bank, Memory
 from anchorweave.recordings.nerfstudio import TRANSFORMS
 
 
@@ -40,28 +40,14 @@ class BytesKept:
 def bytes_kept(memory: Memory) -> BytesKept:
     """Counts what `memory` keeps now."""
     bank, listed = memory.bank, memory.bank.path / TRANSFORMS
-    depth = not isinstance(memory, PosedFrames)
-    shared = listed.stat().st_size if listed.exists() else 0
-    disk = shared + sum(_frame_bytes(bank, number, depth) for number in range(len(bank)))
-    given = _may_be_given(memory)
+    disk = listed.stat().st_size if listed.exists() else 0
+    disk += sum(_frame_bytes(bank, number, memory.reads_depth) for number in range(len(bank)))
     # A reference is its colours; a local cloud is drawn from its depth as well.
-    drawn = isinstance(memory, LocalClouds)
-    kept = sum(_frame_bytes(bank, number, drawn) for number in given)
-    return BytesKept(disk, kept, held_bytes(memory))
-
-
-def _may_be_given(memory: Memory) -> list[int]:
-    """The frames that a later retrieve may show or give."""
-    count = len(memory.bank)
-    if isinstance(memory, GlobalCloud) and not memory.config.global_cloud.references:
-        return []
-    if isinstance(memory, MapAndKeyframes):
-        options = memory.config.map_and_keyframes
-        key = memory.key_frames.numbers if options.episodic else []
-        return sorted({*key, *range(max(count - options.working, 0), count)})
-    if isinstance(memory, LocalClouds) and (numbers := memory.chosen_from()) is not None:
-        return numbers
-    return list(range(count))
+    depth = memory.draws_from_depth
+    kept = sum(_frame_bytes(bank, number, depth) for number in memory.may_give())
+    # A system may be of another package than this one.
+    own = type(memory).__module__.partition(".")[0]
+    return BytesKept(disk, kept, held_bytes(memory, {"anchorweave", own}))
 
 
 def _frame_bytes(bank: Bank, number: int, depth: bool) -> int:
@@ -69,12 +55,18 @@ def _frame_bytes(bank: Bank, number: int, depth: bool) -> int:
     return sum((bank.path / name / f"{number:06d}.png").stat().st_size for name in folders)
 
 
-def held_bytes(thing: Any) -> int:
-    """Bytes of all tensors, arrays and maps that an object of this package holds, each once."""
-    return _held(thing, set())
+def held_bytes(thing: Any, packages: Collection[str] = ("anchorweave",)) -> int:
+    """Bytes of all tensors and arrays that an object holds, each once.
+
+    Args:
+        thing: the object. What takes room that none of its tensors and arrays show says how much by
+            `reserved_bytes`.
+        packages: whose objects are looked into.
+    """
+    return _held(thing, set(), packages)
 
 
-def _held(thing: Any, met: set) -> int:
+def _held(thing: Any, met: set, packages: Collection[str]) -> int:
     if id(thing) in met or isinstance(thing, (str, bytes, int, float, Path)):
         return 0
     met.add(id(thing))
@@ -88,16 +80,16 @@ def _held(thing: Any, met: set) -> int:
         return storage.nbytes()
     if isinstance(thing, np.ndarray):
         return thing.nbytes
-    own = thing.reserved_bytes if isinstance(thing, TsdfMap) else 0
-    return own + sum(_held(part, met) for part in _parts(thing))
+    parts = _parts(thing, packages)
+    return getattr(thing, "reserved_bytes", 0) + sum(_held(part, met, packages) for part in parts)
 
 
-def _parts(thing: Any) -> list:
+def _parts(thing: Any, packages: Collection[str]) -> list:
     if isinstance(thing, dict):
         return list(thing.values())
     if isinstance(thing, (list, tuple, set, frozenset)):
         return list(thing)
-    if not type(thing).__module__.startswith("anchorweave."):
+    if type(thing).__module__.partition(".")[0] not in packages:
         return []
     if is_dataclass(thing):
         return [getattr(thing, field.name) for field in fields(thing)]

@@ -102,40 +102,62 @@ class Row:
 
 
 def rows_of(config: CompareConfig, history: Clip) -> dict[str, Row]:
-    """The rows of the table by their names."""
+    """The rows of the table by their names: those of `ROWS`, one for any other system."""
     rows: dict[str, Row] = {}
-
-    def add(name: str, told: dict, memory: MemoryConfig, **other) -> None:
-        given = {"retrieval": config.retrieval, "rendering": config.rendering, **other}
-        rows[name] = Row(memory, **given, told={"system": memory.kind, **told})
-
     for kind in dict.fromkeys(config.systems):
-        memory = replace(config.memory, kind=kind)
-        if kind == "local_clouds":
-            for count in sorted(set(config.anchors)):
-                retrieval = replace(config.retrieval, anchors=count)
-                add(local_name(count), {"anchors": count}, memory, retrieval=retrieval)
-            for limit in sorted(set(config.limits)):
-                for evict in ("least_unique", "oldest"):
-                    told = {"anchors": count, "limit": limit, "evict": evict}
-                    few = replace(memory, limit=limit, evict=evict)
-                    name = f"{local_name(count)}, {limit} frames, {evict}"
-                    add(name, told, few, retrieval=retrieval)
-        elif kind == "global_cloud":
-            for voxel in sorted({config.memory.global_cloud.voxel, *config.voxels}):
-                cloud = replace(memory, global_cloud=replace(memory.global_cloud, voxel=voxel))
-                radius = drawn_radius(voxel, history) if config.voxels_fill else 0
-                radius = max(radius, config.rendering.splat_radius)
-                rendering = replace(config.rendering, splat_radius=radius)
-                told = {"voxel": voxel, "splat_radius": radius}
-                add(fused_name(voxel), told, cloud, rendering=rendering)
-        elif kind == "map_and_keyframes":
-            options = memory.map_and_keyframes
-            told = {"voxel": options.voxel, "splat_radius": options.splat_radius}
-            add(f"map_and_keyframes {options.voxel:g}", told, memory)
-        else:
-            add(kind, {}, memory)
+        plain = Row(
+            replace(config.memory, kind=kind), config.retrieval, config.rendering, {"system": kind}
+        )
+        rows |= ROWS[kind](plain, config, history) if kind in ROWS else {kind: plain}
     return rows
+
+
+def _local_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
+    rows = {}
+    for count in sorted(set(config.anchors)):
+        row = replace(
+            plain,
+            retrieval=replace(plain.retrieval, anchors=count),
+            told={**plain.told, "anchors": count},
+        )
+        rows[local_name(count)] = row
+        for limit in sorted(set(config.limits)):
+            for evict in ("least_unique", "oldest"):
+                rows[f"{local_name(count)}, {limit} frames, {evict}"] = replace(
+                    row,
+                    memory=replace(plain.memory, limit=limit, evict=evict),
+                    told={**row.told, "limit": limit, "evict": evict},
+                )
+    return rows
+
+
+def _fused_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
+    rows = {}
+    for voxel in sorted({plain.memory.global_cloud.voxel, *config.voxels}):
+        options = replace(plain.memory.global_cloud, voxel=voxel)
+        radius = drawn_radius(voxel, history) if config.voxels_fill else 0
+        radius = max(radius, plain.rendering.splat_radius)
+        rows[fused_name(voxel)] = Row(
+            replace(plain.memory, global_cloud=options),
+            plain.retrieval,
+            replace(plain.rendering, splat_radius=radius),
+            {**plain.told, "voxel": voxel, "splat_radius": radius},
+        )
+    return rows
+
+
+def _map_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
+    options = plain.memory.map_and_keyframes
+    told = {**plain.told, "voxel": options.voxel, "splat_radius": options.splat_radius}
+    return {f"map_and_keyframes {options.voxel:g}": replace(plain, told=told)}
+
+
+# System -> its rows, from the one with nothing changed; others have that one alone.
+ROWS = {
+    "local_clouds": _local_rows,
+    "global_cloud": _fused_rows,
+    "map_and_keyframes": _map_rows,
+}
 
 
 def local_name(count: int) -> str:

@@ -19,10 +19,6 @@ PICTURED = 3
 PICTURES = ("shown.png", "coverage_against_psnr.png", "psnr_by_frame.png")
 # A row's numbers stand side by side, whatever the terminal.
 WIDTH = 140
-NO_GEOMETRY = (
-    "-: posed_frames keeps no geometry and draws nothing: what its frames say of the target is "
-    "left to the network, so it has no pixels to compare"
-)
 
 
 def print_tables(results: dict) -> None:
@@ -98,8 +94,11 @@ def remarks(results: dict, gaps: list[str]) -> list[str]:
         "still show or give; memory: arrays in main memory between two calls; seconds of processor "
         f"time, in an update {results['store_seconds_per_frame']:.3f} a frame for the files"
     )
-    if any(row["coverage"] is None for row in rows):
-        lines.append(NO_GEOMETRY)
+    if undrawn := dict.fromkeys(row["system"] for row in rows if row["coverage"] is None):
+        lines.append(
+            f"-: {', '.join(undrawn)} keeps no geometry and draws nothing: what its frames say of "
+            "the target is left to the network, so it has no pixels to compare"
+        )
     if results["local_minus_fused_db"] is not None:
         lines.append(
             "on the pixels that the fewest local memories and the fused cloud both show: local "

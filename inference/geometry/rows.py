@@ -21,8 +21,7 @@ from anchorweave.evaluation.cross_view import SAME_SURFACE, cross_view
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Bank, open_memory
-from anchorweave.memory.one_cloud import OneCloud
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.retrieval import coarse_views
 from anchorweave.retrieval.key_frames import shown_before
 from inference.geometry.bytes_kept import BytesKept, bytes_kept
@@ -64,7 +63,7 @@ def show(row: Row, bank: Bank, target: Cameras) -> Shown:
     drawn = (None, None, None)
     if memory.keeps_geometry:
         drawn = (*composite(retrieved.anchors), memory.known_depth(target))
-    points = len(memory.cloud) if isinstance(memory, OneCloud) else None
+    points = memory.fused_points
     kept = bytes_kept(memory)
     return Shown(*drawn, retrieved.report, kept, points, fused - begun, took)
 
@@ -170,7 +169,7 @@ def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> flo
         for number in {number for frames in chosen for number in frames}
     }
     seen = torch.zeros_like(known)
-    for t in slowly(range(len(target)), "looking what the frames saw"):
+    for t in progress(range(len(target)), "looking what the frames saw"):
         for number in chosen[t]:
             missing = torch.where(seen[t], 0.0, depth[t])
             seen[t] |= shown_before(missing, target.cameras[t], views[number], SAME_SURFACE)

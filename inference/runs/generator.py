@@ -57,8 +57,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     if model.storage == "float8":
         pipe.transformer.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype)
     place_networks(pipe, model.offload, device)
-    if model.attention != "auto":
-        use_attention(pipe.transformer, pipe.controller, model.attention)
+    if model.attention_backend != "auto":
+        use_attention(pipe.transformer, pipe.controller, model.attention_backend)
     if model.split == "guidance":
         pipe.split_guidance()
     if model.compile == "regional":

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from anchorweave.config import RunConfig
+from anchorweave.run_config import RunConfig
 
 Run = TypeVar("Run", bound=RunConfig)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from anchorweave.anchors import Anchors, ChunkReport, composite
 from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr, ssim
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.holes import fill_holes
 
 # Videos of the main job, as they are called in metrics.json.
@@ -101,7 +101,7 @@ def _pick(pick: dict) -> dict:
 
 def write_json(values: dict | list, path: Path) -> None:
     """Write JSON aside, then rename."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
 
 

@@ -102,6 +102,8 @@ def main(words: Sequence[str] | None = None) -> list[dict[str, Any]]:
         print(json.dumps(lines[-1]), flush=True)
         # Also a failed variant's networks, which its traceback held.
         gc.collect()
+        if "compiled" in variant_name:
+            torch._dynamo.reset()
         if sizes.device.type == "cuda":
             torch.cuda.empty_cache()
     lines.append({"seconds": round(time.monotonic() - began, 1), "left_out": left})

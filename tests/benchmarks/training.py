@@ -166,7 +166,7 @@ def measure_tiny_step(folder: Path, batch: int) -> dict:
         batch=batch,
         batch_per_process=batch,
         data=DataConfig(train=str(root)),
-        network=network,
+        model=network,
         draw=NOTHING_HIDDEN,
         checkpoints=CheckpointConfig(every_steps=10 * STEPS, every_minutes=None),
         logging=LoggingConfig(picture_every=10 * STEPS),

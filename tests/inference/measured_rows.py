@@ -3,7 +3,7 @@
 import torch
 
 from inference.evaluate import main as evaluate
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 
 MADE = {"protocol": "partial_revisit", "frames": 5, "size": [16, 32], "memory.kind": "x"}
 CLIPS = ("a", "b", "c", "d")
@@ -17,7 +17,7 @@ def write_row(folder, name, error, clips=CLIPS, seeds=(0, 1), **made):
     half[:, :, :16] = True
     for number, clip in enumerate(clips):
         truth = true_video(number)
-        row.write_given(clip, Given(truth, truth * half[:, None], half, half, 1.0), [])
+        row.write_given(clip, EvaluationTarget(truth, truth * half[:, None], half, half, 1.0), [])
         for seed in seeds:
             row.write_sample(clip, seed, truth + (error + number + seed) / 255, 0.5)
     return row

@@ -11,7 +11,7 @@ from PIL import Image
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from inference.evaluate import main
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 
 MADE = {"protocol": "partial_revisit", "frames": 5, "size": [16, 24], "memory.kind": "x"}
 SHAPE = (5, 3, 16, 24)
@@ -29,7 +29,7 @@ def write_row(folder, name, error, seeds=(0, 1), clips=("a", "b", "c"), made_as=
     for number, clip in enumerate(clips):
         truth = torch.full(SHAPE, 100 / 255) + torch.rand(SHAPE, generator=_seed(number)) / 4
         truth = (truth * 255).round() / 255
-        row.write_given(clip, Given(truth, truth, shown, only_memory, 1.0), [])
+        row.write_given(clip, EvaluationTarget(truth, truth, shown, only_memory, 1.0), [])
         for seed in seeds:
             video = truth + (error + number) / 255
             video[0] = 0
@@ -135,7 +135,9 @@ def test_a_mask_without_a_pixel_is_no_number(rows):
     row = CachedRow(rows / "rows" / "good")
     given = row.read_given("a")
     nothing = torch.zeros_like(given.shown)
-    row.write_given("a", Given(given.truth, given.anchors, given.shown, nothing, 1.0), [])
+    row.write_given(
+        "a", EvaluationTarget(given.truth, given.anchors, given.shown, nothing, 1.0), []
+    )
     good = measure(rows)["rows"]["good"]["metrics"]
     assert (good["psnr"]["clips"], good["psnr_only_memory"]["clips"]) == (3, 2)
 
@@ -148,8 +150,8 @@ def test_a_closed_loop_drifts_over_its_segments(tmp_path):
     video = truth.clone()
     video[1:5] += 2 / 255
     video[5:] += 8 / 255
-    row.write_given("a", Given(truth, None, None, None, 0.0), [])
-    row.write_given("b", Given(None, None, None, None, 0.0), [])
+    row.write_given("a", EvaluationTarget(truth, None, None, None, 0.0), [])
+    row.write_given("b", EvaluationTarget(None, None, None, None, 0.0), [])
     for clip in ("a", "b"):
         row.write_sample(clip, 0, video, 1.0)
     results = measure(tmp_path)["rows"]["loop"]
@@ -199,7 +201,9 @@ def write_loop(folder, c2w, video, truth=None):
     row = CachedRow(folder / "rows" / "loop")
     row.begin(LOOP, ["a"], [0], "python")
     K = intrinsics(24.0, 24.0, 12.0, 8.0).expand(len(c2w), 3, 3)
-    row.write_given("a", Given(truth, None, None, None, 0.0, Cameras(c2w, K, (16, 24)), 1.0), [])
+    row.write_given(
+        "a", EvaluationTarget(truth, None, None, None, 0.0, Cameras(c2w, K, (16, 24)), 1.0), []
+    )
     row.write_sample("a", 0, video, 1.0)
     return row
 
@@ -231,7 +235,7 @@ def test_a_path_that_does_not_come_back_has_no_pairs_and_no_loop(tmp_path, capsy
 def test_a_loop_that_keeps_no_cameras_says_so(tmp_path, capsys):
     row = CachedRow(tmp_path / "rows" / "loop")
     row.begin(LOOP, ["a"], [0], "python")
-    row.write_given("a", Given(None, None, None, None, 0.0), [])
+    row.write_given("a", EvaluationTarget(None, None, None, None, 0.0), [])
     row.write_sample("a", 0, torch.zeros(9, 3, 16, 24), 1.0)
     metrics = measure(tmp_path)["rows"]["loop"]["metrics"]
     assert "psnr_loop" in metrics and "psnr_paired" not in metrics

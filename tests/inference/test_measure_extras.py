@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from anchorweave.evaluation.perceptual import fid, fvd, lpips_distance
-from anchorweave.evaluation.perceptual.optional_metrics import METRICS
+from anchorweave.evaluation.perceptual.optional_metrics import OPTIONAL_METRICS
 from anchorweave.geometry.cameras import Cameras
 from inference import measure_extras
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 from inference.measure_extras import main, samples
 from tests.evaluation.perceptual.small import SmallI3D, SmallInception, noise, save
 
@@ -23,7 +23,7 @@ def write_row(folder, name, share, clips=("a", "b", "c"), truth=True, **made):
     row.begin({**MADE, "name": name, **made}, clips, (0, 1), f"python -m generate {name}")
     for number, clip in enumerate(clips):
         known = noise(SHAPE, number)
-        row.write_given(clip, Given(known if truth else None, None, None, None, 1.0), [])
+        row.write_given(clip, EvaluationTarget(known if truth else None, None, None, None, 1.0), [])
         for seed in (0, 1):
             video = (1 - share) * known + share * noise(SHAPE, 10 + 2 * number + seed)
             row.write_sample(clip, seed, video, 1.0)
@@ -52,7 +52,7 @@ def measure(folder, *words):
 def test_what_is_there_is_measured_and_what_is_not_is_said(rows, capsys):
     results = measure(rows)
     good, bad = (results["rows"][name]["metrics"] for name in ("good", "bad"))
-    assert list(good) == list(METRICS)
+    assert list(good) == list(OPTIONAL_METRICS)
     lpips = good["lpips"]["means"]["lpips"]
     assert lpips["low"] <= lpips["mean"] <= lpips["high"] and lpips["clips"] == 3
     assert lpips["mean"] < bad["lpips"]["means"]["lpips"]["mean"]
@@ -153,6 +153,6 @@ def test_only_a_path_that_ends_where_it_began_returns(tmp_path, end, returns):
     cameras = Cameras(c2w, torch.eye(3).repeat(9, 1, 1), SHAPE[2:])
     row = CachedRow(tmp_path / "row")
     row.begin({**MADE, "protocol": "closed_loop"}, ["a"], [0], "python -m generate")
-    row.write_given("a", Given(noise(SHAPE, 0), None, None, None, 1.0, cameras), [])
+    row.write_given("a", EvaluationTarget(noise(SHAPE, 0), None, None, None, 1.0, cameras), [])
     row.write_sample("a", 0, noise(SHAPE, 1), 1.0)
     assert [sample.returns for sample in samples(row, "looking")] == [returns]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 from inference.show_rows import ShowConfig, main
 
 
@@ -15,7 +15,7 @@ def rows(tmp_path):
         row.begin({"name": name}, ["room"], [0], "python")
         still = torch.full((3, 3, 16, 16), grey)
         shown = torch.ones(3, 16, 16, dtype=torch.bool)
-        row.write_given("room", Given(still, still, shown, shown, 0.0), [])
+        row.write_given("room", EvaluationTarget(still, still, shown, shown, 0.0), [])
         row.write_sample("room", 0, still, 1.0)
         folders.append(str(row.path))
     return folders

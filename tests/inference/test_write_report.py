@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anchorweave.video import read_video
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 from inference.write_report import ReportConfig, main
 from tests.evaluation.page_reader import Page
 from tests.inference.measured_rows import MADE, true_video, write_results, write_row
@@ -125,7 +125,7 @@ def test_missing_videos_are_named_in_the_page(rows, capsys):
 def test_a_closed_loop_without_truth_or_anchors(tmp_path):
     row = CachedRow(tmp_path / "rows" / "loop")
     row.begin({**MADE, "protocol": "closed_loop"}, ["a"], [0], "python")
-    row.write_given("a", Given(None, None, None, None, 0.0), [])
+    row.write_given("a", EvaluationTarget(None, None, None, None, 0.0), [])
     row.write_sample("a", 0, torch.full((9, 3, 16, 32), 0.5), 1.0)
     page = report(tmp_path, results=write_results(tmp_path))
     assert [name for name, _ in page.videos()] == ["loop, seed 0"]
@@ -186,3 +186,14 @@ def test_bad_numbers_are_refused():
     for name in ("seeds", "fps"):
         with pytest.raises(ValueError, match=f"{name}=0: must be at least 1"):
             ReportConfig(**{name: 0})
+
+
+def test_a_report_links_to_the_page_of_an_explored_memory(rows):
+    scene = rows / "a walk" / "scene.html"
+    scene.parent.mkdir()
+    scene.write_text("<!doctype html>")
+    page = report(rows, "clips=0", f"scene={scene}")
+    (link,) = [a for a in page.all("a") if not a["href"].startswith("#")]
+    assert link["href"] == "../a%20walk/scene.html"
+    with pytest.raises(FileNotFoundError, match="Static page"):
+        report(rows, "clips=0", f"scene={rows / 'none.html'}")

@@ -11,7 +11,9 @@ from tests.rooms import look, view_room, walk
 
 
 def memory_at(path, depth_edge=0.04, **options):
-    config = MemoryConfig("global_cloud", None, depth_edge, GlobalCloudConfig(**options))
+    config = MemoryConfig(
+        "global_cloud", depth_edge=depth_edge, global_cloud=GlobalCloudConfig(**options)
+    )
     return GlobalCloud(Bank(path), config, RetrievalConfig(downscale=1))
 
 

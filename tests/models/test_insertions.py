@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anchorweave.models.insertions import insertions
+from anchorweave.models.insertions import add_features
 from tests.alike import alike
 from tests.models.small import S, h, small_backbone, small_call, small_image, t, w
 
@@ -47,7 +47,7 @@ def test_adds_before_and_behind_the_right_blocks():
     before, after = features(2, seed=1), features(2, seed=2)
     with torch.no_grad():
         for pair in ((before, after), (before, []), ([], after), (before[:1], after)):
-            with insertions(backbone, *pair):
+            with add_features(backbone, *pair):
                 ours = run(backbone)
             torch.testing.assert_close(ours, by_hand(backbone, *pair))
             assert not torch.allclose(ours, run(backbone), atol=1e-3)
@@ -57,10 +57,10 @@ def test_a_feature_per_frame_is_the_same_as_one_repeated_for_its_tokens():
     backbone = small_backbone()
     per_frame = features(2, groups=t)
     with torch.no_grad():
-        with insertions(backbone, before=per_frame):
+        with add_features(backbone, before=per_frame):
             ours = run(backbone)
         repeated = [feature.repeat_interleave(L // t, dim=1) for feature in per_frame]
-        with insertions(backbone, before=repeated):
+        with add_features(backbone, before=repeated):
             assert alike(ours, run(backbone))
 
 
@@ -70,10 +70,10 @@ def test_nothing_is_left_behind_not_even_after_an_error():
     with torch.no_grad():
         alone = run(backbone)
         with pytest.raises(RuntimeError, match="on purpose"):
-            with insertions(backbone, features(2), features(2)):
+            with add_features(backbone, features(2), features(2)):
                 raise RuntimeError("on purpose")
         with pytest.raises(ValueError, match="do not fit"):
-            with insertions(backbone, features(2, groups=L - 1)):
+            with add_features(backbone, features(2, groups=L - 1)):
                 run(backbone)
         assert alike(run(backbone), alone)
     assert all(a is b for a, b in zip(blocks, backbone.transformer_blocks, strict=True))
@@ -85,9 +85,9 @@ def test_insertions_nest():
     backbone = small_backbone()
     first, second = features(1, seed=1), features(1, seed=2)
     with torch.no_grad():
-        with insertions(backbone, after=first), insertions(backbone, after=second):
+        with add_features(backbone, after=first), add_features(backbone, after=second):
             nested = run(backbone)
-        with insertions(backbone, after=[first[0] + second[0]]):
+        with add_features(backbone, after=[first[0] + second[0]]):
             torch.testing.assert_close(nested, run(backbone))
 
 
@@ -98,7 +98,7 @@ def test_gradient_checkpointing_recomputes_with_the_features_still_in():
         if checkpointed:
             backbone.enable_gradient_checkpointing()
         inputs = [part.requires_grad_() for part in features(2, seed=1) + features(2, seed=2)]
-        with insertions(backbone, inputs[:2], inputs[2:]):
+        with add_features(backbone, inputs[:2], inputs[2:]):
             out = run(backbone)
         # Backward comes after the context is left, as it does in training.
         out.square().sum().backward()
@@ -110,7 +110,7 @@ def test_gradient_checkpointing_recomputes_with_the_features_still_in():
 def test_works_under_autocast():
     backbone = small_backbone()
     with torch.no_grad():
-        with insertions(backbone, features(2), features(2)):
+        with add_features(backbone, features(2), features(2)):
             whole = run(backbone)
             with torch.autocast("cpu", torch.bfloat16):
                 half = run(backbone)
@@ -120,8 +120,8 @@ def test_works_under_autocast():
 def test_features_that_do_not_fit_are_named():
     backbone = small_backbone()
     with pytest.raises(ValueError, match="4 layers"):
-        with insertions(backbone, features(4)):
+        with add_features(backbone, features(4)):
             pass
     with pytest.raises(ValueError, match="do not fit"):
-        with insertions(backbone, features(1, B=2)):
+        with add_features(backbone, features(1, B=2)):
             run(backbone)

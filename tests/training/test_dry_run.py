@@ -86,7 +86,7 @@ def test_the_tiny_run_is_told_with_nothing_missing_but_data(capsys):
 
 def test_time_and_disk_are_those_of_the_machine_that_is_asked_for():
     network = NetworkConfig(path="nowhere", tokens="visible")
-    config = DryRunConfig(network=network, precision="bf16", visible=0.45, utilisation=0.2509)
+    config = DryRunConfig(model=network, precision="bf16", visible=0.45, utilisation=0.2509)
     one = estimate(config, PUBLISHED_5B, PAPER_CLIPS, world=8)
     # 4.313 s a clip on an H200, which the utilisation was reckoned from; 8 clips on 8 GPUs.
     assert one["seconds_per_step"] == pytest.approx(4.313, rel=1e-3)
@@ -94,7 +94,7 @@ def test_time_and_disk_are_those_of_the_machine_that_is_asked_for():
     assert two["seconds_per_step"] == pytest.approx(one["seconds_per_step"] / 2)
     # Three newest, the best, and one that is being written.
     assert one["checkpoints_gib"] == 5 * one["checkpoint_gib"]
-    plain = estimate(TrainConfig(network=network, precision="bf16"), PUBLISHED_5B, PAPER_CLIPS, 8)
+    plain = estimate(TrainConfig(model=network, precision="bf16"), PUBLISHED_5B, PAPER_CLIPS, 8)
     assert plain["seconds_per_step"] > one["seconds_per_step"]
     rows = {
         (r["strategy"], r["gradient_checkpointing"], r["kept"]): r["total"]

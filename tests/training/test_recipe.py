@@ -149,7 +149,7 @@ def test_a_stage_whose_inputs_changed_says_which(recipe):
     (data / "clip_0").mkdir(parents=True)
     (data / "prepare.yaml").write_text("frames: 5")
     (data / "clip_0" / "clip.json").write_text("{}")
-    (folder / "b.yaml").write_text(f"network: {{path: {model}}}\noutput: {folder / 'out'}\n")
+    (folder / "b.yaml").write_text(f"model: {{path: {model}}}\noutput: {folder / 'out'}\n")
     more = [f"config={folder / 'b.yaml'}", f"data.train={data}:3 {folder / 'none'}:1"]
     change(folder, lambda config: config["stages"][1]["words"].extend(more))
     main(words)

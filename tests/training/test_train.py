@@ -159,7 +159,7 @@ def test_a_trained_backbone_goes_on_exactly_in_the_bf16_setting(data, tmp_path, 
 
 
 def test_kept_attention_changes_nothing(data, whole, tmp_path):
-    changes = {"network__gradient_checkpointing": True, "network__kept": "attention"}
+    changes = {"model__gradient_checkpointing": True, "model__kept": "attention"}
     train_here(config_of(data, tmp_path / "run", **changes))
     assert_same_run(whole, tmp_path / "run")
 

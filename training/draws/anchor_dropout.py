@@ -109,7 +109,7 @@ def draw_kept(config: AnchorDropoutConfig, N: int, t: int, generator: torch.Gene
     return Kept(kind, kept)
 
 
-def hide(
+def drop_anchors(
     clip: TrainingClip,
     kept: Bool[Tensor, "N t"],
     config: AnchorDropoutConfig,

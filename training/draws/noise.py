@@ -17,7 +17,7 @@ from torch import Tensor
 from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.diffusion.timesteps import TimestepConfig
-from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, hide
+from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, drop_anchors
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def draw(
     # Last, because how many numbers it takes depends on what it draws.
     N, t = clip.anchor_latents.shape[:2]
     kept = draw_kept(config.anchors, N, t, generator)
-    clip = hide(clip, kept.frames, config.anchors, black)
+    clip = drop_anchors(clip, kept.frames, config.anchors, black)
     # A number is taken only where it is asked for: older runs keep what they drew.
     if config.recent_only and torch.rand((), generator=generator).item() < config.recent_only:
         clip = replace(

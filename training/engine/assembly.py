@@ -19,7 +19,7 @@ from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.forms import FORMS
 from anchorweave.models.denoiser import Denoiser
@@ -224,5 +224,5 @@ def _write_origin(output: Path) -> None:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
-    with written_aside(output / "origin.json") as aside:
+    with atomic_write(output / "origin.json") as aside:
         aside.write_text(json.dumps(origin, indent=1) + "\n")

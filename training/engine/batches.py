@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing.connection import wait
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.training_clip import TrainingBatch, TrainingClip, collate
 from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.errors import EndedError
 from training.draws.noise import Draw, DrawConfig, draw, sample_generator
 from training.engine.signals import outlive_signals
+
+# A process that was killed may be seen to have ended only after its connections broke.
+LAST_BREATH_SECONDS = 2.0
 
 
 class Place(NamedTuple):
@@ -204,6 +209,9 @@ def training_calls(
     """The calls of one rank in their order, loaded ahead of time where there are workers.
 
     However the body ends, its workers end with it: they hold nothing that would have to be saved.
+
+    Raises:
+        EndedError: a worker was killed, whatever that broke here: a connection to it, say.
     """
     others = set(multiprocessing.active_children())
 
@@ -221,25 +229,55 @@ def training_calls(
         # So that a batch is on its way while the host goes on.
         pin_memory=torch.cuda.is_available(),
     )
+    own: list[multiprocessing.Process] = []
     try:
-        yield iter(loader)
+        calls = iter(loader)
+        own = [child for child in multiprocessing.active_children() if child not in others]
+        yield calls
+    except (RuntimeError, OSError, EOFError) as error:
+        if (how := _how_ended(own)) is None:
+            raise
+        raise EndedError(
+            f"a process that loads clips was ended {how}; if memory ran out, lower data.workers; "
+            "the same command goes on from the newest checkpoint"
+        ) from error
     finally:
         end_workers()
         atexit.unregister(end_workers)
 
 
-def _kill(children: list[multiprocessing.Process]) -> None:
-    if not children:
-        return
+def _how_ended(children: list[multiprocessing.Process]) -> str | None:
+    """In words, of one that did not end by itself; None = there is none."""
+    with _told_by_nobody():
+        ending = wait([child.sentinel for child in children], LAST_BREATH_SECONDS)
+        for child in children:
+            # Its files are closed a moment before it can be asked how it ended.
+            if child.sentinel in ending:
+                child.join()
+    codes = [child.exitcode for child in children if child.exitcode]
+    if not codes:
+        return None
+    return f"by {signal.Signals(-codes[0]).name}" if codes[0] < 0 else f"with code {codes[0]}"
+
+
+@contextmanager
+def _told_by_nobody() -> Iterator[None]:
     # torch raises in the midst of whatever is going on when a worker ends that it still counts on.
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _kill(children: list[multiprocessing.Process]) -> None:
+    if not children:
+        return
+    with _told_by_nobody():
         for child in children:
             child.kill()
         for child in children:
             child.join()
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 @lru_cache(maxsize=4)

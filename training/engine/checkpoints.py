@@ -29,7 +29,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 
 MANIFEST = "manifest.json"
 STEP, GIVEN_UP = "step-*", "given-up-"
@@ -170,7 +170,7 @@ class Checkpoints:
             shutil.rmtree(path)
         os.replace(aside, path)
         if best is not None:
-            with written_aside(self.folder / BEST) as record:
+            with atomic_write(self.folder / BEST) as record:
                 record.write_text(json.dumps({"checkpoint": path.name, "loss": best}) + "\n")
         kept = {*(one.name for one in self.all()[-self.keep :]), self._best()[0]}
         kept.add(path.name)
@@ -211,7 +211,7 @@ def write_manifest(folder: Path, step: int, best: float | None = None) -> None:
         files[str(path.relative_to(folder))] = [path.stat().st_size, _checksum(path, sync=True)]
     stated = {"step": step, "files": files} | ({} if best is None else {"validation_loss": best})
     text = json.dumps({**stated, "crc32": _own_sum(stated)}, indent=1) + "\n"
-    with written_aside(folder / MANIFEST) as aside:
+    with atomic_write(folder / MANIFEST) as aside:
         aside.write_text(text)
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from anchorweave.datasets.mixture import Mixture
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 
 CLIPS = "clips.json"
 # Clips named in a message before the rest is only counted.
@@ -51,7 +51,7 @@ def changed_clips(output: Path, clips: Mixture) -> list[str]:
 
 def keep_clips(output: Path, clips: Mixture) -> None:
     """Write down which clips there are now."""
-    with written_aside(output / CLIPS) as aside:
+    with atomic_write(output / CLIPS) as aside:
         aside.write_text(json.dumps(_names(clips), indent=1) + "\n")
 
 

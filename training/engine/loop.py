@@ -19,7 +19,7 @@ from training.engine.plots import write_plots
 from training.engine.run import Run
 from training.engine.signals import Stop
 from training.engine.step import batch_losses
-from training.engine.strategy import compute_in, really
+from training.engine.strategy import actual_strategy, compute_in
 from training.engine.validation import Validation
 
 # One row a sample, gathered from all ranks.
@@ -145,7 +145,7 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
     )
     if outcome.taken:
         run.optimizer.step()
-    elif really(run.model) == "zero2":
+    elif actual_strategy(run.model) == "zero2":
         raise EndedError(
             f"step {run.step}: the guard objects to a gradient of norm {outcome.norm}, but "
             "DeepSpeed has applied it already; go on from the last checkpoint, or use DDP or FSDP2"

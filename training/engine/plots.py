@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from training.engine.tracking import LOG, read_log
 
 SIZE = (720, 420)
@@ -26,7 +26,7 @@ def write_plots(output: Path) -> None:
         ("loss.png", loss_curve(records)),
         ("loss_by_timestep.png", loss_by_timestep(records)),
     ):
-        with written_aside(output / name) as aside:
+        with atomic_write(output / name) as aside:
             picture.save(aside)
 
 

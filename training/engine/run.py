@@ -19,7 +19,7 @@ from training.engine.bad_clips import BadClips
 from training.engine.batches import DrawnClips, RankBatches, training_calls
 from training.engine.checkpoints import CONFIG, PROGRESS, Checkpoints
 from training.engine.guards import GradientGuard
-from training.engine.strategy import really
+from training.engine.strategy import actual_strategy
 from training.engine.weights import (
     fill,
     fill_optimizer,
@@ -99,7 +99,7 @@ class Run:
                 "optimizer.learning_rate and go on from an earlier one (resume=PATH)"
             )
         state = {}
-        deepspeed = really(self.model) == "zero2"
+        deepspeed = actual_strategy(self.model) == "zero2"
         if not deepspeed:
             state = optimizer_tensors(_plain(self.optimizer), self.parameters)
         average = None
@@ -127,7 +127,7 @@ class Run:
             ValueError: one of other networks, or of DeepSpeed where this run has none, or reversed.
         """
         progress = json.loads((folder / PROGRESS).read_text())
-        deepspeed = really(self.model) == "zero2"
+        deepspeed = actual_strategy(self.model) == "zero2"
         if deepspeed != (folder / DEEPSPEED).is_dir():
             raise ValueError(
                 f"{folder} was written {'without' if deepspeed else 'with'} DeepSpeed, which keeps "

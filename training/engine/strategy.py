@@ -145,7 +145,7 @@ def compute_in(config: TrainConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def really(model: nn.Module) -> str:
+def actual_strategy(model: nn.Module) -> str:
     """The strategy that a prepared model is really in, by what it has become."""
     names = {kind.__name__ for kind in type(model).__mro__}
     if "FSDPModule" in names:
@@ -165,7 +165,7 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     trained = [p for p in parameters if p.requires_grad]
     frozen = [p for p in parameters if not p.requires_grad]
     expected = {
-        "strategy": (launched_strategy(), really(model)),
+        "strategy": (launched_strategy(), actual_strategy(model)),
         "world size": (world_size(), accelerator.num_processes),
         "calls a step": (
             calls_per_step(config.batch, config.batch_per_process, world_size()),
@@ -184,7 +184,7 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     )
     ranks, calls = accelerator.num_processes, accelerator.gradient_accumulation_steps
     return (
-        f"strategy {really(model)}, {ranks} rank(s) on {accelerator.device.type}, "
+        f"strategy {actual_strategy(model)}, {ranks} rank(s) on {accelerator.device.type}, "
         f"compute {compute}, {sum(p.numel() for p in trained):,} trained weights in float32, "
         f"{sum(p.numel() for p in frozen):,} frozen ones in {kept or '-'}, batch {config.batch} = "
         f"{ranks} x {calls} x {config.batch_per_process} (ranks x calls x clips)"

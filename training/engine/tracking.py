@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, on_main_process
 
 from anchorweave.datasets.fingerprint import flat
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from training.options.training import TrainConfig
 
 LOG = "log.jsonl"
@@ -58,7 +58,7 @@ class JsonLines(GeneralTracker):
         for problem in log_problems(self.path, step):
             print(problem, flush=True)
         kept = [r for r in read_log(self.path) if r["step"] < step]
-        with written_aside(self.path) as aside:
+        with atomic_write(self.path) as aside:
             aside.write_text("".join(_line(record) for record in kept))
 
 

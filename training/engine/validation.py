@@ -21,7 +21,7 @@ from anchorweave.datasets.training_clip import TrainingClip, collate
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.pipelines import sampler
@@ -142,7 +142,7 @@ class Validation:
             scores.append((psnr(video[1:], truth[1:]), ssim(video[1:], truth[1:])))
             both = side_by_side({"target, through the VAE": truth, "generated": video})
             write_video(folder / f"{place:03d}.mp4", both, self.config.fps)
-            with written_aside(folder / f"{place:03d}.png") as aside:
+            with atomic_write(folder / f"{place:03d}.png") as aside:
                 contact_sheet(both).save(aside)
         scores = torch.tensor(gather_object(scores)).mean(dim=0).tolist()
         return dict(zip(("validation/psnr", "validation/ssim"), scores, strict=True))

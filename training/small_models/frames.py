@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.reading import reading
 from training.preparing.sharding import Shard, Tally
@@ -69,7 +69,7 @@ def cache_frames(
                 clip = recording.clip(range(frames or len(recording)), size)
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
-        with written_aside(file) as aside, aside.open("wb") as stream:
+        with atomic_write(file) as aside, aside.open("wb") as stream:
             np.save(stream, (clip.frames * 255).round().to(torch.uint8).numpy())
         return Tally(made=1)
 

@@ -18,7 +18,7 @@ from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.errors import EndedError
 from anchorweave.evaluation.image_metrics import psnr
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
 from anchorweave.models.schedules import learning_rate_factor
@@ -244,7 +244,7 @@ class VAETraining:
         if self.config.part == "all":
             self._fit_scale()
         folder = self.output / "vae"
-        with written_aside(folder) as aside:
+        with atomic_write(folder) as aside:
             self.vae.save_pretrained(aside)
             # Of a run of fewer steps that was gone on with, or that died here.
             shutil.rmtree(folder, ignore_errors=True)
@@ -254,7 +254,7 @@ class VAETraining:
             **{key: self.vae.config[key] for key in SCALING[self.config.vae.family]},
             "parameters": sum(p.numel() for p in self.vae.parameters()),
         }
-        with written_aside(self.output / RESULTS) as aside:
+        with atomic_write(self.output / RESULTS) as aside:
             aside.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 

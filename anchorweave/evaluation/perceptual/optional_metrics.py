@@ -86,7 +86,7 @@ class OptionalMetric:
     load: Callable[[PerceptualConfig], Measure]
 
 
-METRICS = {
+OPTIONAL_METRICS = {
     "lpips": OptionalMetric(
         "distance from the true frames, and of the last from the first frame, by features",
         "torchvision's AlexNet (or VGG-16)",
@@ -138,9 +138,9 @@ def chosen_metrics(names: Sequence[Any]) -> dict[str, OptionalMetric]:
     Raises:
         ValueError: no names, or an unknown one, with the known ones.
     """
-    known = ", ".join(METRICS)
+    known = ", ".join(OPTIONAL_METRICS)
     if not names:
         raise ValueError(f"metrics=[]: name one or more of {known}")
-    if unknown := [str(name) for name in names if name not in METRICS]:
+    if unknown := [str(name) for name in names if name not in OPTIONAL_METRICS]:
         raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {known}")
-    return {name: METRICS[name] for name in names}
+    return {name: OPTIONAL_METRICS[name] for name in names}

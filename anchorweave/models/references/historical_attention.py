@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
 from anchorweave.models.backbones.base import OF_REFERENCES
-from anchorweave.models.insertions import stand_ins
+from anchorweave.models.insertions import replace_blocks
 from anchorweave.models.precision import autocast_here
 
 
@@ -122,10 +122,10 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         family = family_of(backbone)
         blocks = family.blocks(backbone)
         looking = {
-            place: _LookingBlock(family, blocks[place], norm, layer, tokens, seen)
+            place: _CrossAttentionBlock(family, blocks[place], norm, layer, tokens, seen)
             for place, norm, layer in zip(self.places, self.norms, self.layers, strict=True)
         }
-        with stand_ins(backbone, looking):
+        with replace_blocks(backbone, looking):
             yield
 
     def _tokens(
@@ -154,7 +154,7 @@ def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
     )
 
 
-class _LookingBlock(nn.Module):
+class _CrossAttentionBlock(nn.Module):
     def __init__(
         self,
         family: Family,
@@ -176,7 +176,7 @@ class _LookingBlock(nn.Module):
         hidden_states = self.family.tokens(answer)
         mask, some = None, self.seen.any(dim=1)
         if not self.seen.all():
-            # Softmax over nothing is no number: who has no reference looks at all, in vain.
+            # Softmax over nothing is NaN: a row without references attends to all, unused.
             mask = torch.where(self.seen | ~some[:, None], 0.0, float("-inf"))[:, None]
             mask = mask.to(hidden_states)
         with self.autocast():

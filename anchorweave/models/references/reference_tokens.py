@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
 from anchorweave.models.backbones.base import OF_REFERENCES
-from anchorweave.models.insertions import stand_ins
+from anchorweave.models.insertions import replace_blocks
 
 
 class ReferenceTokens(ModelMixin, ConfigMixin):
@@ -125,7 +125,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             )
             for i, block in enumerate(blocks)
         }
-        with stand_ins(backbone, joined):
+        with replace_blocks(backbone, joined):
             yield
 
     def _poses(self, references: ReferenceLatents) -> list[Tensor]:

@@ -25,10 +25,10 @@ from typing import Any
 
 from torch.nn.functional import interpolate
 
-from anchorweave.files import written_aside
+from anchorweave.files import atomic_write
 from anchorweave.images import read_frame, write_frame
 from anchorweave.locks import making
-from anchorweave.progress import slowly
+from anchorweave.progress import progress
 from anchorweave.recordings.config import RecordingConfig
 from anchorweave.recordings.reconstruction.config import ReconstructionConfig
 from anchorweave.recordings.reconstruction.footage import Footage, open_footage
@@ -74,7 +74,7 @@ def reconstruct(
     footage = open_footage(source, config.fps)
     with (
         making(output),
-        written_aside(output) as aside,
+        atomic_write(output) as aside,
         tempfile.TemporaryDirectory() as name,
     ):
         place = Path(name)
@@ -136,7 +136,7 @@ def _write_frames(
 ) -> tuple[list[str], tuple[int, int], Motion]:
     """Write all frames as JPEG, and measure how what they show moves."""
     names, motion, size = [], Motion(), footage.size
-    frames = slowly(footage.frames(longer_side), "reading frames", len(footage))
+    frames = progress(footage.frames(longer_side), "reading frames", len(footage))
     for name, frame in zip(footage.names, frames, strict=True):
         motion.see(frame)
         size = tuple(frame.shape[1:])
@@ -195,7 +195,7 @@ def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
         try:
             for stage, steps in groupby(_steps(process.stdout), key=lambda step: step[0]):
                 first = next(steps)
-                for _ in slowly(_counted(chain([first], steps)), stage, first[2]):
+                for _ in progress(_counted(chain([first], steps)), stage, first[2]):
                     pass
         except BaseException:
             process.terminate()

@@ -3,8 +3,8 @@
     python worker.py FOLDER
 
 Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
-and loses images, or the process. So only pycolmap, numpy and two
-files beside this one, which know nothing else, are imported here.
+and loses images, or the process. So only pycolmap, numpy and files
+beside this one, which know nothing else, are imported here.
 
 Reads FOLDER/options.json and FOLDER/seen. Writes the largest model to FOLDER/sparse/0, if there
 is one, and FOLDER/found.json: numbers of the report. Says how far it is on stdout, a line
@@ -22,6 +22,7 @@ import pycolmap
 
 # Beside this file, which is run as a script: importing the package would load what must not be.
 from likeness import likeness
+from placed_model import interpolate, names_in, normalise, numbers, resize
 from turns import turning_share
 
 # Images read at a time: progress is told after each lot.
@@ -253,89 +254,6 @@ def register(place: Path, options: dict[str, Any], model):
     )
     grown = max(found.values(), key=lambda one: one.num_reg_images(), default=model)
     return grown if grown.num_reg_images() >= model.num_reg_images() else model
-
-
-def interpolate(model, order: list[str]) -> None:
-    """Put frames between two keyframes on the path between them, in even steps."""
-    placed = {image.name: image for image in model.images.values() if image.has_pose}
-    camera = next(iter(placed.values())).camera_id
-    there = [i for i, name in enumerate(order) if name in placed]
-    poses = {i: placed[order[i]].cam_from_world() for i in there}
-    number = max(model.images)
-    for left, right in zip(there, there[1:], strict=False):
-        for i in range(left + 1, right):
-            number += 1
-            share = (i - left) / (right - left)
-            pose = pycolmap.interpolate_camera_poses(poses[left], poses[right], share)
-            image = pycolmap.Image(name=order[i], camera_id=camera, image_id=number)
-            model.add_image_with_trivial_frame(image, pose)
-
-
-def normalise(model, order: list[str]) -> None:
-    """Put the origin into the first camera, and the median point 3 units in front of cameras.
-
-    Structure from motion leaves origin, turn and scale open; so a room is about in metres.
-    """
-    placed = {image.name: image for image in model.images.values() if image.has_pose}
-    first = placed[next(name for name in order if name in placed)].cam_from_world()
-    depths = []
-    for image in placed.values():
-        seen = [model.points3D[p.point3D_id].xyz for p in image.points2D if p.has_point3D()]
-        if seen:
-            depths.append(float(np.median((world2camera(image) @ homogeneous(seen))[2])))
-    scale = 3 / float(np.median(depths)) if depths else 1.0
-    rotation, translation = first.rotation, np.array(first.translation)
-    model.transform(pycolmap.Sim3d(scale, rotation, scale * translation))
-
-
-def resize(model, size: list[int]) -> None:
-    """Bring cameras and observations from the images that were looked at to those kept."""
-    height, width = size
-    scale = [(width / c.width, height / c.height) for c in model.cameras.values()][0]
-    if scale == (1.0, 1.0):
-        return
-    for camera in model.cameras.values():
-        camera.rescale(width, height)
-    for image in model.images.values():
-        for point in image.points2D:
-            point.xy = np.array(point.xy) * scale
-
-
-def world2camera(image) -> np.ndarray:
-    """World-to-camera [3, 4] of an image."""
-    return np.array(image.cam_from_world().matrix())
-
-
-def homogeneous(points: list) -> np.ndarray:
-    """Points [4, N]."""
-    return np.concatenate([np.array(points).T, np.ones((1, len(points)))])
-
-
-def numbers(model) -> dict[str, Any]:
-    """What is told of the model."""
-    angles = []
-    centres = {
-        number: np.array(image.projection_center())
-        for number, image in model.images.items()
-        if image.has_pose
-    }
-    for point in model.points3D.values():
-        rays = [centres[e.image_id] - point.xyz for e in point.track.elements]
-        rays = np.stack(rays) / np.linalg.norm(rays, axis=1, keepdims=True)
-        angles.append(float(np.degrees(np.arccos(np.clip((rays @ rays.T).min(), -1, 1)))))
-    camera = next(iter(model.cameras.values()))
-    return {
-        "registered": names_in(model),
-        "points": model.num_points3D(),
-        "error": model.compute_mean_reprojection_error() if model.num_points3D() else None,
-        "parallax": float(np.median(angles)) if angles else 0.0,
-        "camera": [camera.model_name, list(camera.params)],
-    }
-
-
-def names_in(model) -> list[str]:
-    """Images that the model has placed."""
-    return sorted(image.name for image in model.images.values() if image.has_pose)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def with_moments(number, mean, covariance, seed):
     return mean + white * (number - 1) ** 0.5 @ root.mT
 
 
-def slowly(one, other):
+def progress(one, other):
     """Plain loops for mean and covariance, then the trace by the eigenvalues of the product."""
     moments = []
     for features in (one.double(), other.double()):
@@ -58,7 +58,7 @@ def test_it_is_what_plain_loops_give_with_full_rank_and_without(sizes):
     generator = torch.Generator().manual_seed(7)
     one, other = (torch.randn(n, 5, generator=generator) * (1 + n / 20) for n in sizes)
     # The loops take the root of rounding errors where the rank is not full.
-    assert frechet_distance(one, other) == pytest.approx(slowly(one, other), abs=1e-6)
+    assert frechet_distance(one, other) == pytest.approx(progress(one, other), abs=1e-6)
     assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one), rel=1e-12)
 
 

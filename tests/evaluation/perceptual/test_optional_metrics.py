@@ -11,7 +11,7 @@ from anchorweave.evaluation.perceptual import (
     shift_tolerant,
 )
 from anchorweave.evaluation.perceptual.optional_metrics import (
-    METRICS,
+    OPTIONAL_METRICS,
     PerceptualConfig,
     chosen_metrics,
 )
@@ -20,12 +20,12 @@ from anchorweave.evaluation.perceptual.samples import NotMeasuredError
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", OPTIONAL_METRICS)
 def test_every_metric_says_in_one_line_what_is_not_there(name, tmp_path, monkeypatch):
     monkeypatch.setattr(shift_tolerant, "PACKAGE", "not_installed")
     config = PerceptualConfig(weights=str(tmp_path), device="cpu")
     with pytest.raises(NotMeasuredError) as met:
-        METRICS[name].load(config)
+        OPTIONAL_METRICS[name].load(config)
     assert "\n" not in str(met.value) and len(str(met.value)) > 30
 
 

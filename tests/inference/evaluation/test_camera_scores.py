@@ -11,7 +11,7 @@ from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationC
 from anchorweave.evaluation.estimated_cameras import MissingPycolmapError
 from inference.evaluate import main
 from inference.evaluation import camera_scores
-from inference.evaluation.cached_row import CachedRow, Given
+from inference.evaluation.cached_row import CachedRow, EvaluationTarget
 from inference.evaluation.camera_scores import camera_values, estimate_missing, kept_cameras
 from tests.evaluation.test_estimated_cameras import filmed, walk
 from tests.rooms import look
@@ -36,7 +36,7 @@ def bent(count=8):
 
 
 def given_of(cameras):
-    return Given(None, None, None, None, 0.0, cameras, UNIT)
+    return EvaluationTarget(None, None, None, None, 0.0, cameras, UNIT)
 
 
 def write_row(folder, frozen=False, cameras=True, name="row"):
@@ -46,7 +46,7 @@ def write_row(folder, frozen=False, cameras=True, name="row"):
     row.begin({**made, "name": name}, ["a"], [0], "python")
     every = torch.ones(len(video), *path.size, dtype=torch.bool)
     keeps = (path, UNIT) if cameras else ()
-    row.write_given("a", Given(video, video, every, every, 0.0, *keeps), [])
+    row.write_given("a", EvaluationTarget(video, video, every, every, 0.0, *keeps), [])
     row.write_sample("a", 0, video[:1].expand_as(video) if frozen else video, 1.0)
     return row
 
@@ -65,7 +65,9 @@ def test_lengths_are_scene_units():
     # A camera in the middle of nowhere: far off, in whatever unit.
     estimated.c2w[4, :3, 3] += 1.0
     values = camera_values(estimated, given_of(cameras), CONFIG)
-    other = camera_values(estimated, Given(None, None, None, None, 0.0, cameras, 4.0), CONFIG)
+    other = camera_values(
+        estimated, EvaluationTarget(None, None, None, None, 0.0, cameras, 4.0), CONFIG
+    )
     assert values["camera_translation"] == pytest.approx(2 * other["camera_translation"])
     assert values["camera_translation_share"] == other["camera_translation_share"] > 0.01
 

@@ -188,7 +188,7 @@ def test_drawn_generated_accepted_reverted_and_edited(browser, explorer):
     page.close()
     alone = browser.new_page()
     errors = []
-    alone.on("pageerror", errors.append)
+    alone.on("pageerror", lambda error: errors.append(error))
     alone.goto(static.as_uri())
     alone.locator("canvas").first.wait_for(timeout=1000 * PATIENCE)
     assert not errors

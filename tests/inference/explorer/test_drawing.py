@@ -101,7 +101,7 @@ def test_no_keyframes_are_no_path_and_standing_still_is_one(start):
 
 
 def test_a_path_file_comes_back_and_is_what_rollouts_read(start, tmp_path):
-    from anchorweave.config import RolloutConfig, RunConfig
+    from anchorweave.run_config import RolloutConfig, RunConfig
     from inference.runs.path import planned_cameras
 
     drawn = drawing.with_words(Drawn(), "orbit(degrees=16)", start, FRAMES, UNIT)

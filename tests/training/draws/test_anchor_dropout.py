@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anchorweave.datasets.training_clip import TrainingClip
-from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, hide
+from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, drop_anchors
 
 N, t, C, h, w = 4, 13, 2, 4, 6
 T = 4 * (t - 1) + 1
@@ -121,7 +121,7 @@ def test_hidden_is_hidden_in_latents_and_tokens_alike_and_poses_stay(kind, hidde
     black = torch.full((t, C, h, w), -0.7) + torch.arange(t)[:, None, None, None]
     for one in many(config, count=8, seed=3):
         before = clip.anchor_latents.clone()
-        seen = hide(clip, one.frames, config, black)
+        seen = drop_anchors(clip, one.frames, config, black)
         assert torch.equal(clip.anchor_latents, before)
         for n in range(N):
             for i in range(t):
@@ -142,8 +142,8 @@ def test_removed_slots_leave_the_clip_and_the_others_are_the_same(kind):
     clip, config = a_clip(), ALWAYS[kind]
     for one in many(config, count=8, seed=5):
         stay = one.frames.any(dim=1)
-        removed = hide(clip, one.frames, replace(config, slots="removed"))
-        hidden = hide(clip, one.frames, config)
+        removed = drop_anchors(clip, one.frames, replace(config, slots="removed"))
+        hidden = drop_anchors(clip, one.frames, config)
         assert len(removed.anchor_latents) == stay.sum() >= 1
         for name in ("anchor_latents", "visible_tokens", "target2source"):
             assert torch.equal(getattr(removed, name), getattr(hidden, name)[stay]), name
@@ -153,9 +153,9 @@ def test_black_is_asked_for_and_must_fit():
     clip, config = a_clip(), replace(ALWAYS["frames"], hidden="black")
     kept = torch.zeros(N, t, dtype=torch.bool)
     with pytest.raises(ValueError, match="black"):
-        hide(clip, kept, config)
+        drop_anchors(clip, kept, config)
     with pytest.raises(ValueError, match="same size"):
-        hide(clip, kept, config, torch.zeros(1, C, h, w))
+        drop_anchors(clip, kept, config, torch.zeros(1, C, h, w))
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_without_anchors_a_clip_stays_as_it_is(hidden, slots):
     clip = replace(full, **{name: getattr(full, name)[:0] for name in names})
     config = AnchorDropoutConfig(1.0, 0.0, 0.0, slots=slots, hidden=hidden)
     kept = draw_kept(config, 0, t, torch.Generator())
-    assert hide(clip, kept.frames, config) is clip
+    assert drop_anchors(clip, kept.frames, config) is clip

@@ -117,3 +117,25 @@ def test_a_batch_is_its_samples(tmp_path):
         assert torch.equal(batch.image_noise[row], alone.image_noise[0])
         assert torch.equal(batch.clips.anchors.latents[row], alone.clips.anchors.latents[0])
         assert torch.equal(batch.clips.prompt_features[row], alone.clips.prompt_features[0])
+
+
+def test_a_batch_is_pinned_whole(tmp_path, monkeypatch):
+    pinned = []
+
+    def pin(tensor):
+        pinned.append(tensor.data_ptr())
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    drawn = DrawnClips(open_clips(write_clips(tmp_path / "clips")), PLAIN, PROCESS, seed=3)
+    (call,) = batches(clips=6, per_process=2, batch=2, steps=(0, 1))
+    batch = stacked([drawn[at] for at in call])
+    again = batch.pin_memory()
+    assert again.places == batch.places and again.clips.names == batch.clips.names
+    clips = batch.clips
+    for tensor in (
+        *(batch.noise, batch.image_noise, batch.timestep, clips.latents, clips.image_latents),
+        *(clips.prompt_features, clips.anchors.latents, clips.anchors.visible_tokens),
+        *(clips.anchors.target2source, clips.references.latents, clips.references.present),
+    ):
+        assert tensor.data_ptr() in pinned

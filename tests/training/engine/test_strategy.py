@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.engine.strategy import check_launch, launched_strategy, really
+from training.engine.strategy import actual_strategy, check_launch, launched_strategy
 from training.options.training import LoggingConfig, OptimizerConfig, TrainConfig, ValidationConfig
 
 ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
@@ -61,7 +61,7 @@ def test_what_agrees_is_allowed(strategy):
 
 
 def test_what_a_model_is_really_in_is_told_by_what_it_has_become():
-    assert really(nn.Linear(1, 1)) == "single"
+    assert actual_strategy(nn.Linear(1, 1)) == "single"
     assert not torch.distributed.is_initialized()
 
 
