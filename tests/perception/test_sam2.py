@@ -151,15 +151,6 @@ def test_weights_of_folders_become_masks(folder):
     assert seen.static.shape == (3, 24, 32) and alike(seen.depth, clip.depth)
 
 
-def test_without_a_find_all_is_still_and_masks_stay(folder):
-    clip = walk(2)
-    masked = torch.ones_like(clip.depth, dtype=torch.bool)
-    masked[:, :4] = False
-    perceive = make_perception("recorded", configured(folder, "perception.sam2.threshold=0.99999"))
-    found = perceive(replace(clip, static=masked)).static
-    assert torch.equal(found, masked)
-
-
 class Boxes:
     """In the place of the networks: the box of what is white, and the box itself as its mask."""
 
@@ -175,6 +166,17 @@ class Boxes:
             (top, left), (bottom, right) = white.amin(0).tolist(), white.amax(0).tolist()
             return torch.tensor([[left, top, right + 1, bottom + 1]]).float()
         return frames.amin(dim=1) > 0.99
+
+
+def test_without_a_find_all_is_still_and_masks_stay(monkeypatch):
+    monkeypatch.setattr(module, "Detector", Boxes)
+    monkeypatch.setattr(module, "Segmenter", Boxes)
+    clip = walk(2)
+    clip.frames.clamp_(max=0.9)
+    masked = torch.ones_like(clip.depth, dtype=torch.bool)
+    masked[:, :4] = False
+    perceive = make_perception("recorded", PerceptionConfig(moving="sam2"))
+    assert torch.equal(perceive(replace(clip, static=masked)).static, masked)
 
 
 def test_things_are_followed_from_each_search_both_ways(monkeypatch):
