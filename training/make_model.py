@@ -250,15 +250,16 @@ def refuse_in_vain(
     """
     # Nobody asked for what stands there untold.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
-    backbone = parts["transformer"]
-    sizes = vars(family_of(backbone).sizes(backbone))
-    for section, part, own, names in (
-        ("backbone", "transformer", sizes, BACKBONE_NAMES),
-        ("weaving", "controller", parts["controller"].config, WEAVING_NAMES),
+    for section, part, names in (
+        ("backbone", "transformer", BACKBONE_NAMES),
+        ("weaving", "controller", WEAVING_NAMES),
     ):
         if part not in folders:
             continue
-        described = getattr(config, section)
+        described, network = getattr(config, section), parts[part]
+        own = network.config
+        if part == "transformer":
+            own = vars(family_of(network).sizes(network))
         for option, name in names.items():
             stated = getattr(described, option)
             others = [getattr(getattr(one, section), option) for one in untold]

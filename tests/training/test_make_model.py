@@ -268,7 +268,7 @@ def test_a_new_backbone_is_of_the_autoencoders_family(tmp_path):
     given = {"num_frames": 9, "height": 32, "width": 48, "guidance_scale": 1.0}
     video = pipe(image, "a room", **given, num_inference_steps=1, output_type="pt").frames[0]
     assert video.shape == (9, 3, 32, 48)
-    other = [*made, f"model={tmp_path / 'model'}", f"output={tmp_path / 'other'}"]
+    other = [*made, f"model.path={tmp_path / 'model'}", f"output={tmp_path / 'other'}"]
     with pytest.raises(
         ValueError, match="backbone.time_channels=32, but the transformer .* has 16"
     ):
