@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffusers.models.attention_dispatch import attention_backend
 from torch import nn
 
 from anchorweave.models.backbones import family_of
@@ -32,8 +33,10 @@ def use_attention(backbone: nn.Module, controller: WeavingController | None, nam
     if name not in BACKENDS:
         raise ValueError(f"attention_backend is one of {', '.join(BACKENDS)}; met {name!r}")
     try:
-        family_of(backbone).use_attention(backbone, BACKENDS[name])
-        if controller is not None:
-            controller.set_attention_backend(BACKENDS[name])
+        # diffusers makes it the whole process's as well; leaving this puts that back.
+        with attention_backend():
+            family_of(backbone).use_attention(backbone, BACKENDS[name])
+            if controller is not None:
+                controller.set_attention_backend(BACKENDS[name])
     except (RuntimeError, ImportError) as error:
         raise ValueError(f"attention_backend={name} cannot be had here: {error}") from error
