@@ -11,7 +11,7 @@ import torch
 
 import inference.generate as generate
 import inference.runs.source as source
-from anchorweave.config import load_config
+from anchorweave.config import load_config, yaml_layers
 from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.search import find_recordings
@@ -76,8 +76,9 @@ def test_there_is_a_file_for_every_protocol():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_protocol_differs_from_the_row_only_in_what_it_names(path):
-    text = path.read_text()
-    lines = text.splitlines()
+    lines = path.read_text().splitlines()
+    # What it names itself, or a protocol that it builds on.
+    text = "".join(Path(file).read_text() for file, _ in yaml_layers(path))
     assert len(lines) <= 15
     command, words = lines[0].split()[:4], shlex.split(lines[0])[4:]
     assert command == ["#", "python", "-m", "inference.generate"]

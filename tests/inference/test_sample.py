@@ -191,7 +191,7 @@ def test_no_overlap_is_reported_and_the_run_goes_on(tmp_path, capsys):
         (["size=[30,64]"], "divisible by 16; the nearest such size is 32x64"),
         (["split.window=99"], "window of 99 frames"),
         (["model.path=pretrained/none"], "no model at model.path"),
-        (["model.offload=model"], "offload needs a CUDA GPU"),
+        (["model.offload=model"], "model.offload=model needs a CUDA GPU"),
         (["retrieval.anchors=0"], "anchors"),
         (["nothing=1"], "nothing"),
         (["sampling.steps=0"], "sampling.steps=0: must be at least 1"),

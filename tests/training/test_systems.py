@@ -121,7 +121,7 @@ def test_the_second_stage_begins_where_the_first_one_ends():
     assert one.steps + two.steps == whole.steps
     for stage in (one, two):
         differ = {key for key, value in flat(stage).items() if value != flat(whole)[key]}
-        assert all(key.startswith(("output", "steps", "network.")) for key in differ)
+        assert all(key.startswith(("output", "steps", "model.")) for key in differ)
 
 
 def config_seed():

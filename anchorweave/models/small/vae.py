@@ -30,7 +30,6 @@ class VAEConfig:
     """Architecture of an autoencoder.
 
     Args:
-        family: `cogvideox`, or `wan` for Wan2.2's residual kind.
         channels: of its levels, from the full resolution down. n levels compress space by
             2^(n - 1) (CogVideoX) or, as pixels are joined two by two first, by 2^n (Wan), and time
             by 4. CogVideoX's own has (128, 256, 256, 512), Wan2.2's (160, 320, 640, 640).
@@ -38,16 +37,17 @@ class VAEConfig:
         layers_per_block: residual layers of each level (CogVideoX: 3, Wan: 2).
         norm_groups: of CogVideoX's group norms (32); divides every number of channels. Wan's norms
             have none.
+        family: `cogvideox`, or `wan` for Wan2.2's residual kind.
 
     Raises:
         ValueError: fewer than three levels, or channels that the kind cannot have.
     """
 
-    family: Literal["cogvideox", "wan"] = "cogvideox"
     channels: tuple[int, ...] = (32, 48, 64)
     latent_channels: int = 16
     layers_per_block: int = 1
     norm_groups: int = 8
+    family: Literal["cogvideox", "wan"] = "cogvideox"
 
     def __post_init__(self):
         wan, channels = self.family == "wan", self.channels

@@ -76,6 +76,9 @@ class ToyCodec(VideoCodec):
     def unscaled(self, latents):
         return latents * 2 + self.mean
 
+    def fit_scale(self, latents):
+        pass
+
     def lay_out_tiles(self, tile=None):
         pass
 
