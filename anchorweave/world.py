@@ -65,19 +65,8 @@ class World:
         return (generate or self.generate)(first, retrieved, seed), retrieved
 
     def remember(self, clip: Clip) -> None:
-        """Find the depth of what memory does not see yet, and remember the frames.
-
-        Where nothing can be estimated (a camera that only turned, away from all that is known),
-        the frames are remembered without depth, with a warning: they are kept, but show nothing
-        to later cameras.
-        """
-        known = self.memory.known_depth(clip.cameras)
-        try:
-            clip = self.perception(clip, known)
-        except DepthNotFoundError as error:
-            warnings.warn(f"remembered without new depth: {error}", stacklevel=2)
-            clip = replace(clip, depth=known)
-        self.memory.update(clip)
+        """As `remember`, by the world's own memory and perception."""
+        remember(self.memory, self.perception, clip)
 
     def rollout(
         self,
@@ -127,6 +116,27 @@ class World:
             yield Segment(number, clip, retrieved)
             self.remember(clip)
             last = recall() if recall else video[-1]
+
+
+def remember(memory: Memory, perception: Perception, clip: Clip) -> None:
+    """Find the depth of what memory does not see yet, and remember the frames.
+
+    Where nothing can be estimated (a camera that only turned, away from all that is known), the
+    frames are remembered without depth, with a warning: they are kept, but show nothing to later
+    cameras.
+
+    Args:
+        memory: takes them in.
+        perception: finds their depth.
+        clip: frames without depth, in the world of the memory.
+    """
+    known = memory.known_depth(clip.cameras)
+    try:
+        clip = perception(clip, known)
+    except DepthNotFoundError as error:
+        warnings.warn(f"remembered without new depth: {error}", stacklevel=2)
+        clip = replace(clip, depth=known)
+    memory.update(clip)
 
 
 def scene_unit(depth: Float[Tensor, "H W"]) -> float:

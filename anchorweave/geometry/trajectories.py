@@ -48,6 +48,22 @@ WORDS = {
 }
 
 
+def walked_from(start: Cameras, path: Cameras, unit: float) -> Cameras:
+    """A path of cameras, walked from `start` on.
+
+    Args:
+        start: one camera, c2w [4, 4].
+        path: [n]; only how they stand to their first one counts.
+        unit: length of one unit of the path in the unit of `start`.
+
+    Returns:
+        Cameras [n] with the intrinsics and size of `start`; the first one stands there.
+    """
+    path2start = path.relative_to(path[0]).to(start.c2w)
+    path2start[:, :3, 3] *= unit
+    return replace(start, c2w=start.c2w @ path2start, K=start.K.expand(len(path2start), 3, 3))
+
+
 def trajectory(
     spec: str,
     start: Cameras,

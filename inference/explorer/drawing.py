@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras, rotation_angle
-from anchorweave.geometry.trajectories import MOVE_STEP, TURN_STEP, trajectory
+from anchorweave.geometry.trajectories import MOVE_STEP, TURN_STEP, trajectory, walked_from
 from inference.explorer.state import Drawn, Pose
 
 # Of a path in words every so many-th camera becomes a keyframe.
@@ -160,10 +160,7 @@ def with_cameras(drawn: Drawn, cameras: Cameras, start: Cameras, unit: float) ->
         unit: what one unit of length of the file is.
     """
     end = keyframe_cameras(drawn, start)[-1]
-    path2start = cameras.relative_to(cameras[0]).to(end.c2w)
-    path2start[:, :3, 3] *= unit
-    K = end.K.expand(len(path2start), 3, 3)
-    return _going_on(drawn, replace(end, c2w=end.c2w @ path2start, K=K))
+    return _going_on(drawn, walked_from(end, cameras, unit))
 
 
 def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:

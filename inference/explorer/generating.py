@@ -24,14 +24,14 @@ from anchorweave.evaluation.montage import side_by_side
 from anchorweave.files import atomic_write
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception import make_perception
-from anchorweave.recordings import write_recording
+from anchorweave.recordings import open_recording, write_recording
 from anchorweave.video import write_video
-from anchorweave.world import World
+from anchorweave.world import remember
 from inference.explorer.drawing import rest_of
 from inference.explorer.jobs import Job
 from inference.explorer.networks import Networks
 from inference.explorer.places import SEGMENTS
-from inference.explorer.session import Session, read_clip
+from inference.explorer.session import Session
 from inference.explorer.versions import fork_bank, remove_unfinished, version_path
 from inference.runs.report import selection, write_json
 
@@ -43,6 +43,12 @@ BEGUN, STEPS = 0.1, 0.8
 def segment_folder(output: Path, number: int) -> Path:
     """Where a segment's files lie."""
     return output / SEGMENTS / f"{number:04d}"
+
+
+def segment_clip(output: Path, number: int) -> Clip:
+    """The new frames of a segment as they were generated."""
+    recording = open_recording(segment_folder(output, number) / FRAMES)
+    return recording.clip(range(len(recording)))
 
 
 def generate(session: Session, networks: Networks, seed: int) -> Job:
@@ -122,8 +128,7 @@ def accept(session: Session) -> Job:
             job.told("remembering: finding the depth of the new frames", 0.3)
             perception = session.config.perception
             perceive = make_perception(perception.generated, perception)
-            clip = pending_clip(session, made.number)
-            World(grown, perceive, _no_video, state.unit).remember(clip)
+            remember(grown, perceive, pending_clip(session, made.number))
             job.told("remembering: opening the memory", 0.9)
             with session.lock:
                 session.switch(session.state.accept(rest), grown)
@@ -136,7 +141,7 @@ def accept(session: Session) -> Job:
 
 def pending_clip(session: Session, number: int) -> Clip:
     """The new frames of a segment, in the world of the memory, without depth."""
-    clip = read_clip(segment_folder(session.output, number) / FRAMES)
+    clip = segment_clip(session.output, number)
     cameras = clip.cameras.about(session.bank.cameras.origin)
     names = tuple(f"segment {number}, frame {i}" for i in range(1, len(clip) + 1))
     return replace(clip, cameras=cameras, names=names)
@@ -177,7 +182,3 @@ def write_segment(
             tiles["anchors, together"] = composite(retrieved.anchors)[0]
         write_video(aside / MONTAGE, side_by_side(tiles), config.fps)
         write_json(selection(retrieved.report, (before, *names)), aside / SELECTION)
-
-
-def _no_video(first: Tensor, retrieved: Retrieved, seed: int) -> Tensor:
-    raise NotImplementedError("what is remembered was generated before")

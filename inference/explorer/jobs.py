@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anchorweave.errors import ToldError
+from inference.explorer.mistakes import told_of
 
 
 class CancelledError(Exception):
@@ -76,10 +75,6 @@ class Job:
             self._work(self)
         except CancelledError:
             said = "cancelled; memory and path are as they were"
-        except (ValueError, OSError, ToldError) as error:
-            said = str(error)
         except Exception as error:
-            # Told on the page as well; a thread's error would be seen by nobody there.
-            traceback.print_exc()
-            said = f"{type(error).__name__}: {error} (see the terminal)"
+            said = told_of(error)
         self._ended(said)

@@ -24,8 +24,8 @@ from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.geometry.projection import unproject
 from anchorweave.memory import Bank, Memory
 from inference.explorer.drawing import keyframe_cameras
-from inference.explorer.generating import FRAMES, segment_folder
-from inference.explorer.session import Session, read_clip
+from inference.explorer.generating import segment_clip
+from inference.explorer.session import Session
 
 CLOUDS, FRUSTA = "/memory/clouds", "/memory/frusta"
 # Memories whose pictures are decoded for their clouds; of more, so many evenly spread.
@@ -122,7 +122,7 @@ class Scene:
                     position=cameras.centres[i].numpy(),
                 )
         if state.pending is not None:
-            clip = read_clip(segment_folder(session.output, state.pending) / FRAMES)
+            clip = segment_clip(session.output, state.pending)
             for i in evenly(len(clip), WAITING_SHOWN):
                 frame = pixels(clip.frames[i])
                 where = clip.cameras[i].about(session.bank.cameras.origin)

@@ -14,30 +14,20 @@ from pathlib import Path
 import torch
 
 from anchorweave.anchors import Retrieved
-from anchorweave.clip import Clip
 from anchorweave.config import save_config
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Bank, Memory
-from anchorweave.memory.stored_views import StoredViews
-from anchorweave.recordings import open_recording
-from anchorweave.retrieval import CoarseViews, coarse_views
+from anchorweave.retrieval import CoarseViews
 from inference.explorer import drawing
+from inference.explorer.beginning import begin
 from inference.explorer.config import ExploreConfig
 from inference.explorer.jobs import Job
 from inference.explorer.live import Looked, look
 from inference.explorer.sight import Sight, look_along
-from inference.explorer.state import Drawn, Explored, load_state, save_state
+from inference.explorer.state import Drawn, Explored, save_state
 from inference.explorer.versions import remove_unfinished, version_path
-from inference.runs.output import bank_path as root_path
-from inference.runs.output import begin_memory, memory_over
-from inference.runs.scale import bank_unit
-from inference.runs.source import open_source, prompt_of, seen_clip
-
-# What an empty memory, or one without depth, is measured in.
-NO_UNIT = 1.0
-# Rows of the views that are asked who has seen a place, of at most so many memories (24 kB each);
-# of more those are asked that retrieval has anyway.
-SIGHT_ROWS, SIGHT_MEMORIES = 64, 2_000
+from inference.explorer.views import Views
+from inference.runs.output import memory_over
 
 
 class Session:
@@ -63,17 +53,10 @@ class Session:
         self.changed: list[Callable[[bool], None]] = []
         self.ended: list[Callable[[str | None], None]] = []
         self._asking = threading.Lock()
-        state = load_state(self.output)
-        self.prompt = ""
-        if state is None:
-            state = self._begin()
-        else:
-            self.prompt = self._prompt()
-            state = self._go_on(state)
-        self.state = state
-        remove_unfinished(self.output, state)
+        self.state, self.prompt = begin(config)
+        remove_unfinished(self.output, self.state)
         self.memory = self.opened()
-        self._views = self._stored_views()
+        self._views = Views(config, self.bank)
 
     # What is looked at
 
@@ -99,17 +82,14 @@ class Session:
 
     def views(self) -> CoarseViews:
         """What retrieval knows of the memories, whatever the system."""
-        if not len(self.bank):
-            nothing = torch.zeros(0, *self.config.size)
-            K = torch.eye(3).expand(0, 3, 3)
-            none = Cameras(torch.eye(4).expand(0, 4, 4), K, tuple(self.config.size))
-            return coarse_views(nothing, none, (), self.config.retrieval.downscale)
         with self._asking:
-            return self._views.views()
+            return self._views.coarse()
 
     def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
         """Who has seen what lies along rays [R, 3]."""
-        return look_along(self._sight_views(), origin, directions)
+        with self._asking:
+            views = self._views.fine()
+        return look_along(views, origin, directions)
 
     def view(self, c2w: torch.Tensor) -> Cameras:
         """The camera [1] of a view, with the lens of the newest frame.
@@ -313,7 +293,7 @@ class Session:
         with self.lock, self._asking:
             save_state(state, self.output)
             self.state, self.memory = state, memory
-            self._views = self._stored_views()
+            self._views = Views(self.config, memory.bank)
         for tell in self.changed:
             tell(True)
 
@@ -336,66 +316,6 @@ class Session:
         config = replace(self.config, memory=replace(self.config.memory, kind=kind))
         return memory_over(config, bank)
 
-    # How it begins
-
-    def _begin(self) -> Explored:
-        config, kind = self.config, self.config.memory.kind
-        root = root_path(config)
-        if config.memory.path is None:
-            recording = open_source(config)
-            memory = begin_memory(config)
-            seen = seen_clip(config, recording, range(0, len(recording), config.every))
-            memory.update(seen)
-            self.prompt = prompt_of(config, recording)[0]
-        else:
-            self.prompt = prompt_of(config, None)[0]
-        state = Explored(str(root), self._unit(Bank(root)), kind, kind)
-        save_state(state, self.output)
-        return state
-
-    def _go_on(self, state: Explored) -> Explored:
-        root = root_path(self.config)
-        if Path(state.root).resolve() != root.resolve():
-            raise ValueError(
-                f"{self.output} explores the memory {state.root}, and this run {root}; set another "
-                "output="
-            )
-        if state.asked != self.config.memory.kind:
-            kind = self.config.memory.kind
-            state = replace(state, asked=kind, kind=kind)
-            save_state(state, self.output)
-        return state
-
-    def _prompt(self) -> str:
-        if self.config.memory.path is not None or self.config.sampling.prompt is not None:
-            return prompt_of(self.config, None)[0]
-        return prompt_of(self.config, open_source(self.config))[0]
-
-    def _unit(self, bank: Bank) -> float:
-        if not len(bank):
-            return NO_UNIT
-        try:
-            return bank_unit(bank)
-        except ValueError:
-            # Frames alone can be explored; lengths are then the recording's.
-            return NO_UNIT
-
-    def _stored_views(self) -> StoredViews:
-        self._finer: CoarseViews | None = None
-        config = self.config
-        return StoredViews(self.bank, config.memory.depth_edge, config.retrieval.downscale)
-
-    def _sight_views(self) -> CoarseViews:
-        """Views that are fine enough to tell surfaces apart."""
-        downscale = max(round(self.config.size[0] / SIGHT_ROWS), 1)
-        if not 0 < len(self.bank) <= SIGHT_MEMORIES or downscale >= self.config.retrieval.downscale:
-            return self.views()
-        with self._asking:
-            if self._finer is None:
-                edge = self.config.memory.depth_edge
-                self._finer = StoredViews(self.bank, edge, downscale).views()
-            return self._finer
-
     def _frame_camera(self, number: int | None) -> Cameras:
         if not len(self.bank):
             raise ValueError(
@@ -414,9 +334,3 @@ class Session:
     def _ended(self, said: str | None) -> None:
         for tell in self.ended:
             tell(said)
-
-
-def read_clip(folder: Path) -> Clip:
-    """The frames of a segment as they were generated."""
-    recording = open_recording(folder)
-    return recording.clip(range(len(recording)))

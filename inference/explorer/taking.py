@@ -24,9 +24,9 @@ from anchorweave.memory import Bank, GlobalCloud
 from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 from anchorweave.video import write_video
-from inference.explorer.generating import FRAMES, segment_folder
+from inference.explorer.generating import segment_clip
 from inference.explorer.places import TAKEN
-from inference.explorer.session import Session, read_clip
+from inference.explorer.session import Session
 from inference.explorer.versions import version_path
 from inference.runs.report import write_json
 
@@ -167,7 +167,7 @@ def _branch_frames(session: Session) -> Iterator[Tensor]:
         start = len(before) - 1 if start is None else start
         if (made.version, start) != end:
             yield before.frame(start)[None]
-        clip = read_clip(segment_folder(session.output, made.number) / FRAMES)
+        clip = segment_clip(session.output, made.number)
         yield clip.frames
         end = (version.number, len(before) + len(clip) - 1)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.geometry.trajectories import trajectory
+from anchorweave.geometry.trajectories import trajectory, walked_from
 from anchorweave.recordings import open_recording
 from anchorweave.run_config import RunConfig
 
@@ -26,10 +25,7 @@ def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
     if not _is_path(spec):
         return trajectory(spec, start, count, unit)
     path = open_recording(spec, config.missing).cameras
-    path = path.at(torch.linspace(0, len(path) - 1, count))
-    path2start = path.relative_to(path[0])
-    path2start[:, :3, 3] *= unit
-    return replace(start, c2w=start.c2w @ path2start, K=start.K.expand(count, 3, 3))
+    return walked_from(start, path.at(torch.linspace(0, len(path) - 1, count)), unit)
 
 
 def camera_count(config: RunConfig) -> int:

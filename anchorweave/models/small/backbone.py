@@ -18,6 +18,7 @@ from diffusers import (
 
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.codec.base import VideoCodec
 from anchorweave.models.small.vae import VAE
 
 # Of Wan's rotary table: more tokens along one side than any small model has.
@@ -80,13 +81,12 @@ def small_backbone(
     make = _wan if isinstance(vae, AutoencoderKLWan) else _cogvideox
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make(config, codec.channels, codec.in_time, latent_size, text_channels, text_tokens)
+        return make(config, codec, latent_size, text_channels, text_tokens)
 
 
 def _cogvideox(
     config: BackboneConfig,
-    channels: int,
-    in_time: int,
+    codec: VideoCodec,
     latent_size: tuple[int, int],
     text_channels: int,
     text_tokens: int,
@@ -94,8 +94,8 @@ def _cogvideox(
     return CogVideoXTransformer3DModel(
         num_attention_heads=config.heads,
         attention_head_dim=config.head_channels,
-        in_channels=2 * channels,
-        out_channels=channels,
+        in_channels=2 * codec.channels,
+        out_channels=codec.channels,
         time_embed_dim=config.time_channels,
         text_embed_dim=text_channels,
         num_layers=config.layers,
@@ -103,7 +103,7 @@ def _cogvideox(
         sample_height=latent_size[0],
         sample_width=latent_size[1],
         sample_frames=config.frames,
-        temporal_compression_ratio=in_time,
+        temporal_compression_ratio=codec.in_time,
         max_text_seq_length=text_tokens,
         use_rotary_positional_embeddings=True,
         use_learned_positional_embeddings=False,
@@ -112,8 +112,7 @@ def _cogvideox(
 
 def _wan(
     config: BackboneConfig,
-    channels: int,
-    in_time: int,
+    codec: VideoCodec,
     latent_size: tuple[int, int],
     text_channels: int,
     text_tokens: int,
@@ -123,8 +122,8 @@ def _wan(
     backbone = WanTransformer3DModel(
         num_attention_heads=config.heads,
         attention_head_dim=config.head_channels,
-        in_channels=channels,
-        out_channels=channels,
+        in_channels=codec.channels,
+        out_channels=codec.channels,
         text_dim=text_channels,
         freq_dim=config.time_channels,
         ffn_dim=4 * config.heads * config.head_channels,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import UMT5EncoderModel
 
 from anchorweave.models.backbones.wan import made_for
 from anchorweave.models.small.backbone import flow_schedule
+from anchorweave.models.small.text import TextConfig, text_config
 from anchorweave.models.small.tiny import TEXT_CHANNELS, TEXT_TOKENS, tiny_tokenizer
+from anchorweave.models.small.vae import VAEConfig, wan_vae
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
 
 LATENT_CHANNELS = 8
@@ -61,33 +63,14 @@ def tiny_wan_components(
 
 
 def _text_encoder(vocabulary: int) -> UMT5EncoderModel:
-    return UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=vocabulary,
-            d_model=TEXT_CHANNELS,
-            d_kv=TEXT_CHANNELS // 4,
-            d_ff=2 * TEXT_CHANNELS,
-            num_layers=2,
-            num_heads=4,
-            feed_forward_proj="gated-gelu",
-        )
-    )
+    return UMT5EncoderModel(text_config(TextConfig("umt5", TEXT_CHANNELS), vocabulary))
 
 
 def _vae() -> AutoencoderKLWan:
-    return AutoencoderKLWan(
-        base_dim=8,
-        decoder_base_dim=8,
-        z_dim=LATENT_CHANNELS,
-        # The residual kind does not let the last stage widen.
-        dim_mult=[1, 2, 2, 2],
-        num_res_blocks=1,
-        temperal_downsample=[False, True, True],
+    # 16 times in space; levels of 8, 16, 16 and 16 channels.
+    vae = wan_vae(VAEConfig((8, 16, 16, 16), LATENT_CHANNELS, family="wan"))
+    vae.register_to_config(
         latents_mean=[0.1 * (i - 3) for i in range(LATENT_CHANNELS)],
         latents_std=[0.5 + 0.1 * i for i in range(LATENT_CHANNELS)],
-        is_residual=True,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=IN_SPACE,
     )
+    return vae

@@ -80,7 +80,7 @@ def small_vae(config: VAEConfig, size: tuple[int, int], seed: int) -> VAE:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _small_wan(config) if config.family == "wan" else _small_cogvideox(config, size)
+        return wan_vae(config) if config.family == "wan" else _small_cogvideox(config, size)
 
 
 def _small_cogvideox(config: VAEConfig, size: tuple[int, int]) -> AutoencoderKLCogVideoX:
@@ -97,7 +97,8 @@ def _small_cogvideox(config: VAEConfig, size: tuple[int, int]) -> AutoencoderKLC
     )
 
 
-def _small_wan(config: VAEConfig) -> AutoencoderKLWan:
+def wan_vae(config: VAEConfig) -> AutoencoderKLWan:
+    """A Wan of the residual kind, with weights from the global random state."""
     base, pixels = config.channels[0], 3 * JOINED**2
     return AutoencoderKLWan(
         base_dim=base,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
@@ -15,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from viser import transforms
 
-from anchorweave.errors import ToldError
 from anchorweave.geometry.cameras import Cameras
+from inference.explorer.mistakes import told_of
 from inference.explorer.networks import Networks
 from inference.explorer.scene import Scene, field_of_view, quaternion_of
 from inference.explorer.session import Session
@@ -68,12 +67,8 @@ class Shared:
         def acted(event: Any) -> None:
             try:
                 act(event)
-            except (ValueError, OSError, ToldError) as error:
-                self.tell(title, str(error), wrong=True, client=event.client)
             except Exception as error:
-                traceback.print_exc()
-                said = f"{type(error).__name__}: {error} (see the terminal)"
-                self.tell(title, said, wrong=True, client=event.client)
+                self.tell(title, told_of(error), wrong=True, client=event.client)
 
         return acted
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from typing import Any
 
 import numpy as np
 import viser
 from viser import Icon
 
-from anchorweave.errors import ToldError
 from inference.explorer.live import Looked, picture, slot_colour, told
+from inference.explorer.mistakes import told_of
 from inference.explorer.page.base import Shared, view_of
 from inference.explorer.scene import add_frustum
 
@@ -57,11 +56,9 @@ class LivePanel:
                 return
             try:
                 self._look()
-            except (ValueError, OSError, ToldError) as error:
-                self.about.content = str(error)
-            except Exception:
+            except Exception as error:
                 # The next view may be well.
-                traceback.print_exc()
+                self.about.content = told_of(error)
             time.sleep(self.page.session.config.live)
 
     def _look(self) -> None:

@@ -1,0 +1,47 @@
+"""Small views of a memory's frames, whatever the system: those of retrieval, and finer ones."""
+
+from __future__ import annotations
+
+import torch
+
+from anchorweave.geometry.cameras import Cameras
+from anchorweave.memory import Bank
+from anchorweave.memory.stored_views import StoredViews
+from anchorweave.retrieval import CoarseViews, coarse_views
+from inference.explorer.config import ExploreConfig
+
+# Rows of the views that are asked who has seen a place, of at most so many memories (24 kB each);
+# of more those are asked that retrieval has anyway.
+SIGHT_ROWS, SIGHT_MEMORIES = 64, 2_000
+
+
+class Views:
+    """Views of one bank, read when they are first asked for.
+
+    Args:
+        config: of the run.
+        bank: whose frames they are of.
+    """
+
+    def __init__(self, config: ExploreConfig, bank: Bank):
+        self.config, self.bank = config, bank
+        self._coarse = StoredViews(bank, config.memory.depth_edge, config.retrieval.downscale)
+        self._fine: CoarseViews | None = None
+
+    def coarse(self) -> CoarseViews:
+        """What retrieval knows of the memories."""
+        if len(self.bank):
+            return self._coarse.views()
+        size = tuple(self.config.size)
+        none = Cameras(torch.eye(4).expand(0, 4, 4), torch.eye(3).expand(0, 3, 3), size)
+        return coarse_views(torch.zeros(0, *size), none, (), self.config.retrieval.downscale)
+
+    def fine(self) -> CoarseViews:
+        """Views that are fine enough to tell surfaces apart."""
+        downscale = max(round(self.config.size[0] / SIGHT_ROWS), 1)
+        if not 0 < len(self.bank) <= SIGHT_MEMORIES or downscale >= self.config.retrieval.downscale:
+            return self.coarse()
+        if self._fine is None:
+            edge = self.config.memory.depth_edge
+            self._fine = StoredViews(self.bank, edge, downscale).views()
+        return self._fine
