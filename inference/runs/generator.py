@@ -21,6 +21,7 @@ from anchorweave.models.whole import refuse_not_finite
 from anchorweave.pipelines import WeavingMixin, pipeline_class
 from anchorweave.run_config import ModelConfig, RunConfig, SamplingConfig
 from anchorweave.world import Generate
+from inference.runs.ranks import meet
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 # (first frames B [3, H, W], prompts, what memory knows, seeds) -> videos [B, T, 3, H, W] in [0, 1]
@@ -60,6 +61,7 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     if model.attention_backend != "auto":
         use_attention(pipe.transformer, pipe.controller, model.attention_backend)
     if model.split == "guidance":
+        meet()
         pipe.split_guidance()
     if model.compile == "regional":
         compile_blocks(pipe.transformer, pipe.controller)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ import torch.distributed as dist
 from anchorweave.run_config import RunConfig
 
 Run = TypeVar("Run", bound=RunConfig)
+# Whether this process is inside `together`, as one of several ranks.
+_IN_COMPANY = ContextVar("in_company", default=False)
 
 
 @contextlib.contextmanager
@@ -42,12 +45,11 @@ def together(config: Run) -> Iterator[Run]:
             f"model.split={config.model.split}: two ranks cannot both write memory.path="
             f"{config.memory.path}; leave one of them out"
         )
-    gpus = torch.cuda.device_count()
-    if gpus >= ranks:
+    if torch.cuda.device_count() >= ranks:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpus >= ranks else "gloo")
+    company = _IN_COMPANY.set(True)
     try:
-        if dist.get_rank() == 0:
+        if int(os.environ["RANK"]) == 0:
             yield config
         else:
             with (
@@ -57,4 +59,18 @@ def together(config: Run) -> Iterator[Run]:
             ):
                 yield replace(config, output=str(Path(folder) / "output"))
     finally:
-        dist.destroy_process_group()
+        _IN_COMPANY.reset(company)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def meet() -> None:
+    """Let the ranks of this run talk to each other; not before all of them have their networks.
+
+    Until then each works for itself: transformers writes no model on another rank than the first.
+    Outside `together` nothing happens, as a command that is not prepared for it has one rank.
+    """
+    if not _IN_COMPANY.get():
+        return
+    ranks = int(os.environ["WORLD_SIZE"])
+    dist.init_process_group("nccl" if torch.cuda.device_count() >= ranks else "gloo")
