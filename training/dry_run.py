@@ -297,7 +297,7 @@ def _memory_rows(
                 strategy,
                 world,
                 checkpointing,
-                config.precision,
+                "fp32" if config.precision == "fp32" else "bf16",
                 config.average.enabled,
                 kept,
             )

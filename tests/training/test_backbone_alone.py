@@ -72,7 +72,6 @@ def test_it_trains_saves_the_backbone_alone_and_goes_on_exactly(data, tmp_path, 
     changes = ALONE | {
         "model__train_backbone": backbone,
         "model__gradient_checkpointing": True,
-        "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
         # There is nothing to hide, so no black video is encoded.

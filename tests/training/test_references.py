@@ -41,7 +41,6 @@ def test_it_trains_saves_and_goes_on_exactly(data, tmp_path, kind):
     changes = SYSTEMS[kind] | {
         "model__new_controller": "none",
         "model__gradient_checkpointing": True,
-        "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
     }

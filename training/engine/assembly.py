@@ -55,7 +55,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     data = config.data
     clips = open_mixture(data.shares(), config.memory, data.visible_first_frame)
     _print_data(accelerator, clips)
-    networks = build_networks(config, clips[0])
+    networks = build_networks(config, clips[0], accelerator.device)
     check_holes(networks.denoiser.controller, clips.holes())
     t, _, h, w = clips[0].latents.shape
     _tell_other_size(accelerator, config.model.path, networks.denoiser, (t, h, w))
