@@ -23,7 +23,7 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.models.backbones import FAMILIES, Family, family_named, family_of
+from anchorweave.models.backbones import Family, families, family_named, family_of
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
@@ -43,7 +43,7 @@ from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
 
 # What a run is taken for that has no model on disk.
-FIRST = FAMILIES["cogvideox"]
+FIRST = families()["cogvideox"]
 # The config of `training.train` where none is named.
 DEFAULT = "configs/train/tiny.yaml"
 STRATEGIES = ("ddp", "zero2", "fsdp2")
@@ -234,7 +234,7 @@ def backbone_config(
 
 def published_family(path: str) -> Family:
     """The family whose published model a folder is named after; else the first one."""
-    named = [one for one in FAMILIES.values() if one.published[0].lower() in path.lower()]
+    named = [one for one in families().values() if one.published[0].lower() in path.lower()]
     return named[0] if named else FIRST
 
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.holes import check_holes
-from anchorweave.models.backbones import FAMILIES, family_of
-from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.backbones import families, family_of
+from anchorweave.models.backbones.sizes import OF_CONTROLLER
 from anchorweave.models.cross_anchor_attention import Arrangement
+from anchorweave.models.families import FAMILIES
 from anchorweave.models.weaving.camera_encoder import CameraEncoder
 from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion
 
@@ -123,7 +124,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
-        self.family = FAMILIES[family]
+        self.family = families()[family]
         dim = num_heads * head_dim
         # The controller sees the noisy latents beside each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)

@@ -10,7 +10,7 @@ from anchorweave.config import load_config
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.diffusion.flow_matching import FlowMatching
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.wan import PUBLISHED_5B
+from anchorweave.models.backbones.wan_config import PUBLISHED_5B
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from inference.evaluate import main as evaluate
