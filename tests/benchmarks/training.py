@@ -60,11 +60,12 @@ from anchorweave.models.denoiser import Denoiser
 from training import train
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig
-from training.dry_run import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.engine.batches import DrawnClips, Place, RankBatches, training_calls
 from training.engine.step import batch_losses
 from training.engine.tracking import LOG, read_log
-from training.estimates.cost import GIB, PROCESS, Step, Weights, memory, training_step
+from training.estimates.memory import GIB, PROCESS, Weights, memory
+from training.estimates.operations import Step, training_step
+from training.estimates.run_shapes import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.options.training import (
     CheckpointConfig,
     DataConfig,

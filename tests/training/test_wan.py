@@ -30,10 +30,11 @@ from tests.models.small import (
 )
 from tests.training.runs import losses, train_here
 from tests.training.small_data import write_room
-from training.dry_run import WAN_CLIPS, dry_run, estimate
+from training.dry_run import dry_run, estimate
 from training.engine.batches import DrawnClips, Place, stacked
 from training.engine.step import batch_losses
-from training.estimates.cost import training_step
+from training.estimates.operations import training_step
+from training.estimates.run_shapes import WAN_CLIPS
 from training.networks.build import build_networks
 from training.options.training import TrainConfig
 from training.precompute_latents import main as precompute
