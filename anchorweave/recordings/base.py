@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,8 +18,9 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
 from anchorweave.progress import progress
 from anchorweave.recordings.captions import CAPTIONS, Stretch, caption_of, read_stretches
+from anchorweave.recordings.config import RecordingConfig
 from anchorweave.recordings.framing import reframed
-from anchorweave.recordings.listing import contained
+from anchorweave.recordings.listing import Missing, contained
 from anchorweave.recordings.reading import text_of
 
 # Positions named in a message before the rest is only counted.
@@ -161,6 +163,21 @@ class Recording(ABC):
         one = one if size is None else reframed(one, size)
         points = self.sparse_points(i)
         return one if points is None else replace(one, sparse=_depth_of(points, one.cameras))
+
+
+class Format(NamedTuple):
+    """How recordings of one format are found and opened, see `anchorweave/recordings/__init__.py`.
+
+    Args:
+        is_here: whether a folder or file holds one, judged by names or a header: it is asked about
+            every folder that is searched.
+        opened: the recording. What `missing` says goes for frames that lack a file, see
+            `listing.usable`; every option is honoured, or refused by `RecordingConfig.refused`.
+            Raises FileNotFoundError or ValueError, with the path, what was met and what to do.
+    """
+
+    is_here: Callable[[Path], bool]
+    opened: Callable[[Path, Missing, RecordingConfig], Recording]
 
 
 def _depth_of(points: Float[Tensor, "P 3"], camera: Cameras) -> Float[Tensor, "1 H W"]:
