@@ -11,8 +11,9 @@ and holds no numbers. The last line printed is one JSON object.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,17 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.models.backbones import FAMILIES, Family, family_named, family_of
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.ranges import check_numbers, within
+from anchorweave.retrieval import RetrievalConfig
 from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
 from training.estimates.missing import first_clip, missing_files
+from training.estimates.references import with_references
 from training.networks.build import add_lora
 from training.networks.new import (
     START,
@@ -72,12 +76,15 @@ class DryRunConfig(TrainConfig):
         utilisation: share of that peak which forward and backward reach; what is recomputed does
             not count. 0.25 was measured of the 5B on an H200, with recomputation.
         visible: share of the anchors' tokens that a pixel supports, where only those attend.
+        references: reference frames of a sample; null = as many as the first clip has, or, where
+            there is none, as the memory system gives at most.
     """
 
     gpus: int | None = within(None, at_least=1)
     peak_tflops: float = within(989.0, above=0)
     utilisation: float = within(0.25, above=0, at_most=1)
     visible: float = within(1.0, at_least=0, at_most=1)
+    references: int | None = within(None, at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -94,6 +101,7 @@ class ClipShape:
         text_tokens: S.
         count: samples of one epoch; None = not known.
         source: where this was read.
+        references: R; None = not known.
     """
 
     latent_size: tuple[int, int, int]
@@ -101,6 +109,7 @@ class ClipShape:
     text_tokens: int
     count: int | None
     source: str
+    references: int | None = None
 
 
 # 49 frames of 480x720, K = 4: the paper's.
@@ -185,6 +194,18 @@ def estimate(
         visible=machine.visible,
         adapted=network.train_backbone == "lora",
     )
+    R = 0
+    if references is not None:
+        R = _reference_frames(config, machine.references, clips)
+        step = with_references(
+            step,
+            family.sizes(transformer),
+            references,
+            count=R,
+            batch=config.batch_per_process,
+            latent_size=clips.latent_size,
+            trained=network.train_references,
+        )
     samples = config.batch / config.batch_per_process
     recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
     peak = world * machine.peak_tflops * 1e12 * machine.utilisation
@@ -195,6 +216,9 @@ def estimate(
             "backbone": step.backbone.tokens,
             "controller": step.controller.tokens,
             "controller_rows": step.controller.rows // config.batch_per_process,
+            "references": R
+            * math.prod(clips.latent_size[1:])
+            // family.sizes(transformer).patch_size ** 2,
         },
         "tflops_per_step": {
             "forward": samples * step.forward / 1e12,
@@ -242,14 +266,30 @@ def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
     if found is None:
+        shape = PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
         if config.model.path in TINY:
-            return TINY_CLIPS
-        return PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
+            shape = TINY_CLIPS
+        return replace(shape, anchors=_given_at_most(config)[0])
     clip, count = found
     t, _, h, w = clip.latents.shape
     return ClipShape(
-        (t, h, w), len(clip.anchor_latents), len(clip.prompt_features), count, clip.name
+        (t, h, w),
+        len(clip.anchor_latents),
+        len(clip.prompt_features),
+        count,
+        clip.name,
+        len(clip.reference_latents),
     )
+
+
+def _reference_frames(config: TrainConfig, asked: int | None, clips: ClipShape) -> int:
+    found = [number for number in (asked, clips.references) if number is not None]
+    return found[0] if found else _given_at_most(config)[1]
+
+
+def _given_at_most(config: TrainConfig) -> tuple[int, int]:
+    system = MEMORIES[config.data.memory]
+    return system.gives_at_most(MemoryConfig(kind=config.data.memory), RetrievalConfig())
 
 
 def _own(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,7 +366,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         "trained": f"{parameters['trained'] / 1e6:,.2f} M parameters",
         "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
         "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "
-        f"{tokens['controller']:,} in the controller",
+        f"{tokens['controller']:,} in the controller"
+        + (f", {tokens['references']:,} of references" if tokens["references"] else ""),
         "TFLOPs per step": f"{sum(tflops.values()):,.4g} over all GPUs ("
         + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
         + ")",

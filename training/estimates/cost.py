@@ -110,6 +110,50 @@ class Blocks:
 
 
 @dataclass(frozen=True)
+class Looking:
+    """Cross-attention of video tokens to references, inside some of the backbone's blocks.
+
+    Args:
+        layers: how many such layers.
+        rows: samples.
+        queries: video tokens of one.
+        keys: reference tokens of one.
+        dim: width of the tokens.
+        inner: width of all heads together.
+        trained: whether its weights are.
+    """
+
+    layers: int = 0
+    rows: int = 0
+    queries: int = 0
+    keys: int = 0
+    dim: int = 0
+    inner: int = 0
+    trained: bool = False
+
+    @property
+    def attention(self) -> int:
+        """Operations of attention, forward, all layers."""
+        return self.layers * self.rows * 4 * self.queries * self.keys * self.inner
+
+    @property
+    def products(self) -> int:
+        """Operations of matrix products, forward, all layers."""
+        return self.layers * self.rows * 4 * (self.queries + self.keys) * self.dim * self.inner
+
+    def kept(self, precision: str) -> int:
+        """Bytes that one layer keeps for its backward pass.
+
+        Of a video token its norm's input and output, the query ahead of its norm and behind it, and
+        what attention gives in two layouts; of a reference's token itself, the key ahead of its
+        norm and behind it, and the value.
+        """
+        video, remembered = self.rows * self.queries, self.rows * self.keys
+        numbers = video * (2 * self.dim + 4 * self.inner) + remembered * (self.dim + 3 * self.inner)
+        return numbers * WORD[precision]
+
+
+@dataclass(frozen=True)
 class Step:
     """One call of the networks on one GPU, forward and backward.
 
@@ -118,18 +162,21 @@ class Step:
         controller: likewise; without one, a stack of no layers.
         features: numbers in the control features of all woven layers.
         ends: (forward operations, how often they come again backward) of what is no block.
+        looking: of the backbone's tokens at references.
     """
 
     backbone: Blocks
     controller: Blocks
     features: int
     ends: tuple[tuple[int, int], ...]
+    looking: Looking = Looking()
 
     @property
     def forward(self) -> int:
         """Operations of the forward pass."""
         blocks = sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self._stacks)
-        return blocks + sum(operations for operations, _ in self.ends)
+        looking = self.looking.attention + self.looking.products
+        return blocks + looking + sum(operations for operations, _ in self.ends)
 
     @property
     def backward(self) -> int:
@@ -143,14 +190,18 @@ class Step:
             + 2 * b.trained * b.reading[1]
             for b in self._stacks
         )
-        return blocks + sum(operations * again for operations, again in self.ends)
+        look = self.looking
+        looking = 2 * look.attention + (1 + look.trained) * look.products
+        return blocks + looking + sum(operations * again for operations, again in self.ends)
 
     def recomputed(self, kept: Kept = "nothing") -> int:
         """Operations that gradient checkpointing adds, but for what is kept."""
-        return sum(
+        blocks = sum(
             b.products + b.modulation + b.reading[1] + (not keep) * (b.attention + b.reading[0])
             for b, keep in zip(self._stacks, kept_parts(kept), strict=True)
         )
+        of_backbone, _ = kept_parts(kept)
+        return blocks + self.looking.products + (not of_backbone) * self.looking.attention
 
     @property
     def _stacks(self) -> tuple[Blocks, Blocks]:
@@ -165,9 +216,10 @@ class Step:
             kept: what of them is not.
         """
         blocks = [stack.kept(precision) for stack in self._stacks]
+        looking = self.looking.kept(precision)
         if checkpointing:
             held = sum(stack.layers * stack.size for stack in self._stacks) * WORD[precision]
-            held += max(blocks)
+            held += max(blocks) + looking
             # One output of attention a block, and another where text is read apart.
             held += sum(
                 stack.layers * stack.size * (2 if stack.read else 1) * WORD[precision]
@@ -178,6 +230,7 @@ class Step:
             held = sum(
                 stack.layers * kept for stack, kept in zip(self._stacks, blocks, strict=True)
             )
+            held += self.looking.layers * looking
         # The features and their gradients; and half a block of gradients on the way through it.
         return held + 2 * self.features * WORD[precision] + max(blocks) / 2
 

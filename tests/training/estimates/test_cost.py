@@ -3,6 +3,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,9 +14,19 @@ from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from anchorweave.models.denoiser import Denoiser
-from tests.models.small import small_anchors, small_backbone, small_call, small_controller
+from anchorweave.models.references.historical_attention import HistoricalAttention
+from anchorweave.models.references.reference_tokens import ReferenceTokens
+from tests.models.small import (
+    SMALL,
+    small_anchors,
+    small_backbone,
+    small_call,
+    small_controller,
+    small_references,
+)
 from tests.models.small import small_image as image
-from training.estimates.cost import BLOCK_BYTES, Weights, memory, training_step
+from training.estimates.cost import BLOCK_BYTES, Looking, Weights, memory, training_step
+from training.estimates.references import with_references
 
 
 def full_step(**changes):
@@ -86,6 +97,50 @@ def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkp
     assert step.forward == pytest.approx(forward, rel=0.02)
     backward = step.backward + checkpointing * step.recomputed()
     assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.04)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("kind", [ReferenceTokens, HistoricalAttention])
+@pytest.mark.parametrize("family", SMALL)
+def test_operations_of_references_are_those_that_torch_counts(family, kind, checkpointing):
+    backbone = small_backbone(family=family).requires_grad_(False)
+    controller = small_controller(backbone)
+    options = {"interval": 2, "heads": 2, "head_dim": 32} if kind is HistoricalAttention else {}
+    references = kind.from_backbone(backbone, **options)
+    if checkpointing:
+        backbone.enable_gradient_checkpointing()
+        controller.enable_gradient_checkpointing()
+    denoiser = Denoiser(backbone, controller, references).train()
+    B, N, R, sizes = 2, 3, 4, family_of(backbone).sizes(backbone)
+    clip = {"batch": B, "latent_size": (3, 4, 6)}
+    step = training_step(sizes, controller.config, anchors=N, text_tokens=5, **clip)
+    step = with_references(step, sizes, references, count=R, **clip)
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        call = small_call(backbone, B) | {"image_latents": image(B), "anchors": small_anchors(B, N)}
+        loss = denoiser(**call, references=small_references(B, R)).sum()
+        forward = counter.get_total_flops()
+        loss.backward()
+    # As above; beside blocks as narrow as these, their ends weigh more.
+    assert step.forward == pytest.approx(forward, rel=0.03)
+    backward = step.backward + checkpointing * step.recomputed()
+    assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.06)
+
+
+def test_what_looking_at_references_keeps_is_counted():
+    dim, inner, queries, keys = 384, 256, 600, 200
+    layer = Attention(
+        dim, cross_attention_dim=dim, heads=4, dim_head=64, qk_norm="layer_norm", bias=True
+    )
+    norm = torch.nn.LayerNorm(dim)
+    video = torch.randn(1, queries, dim, requires_grad=True)
+    remembered = torch.randn(1, keys, dim, requires_grad=True)
+    weights = {p.data_ptr() for p in (*layer.parameters(), *norm.parameters())}
+    with kept_tensors() as kept:
+        layer(norm(video), remembered)
+    met = sum(size for place, (size, _) in kept.items() if place not in weights)
+    looking = Looking(1, 1, queries, keys, dim, inner, True)
+    assert looking.kept("fp32") == pytest.approx(met, rel=0.02)
 
 
 def test_a_batch_costs_its_samples_and_hidden_tokens_cost_less():
