@@ -6,7 +6,8 @@ import pytest
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
-from training.dry_run import PAPER_CLIPS, ClipShape, DryRunConfig, clip_shape, dry_run, estimate
+from training.dry_run import DryRunConfig, dry_run, estimate
+from training.estimates.run_shapes import PAPER_CLIPS, ClipShape, clip_shape
 from training.options.networks import NetworkConfig
 from training.options.training import DataConfig, TrainConfig
 

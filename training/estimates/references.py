@@ -1,4 +1,4 @@
-"""What references add to a training step, counted as in `cost.py`."""
+"""What references add to a training step, counted as in `operations.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from anchorweave.models.backbones import BackboneSizes
 from anchorweave.models.references.historical_attention import HistoricalAttention
 from anchorweave.models.references.reference_networks import ReferenceNetwork
-from training.estimates.cost import Looking, Step
+from training.estimates.operations import Looking, Step
 
 
 def with_references(
