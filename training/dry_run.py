@@ -11,6 +11,7 @@ and holds no numbers. The last line printed is one JSON object.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,13 @@ from anchorweave.ranges import check_numbers, within
 from training.estimates.memory import GIB, Weights, checkpoint_bytes, memory
 from training.estimates.missing import missing_files
 from training.estimates.operations import Step, training_step
+from training.estimates.references import with_references
 from training.estimates.run_shapes import (
     FIRST,
     ClipShape,
     backbone_config,
     clip_shape,
+    given_at_most,
     own_settings,
 )
 from training.networks.build import add_lora
@@ -77,12 +80,15 @@ class DryRunConfig(TrainConfig):
         utilisation: share of that peak which forward and backward reach; what is recomputed does
             not count. 0.25 was measured of the 5B on an H200, with recomputation.
         visible: share of the anchors' tokens that a pixel supports, where only those attend.
+        references: reference frames of a sample; null = as many as the first clip has, or, where
+            there is none, as the memory system gives at most.
     """
 
     gpus: int | None = within(None, at_least=1)
     peak_tflops: float = within(989.0, above=0)
     utilisation: float = within(0.25, above=0, at_most=1)
     visible: float = within(1.0, at_least=0, at_most=1)
+    references: int | None = within(None, at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -164,6 +170,19 @@ def estimate(
         visible=machine.visible,
         adapted=network.train_backbone == "lora",
     )
+    R = 0
+    if references is not None:
+        asked = (machine.references, clips.references, given_at_most(config)[1])
+        R = next(number for number in asked if number is not None)
+        step = with_references(
+            step,
+            family.sizes(transformer),
+            references,
+            count=R,
+            batch=config.batch_per_process,
+            latent_size=clips.latent_size,
+            trained=network.train_references,
+        )
     samples = config.batch / config.batch_per_process
     recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
     peak = world * machine.peak_tflops * 1e12 * machine.utilisation
@@ -174,6 +193,9 @@ def estimate(
             "backbone": step.backbone.tokens,
             "controller": step.controller.tokens,
             "controller_rows": step.controller.rows // config.batch_per_process,
+            "references": R
+            * math.prod(clips.latent_size[1:])
+            // family.sizes(transformer).patch_size ** 2,
         },
         "tflops_per_step": {
             "forward": samples * step.forward / 1e12,
@@ -262,7 +284,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         "trained": f"{parameters['trained'] / 1e6:,.2f} M parameters",
         "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
         "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "
-        f"{tokens['controller']:,} in the controller",
+        f"{tokens['controller']:,} in the controller"
+        + (f", {tokens['references']:,} of references" if tokens["references"] else ""),
         "TFLOPs per step": f"{sum(tflops.values()):,.4g} over all GPUs ("
         + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
         + ")",

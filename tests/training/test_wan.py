@@ -201,7 +201,12 @@ def test_the_published_sizes_have_five_billion_parameters(capsys):
     # Wan2.2-TI2V-5B's own weights: 9.99 GB in half precision.
     assert report["parameters"]["backbone"] == 4_999_787_712
     assert "Wan2.2-TI2V-5B as published" in report["backbone_from"]
-    assert report["tokens"] == {"backbone": 8190, "controller": 4 * 8190, "controller_rows": 1}
+    assert report["tokens"] == {
+        "backbone": 8190,
+        "controller": 4 * 8190,
+        "controller_rows": 1,
+        "references": 0,
+    }
     config = load_config(TrainConfig, words)
     assert estimate(config, PUBLISHED_5B, WAN_CLIPS, 8, family_of(small_backbone(family="wan")))
 

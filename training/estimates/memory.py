@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anchorweave.models.checkpointing import Kept, kept_parts
-from training.estimates.operations import Blocks, Step
+from training.estimates.operations import Blocks, Looking, Step
 
 GIB = 2**30
 # Of one token for each unit of width, what a block keeps for its backward pass. With trained
@@ -31,6 +31,18 @@ def block_bytes(blocks: Blocks, precision: str) -> int:
     return kept + (24 * blocks.size if blocks.per_token_time else 0)
 
 
+def looking_bytes(looking: Looking, precision: str) -> int:
+    """Bytes that one layer of cross-attention to references keeps for its backward pass.
+
+    Of a video token its norm's input and output, the query ahead of its norm and behind it, and
+    what attention gives in two layouts; of a reference's token itself, the key ahead of its norm
+    and behind it, and the value.
+    """
+    dim, inner = looking.dim, looking.inner
+    numbers = looking.queries * (2 * dim + 4 * inner) + looking.keys * (dim + 3 * inner)
+    return looking.rows * numbers * WORD[precision]
+
+
 def activations(step: Step, precision: str, checkpointing: bool, kept: Kept = "nothing") -> float:
     """Bytes that are held at the height of the step, beside weights and their gradients.
 
@@ -41,9 +53,10 @@ def activations(step: Step, precision: str, checkpointing: bool, kept: Kept = "n
         kept: what of them is not.
     """
     blocks = [block_bytes(stack, precision) for stack in step.stacks]
+    looking = looking_bytes(step.looking, precision)
     if checkpointing:
         held = sum(stack.layers * stack.size for stack in step.stacks) * WORD[precision]
-        held += max(blocks)
+        held += max(blocks) + looking
         # One output of attention a block, and another where text is read apart.
         held += sum(
             stack.layers * stack.size * (2 if stack.read else 1) * WORD[precision]
@@ -52,6 +65,7 @@ def activations(step: Step, precision: str, checkpointing: bool, kept: Kept = "n
         )
     else:
         held = sum(stack.layers * kept for stack, kept in zip(step.stacks, blocks, strict=True))
+        held += step.looking.layers * looking
     # The features and their gradients; and half a block of gradients on the way through it.
     return held + 2 * step.features * WORD[precision] + max(blocks) / 2
 

@@ -88,6 +88,39 @@ class Blocks:
 
 
 @dataclass(frozen=True)
+class Looking:
+    """Cross-attention of video tokens to references, inside some of the backbone's blocks.
+
+    Args:
+        layers: how many such layers.
+        rows: samples.
+        queries: video tokens of one.
+        keys: reference tokens of one.
+        dim: width of the tokens.
+        inner: width of all heads together.
+        trained: whether its weights are.
+    """
+
+    layers: int = 0
+    rows: int = 0
+    queries: int = 0
+    keys: int = 0
+    dim: int = 0
+    inner: int = 0
+    trained: bool = False
+
+    @property
+    def attention(self) -> int:
+        """Operations of attention, forward, all layers."""
+        return self.layers * self.rows * 4 * self.queries * self.keys * self.inner
+
+    @property
+    def products(self) -> int:
+        """Operations of matrix products, forward, all layers."""
+        return self.layers * self.rows * 4 * (self.queries + self.keys) * self.dim * self.inner
+
+
+@dataclass(frozen=True)
 class Step:
     """One call of the networks on one GPU, forward and backward.
 
@@ -96,18 +129,21 @@ class Step:
         controller: likewise; without one, a stack of no layers.
         features: numbers in the control features of all woven layers.
         ends: (forward operations, how often they come again backward) of what is no block.
+        looking: of the backbone's tokens at references.
     """
 
     backbone: Blocks
     controller: Blocks
     features: int
     ends: tuple[tuple[int, int], ...]
+    looking: Looking = Looking()
 
     @property
     def forward(self) -> int:
         """Operations of the forward pass."""
         blocks = sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self.stacks)
-        return blocks + sum(operations for operations, _ in self.ends)
+        looking = self.looking.attention + self.looking.products
+        return blocks + looking + sum(operations for operations, _ in self.ends)
 
     @property
     def backward(self) -> int:
@@ -121,14 +157,18 @@ class Step:
             + 2 * b.trained * b.reading[1]
             for b in self.stacks
         )
-        return blocks + sum(operations * again for operations, again in self.ends)
+        look = self.looking
+        looking = 2 * look.attention + (1 + look.trained) * look.products
+        return blocks + looking + sum(operations * again for operations, again in self.ends)
 
     def recomputed(self, kept: Kept = "nothing") -> int:
         """Operations that gradient checkpointing adds, but for what is kept."""
-        return sum(
+        blocks = sum(
             b.products + b.modulation + b.reading[1] + (not keep) * (b.attention + b.reading[0])
             for b, keep in zip(self.stacks, kept_parts(kept), strict=True)
         )
+        of_backbone, _ = kept_parts(kept)
+        return blocks + self.looking.products + (not of_backbone) * self.looking.attention
 
     @property
     def stacks(self) -> tuple[Blocks, Blocks]:

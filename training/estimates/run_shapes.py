@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.models.backbones import Family, families, family_named, family_of
 from anchorweave.models.small.tiny_models import TINY, video_of
+from anchorweave.retrieval import RetrievalConfig
 from training.estimates.missing import first_clip
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
@@ -28,6 +30,7 @@ class ClipShape:
         text_tokens: S.
         count: samples of one epoch; None = not known.
         source: where this was read.
+        references: R; None = not known.
     """
 
     latent_size: tuple[int, int, int]
@@ -35,6 +38,7 @@ class ClipShape:
     text_tokens: int
     count: int | None
     source: str
+    references: int | None = None
 
 
 # 49 frames of 480x720, K = 4: the paper's.
@@ -72,14 +76,26 @@ def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
     if found is None:
+        shape = PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
         if config.model.path in TINY:
-            return TINY_CLIPS
-        return PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
+            shape = TINY_CLIPS
+        return replace(shape, anchors=given_at_most(config)[0])
     clip, count = found
     t, _, h, w = clip.latents.shape
     return ClipShape(
-        (t, h, w), len(clip.anchor_latents), len(clip.prompt_features), count, clip.name
+        (t, h, w),
+        len(clip.anchor_latents),
+        len(clip.prompt_features),
+        count,
+        clip.name,
+        len(clip.reference_latents),
     )
+
+
+def given_at_most(config: TrainConfig) -> tuple[int, int]:
+    """How many anchors and references a sample has at most, as the memory system gives them."""
+    system = MEMORIES[config.data.memory]
+    return system.gives_at_most(MemoryConfig(kind=config.data.memory), RetrievalConfig())
 
 
 def own_settings(config: Mapping[str, Any]) -> dict[str, Any]:

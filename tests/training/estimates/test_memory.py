@@ -3,12 +3,14 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 
 from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 from tests.training.estimates.test_operations import full_step
-from training.estimates.memory import BLOCK_BYTES, Weights, activations, memory
+from training.estimates.memory import BLOCK_BYTES, Weights, activations, looking_bytes, memory
+from training.estimates.operations import Looking
 
 
 @contextmanager
@@ -24,6 +26,22 @@ def kept_tensors():
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         yield kept
+
+
+def test_what_looking_at_references_keeps_is_counted():
+    dim, inner, queries, keys = 384, 256, 600, 200
+    layer = Attention(
+        dim, cross_attention_dim=dim, heads=4, dim_head=64, qk_norm="layer_norm", bias=True
+    )
+    norm = torch.nn.LayerNorm(dim)
+    video = torch.randn(1, queries, dim, requires_grad=True)
+    remembered = torch.randn(1, keys, dim, requires_grad=True)
+    weights = {p.data_ptr() for p in (*layer.parameters(), *norm.parameters())}
+    with kept_tensors() as kept:
+        layer(norm(video), remembered)
+    met = sum(size for place, (size, _) in kept.items() if place not in weights)
+    looking = Looking(1, 1, queries, keys, dim, inner, True)
+    assert looking_bytes(looking, "fp32") == pytest.approx(met, rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])

@@ -7,9 +7,19 @@ from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.denoiser import Denoiser
-from tests.models.small import small_anchors, small_backbone, small_call, small_controller
+from anchorweave.models.references.historical_attention import HistoricalAttention
+from anchorweave.models.references.reference_tokens import ReferenceTokens
+from tests.models.small import (
+    SMALL,
+    small_anchors,
+    small_backbone,
+    small_call,
+    small_controller,
+    small_references,
+)
 from tests.models.small import small_image as image
 from training.estimates.operations import training_step
+from training.estimates.references import with_references
 
 
 def full_step(**changes):
@@ -80,6 +90,34 @@ def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkp
     assert step.forward == pytest.approx(forward, rel=0.02)
     backward = step.backward + checkpointing * step.recomputed()
     assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.04)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("kind", [ReferenceTokens, HistoricalAttention])
+@pytest.mark.parametrize("family", SMALL)
+def test_operations_of_references_are_those_that_torch_counts(family, kind, checkpointing):
+    backbone = small_backbone(family=family).requires_grad_(False)
+    controller = small_controller(backbone)
+    options = {"interval": 2, "heads": 2, "head_dim": 32} if kind is HistoricalAttention else {}
+    references = kind.from_backbone(backbone, **options)
+    if checkpointing:
+        backbone.enable_gradient_checkpointing()
+        controller.enable_gradient_checkpointing()
+    denoiser = Denoiser(backbone, controller, references).train()
+    B, N, R, sizes = 2, 3, 4, family_of(backbone).sizes(backbone)
+    clip = {"batch": B, "latent_size": (3, 4, 6)}
+    step = training_step(sizes, controller.config, anchors=N, text_tokens=5, **clip)
+    step = with_references(step, sizes, references, count=R, **clip)
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        call = small_call(backbone, B) | {"image_latents": image(B), "anchors": small_anchors(B, N)}
+        loss = denoiser(**call, references=small_references(B, R)).sum()
+        forward = counter.get_total_flops()
+        loss.backward()
+    # As above; beside blocks as narrow as these, their ends weigh more.
+    assert step.forward == pytest.approx(forward, rel=0.03)
+    backward = step.backward + checkpointing * step.recomputed()
+    assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.06)
 
 
 def test_a_batch_costs_its_samples_and_hidden_tokens_cost_less():
