@@ -18,12 +18,12 @@ from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.whole import load_whole
 
 INDEX = "model_index.json"
-# Parts that a model may lack; its index says so, as diffusers' own does.
+# Optional parts; the index lists them as absent, as diffusers' own does.
 OPTIONAL = ("references",)
-# What every image-to-video model has, ours and the official ones.
+# Parts of every image-to-video model, ours and official ones.
 BACKBONE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
-# Those that are loaded one by one; each family has a class of its own for most of them.
+# Parts that are loaded individually; most have a class of their own in each family.
 PARTS = (*BACKBONE, "controller")
 
 
@@ -77,7 +77,7 @@ def write_model(
         path: the folder.
         parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision that
             is stored; None for an optional one that is not there.
-        note: what the folder says about its weights (`weights_note`); None = nothing.
+        note: stored as the folder's `weights_note`; None = no note.
         files: further files, name -> text.
 
     Raises:
@@ -118,7 +118,7 @@ def check_parts(
         path: a folder in diffusers' layout.
         only: parts that are needed; None = all that an image-to-video model is made of, and all
             that the index lists.
-        without: parts that come from elsewhere.
+        without: parts that are not loaded from the folder.
 
     Raises:
         FileNotFoundError: no index, or parts that are missing whole or lack their configuration or

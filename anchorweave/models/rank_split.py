@@ -48,7 +48,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         return (torch.cat(parts), *answer[1:])
 
     hooks = [
-        # Ahead of what weaves, which then finds the share.
+        # Before the weaving hooks, which then see this rank's share.
         backbone.register_forward_pre_hook(own_share, with_kwargs=True, prepend=True),
         backbone.register_forward_hook(whole),
     ]

@@ -1,4 +1,4 @@
-"""From pixels that were really seen to the tokens that show them."""
+"""From seen pixels to the tokens that show them."""
 
 from __future__ import annotations
 
