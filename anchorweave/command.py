@@ -1,4 +1,4 @@
-"""What all entry points have in common: `--help`, and a user's mistake told in one message.
+"""What all entry points share: `--help`, and one message without traceback for a user's mistake.
 
 An entry point ends with
 
@@ -26,7 +26,7 @@ from anchorweave.config import UnknownOptionError, default_values
 from anchorweave.errors import ToldError
 from anchorweave.option_help import help_text, options_of
 
-# Set to anything, it does what the word does, also for what an entry point starts.
+# If set, as `--traceback`, also for processes that an entry point starts.
 TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
 TRACEBACK, HELP = "--traceback", ("--help", "-h")
 # Of all entry points.
@@ -37,7 +37,7 @@ ALSO = {
     f"{TRACEBACK_VARIABLE}=1 in the environment.",
     "--help": "this text.",
 }
-# Where entry points lie; looked at only when a word is no option of the one that runs.
+# Where entry points are; searched only when a word is not an option of the running one.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
 # What a scheduler, a closed terminal or `kill` sends. Left alone they end a process between two
@@ -90,7 +90,7 @@ class Command:
                     self.main(words)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the output (`| head`) has seen enough; nothing is left to write it to.
+            # The reader of the output (`| head`) has closed it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (ValueError, OSError, ToldError) as error:

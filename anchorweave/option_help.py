@@ -26,7 +26,7 @@ class Option:
     Args:
         key: dotted, as in `sampling.steps`.
         kind: its type; a dataclass stands for a section.
-        meaning: what the docstring of its owner says; "" = nothing.
+        meaning: from the docstring of its owner; "" = undocumented.
     """
 
     key: str
@@ -61,7 +61,7 @@ def options_of(schema: type, above: str = "") -> Iterator[Option]:
 
 
 def meanings_of(schema: type) -> dict[str, str]:
-    """What the `Args:` of a dataclass, and of those it extends, say about each field."""
+    """Descriptions of all fields, from the `Args:` of a dataclass and its bases."""
     found: dict[str, str] = {}
     for kind in reversed(schema.__mro__):
         _, _, said = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")

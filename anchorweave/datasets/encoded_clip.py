@@ -20,11 +20,11 @@ from anchorweave.files import atomic_write, bytes_sum
 TARGET, IMAGE = "target", "image"
 # and caption.safetensors.
 FEATURES = "features"
-# One entry only: the order of several is not the same from one write to the next.
+# A single entry, because the order of several differs between writes.
 MADE = "made"
 # Under it, beside what the file was made with: a sum of that and one of every tensor.
 SUMS = "sums"
-# What files say nothing of that are older than the choice.
+# Defaults for files that are older than the option.
 MADE_BEFORE = {"holes": "black"}
 
 
@@ -76,7 +76,7 @@ def read_made(path: Path) -> dict[str, Any]:
 
 
 def keeps_sums(path: Path) -> bool:
-    """Whether a file of tensors can say that it is as it was written; older ones cannot.
+    """Whether a file of tensors stores checksums; older ones do not.
 
     Raises:
         BadClip: the file is missing or unreadable, or its header is not the one that was written.
@@ -86,7 +86,7 @@ def keeps_sums(path: Path) -> bool:
 
 
 def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of `names`; floats come as float32, whatever precision is stored.
+    """The tensors of `names`; floats are returned as float32, whatever precision is stored.
 
     Raises:
         BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
