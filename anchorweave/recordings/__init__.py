@@ -59,8 +59,8 @@ __all__ = [
     "write_recording",
 ]
 
-# By what lies in a folder, in words for messages; the first that fits opens it. A new format is a
-# file with two functions and a line here, or below where a recording is one file.
+# Formats of folders, named for messages by what such a folder holds; the first that fits opens it.
+# To add a format, write a file with two functions and add a line here, or below for single files.
 FOLDER_FORMATS: dict[str, Format] = {
     "transforms.json (nerfstudio, instant-ngp)": Format(
         lambda folder: (folder / TRANSFORMS).is_file(),
@@ -82,8 +82,8 @@ FOLDER_FORMATS: dict[str, Format] = {
         open_context_as_memory,
     ),
 }
-# By the suffix of the file, in lower case. `is_here` is asked where a folder of recordings is
-# searched; a file that is named itself is opened as its suffix says.
+# Formats of single files, by suffix in lower case. `is_here` is called when a folder of recordings
+# is searched; a file that is named directly is opened by its suffix.
 FILE_FORMATS: dict[str, Format] = {
     PREDICTIONS: Format(is_predictions, lambda file, missing, how: open_predictions(file, how)),
     RECORD3D: Format(Path.is_file, open_record3d),
@@ -100,11 +100,11 @@ def open_recording(
             "procedural:seed=3,frames=70,size=128x192" for a room made on the spot.
         missing: "error" refuses a recording that lists frames without image, depth or pose;
             "skip" goes on without those frames.
-        options: what is to be taken otherwise than the recording says it.
+        options: values that override what the recording states.
 
     Raises:
         FileNotFoundError: nothing at `path`, or incomplete frames that may not be skipped.
-        ValueError: no known format, or a recording that is wrong in itself.
+        ValueError: an unknown format, or an inconsistent recording.
     """
     if str(path).split(":")[0] == PREFIX:
         made = "a room that is made on the spot is exact"

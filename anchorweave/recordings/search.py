@@ -1,4 +1,4 @@
-"""Which recordings a path, or words that describe rooms, stand for."""
+"""The recordings that a path, or a description of procedural rooms, refers to."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def normalise(model, order: list[str]) -> None:
 
 
 def resize(model, size: list[int]) -> None:
-    """Bring cameras and observations from the images that were looked at to those kept."""
+    """Convert cameras and observations from the processed images to the stored ones."""
     height, width = size
     scale = [(width / c.width, height / c.height) for c in model.cameras.values()][0]
     if scale == (1.0, 1.0):
@@ -66,7 +66,7 @@ def homogeneous(points: list) -> np.ndarray:
 
 
 def numbers(model) -> dict[str, Any]:
-    """What is told of the model."""
+    """Statistics of the model."""
     angles = []
     centres = {
         number: np.array(image.projection_center())
