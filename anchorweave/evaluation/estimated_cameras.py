@@ -37,7 +37,7 @@ SHOWN_LINES = 5
 
 
 class MissingPycolmapError(ValueError):
-    """pycolmap is not there; says how to get it."""
+    """pycolmap is not installed; the message says how to install it."""
 
 
 def pycolmap_version() -> str:
