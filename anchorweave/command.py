@@ -112,14 +112,14 @@ class Command:
         return help_text(self._name(), about, self.schema, self.default, defaults, also)
 
     def _told(self, error: Exception, shown: bool) -> str:
-        said = str(error) or type(error).__name__
+        message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
-            said += self._where_else(error.key)
+            message += self._where_else(error.key)
         # Names of files may hold what a terminal obeys.
-        said = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in said)
+        message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
         more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
-        return f"{rank}{self._name()}: error: {said}{more}"
+        return f"{rank}{self._name()}: error: {message}{more}"
 
     def _where_else(self, key: str) -> str:
         """Which options and which commands a word may have been meant for."""
@@ -162,8 +162,8 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         if os.getpid() == own:
-            said = f"{command._name()}: ended by {signal.Signals(number).name}"
-            print(said, file=sys.stderr, flush=True)
+            message = f"{command._name()}: ended by {signal.Signals(number).name}"
+            print(message, file=sys.stderr, flush=True)
         sys.exit(128 + number)
 
     for each in ENDING:

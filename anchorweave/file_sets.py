@@ -87,9 +87,9 @@ def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
         MixedSetError: names each file and its run.
     """
     if len(set(runs.values())) > 1:
-        said = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
+        listing = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
         raise MixedSetError(
-            f"{said} are no set: put the files of one run together, or make them again"
+            f"{listing} are no set: put the files of one run together, or make them again"
         )
 
 

@@ -122,10 +122,10 @@ def _filled(text: str, indent: int, width: int) -> list[str]:
 
 def _word(key: str, value: Any) -> str:
     """`key=value` as it can be typed into a shell."""
-    said = as_words(value)
-    if len(said) > LONGEST_VALUE:
-        return f"{key}={said[:LONGEST_VALUE]} ..."
-    word = f"{key}={said}"
+    text = as_words(value)
+    if len(text) > LONGEST_VALUE:
+        return f"{key}={text[:LONGEST_VALUE]} ..."
+    word = f"{key}={text}"
     return word if re.fullmatch(r"[\w@%+=:,./\[\]-]*", word) else shlex.quote(word)
 
 

@@ -94,9 +94,9 @@ def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
         sums = _header(path, stored)[1] if stored.metadata() else {}
-        there = list(stored.keys())
-        if missing := [name for name in names if name not in there]:
-            raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {there}")
+        stored_names = list(stored.keys())
+        if missing := [name for name in names if name not in stored_names]:
+            raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {stored_names}")
         tensors = {name: stored.get_tensor(name) for name in names}
     for name, tensor in tensors.items():
         if name in sums and (met := _tensor_sum(tensor)) != sums[name]:

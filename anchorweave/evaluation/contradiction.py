@@ -176,13 +176,13 @@ def verdict(clip: Clip) -> Verdict:
 
 
 def _fine(clip: Clip, difference: float) -> str:
-    said = f"what two frames both see lies at depths that differ by {difference:.1%}"
+    text = f"what two frames both see lies at depths that differ by {difference:.1%}"
     known = clip.depth[clip.depth > 0]
     centres = clip.cameras.centres
     moved = (centres - centres[0]).norm(dim=-1).max()
     if moved <= STANDS_STILL * known.median():
-        said += "; the camera only turns, so nothing is said of the unit of depth"
-    return said
+        text += "; the camera only turns, so nothing is said of the unit of depth"
+    return text
 
 
 def agreement(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Agreement:

@@ -224,11 +224,11 @@ class Bank:
 
     def _refuse_incomplete(self, count: int) -> None:
         """Lists the two folders, which is much faster than testing every file."""
-        there = {}
+        listed = {}
         for folder in FOLDERS:
             place = self.path / folder
             entries = list(os.scandir(place)) if place.is_dir() else []
-            there[folder] = {entry.name for entry in entries if entry.is_file()}
+            listed[folder] = {entry.name for entry in entries if entry.is_file()}
             links = [place, *(Path(entry) for entry in entries if entry.is_symlink())]
             for link in links:
                 if not link.resolve().is_relative_to(self.path.resolve()):
@@ -239,7 +239,7 @@ class Bank:
         lost = [
             number
             for number in range(count)
-            if not all(f"{number:06d}.png" in names for names in there.values())
+            if not all(f"{number:06d}.png" in names for names in listed.values())
         ]
         if lost:
             shown = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])

@@ -124,8 +124,8 @@ def read_list(folder: Path) -> BankList:
 def entry_sum(entry: dict[str, Any], depth_unit: float) -> str:
     """The checksum of a frame's entry, including the depth unit."""
     pictures = {name: one for name, one in entry.get(SUMS, {}).items() if name != ENTRY}
-    said = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
-    return bytes_sum(json.dumps(said, sort_keys=True).encode())
+    content = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
+    return bytes_sum(json.dumps(content, sort_keys=True).encode())
 
 
 def write_list(

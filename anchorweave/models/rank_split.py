@@ -31,14 +31,14 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
     rank, ranks = dist.get_rank(), dist.get_world_size()
 
     def own_share(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
-        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
-        batch = len(said["hidden_states"])
+        arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        batch = len(arguments["hidden_states"])
         if batch % ranks:
             raise ValueError(f"a batch of {batch} is not shared evenly by {ranks} ranks")
         share = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
         return (), {
             name: value[share] if name in BATCHED and isinstance(value, Tensor) else value
-            for name, value in said.items()
+            for name, value in arguments.items()
         }
 
     def whole(_: nn.Module, args: tuple, answer: tuple[Tensor]) -> tuple[Tensor]:

@@ -181,8 +181,10 @@ def _agreement(
     for s, source in enumerate(sources):
         x, y = position[s].floor().long().unbind(-1)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z[s] > 0)
-        there = depth[source][y.clamp(0, height - 1), x.clamp(0, width - 1)]
-        agrees = inside & (there > 0) & ((there - z[s]).abs() < config.tolerance * z[s])
+        source_depth = depth[source][y.clamp(0, height - 1), x.clamp(0, width - 1)]
+        agrees = (
+            inside & (source_depth > 0) & ((source_depth - z[s]).abs() < config.tolerance * z[s])
+        )
         votes += agrees.reshape(votes.shape)
     return (votes / ((len(sources) + 1) // 2)).clamp(max=1.0)
 

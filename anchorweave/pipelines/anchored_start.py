@@ -33,9 +33,9 @@ def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor
     video, seen = composite(anchors)
     video = fill_holes(video, seen, "filled").clone()
     video[0] = first
-    there = seen.flatten(1).any(1)
-    there[0] = True
-    known = there.nonzero()[:, 0]
+    shows = seen.flatten(1).any(1)
+    shows[0] = True
+    known = shows.nonzero()[:, 0]
     frames = torch.arange(len(video), device=known.device)
     return video[known[(frames[:, None] - known).abs().argmin(dim=1)]]
 

@@ -138,9 +138,9 @@ def camera_files_in(folder: Path) -> list[Path]:
 
 
 def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Recording:
-    for known in FOLDER_FORMATS.values():
-        if known.is_here(folder):
-            return known.opened(folder, missing, options)
+    for kind in FOLDER_FORMATS.values():
+        if kind.is_here(folder):
+            return kind.opened(folder, missing, options)
     camera_files = camera_files_in(folder)
     if len(camera_files) == 1:
         return _open_camera_file(camera_files[0], missing, options)

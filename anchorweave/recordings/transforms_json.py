@@ -114,8 +114,8 @@ def depth_unit(where: str, meta: Mapping) -> float | None:
 
 def _one_of(where: str, found: Mapping):
     if len(set(found.values())) > 1:
-        said = " and ".join(f"{key} {value!r}" for key, value in found.items())
-        raise ValueError(f"{where}: says {said}, which differ; leave one of them")
+        stated = " and ".join(f"{key} {value!r}" for key, value in found.items())
+        raise ValueError(f"{where}: says {stated}, which differ; leave one of them")
     return next(iter(found.values()), None)
 
 

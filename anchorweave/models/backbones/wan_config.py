@@ -86,9 +86,9 @@ class _OwnEntries(logging.Filter):
     """Silences diffusers' warning about the entries of `MADE_FOR`, which it keeps anyway."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        ours = "passed to WanTransformer3DModel" in said and "not expected" in said
-        return not (ours and said.count("':") <= sum(name in said for name in MADE_FOR))
+        message = record.getMessage()
+        ours = "passed to WanTransformer3DModel" in message and "not expected" in message
+        return not (ours and message.count("':") <= sum(name in message for name in MADE_FOR))
 
 
 class _NoImageEncoder(logging.Filter):

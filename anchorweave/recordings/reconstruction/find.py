@@ -201,8 +201,8 @@ def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
             process.terminate()
             raise
     if process.wait():
-        said = (place / "errors.txt").read_text().strip().splitlines()[-SHOWN_LINES:]
-        raise RuntimeError("COLMAP ended with an error:\n" + "\n".join(said))
+        last_lines = (place / "errors.txt").read_text().strip().splitlines()[-SHOWN_LINES:]
+        raise RuntimeError("COLMAP ended with an error:\n" + "\n".join(last_lines))
     return json.loads((place / "found.json").read_text())
 
 

@@ -229,11 +229,11 @@ def register(place: Path, options: dict[str, Any], model):
     order, keys = options["order"], set(names_in(model))
     place_of = {name: i for i, name in enumerate(order)}
     extract(place, options, options["between"], "features between")
-    there = [i for i, name in enumerate(order) if name in keys]
+    positions = [i for i, name in enumerate(order) if name in keys]
     pairs = set()
     for name in options["between"]:
         at = place_of[name]
-        nearest = sorted(there, key=lambda i: abs(i - at))[:4]
+        nearest = sorted(positions, key=lambda i: abs(i - at))[:4]
         pairs |= {(order[min(i, at)], order[max(i, at)]) for i in nearest}
     match(place, sorted(pairs), "matching between")
     (place / "keys").mkdir()
