@@ -283,7 +283,10 @@ def test_a_controller_is_put_beside_an_official_folder(
         torch.save({"ema_state_dict": state}, controller)
     joined = AnchorWeavePipeline.from_backbone(tmp_path / "backbone", controller)
     joined.set_progress_bar_config(disable=True)
-    assert alike(run(joined, retrieved=retrieved()), run(pipeline, retrieved=retrieved()))
+    assert alike(
+        run(joined, retrieved=retrieved(), num_inference_steps=1),
+        run(pipeline, retrieved=retrieved(), num_inference_steps=1),
+    )
 
 
 def test_a_new_controller_changes_nothing_and_takes_the_backbones_dtype(small_new_controllers):
@@ -324,19 +327,19 @@ def test_lora_of_the_backbone_loads_as_in_diffusers(pipeline, tmp_path):
     layers = get_peft_model_state_dict(tuned.transformer)
     AnchorWeavePipeline.save_lora_weights(tmp_path, transformer_lora_layers=layers)
     fresh.load_lora_weights(tmp_path)
-    ours = run(fresh, retrieved=retrieved())
-    torch.testing.assert_close(ours, run(tuned, retrieved=retrieved()))
-    without = run(pipeline, retrieved=retrieved())
+    ours = run(fresh, retrieved=retrieved(), num_inference_steps=1)
+    torch.testing.assert_close(ours, run(tuned, retrieved=retrieved(), num_inference_steps=1))
+    without = run(pipeline, retrieved=retrieved(), num_inference_steps=1)
     assert not torch.allclose(ours, without, atol=1e-3)
     fresh.unload_lora_weights()
-    torch.testing.assert_close(run(fresh, retrieved=retrieved()), without)
+    torch.testing.assert_close(run(fresh, retrieved=retrieved(), num_inference_steps=1), without)
 
 
 @pytest.mark.parametrize("how", ["model", "sequential", "group"])
 def test_offloading_changes_nothing_of_what_comes_out(how):
     offloaded = make_pipeline()
     teach(offloaded.controller)
-    expected = run(offloaded, retrieved=retrieved())
+    expected = run(offloaded, retrieved=retrieved(), num_inference_steps=1)
     # On a CPU the moves go nowhere, but every hook that makes them runs.
     if how == "model":
         offloaded.enable_model_cpu_offload(device="cpu")
@@ -353,7 +356,7 @@ def test_offloading_changes_nothing_of_what_comes_out(how):
             cpu_offload(part, torch.device("cpu"), offload_buffers=len(part._parameters) > 0)
         assert offloaded.controller.device.type == offloaded.vae.device.type == "meta"
     for _ in range(2):
-        assert alike(run(offloaded, retrieved=retrieved()), expected)
+        assert alike(run(offloaded, retrieved=retrieved(), num_inference_steps=1), expected)
 
 
 def test_tiles_switched_on_by_hand_work_or_are_refused():
