@@ -1,4 +1,4 @@
-"""Batched: values of B samples that are moved, repeated and joined together."""
+"""Batched: base of dataclasses that hold B samples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Kind = TypeVar("Kind", bound="Batched")
 
 @dataclass(frozen=True)
 class Batched:
-    """Base of dataclasses that hold B samples.
+    """Values of B samples that are moved, repeated and joined as one.
 
-    Their fields are tensors with the samples along the first dimension, tuples, or `Batched`
+    Fields are tensors with the samples along the first dimension, tuples, or `Batched`
     themselves, or None for what is not known of them; a new field of these kinds needs no code here
     or in a subclass.
     """

@@ -38,14 +38,14 @@ from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 
 class LatentClips(Dataset):
-    """The clips of a prepared data set with what one memory system, by name, knows of them.
+    """The clips of a prepared data set with the anchors and references of one memory system.
 
     Deterministic: the same index is always the same clip; shuffling is training's.
 
     Args:
         root: the data set's folder.
-        memory: which memory system's anchors and references; None = neither, for who weaves
-            nothing.
+        memory: name of the memory system; None = without anchors and references, for training
+            a backbone alone.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
         quarantine: clips to leave out, with the reason; None = the data set's own list

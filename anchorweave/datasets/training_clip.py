@@ -1,7 +1,7 @@
-"""TrainingClip, one clip as a data set gives it, and Samples, the batch that networks are given.
+"""TrainingClip, one clip of a data set, and Samples, the batch that the networks are trained on.
 
-A tensor that every clip has is a field of both, under one name; what is drawn for a sample is a
-field of Samples alone.
+A tensor per clip is a field of both, under one name; what is drawn per sample is a field of Samples
+only.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class TrainingClip:
 
 @dataclass(frozen=True)
 class Samples(Batched):
-    """B samples: clips, with what was drawn for them hidden or added.
+    """B samples: clips after random masking, with the noise that was drawn for them.
 
     Args:
         names: of the clips.
@@ -84,13 +84,13 @@ class Samples(Batched):
         latents: of each clip, see `TrainingClip`.
         image_latents: likewise, without noise.
         prompt_features: likewise, or those of the empty prompt.
-        anchors: what is shown of them.
-        references: those that are shown, maybe noised; padded to the sample that has most.
+        anchors: after anchor dropout.
+        references: maybe noised, padded to the sample that has most.
         noise: standard normal, float32.
         image_noise: what is added to the image latents, float32.
         timestep: as `NoiseProcess.draw_timestep` draws it.
-        alone: whether the controller says nothing.
-        bad: clips that broke on the way, and for which others were taken.
+        alone: whether the controller's features are dropped.
+        bad: clips that could not be read and were replaced by others.
     """
 
     names: tuple[str, ...]
@@ -153,7 +153,7 @@ class Samples(Batched):
 
 
 def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
-    """The TrainingClip of these parts, once they are known to fit one another.
+    """The TrainingClip of these parts, after a check that their shapes agree.
 
     Args:
         path: the clip's folder.
@@ -169,7 +169,7 @@ def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
     t, C, h, w = latents.shape
     N, T, R = len(parts["anchor_latents"]), len(target2first), len(parts["reference_latents"])
     visible = parts["visible_tokens"]
-    # How many latent pixels a token has along a side, only the backbone knows.
+    # The patch size is known only to the backbone.
     rows, columns = visible.shape[-2:] if visible.ndim > 1 else (0, 0)
     expected = {
         "image_latents": ("the first frame's latents", (1, C, h, w)),

@@ -44,9 +44,9 @@ class _Prepared:
 
 @dataclass
 class Constants:
-    """What does not change between calls with the same anchors, such as the steps of a sampling.
+    """What stays constant between calls with the same anchors, such as the steps of one sampling.
 
-    Filled by the first call that is given it, by the sizes that a call has.
+    Filled by the first call; keyed by the sizes of a call.
     """
 
     made: dict[tuple, _Prepared] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Constants:
 class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """A stack of transformer blocks over all anchors at once, beside a frozen backbone.
 
-    Rows of a batch do not know of each other, and the order of the anchors means nothing. Where no
+    Rows of a batch are independent, and the order of the anchors does not matter. Where no
     anchor shows a token, or with no anchor at all, the control features are the biases of the
     output projections: zero until trained.
 
@@ -190,7 +190,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             coverage: see the class.
 
         Raises:
-            ValueError: fewer layers in the backbone than asked for, or a backbone that cannot be
+            ValueError: more layers than the backbone has, or a backbone that cannot be
                 woven into.
         """
         family = family_of(backbone)
@@ -225,7 +225,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     def camera_features(
         self, target2first: Float[Tensor, "B T 4 4"]
     ) -> list[Float[Tensor, "B t D"]]:
-        """What is added ahead of each woven backbone layer, alike for all tokens of a frame.
+        """What is added ahead of each woven backbone layer, the same for all tokens of a frame.
 
         Args:
             target2first: each target camera seen from the first one.
@@ -294,7 +294,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 )
             else:
                 tokens, text = block(tokens, text, time, made.table, made.attention)
-            # Fused at once, so that the tokens of all anchors are held for one layer only.
+            # Fused right away, so that the tokens of all anchors are held for one layer only.
             features.append(project(place.fuse(tokens, made.weights)))
         return features
 
@@ -326,7 +326,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         return tokens + self.coverage_proj(share)
 
     def _with_positions(self, tokens: Tensor, latents: Tensor) -> Tensor:
-        """Tokens [B, N, L, D] of the frames of latents [B, t, C, h, w], and where they stand."""
+        """Tokens [B, N, L, D] of latents [B, t, C, h, w] with their positions added."""
         (t, _, h, w), patch = latents.shape[1:], self.config.patch_size
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)

@@ -92,8 +92,8 @@ def encode_references(
     poses = torch.eye(4).repeat(B, R, 1, 1)
     present = torch.zeros(B, R, dtype=torch.bool)
     for b, one in enumerate(retrieved):
-        there = len(one.references)
-        poses[b, :there], present[b, :there] = one.references.reference2first, True
+        count = len(one.references)
+        poses[b, :count], present[b, :count] = one.references.reference2first, True
         for r, frame in enumerate(one.references.frames):
             latents[b, r] = codec.encode(frame[None, None], device)[0, 0]
     target2first = torch.stack([one.target2first for one in retrieved])

@@ -1,4 +1,4 @@
-"""The one place where a weaving controller comes from: new, copied, released or saved."""
+"""Makes weaving controllers: new, copied from the backbone, released or saved."""
 
 from __future__ import annotations
 

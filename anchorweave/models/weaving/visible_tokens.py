@@ -1,4 +1,4 @@
-"""From pixels that were really seen to the tokens that show them, and how much of each."""
+"""From seen pixels to the tokens that show them, and how much of each was seen."""
 
 from __future__ import annotations
 
