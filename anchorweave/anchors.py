@@ -153,12 +153,15 @@ class AnchorLatents(Batched):
         visible_tokens: [B, N, t, h//2, w//2], True where a token shows seen pixels.
         target2source: [B, N, T, 4, 4], translations in units of the scene.
         target2first: [B, T, 4, 4], likewise.
+        coverage: [B, N, t, h//2, w//2], share of each token's pixels that were seen, in [0, 1];
+            None = not known, as of released data.
     """
 
     latents: Float[Tensor, "B N t C h w"]
     visible_tokens: Bool[Tensor, "B N t h2 w2"]
     target2source: Float[Tensor, "B N T 4 4"]
     target2first: Float[Tensor, "B T 4 4"]
+    coverage: Float[Tensor, "B N t h2 w2"] | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ def visible_key(memory: str) -> str:
     return f"visible_tokens.{memory}"
 
 
+def coverage_key(memory: str) -> str:
+    """Name of the share of each of those tokens that was seen; older files lack it."""
+    return f"coverage.{memory}"
+
+
 def references_key(memory: str) -> str:
     """Name of the latents of its reference frames."""
     return f"references.{memory}"
@@ -85,8 +90,15 @@ def keeps_sums(path: Path) -> bool:
         return bool(_header(path, stored)[1])
 
 
-def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path, names: tuple[str, ...], if_there: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
     """The tensors of `names`; floats are returned as float32, whatever precision is stored.
+
+    Args:
+        path: a file of tensors.
+        names: which.
+        if_there: more, left out where the file has none of that name.
 
     Raises:
         BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
@@ -97,7 +109,8 @@ def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
         stored_names = list(stored.keys())
         if missing := [name for name in names if name not in stored_names]:
             raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {stored_names}")
-        tensors = {name: stored.get_tensor(name) for name in names}
+        wanted = (*names, *(name for name in if_there if name in stored_names))
+        tensors = {name: stored.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
         if name in sums and (met := _tensor_sum(tensor)) != sums[name]:
             raise BadClip(

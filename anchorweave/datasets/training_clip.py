@@ -34,6 +34,7 @@ class TrainingClip:
         target2first: [T, 4, 4], likewise.
         reference_latents: scaled latents of R references, each encoded alone [R, C, h, w].
         reference2first: [R, 4, 4], lengths in scene units.
+        coverage: [N, t, h//2, w//2], share of each token's pixels that were seen; None = not known.
         holes: what the anchors held where nothing was seen when they were encoded, see
             `anchorweave/holes`.
     """
@@ -48,6 +49,7 @@ class TrainingClip:
     target2first: Float[Tensor, "T 4 4"]
     reference_latents: Float[Tensor, "R C h w"]
     reference2first: Float[Tensor, "R 4 4"]
+    coverage: Float[Tensor, "N t h2 w2"] | None = None
     holes: str = "black"
 
     @property
@@ -58,6 +60,7 @@ class TrainingClip:
             self.visible_tokens[None],
             self.target2source[None],
             self.target2first[None],
+            None if self.coverage is None else self.coverage[None],
         )
 
     @property
@@ -149,7 +152,7 @@ class Samples(Batched):
         return super().join(parts)
 
 
-def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
+def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
     """The TrainingClip of these parts, after a check that their shapes agree.
 
     Args:
@@ -177,6 +180,8 @@ def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
         "reference_latents": ("the references' latents", (R, C, h, w)),
         "reference2first": ("reference2first", (R, 4, 4)),
     }
+    if parts.get("coverage") is not None:
+        expected["coverage"] = ("the share of tokens that was seen", tuple(visible.shape))
     for name, (what, shape) in expected.items():
         if (met := tuple(parts[name].shape)) != shape:
             raise BadClip(path, f"{what}: met shape {met}, expected {shape}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
 from anchorweave.holes import fill_holes
 from anchorweave.models.codec.base import VideoCodec
-from anchorweave.models.weaving.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import coverage, seen_by
 from anchorweave.progress import progress
 
 
@@ -51,18 +51,20 @@ def encode_retrieved(
     codec.shape(shape[0], shape[2:], patch_size)
     device = device or codec.vae.device
     slots = max(len(one.anchors) for one in retrieved)
+    share = coverage(
+        torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
+        spatial=codec.in_space * patch_size,
+        temporal=codec.in_time,
+        first_frame=first_frame,
+    )
     return AnchorLatents(
         latents=_encode_anchors(codec, [one.anchors for one in retrieved], slots, device, holes),
-        visible_tokens=visible_tokens(
-            torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
-            spatial=codec.in_space * patch_size,
-            temporal=codec.in_time,
-            first_frame=first_frame,
-        ),
+        visible_tokens=seen_by(share),
         target2source=torch.stack(
             [one.anchors.padded(slots).target2source for one in retrieved]
         ).to(device),
         target2first=torch.stack([one.target2first for one in retrieved]).to(device),
+        coverage=share,
     )
 
 
