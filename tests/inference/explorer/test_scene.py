@@ -4,7 +4,8 @@ import torch
 
 from anchorweave.geometry.projection import project
 from anchorweave.memory import MEMORIES, Bank, LocalClouds, MapAndKeyframesConfig, MemoryConfig
-from inference.explorer.scene import cloud_parts, evenly, frustum_lines, small_cloud
+from inference.explorer.clouds import cloud_parts, evenly, small_cloud
+from inference.explorer.frusta import frustum_lines
 from inference.explorer.versions import fork_bank
 from tests.rooms import look, view_room, walk
 
