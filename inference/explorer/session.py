@@ -85,14 +85,11 @@ class Session:
 
     def views(self) -> CoarseViews:
         """What retrieval knows of the memories, whatever the system."""
-        with self._asking:
-            return self._views.coarse()
+        return self._views.coarse()
 
     def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
         """Who has seen what lies along rays [R, 3]."""
-        with self._asking:
-            views = self._views.fine()
-        return look_along(views, origin, directions)
+        return look_along(self._views.fine(), origin, directions)
 
     def view(self, c2w: torch.Tensor) -> Cameras:
         """The camera [1] of a view, with the lens of the newest frame.
