@@ -106,25 +106,36 @@ class Keyframes(Section):
         return c2w
 
     def _dragged(self, event: Any) -> None:
-        session, number = self.page.session, self._shown
-        if self._gizmo is None or event.target is not self._gizmo or number is None:
-            return
-        pose = self._pose()
-        moved = drawing.with_keyframe(session.state.drawn, number, pose)
-        if event.phase != "end":
-            config, unit = session.config, session.state.unit
-            cameras = drawing.path_cameras(moved, session.start, config.frames, unit)
-            self.page.scene.show_line(cameras)
-            return
-        if torch.allclose(pose, self._camera().c2w, atol=MOVED * session.state.unit):
+        session = self.page.session
+        # Events of one drag come in several threads at once.
+        with self.page.refreshing:
+            number = self._shown
+            if self._gizmo is None or event.target is not self._gizmo or number is None:
+                return
+            pose = self._pose()
+            if event.phase != "end":
+                self._show_way(number, pose)
+                return
+            unmoved = torch.allclose(
+                pose, self._camera().c2w, rtol=0, atol=MOVED * session.state.unit
+            )
+        if unmoved:
             return
         try:
             session.draw(lambda drawn, start: drawing.with_keyframe(drawn, number, pose))
         except ValueError:
             # Back to where the path has it.
-            self.refresh(False)
-            self.page.scene.show_path()
+            with self.page.refreshing:
+                self.refresh(False)
+                self.page.scene.show_path()
             raise
+
+    def _show_way(self, number: int, pose: Float[Tensor, "4 4"]) -> None:
+        """The path as it would be with the keyframe there."""
+        session = self.page.session
+        moved = drawing.with_keyframe(session.state.drawn, number, pose)
+        frames, unit = session.config.frames, session.state.unit
+        self.page.scene.show_line(drawing.path_cameras(moved, session.start, frames, unit))
 
     def _choose(self, event: Any) -> None:
         chosen = None if self.number.value == NONE else int(self.number.value) - 1

@@ -1,7 +1,7 @@
 """The page in a real browser: a headless Chromium, which draws by software.
 
-Every step is asked of the page and looked up on disk. One server, begun by the command, and one page
-are shared; the last test kills the server. EXPLORER_SCREENSHOTS=FOLDER keeps pictures.
+Every step is asked of the page and looked up on disk. One server, begun by the command, and one
+page are shared; one test kills the server. EXPLORER_SCREENSHOTS=FOLDER keeps pictures.
 """
 
 import json
@@ -166,6 +166,11 @@ def press(page, name):
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def append_words(page, words):
+    page.locator("xpath=//*[text()='Words']/following::input[1]").fill(words)
+    press(page, "Append")
+
+
 def keep_picture(page, name):
     if folder := os.environ.get("EXPLORER_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png", timeout=1000 * PATIENCE)
@@ -236,8 +241,7 @@ def test_a_click_says_who_has_seen_a_place_or_nobody(page, explorer):
 
 def test_a_keyframe_is_chosen_dragged_replaced_and_deleted(page, explorer):
     tab(page, "Draw")
-    page.get_by_label("Words", exact=True).fill("move_right:4")
-    press(page, "Append")
+    append_words(page, "move_right:4")
     until(lambda: len(explorer.keyframes) == 1)
     before, unit = explorer.keyframes[0], explorer.state["unit"]
     camera, x, y = seen_from(page, explorer)
@@ -261,6 +265,7 @@ def test_a_keyframe_is_chosen_dragged_replaced_and_deleted(page, explorer):
     page.mouse.up()
     until(lambda: not torch.equal(explorer.keyframes[0], before), 60)
     keep_picture(page, "3_dragged")
+    assert not page.get_by_text("see the terminal").count()
     moved = explorer.keyframes[0]
     way = moved[:3, 3] - before[:3, 3]
     assert way @ before[:3, 0] > 0.05 * unit and (way @ before[:3, 1:3]).abs().max() < 0.01 * unit
@@ -268,7 +273,7 @@ def test_a_keyframe_is_chosen_dragged_replaced_and_deleted(page, explorer):
     # One drag is one change, which is undone.
     assert len(explorer.state["past"]) == 2
 
-    page.get_by_role("button", name="Path files").click()
+    page.get_by_text("Path files", exact=True).click()
     press(page, "Save")
     until((explorer.output / "paths" / "path-1.txt").exists)
     written = load_path(explorer.output, "path-1")
@@ -307,8 +312,7 @@ def test_a_segment_is_generated_killed_accepted_reverted_and_edited(browser, pag
     until(lambda: len(explorer.keyframes) == 1)
     press(page, "Undo")
     until(lambda: not len(explorer.keyframes))
-    page.get_by_label("Words", exact=True).fill("orbit(degrees=30)")
-    press(page, "Append")
+    append_words(page, "orbit(degrees=30)")
     until(lambda: len(explorer.keyframes) > 1)
     drawn = explorer.state["drawn"]
     keep_picture(page, "4_drawn")
