@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anchorweave.batched import Batched
 from anchorweave.geometry.cameras import Cameras
 
 
@@ -144,7 +145,7 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
-class AnchorLatents:
+class AnchorLatents(Batched):
     """A batch of `Retrieved` as the controller takes it.
 
     Args:
@@ -159,32 +160,9 @@ class AnchorLatents:
     target2source: Float[Tensor, "B N T 4 4"]
     target2first: Float[Tensor, "B T 4 4"]
 
-    def to(self, *args, **kwargs) -> AnchorLatents:
-        """The same on another device or in another float dtype (arguments of `Tensor.to`)."""
-        return AnchorLatents(
-            self.latents.to(*args, **kwargs),
-            self.visible_tokens.to(self.latents.to(*args, **kwargs).device),
-            self.target2source.to(*args, **kwargs),
-            self.target2first.to(*args, **kwargs),
-        )
-
-    def repeat(self, times: int) -> AnchorLatents:
-        """The batch `times` over (sample order 0..B-1, 0..B-1, ...), as guidance needs it."""
-        return AnchorLatents(
-            *(
-                torch.cat([value] * times)
-                for value in (
-                    self.latents,
-                    self.visible_tokens,
-                    self.target2source,
-                    self.target2first,
-                )
-            )
-        )
-
 
 @dataclass(frozen=True)
-class ReferenceLatents:
+class ReferenceLatents(Batched):
     """A batch of references as the networks take them.
 
     Args:
@@ -200,20 +178,25 @@ class ReferenceLatents:
     reference2first: Float[Tensor, "B R 4 4"]
     target2first: Float[Tensor, "B T 4 4"]
 
-    def to(self, *args, **kwargs) -> ReferenceLatents:
-        """The same on another device or in another float dtype (arguments of `Tensor.to`)."""
-        latents = self.latents.to(*args, **kwargs)
-        return ReferenceLatents(
-            latents,
-            self.present.to(latents.device),
-            self.reference2first.to(*args, **kwargs),
-            self.target2first.to(*args, **kwargs),
-        )
+    @classmethod
+    def join(cls, parts: Sequence[ReferenceLatents]) -> ReferenceLatents:
+        """The samples of all parts; those with fewer references are padded with absent ones."""
+        most = max(part.present.shape[1] for part in parts)
+        return super().join([part._padded(most) for part in parts])
 
-    def repeat(self, times: int) -> ReferenceLatents:
-        """The batch `times` over, as guidance needs it."""
-        values = (self.latents, self.present, self.reference2first, self.target2first)
-        return ReferenceLatents(*(torch.cat([value] * times) for value in values))
+    def _padded(self, count: int) -> ReferenceLatents:
+        B, R = self.present.shape
+        more = count - R
+        if more == 0:
+            return self
+        latents = self.latents.new_zeros(B, more, *self.latents.shape[2:])
+        poses = torch.eye(4).to(self.reference2first).expand(B, more, 4, 4)
+        return replace(
+            self,
+            latents=torch.cat([self.latents, latents], dim=1),
+            present=torch.cat([self.present, self.present.new_zeros(B, more)], dim=1),
+            reference2first=torch.cat([self.reference2first, poses], dim=1),
+        )
 
 
 def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:

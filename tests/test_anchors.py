@@ -78,5 +78,5 @@ def test_guidance_repeats_whole_batches():
         torch.eye(4).expand(2, 1, 4, 4),
     )
     assert latents.repeat(2).latents.flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
-    moved = latents.to(torch.float64)
+    moved = latents.to(dtype=torch.float64)
     assert moved.latents.dtype == torch.float64 and moved.visible_tokens.dtype == torch.bool

@@ -14,6 +14,7 @@ FLOORS = {
     "anchorweave.progress": 0,
     "anchorweave.ranges": 0,
     "anchorweave.locks": 0,
+    "anchorweave.batched": 1,
     "anchorweave.file_sets": 1,
     "anchorweave.geometry": 1,
     "anchorweave.diffusion": 1,

@@ -11,6 +11,7 @@ and holds no numbers. The last line printed is one JSON object.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +24,23 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.models.backbones import FAMILIES, Family, family_named, family_of
+from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
-from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.ranges import check_numbers, within
-from training.estimates.cost import GIB, Step, Weights, checkpoint_bytes, memory, training_step
-from training.estimates.missing import first_clip, missing_files
+from training.estimates.memory import GIB, Weights, checkpoint_bytes, memory
+from training.estimates.missing import missing_files
+from training.estimates.operations import Step, training_step
+from training.estimates.references import with_references
+from training.estimates.run_shapes import (
+    FIRST,
+    ClipShape,
+    backbone_config,
+    clip_shape,
+    given_at_most,
+    own_settings,
+)
 from training.networks.build import add_lora
 from training.networks.new import (
     START,
@@ -42,8 +52,6 @@ from training.networks.new import (
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
 
-# What a run is taken for that has no model on disk.
-FIRST = FAMILIES["cogvideox"]
 # The config of `training.train` where none is named.
 DEFAULT = "configs/train/tiny.yaml"
 STRATEGIES = ("ddp", "zero2", "fsdp2")
@@ -72,42 +80,19 @@ class DryRunConfig(TrainConfig):
         utilisation: share of that peak which forward and backward reach; what is recomputed does
             not count. 0.25 was measured of the 5B on an H200, with recomputation.
         visible: share of the anchors' tokens that a pixel supports, where only those attend.
+        references: reference frames of a sample; null = as many as the first clip has, or, where
+            there is none, as the memory system gives at most.
     """
 
     gpus: int | None = within(None, at_least=1)
     peak_tflops: float = within(989.0, above=0)
     utilisation: float = within(0.25, above=0, at_most=1)
     visible: float = within(1.0, at_least=0, at_most=1)
+    references: int | None = within(None, at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
         check_numbers(self)
-
-
-@dataclass(frozen=True)
-class ClipShape:
-    """The clips of a run.
-
-    Args:
-        latent_size: (t, h, w).
-        anchors: N.
-        text_tokens: S.
-        count: samples of one epoch; None = not known.
-        source: where this was read.
-    """
-
-    latent_size: tuple[int, int, int]
-    anchors: int
-    text_tokens: int
-    count: int | None
-    source: str
-
-
-# 49 frames of 480x720, K = 4: the paper's.
-PAPER_CLIPS = ClipShape((13, 60, 90), 4, 226, None, "the paper's (no clip on disk)")
-# 81 frames of 480x832, as configs/data/prepare_wan_480x832.yaml makes them.
-WAN_CLIPS = ClipShape((21, 30, 52), 4, 512, None, "81 frames of 480x832 (no clip on disk)")
-TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no clip on disk)")
 
 
 def dry_run(config: TrainConfig, world: int | None = None) -> None:
@@ -185,6 +170,19 @@ def estimate(
         visible=machine.visible,
         adapted=network.train_backbone == "lora",
     )
+    R = 0
+    if references is not None:
+        asked = (machine.references, clips.references, given_at_most(config)[1])
+        R = next(number for number in asked if number is not None)
+        step = with_references(
+            step,
+            family.sizes(transformer),
+            references,
+            count=R,
+            batch=config.batch_per_process,
+            latent_size=clips.latent_size,
+            trained=network.train_references,
+        )
     samples = config.batch / config.batch_per_process
     recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
     peak = world * machine.peak_tflops * 1e12 * machine.utilisation
@@ -195,6 +193,9 @@ def estimate(
             "backbone": step.backbone.tokens,
             "controller": step.controller.tokens,
             "controller_rows": step.controller.rows // config.batch_per_process,
+            "references": R
+            * math.prod(clips.latent_size[1:])
+            // family.sizes(transformer).patch_size ** 2,
         },
         "tflops_per_step": {
             "forward": samples * step.forward / 1e12,
@@ -214,55 +215,12 @@ def estimate(
     }
 
 
-def backbone_config(
-    network: NetworkConfig, clips: ClipShape
-) -> tuple[Family, Mapping[str, Any], str]:
-    """Family and configuration of the backbone of a run, and where it was read."""
-    if network.path in TINY:
-        frames, size = video_of(network.path, clips.latent_size)
-        tiny = TINY[network.path].components(frames=frames, size=size)["transformer"]
-        return family_of(tiny), _own(tiny.config), network.path
-    path = Path(network.path) / "transformer" / "config.json"
-    if path.is_file():
-        settings = json.loads(path.read_text())
-        family = family_named(settings["_class_name"]) if "_class_name" in settings else FIRST
-        return family, _own(settings), str(path)
-    family = published_family(network.path)
-    title, settings = family.published
-    return family, settings, f"{title} as published ({path} is not there)"
-
-
-def published_family(path: str) -> Family:
-    """The family whose published model a folder is named after; else the first one."""
-    named = [one for one in FAMILIES.values() if one.published[0].lower() in path.lower()]
-    return named[0] if named else FIRST
-
-
-def clip_shape(config: TrainConfig) -> ClipShape:
-    """What a run is trained on: its first readable clip, or the paper's where there is none."""
-    found = first_clip(config)
-    if found is None:
-        if config.model.path in TINY:
-            return TINY_CLIPS
-        return PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
-    clip, count = found
-    t, _, h, w = clip.latents.shape
-    return ClipShape(
-        (t, h, w), len(clip.anchor_latents), len(clip.prompt_features), count, clip.name
-    )
-
-
-def _own(config: Mapping[str, Any]) -> dict[str, Any]:
-    # diffusers keeps its own notes among the arguments, under names that begin with _.
-    return {key: value for key, value in config.items() if not key.startswith("_")}
-
-
 def _controller(network: NetworkConfig, backbone: nn.Module) -> WeavingController | None:
     if not network.woven:
         return None
     saved = Path(network.controller or "", "config.json")
     if network.controller is not None and saved.is_file():
-        stated = _own(json.loads(saved.read_text()))
+        stated = own_settings(json.loads(saved.read_text()))
         controller = WeavingController(**stated)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
         return controller
@@ -278,7 +236,7 @@ def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork
         return None
     notes = json.loads(saved.read_text())
     kinds = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
-    return kinds[notes["_class_name"]](**_own(notes))
+    return kinds[notes["_class_name"]](**own_settings(notes))
 
 
 def _count(module: nn.Module, trained: bool = False) -> int:
@@ -297,7 +255,7 @@ def _memory_rows(
                 strategy,
                 world,
                 checkpointing,
-                config.precision,
+                "fp32" if config.precision == "fp32" else "bf16",
                 config.average.enabled,
                 kept,
             )
@@ -326,7 +284,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         "trained": f"{parameters['trained'] / 1e6:,.2f} M parameters",
         "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
         "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "
-        f"{tokens['controller']:,} in the controller",
+        f"{tokens['controller']:,} in the controller"
+        + (f", {tokens['references']:,} of references" if tokens["references"] else ""),
         "TFLOPs per step": f"{sum(tflops.values()):,.4g} over all GPUs ("
         + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
         + ")",

@@ -33,7 +33,7 @@ from anchorweave.models.model_folder import PARTS, load_part, write_model
 from anchorweave.models.references.reference_networks import load_reference_network
 from anchorweave.models.small.backbone import BackboneConfig, noise_schedule, small_backbone
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
-from anchorweave.pipelines import PIPELINES
+from anchorweave.pipelines import pipeline_of
 from training.engine.finished import newest_weights
 from training.networks.new import TRAINED_WITH
 
@@ -236,7 +236,7 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
             )
     # They refuse parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
-    pipe = PIPELINES[family.name](**parts)
+    pipe = pipeline_of(family.name)(**parts)
     return {name: getattr(pipe, name) for name in parts}
 
 

@@ -39,6 +39,7 @@ from anchorweave.datasets.prepared_clip import (
 )
 from anchorweave.models.codec.base import TextEncoder
 from anchorweave.models.encoders import Encoders
+from anchorweave.models.precision import computing_dtype, slowness
 from training.preparing.encoding import VideoEncoder
 from training.preparing.one_run import one_run_in
 from training.preparing.sharding import Shard, Tally
@@ -55,13 +56,20 @@ class EncoderConfig:
     Args:
         path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with
             random weights.
-        dtype: precision that they compute in.
+        dtype: precision that they compute in; `auto` = bfloat16, or float32 on a CPU without
+            instructions for it.
         device: `auto` (a GPU if there is one) or `cpu`.
     """
 
     path: str = "tiny"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
+
+    def computes_in(self, device: torch.device) -> torch.dtype:
+        """The precision on a device."""
+        if self.dtype == "auto":
+            return computing_dtype("auto", device)
+        return getattr(torch, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,8 @@ def main(words: Sequence[str]) -> None:
     shard.console.print(
         f"encoding {len(clips)} clip(s) of {config.data} with {config.model.path}", markup=False
     )
+    if about := slowness(config.model.computes_in(shard.device), shard.device):
+        shard.say(f"model.dtype={config.model.dtype}: {about}")
     with one_run_in(config.data):
         _encode(config, clips, shard)
 
@@ -124,7 +134,7 @@ class TextPass:
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
         self._config, self._encoders, self._shard = config, encoders, shard
         self._text: TextEncoder | None = None
-        self._made = _made(config) | {
+        self._made = _made(config, shard.device) | {
             "text_encoder": encoders.text_weights,
             "tokens": encoders.text_tokens,
         }
@@ -147,7 +157,7 @@ class TextPass:
     @torch.no_grad()
     def _features(self, prompt: str) -> tuple[dict[str, Tensor], dict]:
         if self._text is None:
-            dtype = getattr(torch, self._config.model.dtype)
+            dtype = self._config.model.computes_in(self._shard.device)
             self._text = self._encoders.text(dtype)
             self._text.encoder.to(self._shard.device)
         features = self._text.encode([prompt], self._encoders.text_tokens)[0]
@@ -167,7 +177,10 @@ class VideoPass:
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
         self._config, self._encoders, self._shard = config, encoders, shard
         self._encoder: VideoEncoder | None = None
-        self._made = _made(config) | {"vae": encoders.vae_weights, "holes": config.holes}
+        self._made = _made(config, shard.device) | {
+            "vae": encoders.vae_weights,
+            "holes": config.holes,
+        }
 
     def encode(self, clip: Path) -> Tally:
         """Encode the videos of one clip, unless that was done already."""
@@ -182,7 +195,7 @@ class VideoPass:
             config, device = self._config, self._shard.device
             on_gpu = device.type != "cpu"
             self._encoder = VideoEncoder(
-                self._encoders.vae(getattr(torch, config.model.dtype)).to(device),
+                self._encoders.vae(config.model.computes_in(device)).to(device),
                 self._encoders.patch_size,
                 config.vae_tile,
                 on_gpu if config.one_by_one is None else config.one_by_one,
@@ -195,8 +208,10 @@ class VideoPass:
         return tensors, {"tile": tile, "vae_content": self._encoders.vae_content}
 
 
-def _made(config: PrecomputeConfig) -> dict[str, Any]:
-    return {"code": CODE_VERSION, "storage": config.storage, "dtype": config.model.dtype}
+def _made(config: PrecomputeConfig, device: torch.device) -> dict[str, Any]:
+    # Latents of a CPU without bfloat16 are not those of a GPU, also where both were asked for auto.
+    dtype = str(config.model.computes_in(device)).removeprefix("torch.")
+    return {"code": CODE_VERSION, "storage": config.storage, "dtype": dtype}
 
 
 def _made_once(

@@ -19,6 +19,7 @@ import numpy as np
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.models.precision import computing_dtype, slowness
 from training.engine.signals import stop_on_signals
 from training.preparing.one_run import one_run_in
 from training.preparing.sharding import Shard
@@ -46,6 +47,8 @@ def _train(config: VAETrainConfig, output: Path, shard: Shard) -> None:
     validation = cached("validation", config.validation, config.clip)
     if config.frames_only:
         return
+    if about := slowness(computing_dtype(config.precision, shard.device), shard.device):
+        shard.say(f"precision={config.precision}: {about}")
     arrays, held_out = (_read(paths, config.clip) for paths in (trained, validation))
     with stop_on_signals() as stop:
         VAETraining(config, arrays, held_out).train(stop)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import BadClip, reading
-from anchorweave.datasets.training_clip import TrainingClip
 from anchorweave.files import atomic_write, bytes_sum
 
 # Names of tensors: latents.safetensors
@@ -130,61 +129,3 @@ def _tensor_sum(tensor: Tensor) -> str:
     """A short name for a tensor's kind, shape and bytes."""
     kind = f"{tensor.dtype} {tuple(tensor.shape)}\n".encode()
     return bytes_sum(kind + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-
-
-def training_clip(
-    path: Path,
-    *,
-    latents: Tensor,
-    image_latents: Tensor,
-    prompt_features: Tensor,
-    anchor_latents: Tensor,
-    visible_tokens: Tensor,
-    target2source: Tensor,
-    target2first: Tensor,
-    reference_latents: Tensor,
-    reference2first: Tensor,
-    holes: str = "black",
-) -> TrainingClip:
-    """The TrainingClip of these parts, once they are known to fit one another; see there.
-
-    Raises:
-        BadClip: names the first part that does not fit, with both shapes.
-    """
-    if latents.ndim != 4 or target2first.ndim != 3:
-        shapes = f"{tuple(latents.shape)} and {tuple(target2first.shape)}"
-        raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
-    t, C, h, w = latents.shape
-    N, T, R = len(anchor_latents), len(target2first), len(reference_latents)
-    # How many latent pixels a token has along a side, only the backbone knows.
-    rows, columns = visible_tokens.shape[-2:] if visible_tokens.ndim > 1 else (0, 0)
-    expected = {
-        "the first frame's latents": (image_latents, (1, C, h, w)),
-        "the anchors' latents": (anchor_latents, (N, t, C, h, w)),
-        "the visible tokens": (visible_tokens, (N, t, rows, columns)),
-        "target2source": (target2source, (N, T, 4, 4)),
-        "target2first": (target2first, (T, 4, 4)),
-        "the references' latents": (reference_latents, (R, C, h, w)),
-        "reference2first": (reference2first, (R, 4, 4)),
-    }
-    for what, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
-            raise BadClip(path, f"{what}: met shape {tuple(tensor.shape)}, expected {shape}")
-    if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
-        shape = tuple(visible_tokens.shape)
-        raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
-    if T < t or (t > 1 and (T - 1) % (t - 1)):
-        raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
-    return TrainingClip(
-        str(path),
-        latents,
-        image_latents,
-        prompt_features,
-        anchor_latents,
-        visible_tokens,
-        target2source,
-        target2first,
-        reference_latents,
-        reference2first,
-        holes,
-    )

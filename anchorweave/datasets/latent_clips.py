@@ -21,7 +21,6 @@ from anchorweave.datasets.encoded_clip import (
     read_made,
     read_tensors,
     references_key,
-    training_clip,
     visible_key,
 )
 from anchorweave.datasets.layout import (
@@ -34,7 +33,7 @@ from anchorweave.datasets.layout import (
     read_quarantine,
 )
 from anchorweave.datasets.prepared_clip import check_sums, read_cameras
-from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 
 class LatentClips(Dataset):

@@ -24,9 +24,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from anchorweave.datasets.encoded_clip import training_clip
 from anchorweave.datasets.layout import BadClip, read_quarantine, reading
-from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 FIRST = "1st_frame"
 SLOTS = (FIRST, "retrieval_1", "retrieval_2", "retrieval_3")

@@ -1,15 +1,22 @@
-"""TrainingClip: what training sees of one prepared clip, and a batch of them."""
+"""TrainingClip, one clip as a data set gives it, and Samples, the batch that networks are given.
+
+A tensor that every clip has is a field of both, under one name; what is drawn for a sample is a
+field of Samples alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.batched import Batched
+from anchorweave.datasets.layout import BadClip
 
 
 @dataclass(frozen=True)
@@ -43,71 +50,139 @@ class TrainingClip:
     reference2first: Float[Tensor, "R 4 4"]
     holes: str = "black"
 
+    @property
+    def anchors(self) -> AnchorLatents:
+        """Its anchors as the networks take them, a batch of one."""
+        return AnchorLatents(
+            self.anchor_latents[None],
+            self.visible_tokens[None],
+            self.target2source[None],
+            self.target2first[None],
+        )
+
+    @property
+    def references(self) -> ReferenceLatents:
+        """Its references as the networks take them, a batch of one."""
+        return ReferenceLatents(
+            self.reference_latents[None],
+            torch.ones(1, len(self.reference_latents), dtype=torch.bool),
+            self.reference2first[None],
+            self.target2first[None],
+        )
+
 
 @dataclass(frozen=True)
-class TrainingBatch:
-    """B clips of one shape, stacked; see `TrainingClip`."""
+class Samples(Batched):
+    """B samples: clips, with what was drawn for them hidden or added.
+
+    Args:
+        names: of the clips.
+        places: numbers of the samples in the batch of their step, over all ranks.
+        latents: of each clip, see `TrainingClip`.
+        image_latents: likewise, without noise.
+        prompt_features: likewise, or those of the empty prompt.
+        anchors: what is shown of them.
+        references: those that are shown, maybe noised; padded to the sample that has most.
+        noise: standard normal, float32.
+        image_noise: what is added to the image latents, float32.
+        timestep: as `NoiseProcess.draw_timestep` draws it.
+        alone: whether the controller says nothing.
+        bad: clips that broke on the way, and for which others were taken.
+    """
 
     names: tuple[str, ...]
+    places: tuple[int, ...]
     latents: Float[Tensor, "B t C h w"]
     image_latents: Float[Tensor, "B 1 C h w"]
     prompt_features: Float[Tensor, "B S D"]
     anchors: AnchorLatents
     references: ReferenceLatents
+    noise: Float[Tensor, "B t C h w"]
+    image_noise: Float[Tensor, "B 1 C h w"]
+    timestep: Shaped[Tensor, " B"]
+    alone: Bool[Tensor, " B"]
+    bad: tuple[BadClip, ...] = ()
 
-    def pin_memory(self) -> TrainingBatch:
-        """Where a GPU can fetch it by itself."""
+    @classmethod
+    def of(
+        cls,
+        clip: TrainingClip,
+        *,
+        place: int,
+        noise: Float[Tensor, "t C h w"],
+        image_noise: Float[Tensor, "1 C h w"],
+        timestep: int | float,
+        alone: bool,
+    ) -> Samples:
+        """A clip and what was drawn for it, as a batch of one."""
+        of_both = {field.name for field in fields(cls)} & {field.name for field in fields(clip)}
+        return cls(
+            names=(clip.name,),
+            places=(place,),
+            anchors=clip.anchors,
+            references=clip.references,
+            noise=noise[None],
+            image_noise=image_noise[None],
+            timestep=torch.tensor([timestep]),
+            alone=torch.tensor([alone]),
+            **{name: getattr(clip, name)[None] for name in of_both},
+        )
 
-        def pinned(value: object) -> object:
-            if isinstance(value, Tensor):
-                return value.pin_memory()
-            if isinstance(value, (AnchorLatents, ReferenceLatents)):
-                return type(value)(*(pinned(getattr(value, one.name)) for one in fields(value)))
-            return value
+    @classmethod
+    def join(cls, parts: Sequence[Samples]) -> Samples:
+        """The samples of all parts, in their order.
 
-        return TrainingBatch(*(pinned(getattr(self, one.name)) for one in fields(self)))
+        Raises:
+            ValueError: clips of different shapes, by name.
+        """
+        for what, tensor in {
+            "latents": lambda part: part.latents,
+            "prompt_features": lambda part: part.prompt_features,
+            "anchor_latents": lambda part: part.anchors.latents,
+        }.items():
+            shapes = {name: tuple(tensor(part).shape[1:]) for part in parts for name in part.names}
+            if len(set(shapes.values())) > 1:
+                raise ValueError(
+                    f"clips of one batch must share the shape of their {what}, met {shapes}; "
+                    "prepare them with one config, or use batches of one"
+                )
+        return super().join(parts)
 
 
-def collate(clips: Sequence[TrainingClip]) -> TrainingBatch:
-    """A batch of clips; references are padded to the clip that has most.
+def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
+    """The TrainingClip of these parts, once they are known to fit one another.
+
+    Args:
+        path: the clip's folder.
+        **parts: the other fields of `TrainingClip`.
 
     Raises:
-        ValueError: clips of different shapes, by name.
+        BadClip: names the first part that does not fit, with both shapes.
     """
-    for field in ("latents", "prompt_features", "anchor_latents"):
-        shapes = {clip.name: tuple(getattr(clip, field).shape) for clip in clips}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(
-                f"clips of one batch must share the shape of their {field}, met {shapes}; "
-                "prepare them with one config, or use batches of one"
-            )
-
-    def stacked(field: str) -> Tensor:
-        return torch.stack([getattr(clip, field) for clip in clips])
-
-    return TrainingBatch(
-        names=tuple(clip.name for clip in clips),
-        latents=stacked("latents"),
-        image_latents=stacked("image_latents"),
-        prompt_features=stacked("prompt_features"),
-        anchors=AnchorLatents(
-            stacked("anchor_latents"),
-            stacked("visible_tokens"),
-            stacked("target2source"),
-            stacked("target2first"),
-        ),
-        references=_references(clips),
-    )
-
-
-def _references(clips: Sequence[TrainingClip]) -> ReferenceLatents:
-    B, R = len(clips), max(len(clip.reference_latents) for clip in clips)
-    latents = clips[0].latents.new_zeros(B, R, *clips[0].latents.shape[1:])
-    poses = torch.eye(4).expand(B, R, 4, 4).clone()
-    present = torch.zeros(B, R, dtype=torch.bool)
-    for b, clip in enumerate(clips):
-        there = len(clip.reference_latents)
-        latents[b, :there], poses[b, :there] = clip.reference_latents, clip.reference2first
-        present[b, :there] = True
-    target2first = torch.stack([clip.target2first for clip in clips])
-    return ReferenceLatents(latents, present, poses, target2first)
+    latents, target2first = parts["latents"], parts["target2first"]
+    if latents.ndim != 4 or target2first.ndim != 3:
+        shapes = f"{tuple(latents.shape)} and {tuple(target2first.shape)}"
+        raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
+    t, C, h, w = latents.shape
+    N, T, R = len(parts["anchor_latents"]), len(target2first), len(parts["reference_latents"])
+    visible = parts["visible_tokens"]
+    # How many latent pixels a token has along a side, only the backbone knows.
+    rows, columns = visible.shape[-2:] if visible.ndim > 1 else (0, 0)
+    expected = {
+        "image_latents": ("the first frame's latents", (1, C, h, w)),
+        "anchor_latents": ("the anchors' latents", (N, t, C, h, w)),
+        "visible_tokens": ("the visible tokens", (N, t, rows, columns)),
+        "target2source": ("target2source", (N, T, 4, 4)),
+        "target2first": ("target2first", (T, 4, 4)),
+        "reference_latents": ("the references' latents", (R, C, h, w)),
+        "reference2first": ("reference2first", (R, 4, 4)),
+    }
+    for name, (what, shape) in expected.items():
+        if (met := tuple(parts[name].shape)) != shape:
+            raise BadClip(path, f"{what}: met shape {met}, expected {shape}")
+    if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
+        shape = tuple(visible.shape)
+        raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
+    if T < t or (t > 1 and (T - 1) % (t - 1)):
+        raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
+    return TrainingClip(name=str(path), **parts)

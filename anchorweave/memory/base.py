@@ -68,6 +68,11 @@ class Memory(ABC):
         """Points of its one fused cloud; None if it has none."""
         return None
 
+    @classmethod
+    def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
+        """How many anchors N and how many references R one retrieve gives, or fewer."""
+        return retrieval.anchors, 0
+
     def may_give(self) -> Sequence[int]:
         """The remembered frames that a later retrieve may show or give."""
         return range(len(self))

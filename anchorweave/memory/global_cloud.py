@@ -126,6 +126,11 @@ class GlobalCloud(OneCloud):
         self.cloud = self._fused.cloud()
         self._fuse()
 
+    @classmethod
+    def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
+        """The cloud; the references that are looked for, and the preceding frames."""
+        return 1, config.global_cloud.references + config.global_cloud.preceding
+
     def may_give(self) -> Sequence[int]:
         """No frame where no reference is asked for: the cloud needs none any more."""
         return super().may_give() if self.config.global_cloud.references else ()

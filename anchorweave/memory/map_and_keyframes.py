@@ -129,6 +129,11 @@ class MapAndKeyframes(OneCloud):
         self._looked_at = 0
         self._fuse()
 
+    @classmethod
+    def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
+        """The map; key frames and the last frames."""
+        return 1, config.map_and_keyframes.episodic + config.map_and_keyframes.working
+
     def may_give(self) -> Sequence[int]:
         """Key frames and the last frames, as far as any are asked for."""
         options = self.config.map_and_keyframes

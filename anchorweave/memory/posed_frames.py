@@ -24,7 +24,9 @@ from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.plan_view import rays_meet, shared_view
 from anchorweave.memory.base import Memory
+from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.references import Chosen, references_of, report_of
+from anchorweave.retrieval import RetrievalConfig
 from anchorweave.retrieval.context_frames import (
     CONTEXT_CHOICES,
     FIRST,
@@ -100,6 +102,12 @@ class PosedFrames(Memory):
     options = PosedFramesConfig
     keeps_geometry = False
     reads_depth = False
+
+    @classmethod
+    def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
+        """The context, as the one or the other."""
+        options = config.posed_frames
+        return (retrieval.anchors, 0) if options.as_anchors else (0, options.context)
 
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""

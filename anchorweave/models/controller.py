@@ -10,15 +10,16 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.embeddings import Timesteps
 from diffusers.models.modeling_utils import ModelMixin
-from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.holes import check_holes
-from anchorweave.models.backbones import FAMILIES, family_of
-from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.backbones import families, family_of
+from anchorweave.models.backbones.sizes import OF_CONTROLLER
 from anchorweave.models.cross_anchor_attention import Arrangement
+from anchorweave.models.families import FAMILIES
+from anchorweave.models.weaving.anchor_tokens import anchor_tokens, anchors_share, noisy_share
 from anchorweave.models.weaving.camera_encoder import CameraEncoder
 from anchorweave.models.weaving.pose_guided_fusion import AverageFusion, PoseGuidedFusion
 
@@ -123,7 +124,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
-        self.family = FAMILIES[family]
+        self.family = families()[family]
         dim = num_heads * head_dim
         # The controller sees the noisy latents beside each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
@@ -261,13 +262,15 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         S = text.shape[1]
         if constants is None:
             made = self._prepare(noisy_latents, anchors, positions, S)
-            tokens = made.place.arrange(self._embed(noisy_latents, anchors))
+            tokens = anchor_tokens(self.latent_proj, noisy_latents, anchors.latents)
+            tokens = made.place.arrange(self._with_positions(tokens, noisy_latents))
         else:
             key = (noisy_latents.shape, noisy_latents.device, noisy_latents.dtype, S)
             if key not in constants.made:
                 constants.made[key] = self._prepare(noisy_latents, anchors, positions, S, True)
             made = constants.made[key]
-            tokens = made.place.spread(self._embed_alone(noisy_latents)) + made.tokens
+            share = noisy_share(self.latent_proj, noisy_latents)
+            tokens = made.place.spread(share) + made.tokens
         place = made.place
         # A copy: compiled blocks are compiled once more for views, which no layer returns.
         text, time = place.per_row(text).clone(), place.per_row(time)
@@ -297,35 +300,15 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
         place = Arrangement(visible, self.config.attention, self.config.tokens)
         table, attention = self.family.arranged(place, positions, text_tokens)
-        tokens = place.arrange(self._embed_anchors(anchors.latents)) if embedded else None
+        tokens = None
+        if embedded:
+            tokens = anchors_share(self.latent_proj, anchors.latents)
+            tokens = place.arrange(self._with_positions(tokens, noisy_latents))
         return _Prepared(place, weights, tokens, table, attention)
 
-    def _embed(self, noisy_latents: Tensor, anchors: AnchorLatents) -> Float[Tensor, "B N L D"]:
-        latents = anchors.latents.to(noisy_latents)
-        N, (t, _, h, w) = latents.shape[1], noisy_latents.shape[1:]
-        pairs = torch.cat([noisy_latents[:, None].expand(-1, N, -1, -1, -1, -1), latents], dim=3)
-        return self._with_positions(self._project(pairs), (t, h, w))
-
-    def _embed_alone(self, noisy_latents: Tensor) -> Float[Tensor, "B L D"]:
-        """The noisy latents' share of `_embed`, which is linear."""
-        nothing = torch.zeros_like(noisy_latents)
-        return self._project(torch.cat([noisy_latents, nothing], dim=2)[:, None])[:, 0]
-
-    def _embed_anchors(self, latents: Float[Tensor, "B N t C h w"]) -> Float[Tensor, "B N L D"]:
-        """The anchors' share, with the positions."""
-        t, _, h, w = latents.shape[2:]
-        both = torch.cat([torch.zeros_like(latents), latents], dim=3)
-        # The projection is called, not taken apart: adapters and offloaded weights live in a call.
-        bias = self._project(both.new_zeros(1, 1, 1, both.shape[3], h, w))[:, :, :1]
-        return self._with_positions(self._project(both) - bias, (t, h, w))
-
-    def _project(self, latents: Float[Tensor, "B N t C2 h w"]) -> Float[Tensor, "B N L D"]:
-        B, N, t = latents.shape[:3]
-        tokens = self.latent_proj(latents.flatten(0, 2))
-        return rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)
-
-    def _with_positions(self, tokens: Tensor, size: tuple[int, int, int]) -> Tensor:
-        (t, h, w), patch = size, self.config.patch_size
+    def _with_positions(self, tokens: Tensor, latents: Tensor) -> Tensor:
+        """Tokens [B, N, L, D] of the frames of latents [B, t, C, h, w], and where they stand."""
+        (t, _, h, w), patch = latents.shape[1:], self.config.patch_size
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)
         return tokens if positions is None else tokens + positions.to(tokens)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.base import OF_CONTROLLER, OF_REFERENCES
+from anchorweave.models.backbones.sizes import OF_CONTROLLER, OF_REFERENCES
 from anchorweave.models.caches import check_cache
 from anchorweave.models.controller import Constants, WeavingController
 from anchorweave.models.insertions import add_features

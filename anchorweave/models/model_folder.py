@@ -11,7 +11,7 @@ import torch
 from diffusers.configuration_utils import ConfigMixin
 
 from anchorweave.files import atomic_write
-from anchorweave.models.backbones import FAMILIES, family_of
+from anchorweave.models.backbones import families, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.notes import WEIGHTS_NOTE
 from anchorweave.models.quiet_loading import quiet_loading
@@ -55,7 +55,7 @@ def load_part(name: str, folder: str | Path) -> object:
 def _kind(name: str, met: str | None, folder: Path) -> type:
     """The class of a part, of those that the families have for it."""
     kinds = [WeavingController] if name == "controller" else []
-    kinds = kinds or [family.parts[name] for family in FAMILIES.values()]
+    kinds = kinds or [family.parts[name] for family in families().values()]
     if met is None and not issubclass(kinds[0], ConfigMixin):
         return kinds[0]
     for kind in kinds:

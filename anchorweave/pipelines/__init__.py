@@ -1,34 +1,35 @@
-"""Pipelines: the registry, and how a model folder finds the one that opens it."""
+"""Pipelines, by family, and how a model folder finds the one that opens it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from anchorweave.models.backbones import family_in, family_of
+from anchorweave.models.backbones import families, family_in, family_of
+from anchorweave.models.families import FAMILIES
 from anchorweave.models.loading import ModelParts
 from anchorweave.pipelines.cogvideox import AnchorWeavePipeline
 from anchorweave.pipelines.wan import AnchorWeaveWanPipeline
 from anchorweave.pipelines.weaving import WeavingMixin
 
 __all__ = [
-    "PIPELINES",
     "AnchorWeavePipeline",
     "AnchorWeaveWanPipeline",
     "WeavingMixin",
     "pipeline_class",
+    "pipeline_of",
     "sampler",
 ]
 
-# By family, as in `anchorweave/models/backbones`.
-PIPELINES: dict[str, type[WeavingMixin]] = {
-    "cogvideox": AnchorWeavePipeline,
-    "wan": AnchorWeaveWanPipeline,
-}
+
+def pipeline_of(family: str) -> type[WeavingMixin]:
+    """The pipeline of a family, by its name in `FAMILIES`."""
+    return resolve_name(FAMILIES[family].pipeline)
 
 
 def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
@@ -44,13 +45,13 @@ def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
     if not file.is_file():
         raise FileNotFoundError(f"no model at {folder} (no {file.name} in it)")
     index = json.loads(file.read_text())
-    for kind in PIPELINES.values():
-        if index.get("_class_name") == kind.__name__:
-            return kind, True
-    return PIPELINES[family_in(index, folder).name], False
+    for name, family in families().items():
+        if index.get("_class_name") == family.pipeline:
+            return pipeline_of(name), True
+    return pipeline_of(family_in(index, folder).name), False
 
 
 def sampler(parts: ModelParts, backbone: nn.Module, dtype: torch.dtype) -> DiffusionPipeline:
     """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
-    kind = PIPELINES[family_of(backbone).name]
+    kind = pipeline_of(family_of(backbone).name)
     return kind.bare(parts.vae(dtype), backbone, parts.scheduler())

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
@@ -22,7 +20,6 @@ from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.latents import encode_references, encode_retrieved
 from anchorweave.models.model_folder import INDEX, check_parts
 from anchorweave.models.pixels import Pixels, read_images
-from anchorweave.models.rank_split import batch_over_ranks
 from anchorweave.models.references.reference_networks import (
     ReferenceNetwork,
     load_reference_network,
@@ -31,9 +28,10 @@ from anchorweave.models.video_shape import other_size, own_size, video_shape
 from anchorweave.models.weaving.make_controller import NEW, make_controller
 from anchorweave.models.whole import refuse_without_values, with_text_encoder
 from anchorweave.pipelines.anchored_start import AnchoredStart, start_latents
+from anchorweave.pipelines.guidance import Guidance
 
 
-class WeavingMixin(AnchoredStart):
+class WeavingMixin(Guidance, AnchoredStart):
     """Ahead of diffusers' pipeline of a family among the bases of ours.
 
     Everything that diffusers' pipeline offers (LoRA, offloading, callbacks, schedulers, saving and
@@ -56,10 +54,6 @@ class WeavingMixin(AnchoredStart):
     # other out; and their cameras and patches are asked for without a call of the whole network,
     # which is what offloading waits for.
     _exclude_from_cpu_offload = ["controller", "references"]
-    # Whether guidance calls the backbone once, with a batch of both halves.
-    _guidance_in_one_call = True
-    _split = False
-    _dynamic_guidance = False
     _told_size = False
 
     @classmethod
@@ -141,27 +135,6 @@ class WeavingMixin(AnchoredStart):
                 references = load_reference_network(references)
             parts["references"] = references.to(transformer.device, transformer.dtype)
         return cls(**parts)
-
-    def split_guidance(self) -> None:
-        """From now on, each of two ranks computes one half of guidance; both get the same video.
-
-        Every rank makes the same calls, with generators of the same seeds.
-
-        Raises:
-            ValueError: not two ranks of one process group, or a family whose guidance is two calls.
-        """
-        if not self._guidance_in_one_call:
-            raise ValueError(
-                f"{type(self).__name__} calls its backbone once for each half of guidance, one "
-                "after the other; guidance is split for CogVideoX only"
-            )
-        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-        if ranks != 2:
-            raise ValueError(
-                f"guidance has two halves, and this process is one of {ranks} rank(s); start two: "
-                "torchrun --nproc-per-node 2 -m inference.sample model.split=guidance"
-            )
-        self._split = True
 
     @torch.no_grad()
     def __call__(
@@ -297,13 +270,7 @@ class WeavingMixin(AnchoredStart):
 
     def _sample(self, arguments: dict[str, Any]) -> BaseOutput | tuple:
         """Diffusers' own loop."""
-        if not self._split:
-            return super().__call__(**arguments)
-        if arguments.get("guidance_scale", 6) <= 1:
-            raise ValueError(
-                "guidance is split over two ranks, and guidance_scale=1 has no halves; use one rank"
-            )
-        with batch_over_ranks(self.transformer):
+        with self.guidance_as_set(arguments.get("guidance_scale", 6)):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:
@@ -316,27 +283,6 @@ class WeavingMixin(AnchoredStart):
                 its positions at another size.
         """
         self._video_shape(None, frames, height, width)
-
-    def _guidance_now(self, scale: float | int) -> float | int:
-        """Weight of the prompt in this step.
-
-        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
-        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
-        completed steps, so that its weight jumps about. A run of the last steps alone has the
-        weights that they have in a whole one.
-        """
-        if not self._dynamic_guidance or self.current_timestep is None:
-            return scale
-        left_out = 1 - len(self.scheduler.timesteps) / self.scheduler.num_inference_steps
-        completed = left_out + (1 - left_out) * self._completed()
-        rise = (1 - math.cos(math.pi * completed**5)) / 2
-        return 1 + scale * rise
-
-    def _completed(self) -> float:
-        """The share of the steps that are run that lie behind the current one, in [0, 1)."""
-        timesteps = self.scheduler.timesteps
-        step = (timesteps == self.current_timestep).nonzero()[0].item()
-        return step / len(timesteps)
 
     def _video_shape(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from anchorweave.models.attention_backend import use_attention
 from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.model_folder import check_parts
 from anchorweave.models.notes import UNTRAINED, weights_note
+from anchorweave.models.precision import slowness
 from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.small.tiny_models import TINY, write_tiny_model
 from anchorweave.models.whole import refuse_not_finite
@@ -41,6 +43,8 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
     model = config.model
     device = _device(model)
     dtype = getattr(torch, model.dtype)
+    if about := slowness(dtype, device):
+        warnings.warn(f"model.dtype={model.dtype}: {about}", stacklevel=2)
     if model.path in TINY:
         pipe, weights = _tiny(config, dtype)
     else:

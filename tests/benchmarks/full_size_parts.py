@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.models.backbones import FAMILIES, Family, codec_of
+from anchorweave.models.backbones import Family, codec_of, families
 from anchorweave.models.checkpointing import kept_parts, recompute
 from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import Constants, WeavingController
@@ -78,7 +78,7 @@ class Sizes:
 def sizes_of(family: str, size: str) -> Sizes:
     """Full size on the GPU, or a toy's wherever."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = FAMILIES[family]
+    kind = families()[family]
     if size == "toy":
         # bfloat16 is emulated on most CPUs.
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -60,11 +60,12 @@ from anchorweave.models.denoiser import Denoiser
 from training import train
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig
-from training.dry_run import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
-from training.engine.batches import DrawnClips, Place, RankBatches, stacked, training_calls
+from training.engine.batches import DrawnClips, Place, RankBatches, training_calls
 from training.engine.step import batch_losses
 from training.engine.tracking import LOG, read_log
-from training.estimates.cost import GIB, PROCESS, Step, Weights, memory, training_step
+from training.estimates.memory import GIB, PROCESS, Weights, memory
+from training.estimates.operations import Step, training_step
+from training.estimates.run_shapes import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.options.training import (
     CheckpointConfig,
     DataConfig,
@@ -270,7 +271,7 @@ def _time_steps(denoiser: Denoiser, steps: int = 4) -> tuple[float, int]:
         write_clips(root, PAPER_CLIPS, 16, PUBLISHED_5B["text_embed_dim"], 1)
         clips = LatentClips(root, MEMORY)
         drawn = DrawnClips(clips, NOTHING_HIDDEN, NOISE, 0, clips.empty_prompt())
-        batch = stacked([drawn[Place(0, 0, 0)]])
+        batch = drawn[Place(0, 0, 0)]
     optimizer = torch.optim.AdamW(denoiser.controller.parameters(), lr=1e-6)
     process = NOISE.to("cuda")
     rotary = family_of(denoiser.backbone).positions(

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from anchorweave.anchors import AnchorLatents
 from anchorweave.datasets.encoded_clip import write_tensors
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS, BadClip, write_quarantine
 from anchorweave.datasets.mixture import open_clips
-from anchorweave.datasets.training_clip import collate
 from tests.datasets.small_clips import FRAMES, SLOTS, UNIT, latents, pixels, write_clip
 
 
@@ -48,7 +48,7 @@ def test_without_a_memory_no_anchor_is_read(root):
     clips = open_clips(root, memory=None, first_frame="always")
     assert torch.equal(clips[0].latents, latents(1)["target"])
     assert torch.equal(clips[0].target2first, whole.target2first)
-    batch = collate([clips[0], clips[1]]).anchors
+    batch = AnchorLatents.join([clips[0].anchors, clips[1].anchors])
     assert batch.latents.shape == (2, 0, *whole.latents.shape)
     assert batch.target2source.shape == (2, 0, FRAMES, 4, 4)
     assert batch.visible_tokens.shape == (2, 0, *whole.visible_tokens.shape[1:])
@@ -58,9 +58,9 @@ def test_without_a_memory_no_anchor_is_read(root):
 
 def test_the_same_index_is_the_same_clip_in_a_loader(made):
     clips = LatentClips(made)
-    batches = list(DataLoader(clips, batch_size=3, collate_fn=collate, num_workers=1))
-    assert batches[0].names == tuple(clips[i].name for i in range(3))
-    assert torch.equal(batches[0].latents[2], clips[2].latents)
+    (loaded,) = DataLoader(clips, batch_size=3, collate_fn=list, num_workers=1)
+    assert [clip.name for clip in loaded] == [clips[i].name for i in range(3)]
+    assert torch.equal(loaded[2].latents, clips[2].latents)
 
 
 def test_the_first_frame_may_count_as_visible_always(made):

@@ -58,6 +58,8 @@ def test_shapes(make, tmp_path):
     assert got.anchors.video.shape == (N, 9, 3, 24, 32)
     assert got.anchors.visible.shape == (N, 9, 24, 32)
     assert got.target2first.shape == (9, 4, 4) and len(memory) == 6
+    most = memory.gives_at_most(memory.config, memory.retrieval)
+    assert N <= most[0] and len(got.references) <= most[1]
     torch.testing.assert_close(got.target2first[0], torch.eye(4))
     assert [(c.start, c.stop) for c in got.report] == [(0, 9)]
     assert not got.anchors.video.masked_select(~got.anchors.visible[:, :, None]).any()

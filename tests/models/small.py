@@ -5,7 +5,7 @@ from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
 
 from anchorweave.anchors import AnchorLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.backbones.wan_config import made_for
 from anchorweave.models.controller import WeavingController
 
 t, h, w = 3, 4, 6

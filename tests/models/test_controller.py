@@ -7,7 +7,7 @@ from peft import LoraConfig
 
 from anchorweave.anchors import AnchorLatents
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.base import OF_CONTROLLER
+from anchorweave.models.backbones.sizes import OF_CONTROLLER
 from anchorweave.models.controller import Constants, WeavingController
 from tests.alike import alike
 from tests.models.small import (

@@ -17,9 +17,10 @@ from tests.alike import alike, assert_trained_alike
 from tests.models.small import h, small_anchors, small_backbone, small_call, small_image, t, w
 from tests.training.clips import write_clips, write_model
 from tests.training.runs import config_of, losses, start, train_here
-from training.dry_run import ClipShape, describe, estimate
+from training.dry_run import describe, estimate
 from training.engine.validation import Validation
 from training.estimates.missing import missing_files
+from training.estimates.run_shapes import ClipShape
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
 
@@ -72,7 +73,6 @@ def test_it_trains_saves_the_backbone_alone_and_goes_on_exactly(data, tmp_path, 
     changes = ALONE | {
         "model__train_backbone": backbone,
         "model__gradient_checkpointing": True,
-        "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
         # There is nothing to hide, so no black video is encoded.

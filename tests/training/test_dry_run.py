@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.models.small import small_backbone
-from training.dry_run import PAPER_CLIPS, ClipShape, DryRunConfig, dry_run, estimate
+from training.dry_run import DryRunConfig, dry_run, estimate
+from training.estimates.run_shapes import PAPER_CLIPS, ClipShape, clip_shape
 from training.options.networks import NetworkConfig
 from training.options.training import DataConfig, TrainConfig
 
@@ -19,7 +21,12 @@ def test_parameters_tokens_and_checkpoint_of_the_5b():
     assert report["parameters"]["controller"] == report["parameters"]["trained"]
     assert round(report["parameters"]["trained"] / 1e6, 2) == 416.84
     L = 13 * 30 * 45
-    tokens = {"backbone": 226 + L, "controller": 226 + 4 * L, "controller_rows": 1}
+    tokens = {
+        "backbone": 226 + L,
+        "controller": 226 + 4 * L,
+        "controller_rows": 1,
+        "references": 0,
+    }
     assert report["tokens"] == tokens
     # weights, two moments and an average, float32
     assert report["checkpoint_gib"] * 2**30 == 16 * report["parameters"]["trained"]
@@ -102,3 +109,39 @@ def test_time_and_disk_are_those_of_the_machine_that_is_asked_for():
     }
     kept = [rows["ddp", True, what] for what in ("nothing", "attention_of_controller", "attention")]
     assert kept == sorted(kept) and kept[-1] < rows["ddp", False, "nothing"]
+
+
+def test_references_and_the_memory_system_count():
+    def report_of(clips=PAPER_CLIPS, **options):
+        memory = options.pop("memory")
+        network = NetworkConfig(path="nowhere", new_controller="none", **options)
+        config = DryRunConfig(model=network, precision="bf16", data=DataConfig(memory=memory))
+        return estimate(config, PUBLISHED_5B, clips, world=1)
+
+    tokens = report_of(memory="global_cloud", new_references="tokens")
+    # Spatia's seven references, a latent frame of 30 x 45 tokens each.
+    assert tokens["tokens"]["references"] == 7 * 1350
+    assert tokens["tokens"]["backbone"] == 226 + 13 * 1350 + 7 * 1350
+    attention = report_of(memory="map_and_keyframes", new_references="attention")
+    assert attention["tokens"]["references"] == 15 * 1350
+    assert attention["tokens"]["backbone"] == 226 + 13 * 1350
+    # As many as a clip on disk has.
+    two = replace(PAPER_CLIPS, references=2)
+    fewer = report_of(two, memory="global_cloud", new_references="tokens")
+    assert fewer["tokens"]["references"] == 2 * 1350
+    none = replace(PAPER_CLIPS, references=0)
+    alone = report_of(none, memory="map_and_keyframes", new_references="attention")
+    for more, less in ((tokens, fewer), (attention, alone)):
+        assert more["seconds_per_step"] > less["seconds_per_step"]
+    rows = [report["memory_gib"][1]["total"] for report in (fewer, tokens)]
+    assert rows[0] < rows[1]
+
+
+@pytest.mark.parametrize(
+    "memory, anchors", [("local_clouds", 4), ("map_and_keyframes", 1), ("global_cloud", 1)]
+)
+def test_without_a_clip_a_system_has_as_many_anchors_as_it_gives(memory, anchors):
+    config = TrainConfig(
+        model=NetworkConfig(path="nowhere"), data=DataConfig("nowhere/clips", memory=memory)
+    )
+    assert clip_shape(config).anchors == anchors

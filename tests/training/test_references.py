@@ -41,7 +41,6 @@ def test_it_trains_saves_and_goes_on_exactly(data, tmp_path, kind):
     changes = SYSTEMS[kind] | {
         "model__new_controller": "none",
         "model__gradient_checkpointing": True,
-        "precision": "bf16",
         "steps": 6,
         "checkpoints__every_steps": 3,
     }
@@ -87,8 +86,8 @@ def test_the_newest_reference_alone_in_a_share_of_samples(data):
         drawn = DrawnClips(
             clips, DrawConfig(recent_only=share, caption_dropout=0.0), PROCESS, seed=0
         )
-        samples = [drawn[Place(step, 0, 5)][1].clip for step in range(200)]
-        return [len(sample.reference_latents) for sample in samples], samples[0]
+        samples = [drawn[Place(step, 0, 5)] for step in range(200)]
+        return [sample.references.latents.shape[1] for sample in samples], samples[0].references
 
     whole, first = counts(0.0)
     assert set(whole) == {2}
@@ -96,8 +95,8 @@ def test_the_newest_reference_alone_in_a_share_of_samples(data):
     assert set(some) == {1, 2} and 5 < some.count(1) < 45
     always, only = counts(1.0)
     assert set(always) == {1}
-    assert torch.equal(only.reference_latents, first.reference_latents[-1:])
-    assert torch.equal(only.reference2first, first.reference2first[-1:])
+    assert torch.equal(only.latents, first.latents[:, -1:])
+    assert torch.equal(only.reference2first, first.reference2first[:, -1:])
     with pytest.raises(ValueError, match="recent_only=1.5 is a share"):
         DrawConfig(recent_only=1.5)
 

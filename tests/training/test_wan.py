@@ -10,7 +10,7 @@ from anchorweave.config import load_config
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.diffusion.flow_matching import FlowMatching
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.wan import PUBLISHED_5B
+from anchorweave.models.backbones.wan_config import PUBLISHED_5B
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from inference.evaluate import main as evaluate
@@ -30,10 +30,11 @@ from tests.models.small import (
 )
 from tests.training.runs import losses, train_here
 from tests.training.small_data import write_room
-from training.dry_run import WAN_CLIPS, dry_run, estimate
+from training.dry_run import dry_run, estimate
 from training.engine.batches import DrawnClips, Place, stacked
 from training.engine.step import batch_losses
-from training.estimates.cost import training_step
+from training.estimates.operations import training_step
+from training.estimates.run_shapes import WAN_CLIPS
 from training.networks.build import build_networks
 from training.options.training import TrainConfig
 from training.precompute_latents import main as precompute
@@ -200,7 +201,12 @@ def test_the_published_sizes_have_five_billion_parameters(capsys):
     # Wan2.2-TI2V-5B's own weights: 9.99 GB in half precision.
     assert report["parameters"]["backbone"] == 4_999_787_712
     assert "Wan2.2-TI2V-5B as published" in report["backbone_from"]
-    assert report["tokens"] == {"backbone": 8190, "controller": 4 * 8190, "controller_rows": 1}
+    assert report["tokens"] == {
+        "backbone": 8190,
+        "controller": 4 * 8190,
+        "controller_rows": 1,
+        "references": 0,
+    }
     config = load_config(TrainConfig, words)
     assert estimate(config, PUBLISHED_5B, WAN_CLIPS, 8, family_of(small_backbone(family="wan")))
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.datasets.training_clip import TrainingClip
+from anchorweave.datasets.training_clip import Samples, TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.diffusion.timesteps import TimestepConfig
 from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, drop_anchors
@@ -73,30 +73,6 @@ class DrawConfig:
             )
 
 
-@dataclass(frozen=True)
-class Draw:
-    """One sample as it is trained.
-
-    Args:
-        clip: the clip with what was drawn hidden from it, anchors and maybe its prompt, and with
-            noised references.
-        noise: standard normal [t, C, h, w], float32.
-        image_noise: what is added to the image latents [1, C, h, w], float32.
-        timestep: as `NoiseProcess.draw_timestep` draws it.
-        dropped_caption: whether the prompt is the empty one.
-        anchor_dropout: `frames`, `subset`, `only_first` or `none`.
-        alone: whether the controller says nothing.
-    """
-
-    clip: TrainingClip
-    noise: Float[Tensor, "t C h w"]
-    image_noise: Float[Tensor, "1 C h w"]
-    timestep: int | float
-    dropped_caption: bool
-    anchor_dropout: str
-    alone: bool = False
-
-
 def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
     """The source of everything random of one sample, on the CPU.
 
@@ -120,8 +96,9 @@ def draw(
     generator: torch.Generator,
     empty_prompt: Float[Tensor, "S D"] | None = None,
     black: Float[Tensor, "frames C height width"] | None = None,
-) -> Draw:
-    """One sample with its noise, its timestep and what is hidden from it.
+    place: int = 0,
+) -> Samples:
+    """A batch of one sample: a clip with its noise, its timestep and parts of it hidden.
 
     The order is fixed and each switch takes its numbers whether it is on or off, so that turning
     one leaves what the others draw.
@@ -133,6 +110,7 @@ def draw(
         generator: `sample_generator`.
         empty_prompt: text features of the empty prompt, where captions are dropped.
         black: the scaled latent of a black video, where hidden anchors show black.
+        place: number of the sample in the batch of its step.
 
     Raises:
         ValueError: the empty prompt or the black latent is called for and missing, or of another
@@ -165,7 +143,14 @@ def draw(
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
     alone = bool(config.alone) and torch.rand((), generator=generator).item() < config.alone
-    return Draw(clip, noise, image_noise, timestep, dropped, kept.kind, alone)
+    return Samples.of(
+        clip,
+        place=place,
+        noise=noise,
+        image_noise=image_noise,
+        timestep=timestep,
+        alone=alone,
+    )
 
 
 def _with_noised_references(

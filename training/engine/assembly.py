@@ -21,10 +21,10 @@ from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.mixture import Mixture, open_mixture
 from anchorweave.files import atomic_write
 from anchorweave.models.backbones import codec_of
-from anchorweave.models.codec.forms import FORMS
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.ema import running_average
 from anchorweave.models.encoders import Encoders
+from anchorweave.models.families import FAMILIES
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.models.video_shape import other_size
@@ -55,7 +55,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     data = config.data
     clips = open_mixture(data.shares(), config.memory, data.visible_first_frame)
     _print_data(accelerator, clips)
-    networks = build_networks(config, clips[0])
+    networks = build_networks(config, clips[0], accelerator.device)
     check_holes(networks.denoiser.controller, clips.holes())
     t, _, h, w = clips[0].latents.shape
     _tell_other_size(accelerator, config.model.path, networks.denoiser, (t, h, w))
@@ -180,7 +180,7 @@ def _tell_other_size(
     accelerator: Accelerator, path: str, denoiser: Denoiser, latents: tuple[int, int, int]
 ) -> None:
     """Say that the backbone was made for another size than that of latents (t, h, w)."""
-    form, sizes = FORMS[denoiser.family.name], denoiser.family.sizes(denoiser.backbone)
+    form, sizes = FAMILIES[denoiser.family.name].form, denoiser.family.sizes(denoiser.backbone)
     scale = TINY[path].in_space if path in TINY else form.size_step // sizes.patch_size
     own, met = (tuple(scale * side for side in size) for size in (sizes.latent_size, latents[1:]))
     if about := other_size(own, met):

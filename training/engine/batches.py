@@ -12,22 +12,22 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from anchorweave.datasets.layout import BadClip
-from anchorweave.datasets.training_clip import TrainingBatch, TrainingClip, collate
+from anchorweave.datasets.training_clip import Samples, TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.errors import EndedError
-from training.draws.noise import Draw, DrawConfig, draw, sample_generator
+from training.draws.noise import DrawConfig, draw, sample_generator
 from training.engine.signals import outlive_signals
 
 # A process that was killed may be seen to have ended only after its connections broke.
@@ -131,8 +131,11 @@ class DrawnClips(Dataset):
         self.process = process.to("cpu")
         self.empty_prompt, self.black = empty_prompt, black
 
-    def __getitem__(self, at: Place) -> tuple[Place, Draw | None, tuple[BadClip, ...]]:
-        """A sample, after the bad clips that were met on the way to it; no sample if all are."""
+    def __getitem__(self, at: Place) -> Samples | tuple[BadClip, ...]:
+        """A batch of the sample at a place; the bad clips alone where all clips are bad.
+
+        A bad clip gives its place to the next one, and is named by the sample.
+        """
         bad: list[BadClip] = []
         for further in range(len(self.clips)):
             # Handed on as a value: where it is raised, only its place in training can decide.
@@ -141,71 +144,30 @@ class DrawnClips(Dataset):
             except BadClip as error:
                 bad.append(error)
                 continue
-            return at, self.drawn(clip, at), tuple(bad)
-        return at, None, tuple(bad)
+            return replace(self.drawn(clip, at), bad=tuple(bad))
+        return tuple(bad)
 
-    def drawn(self, clip: TrainingClip, at: Place) -> Draw:
-        """A clip as the sample at a place."""
+    def drawn(self, clip: TrainingClip, at: Place) -> Samples:
+        """A clip as the sample at a place, a batch of one."""
         generator = sample_generator(self.seed, at.step, at.place)
-        return draw(clip, self.config, self.process, generator, self.empty_prompt, self.black)
+        given = (self.config, self.process, generator, self.empty_prompt, self.black)
+        return draw(clip, *given, place=at.place)
 
 
-@dataclass(frozen=True)
-class DrawnBatch:
-    """B samples of one call, stacked; see `Draw`.
-
-    Args:
-        places: of the samples in the step's batch.
-        clips: with what was drawn hidden from them.
-        noise: standard normal.
-        image_noise: what is added to the image latents.
-        timestep: in the scheduler's training steps.
-        alone: samples in which the controller says nothing.
-        bad: clips that broke on the way, and for which others were taken.
-    """
-
-    places: tuple[int, ...]
-    clips: TrainingBatch
-    noise: Float[Tensor, "B t C h w"]
-    image_noise: Float[Tensor, "B 1 C h w"]
-    timestep: Shaped[Tensor, " B"]
-    alone: Bool[Tensor, " B"]
-    bad: tuple[BadClip, ...] = ()
-
-    def pin_memory(self) -> DrawnBatch:
-        """Where a GPU can fetch it by itself; torch's loader calls this."""
-        return replace(
-            self,
-            clips=self.clips.pin_memory(),
-            noise=self.noise.pin_memory(),
-            image_noise=self.image_noise.pin_memory(),
-            timestep=self.timestep.pin_memory(),
-        )
-
-
-def stacked(
-    samples: Sequence[tuple[Place, Draw | None, tuple[BadClip, ...]]],
-) -> DrawnBatch | tuple[BadClip, ...]:
-    """The samples of one call; only the bad clips where nothing but bad clips was found."""
-    bad = tuple(error for _, _, errors in samples for error in errors)
-    draws = [drawn for _, drawn, _ in samples if drawn is not None]
-    if len(draws) < len(samples):
-        return bad
-    return DrawnBatch(
-        places=tuple(at.place for at, _, _ in samples),
-        clips=collate([drawn.clip for drawn in draws]),
-        noise=torch.stack([drawn.noise for drawn in draws]),
-        image_noise=torch.stack([drawn.image_noise for drawn in draws]),
-        timestep=torch.tensor([drawn.timestep for drawn in draws]),
-        alone=torch.tensor([drawn.alone for drawn in draws]),
-        bad=bad,
+def stacked(samples: Sequence[Samples | tuple[BadClip, ...]]) -> Samples | tuple[BadClip, ...]:
+    """The samples of one call as one batch; the bad clips alone if a place has no sample."""
+    found = [one for one in samples if isinstance(one, Samples)]
+    if len(found) == len(samples):
+        return Samples.join(found)
+    return tuple(
+        error for one in samples for error in (one.bad if isinstance(one, Samples) else one)
     )
 
 
 @contextmanager
 def training_calls(
     clips: DrawnClips, batches: RankBatches, workers: int
-) -> Iterator[Iterator[DrawnBatch | tuple[BadClip, ...]]]:
+) -> Iterator[Iterator[Samples | tuple[BadClip, ...]]]:
     """The calls of one rank in their order, loaded ahead of time where there are workers.
 
     However the body ends, its workers end with it: they hold nothing that would have to be saved.

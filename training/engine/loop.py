@@ -13,8 +13,8 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from anchorweave.datasets.layout import BadClip
+from anchorweave.datasets.training_clip import Samples
 from anchorweave.errors import EndedError
-from training.engine.batches import DrawnBatch
 from training.engine.plots import write_plots
 from training.engine.run import Run
 from training.engine.signals import Stop
@@ -107,22 +107,22 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
     rows, bad, clips, waited = [], [], [], 0.0
     for _ in range(accelerator.gradient_accumulation_steps):
         asked = time.perf_counter()
-        drawn = next(calls)
+        samples = next(calls)
         waited += time.perf_counter() - asked
-        bad += _bad_of(run, drawn)
-        clips += drawn.clips.names
+        bad += _bad_of(run, samples)
+        clips += samples.names
         with accelerator.accumulate(run.model):
             with compute_in(config, accelerator.device):
                 losses = batch_losses(
                     run.model,
-                    drawn,
+                    samples,
                     run.networks.process,
                     run.networks.positions,
                     config.objective,
                     run.networks.dtype,
                 )
             accelerator.backward(losses.total.mean())
-        rows.append(_rows(drawn, losses))
+        rows.append(_rows(samples, losses))
     norm = accelerator.clip_grad_norm_(run.parameters.values(), config.optimizer.clip)
     norm = norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm)
 
@@ -156,21 +156,21 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
     return outcome
 
 
-def _bad_of(run: Run, drawn: DrawnBatch | tuple[BadClip, ...]) -> list[tuple[str, str]]:
-    found = drawn.bad if isinstance(drawn, DrawnBatch) else drawn
-    run.bad_clips.refuse(found)
-    if not isinstance(drawn, DrawnBatch):
-        raise ValueError(f"every clip is bad; the first: {found[0]}. Run training.doctor")
-    return [(str(error.path), error.reason) for error in found]
+def _bad_of(run: Run, call: Samples | tuple[BadClip, ...]) -> list[tuple[str, str]]:
+    bad = call.bad if isinstance(call, Samples) else call
+    run.bad_clips.refuse(bad)
+    if not isinstance(call, Samples):
+        raise ValueError(f"every clip is bad; the first: {bad[0]}. Run training.doctor")
+    return [(str(error.path), error.reason) for error in bad]
 
 
-def _rows(drawn: DrawnBatch, losses) -> Tensor:
-    place = torch.tensor(drawn.places)
-    visible = drawn.clips.anchors.visible_tokens.float().flatten(1)
+def _rows(samples: Samples, losses) -> Tensor:
+    place = torch.tensor(samples.places)
+    visible = samples.anchors.visible_tokens.float().flatten(1)
     # No anchors at all show nothing.
     visible = visible.mean(1) if visible.shape[1] else visible.new_zeros(len(place))
     like = losses.total.detach()
-    columns = [place, drawn.timestep, like, losses.reconstruction, losses.motion, visible]
+    columns = [place, samples.timestep, like, losses.reconstruction, losses.motion, visible]
     return torch.stack([column.detach().to(like) for column in columns], dim=1)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from anchorweave.datasets.training_clip import Samples
 from anchorweave.diffusion.objective import Losses, ObjectiveConfig, clip_loss
 from anchorweave.diffusion.process import NoiseProcess
-from training.engine.batches import DrawnBatch
 
 Positions = tuple[Tensor, ...] | None
 
 
 def batch_losses(
     denoiser: nn.Module,
-    drawn: DrawnBatch,
+    samples: Samples,
     process: NoiseProcess,
     positions: Positions,
     config: ObjectiveConfig,
@@ -24,29 +24,27 @@ def batch_losses(
 
     Args:
         denoiser: a `Denoiser`, or what wraps one for several ranks.
-        drawn: the samples, on any device.
+        samples: on any device.
         process: the noise process, on the networks' device.
         positions: `Family.positions` of the backbone for latents of this size, likewise.
         config: the objective.
         dtype: of what the networks are shown, the backbone's own.
     """
-    device = process.device
-    latents = drawn.clips.latents.to(device, torch.float32, non_blocking=True)
-    image = drawn.clips.image_latents.to(
-        device, torch.float32, non_blocking=True
-    ) + drawn.image_noise.to(device, non_blocking=True)
+    # Asked here, where it waits for no device.
+    any_alone = bool(samples.alone.any())
+    samples = samples.to(process.device, torch.float32, non_blocking=True)
+    image = samples.image_latents + samples.image_noise
     # The image is the first latent frame of its condition; the others are empty.
-    image = torch.cat([image, image.new_zeros(latents[:, 1:].shape)], dim=1)
-    timestep = drawn.timestep.to(device, non_blocking=True)
-    noisy = process.add_noise(latents, drawn.noise.to(device, non_blocking=True), timestep)
+    image = torch.cat([image, image.new_zeros(samples.latents[:, 1:].shape)], dim=1)
+    noisy = process.add_noise(samples.latents, samples.noise, samples.timestep)
     predicted = denoiser(
         noisy_latents=noisy.to(dtype),
         image_latents=image.to(dtype),
-        prompt_features=drawn.clips.prompt_features.to(device, dtype, non_blocking=True),
-        timestep=timestep,
-        anchors=drawn.clips.anchors.to(device, torch.float32, non_blocking=True),
+        prompt_features=samples.prompt_features.to(dtype),
+        timestep=samples.timestep,
+        anchors=samples.anchors,
         positions=positions,
-        references=drawn.clips.references.to(device, torch.float32, non_blocking=True),
-        alone=drawn.alone.to(device) if drawn.alone.any() else None,
+        references=samples.references,
+        alone=samples.alone if any_alone else None,
     )
-    return clip_loss(process, predicted, noisy, latents, timestep, config)
+    return clip_loss(process, predicted, noisy, samples.latents, samples.timestep, config)

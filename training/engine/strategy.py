@@ -19,6 +19,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
 
 from anchorweave.errors import EndedError
+from anchorweave.models.precision import computing_dtype, slowness
 from training.engine.batches import calls_per_step
 from training.options.training import TrainConfig
 
@@ -142,7 +143,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 def compute_in(config: TrainConfig, device: torch.device) -> torch.autocast:
     """The autocast that networks run under."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    short = computing_dtype(config.precision, device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=short)
 
 
 def actual_strategy(model: nn.Module) -> str:
@@ -176,9 +178,10 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     for what, (asked, met) in expected.items():
         if asked != met:
             raise EndedError(f"{what}: asked for {asked}, but the run has {met}")
-    compute = "float32"
-    if config.precision == "bf16":
-        compute = "bfloat16 (autocast)"
+    compute, dtype = "float32", computing_dtype(config.precision, accelerator.device)
+    if dtype == torch.bfloat16:
+        about = slowness(dtype, accelerator.device)
+        compute = f"bfloat16 (autocast{f': {about}' if about else ''})"
     kept = "/".join(
         sorted(str(dtype).removeprefix("torch.") for dtype in {p.dtype for p in frozen})
     )

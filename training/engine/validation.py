@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from anchorweave.datasets.training_clip import TrainingClip, collate
+from anchorweave.datasets.training_clip import Samples, TrainingClip
 from anchorweave.diffusion.process import NoiseProcess
 from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
@@ -28,7 +28,7 @@ from anchorweave.pipelines import sampler
 from anchorweave.video import write_video
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig
-from training.engine.batches import DrawnBatch, DrawnClips, Place, stacked
+from training.engine.batches import DrawnClips, Place
 from training.engine.run import Run
 from training.engine.step import batch_losses
 from training.engine.strategy import compute_in
@@ -107,14 +107,14 @@ class Validation:
         total, samples = accelerator.reduce(found, "sum").tolist()
         return total / samples
 
-    def sample_of(self, place: int, count: int) -> DrawnBatch:
+    def sample_of(self, place: int, count: int) -> Samples:
         """The sample at one of `count` places; the same in every step and on every rank."""
         at = Place(step=0, place=place, clip=place)
         drawn = self.drawn.drawn(self.clips[place], at)
         # One timestep from the middle of each of `count` equal parts of what is trained.
         low, high = self.timesteps.low, self.timesteps.high
         share = self.timesteps.shifted(low + (high - low) * (place + 0.5) / count)
-        return stacked([(at, replace(drawn, timestep=self.process.timestep_at(share)), ())])
+        return replace(drawn, timestep=torch.tensor([self.process.timestep_at(share)]))
 
     @torch.no_grad()
     def sample(self, run: Run, step: int) -> dict[str, float]:
@@ -150,7 +150,6 @@ class Validation:
     def _sampled(
         self, pipe, denoiser: Denoiser, clip: TrainingClip, truth: Tensor, place: int
     ) -> Float[Tensor, "1 t C h w"]:
-        batch = collate([clip])
         start, end = self.config.control_window
 
         def active(timestep: Tensor) -> bool:
@@ -158,12 +157,12 @@ class Validation:
             return start <= behind / len(pipe.scheduler.timesteps) <= end
 
         # All comes encoded, so it is woven in here and not by our pipeline, which encodes.
-        anchors = batch.anchors.to(pipe.device, torch.float32)
-        references = batch.references.to(pipe.device, torch.float32)
+        anchors = clip.anchors.to(pipe.device, torch.float32)
+        references = clip.references.to(pipe.device, torch.float32)
         with denoiser.weaving(anchors, active=active, references=references):
             latents = pipe(
                 image=truth[:1],
-                prompt_embeds=batch.prompt_features.to(pipe.device, pipe.vae.dtype),
+                prompt_embeds=clip.prompt_features[None].to(pipe.device, pipe.vae.dtype),
                 num_frames=len(truth),
                 height=truth.shape[-2],
                 width=truth.shape[-1],

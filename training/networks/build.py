@@ -17,6 +17,7 @@ from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.loading import ModelParts
+from anchorweave.models.precision import computing_dtype
 from anchorweave.models.small.tiny_models import video_of
 from anchorweave.models.weaving.make_controller import make_controller
 from training.networks.new import (
@@ -51,8 +52,15 @@ class Networks:
     parts: ModelParts
 
 
-def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
-    """Everything that `config.model` describes, for clips of the size of `clip`.
+def build_networks(
+    config: TrainConfig, clip: TrainingClip, device: torch.device | str = "cpu"
+) -> Networks:
+    """Everything that `config.model` describes, for clips of the size of `clip`; on the CPU.
+
+    Args:
+        config: of the training.
+        clip: any of its clips.
+        device: where the networks are going to compute, which decides what precision=auto is.
 
     Raises:
         ValueError: weights that do not fit one another, the clip, or what the options say of them.
@@ -64,8 +72,7 @@ def build_networks(config: TrainConfig, clip: TrainingClip) -> Networks:
     parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
     # What is not trained needs no more precision than it is computed in.
     frozen = network.train_backbone != "full"
-    short = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    dtype = short if frozen else torch.float32
+    dtype = computing_dtype(config.precision, device) if frozen else torch.float32
     backbone = parts.backbone(dtype)
     _check_clip(backbone, clip)
     with torch.random.fork_rng(devices=[]):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from anchorweave.diffusion.objective import ObjectiveConfig
+from anchorweave.models.precision import Precision
 from anchorweave.ranges import check_numbers, within
 from training.draws.noise import DrawConfig
 from training.options.networks import NetworkConfig
@@ -203,7 +204,7 @@ class TrainConfig:
         batch_per_process: clips in one call of the networks; `batch` divided by it and by the
             number of ranks is the number of calls that are accumulated.
         precision: `bf16` = autocast, float32 master weights, a frozen backbone in bf16; `fp32` =
-            float32 throughout.
+            float32 throughout; `auto` = bf16 except on a CPU without instructions for it.
         strategy: what the run is expected to be spread by; another one than it was launched with
             is an error. `any` takes what it gets.
         timeout_minutes: how long a rank waits for the others before it gives up.
@@ -215,7 +216,7 @@ class TrainConfig:
     steps: int = within(10_000, at_least=1)
     batch: int = within(8, at_least=1)
     batch_per_process: int = within(1, at_least=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     strategy: Literal["any", "single", "ddp", "fsdp2", "zero2"] = "any"
     timeout_minutes: float = within(30.0, above=0, at_most=A_YEAR)
     data: DataConfig = field(default_factory=DataConfig)

@@ -11,7 +11,7 @@ from anchorweave.datasets.splits import SplitConfig
 from anchorweave.evaluation.contradiction import Check
 from anchorweave.memory import MEMORIES, MemoryConfig
 from anchorweave.memory.config import ADDED_LATER
-from anchorweave.models.codec.forms import FORMS
+from anchorweave.models.families import FAMILIES
 from anchorweave.perception import PerceptionConfig
 from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
@@ -80,9 +80,9 @@ class PrepareConfig:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
 
     def __post_init__(self):
-        if self.family not in FORMS:
-            raise ValueError(f"family={self.family}; known: {', '.join(FORMS)}")
-        FORMS[self.family].check(self.frames, self.size)
+        if self.family not in FAMILIES:
+            raise ValueError(f"family={self.family}; known: {', '.join(FAMILIES)}")
+        FAMILIES[self.family].form.check(self.frames, self.size)
         if not self.memories or set(self.memories) - set(MEMORIES):
             raise ValueError(f"memories={list(self.memories)}; known: {', '.join(MEMORIES)}")
         if self.memory.path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anchorweave.models.precision import Precision
 from anchorweave.models.small.vae import VAEConfig
 from anchorweave.ranges import check_numbers, within
 
@@ -36,7 +37,7 @@ class VAETrainConfig:
         kl: weight of the mean divergence from a standard normal, against a mean error of pixels in
             [-1, 1].
         average: decay of the running average.
-        precision: `bf16` = autocast.
+        precision: `bf16` = autocast; `auto` = bf16 except on a CPU without instructions for it.
         compile: whether the networks are compiled first (a minute or two, and a C++ compiler on a
             CPU), after which a step takes about a quarter less time. On a GPU a step is one CUDA
             graph in any case.
@@ -66,7 +67,7 @@ class VAETrainConfig:
     loss: Literal["l1", "l2"] = "l1"
     kl: float = within(1e-4, at_least=0)
     average: float = within(0.998, at_least=0, below=1)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "auto"
     compile: bool = False
     validate_every: int = within(500, at_least=1)
     save_every: int = within(250, at_least=1)

@@ -21,6 +21,7 @@ from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.files import atomic_write
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.ema import running_average
+from anchorweave.models.precision import computing_dtype
 from anchorweave.models.schedules import learning_rate_factor
 from anchorweave.models.small.vae import SCALING, fast_convolutions, small_vae, start_vae
 from training.draws.noise import sample_generator
@@ -189,7 +190,7 @@ class VAETraining:
         return torch.autocast(
             device,
             torch.bfloat16,
-            enabled=self.config.precision == "bf16",
+            enabled=computing_dtype(self.config.precision, device) == torch.bfloat16,
             cache_enabled=device != "cuda",
         )
 

@@ -1,29 +1,39 @@
-"""Families of backbones: the registry. A new one is a file like `cogvideox.py` and a line here."""
+"""Families of backbones, and how one is found: by name, by backbone, by autoencoder, by folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
 
-from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
-from anchorweave.models.backbones.cogvideox import CogVideoX
-from anchorweave.models.backbones.wan import Wan
+from anchorweave.models.backbones.base import BackboneCall, Family
+from anchorweave.models.backbones.sizes import BackboneSizes
 from anchorweave.models.codec.base import VideoCodec
+from anchorweave.models.families import FAMILIES
 
 __all__ = [
-    "FAMILIES",
     "BackboneCall",
     "BackboneSizes",
     "Family",
+    "families",
     "codec_of",
     "family_in",
     "family_named",
     "family_of",
 ]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (CogVideoX(), Wan())}
+
+def families() -> dict[str, Family]:
+    """All registered families (`anchorweave/models/families.py`), by name."""
+    return {name: _loaded(entry.backbone) for name, entry in FAMILIES.items()}
+
+
+@cache
+def _loaded(place: str) -> Family:
+    return resolve_name(place)()
 
 
 def family_of(backbone: nn.Module) -> Family:
@@ -32,12 +42,12 @@ def family_of(backbone: nn.Module) -> Family:
     Raises:
         ValueError: of none that is known.
     """
-    for family in FAMILIES.values():
+    for family in families().values():
         if isinstance(backbone, family.parts["transformer"]):
             return family
     raise ValueError(
         f"a {type(backbone).__name__} is no backbone of a known family ({', '.join(FAMILIES)}); "
-        "anchorweave/models/backbones says how one is added"
+        "anchorweave/README.md says how one is added"
     )
 
 
@@ -47,12 +57,12 @@ def family_named(transformer: str) -> Family:
     Raises:
         ValueError: of none that is known.
     """
-    for family in FAMILIES.values():
+    for family in families().values():
         if family.parts["transformer"].__name__ == transformer:
             return family
         if transformer in family.unfit:
             raise ValueError(f"{transformer} cannot be woven into: {family.unfit[transformer]}")
-    known = ", ".join(family.parts["transformer"].__name__ for family in FAMILIES.values())
+    known = ", ".join(family.parts["transformer"].__name__ for family in families().values())
     raise ValueError(f"{transformer} is no backbone of a known family; known are {known}")
 
 
@@ -80,7 +90,7 @@ def codec_of(vae: nn.Module) -> VideoCodec:
     Raises:
         ValueError: an autoencoder of none that is known.
     """
-    for family in FAMILIES.values():
+    for family in families().values():
         if isinstance(vae, family.parts["vae"]):
             return family.codec(vae)
     raise ValueError(

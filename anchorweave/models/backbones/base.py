@@ -14,78 +14,10 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from anchorweave.diffusion.process import NoiseProcess
+from anchorweave.models.backbones.sizes import BackboneSizes
 from anchorweave.models.codec.base import TextEncoder, VideoCodec
 from anchorweave.models.cross_anchor_attention import Arrangement
-
-# What of its sizes a controller is made for, under the names of its own configuration.
-OF_CONTROLLER = (
-    "backbone_dim",
-    "latent_channels",
-    "text_dim",
-    "patch_size",
-    "temporal_compression",
-    "spatial_interpolation_scale",
-    "temporal_interpolation_scale",
-    "rotary",
-    # One rotary table serves both, so their heads are of one width.
-    "head_dim",
-    "time_embed_dim",
-)
-# Likewise a reference network.
-OF_REFERENCES = ("backbone_dim", "latent_channels", "patch_size", "num_layers")
-
-
-@dataclass(frozen=True)
-class BackboneSizes:
-    """The sizes of a backbone.
-
-    Args:
-        backbone_dim: width of a token.
-        num_layers: blocks.
-        num_heads: attention heads.
-        head_dim: width of one.
-        input_channels: of the latents that it is called with, the image's included where these are
-            joined on channels.
-        latent_channels: channels C of the VAE, which it predicts.
-        text_dim: width of the prompt features.
-        text_tokens: how many tokens of a prompt it reads.
-        time_embed_dim: width of the timestep embedding.
-        feed_forward: width inside the feed-forward part of a block.
-        patch_size: latent pixels along one side of a token.
-        temporal_compression: video frames in one latent frame behind the first.
-        rotary: whether queries and keys are turned by a rotary table.
-        frames: T of the videos that it was made for.
-        latent_size: (h, w) of their latents.
-        joint_text: whether text and image tokens attend as one sequence; else blocks read text by
-            cross-attention, and take a timestep for every token.
-        learned_positions: whether it learned its positions at that size and takes no other.
-        spatial_interpolation_scale: of fixed sin-cos positions, where it has such.
-        temporal_interpolation_scale: likewise.
-    """
-
-    backbone_dim: int
-    num_layers: int
-    num_heads: int
-    head_dim: int
-    input_channels: int
-    latent_channels: int
-    text_dim: int
-    text_tokens: int
-    time_embed_dim: int
-    feed_forward: int
-    patch_size: int
-    temporal_compression: int
-    rotary: bool
-    frames: int
-    latent_size: tuple[int, int]
-    joint_text: bool = True
-    learned_positions: bool = False
-    spatial_interpolation_scale: float = 1.0
-    temporal_interpolation_scale: float = 1.0
-
-    def of(self, names: Sequence[str]) -> dict[str, Any]:
-        """Some of them by name."""
-        return {name: getattr(self, name) for name in names}
+from anchorweave.models.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -108,29 +40,36 @@ class BackboneCall:
 class Family(ABC):
     """One kind of image-to-video backbone of diffusers. It holds no weights.
 
+    A family is added by its files and a line in `FAMILIES` (`anchorweave/models/families.py`).
+
     Latents are [B, t, C, h, w] on our side of every method. Image latents come with as many frames
     as the video, of which the first is the image's and the others are empty.
 
     Attributes:
-        name: under which it stands in `FAMILIES`.
+        name: its key in `FAMILIES`.
         parts: classes of the parts of a model folder, by name; `transformer` is the backbone's.
         codec: of its videos.
         text: of its prompts.
-        pipeline: name of the class that opens its model folders (`anchorweave/pipelines`).
         published: title, and configuration of the backbone as published, for estimates where no
             model is on disk.
         unfit: classes of similar backbones that cannot be woven into, each with the reason.
         lora_targets: layers of attention that an adapter of low rank is put on.
+        block_arguments: names of what a block is called with behind the image tokens, in order.
     """
 
     name: str
     parts: Mapping[str, type]
     codec: type[VideoCodec]
     text: type[TextEncoder]
-    pipeline: str
     published: tuple[str, Mapping[str, Any]]
     unfit: Mapping[str, str] = {}
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
+    block_arguments: Sequence[str]
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the class that opens its model folders (`anchorweave/pipelines`)."""
+        return FAMILIES[self.name].pipeline.partition(":")[2]
 
     # The backbone itself
 
@@ -305,25 +244,50 @@ class Family(ABC):
     ) -> Float[Tensor, "L D"] | None:
         """What the backbone adds to the tokens of its first frame; None = nothing."""
 
-    @abstractmethod
-    def block_with_references(
+    def timesteps_ahead(self, arguments: Mapping[str, Any], added: int) -> dict[str, Any]:
+        """Those arguments of a block that change because `added` clean tokens come first.
+
+        Args:
+            arguments: of the block by name, as they are for the video's tokens alone.
+            added: tokens of references.
+        """
+        return {}
+
+    def rotary_in(
+        self, arguments: Mapping[str, Any]
+    ) -> tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]] | None:
+        """Cosines and sines of the video's tokens among a block's arguments; None = no rotation."""
+        return None
+
+    def rotary_arguments(
+        self, rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
+    ) -> dict[str, Any]:
+        """The inverse of `rotary_in`."""
+        raise NotImplementedError
+
+    def time_channels(self, head_dim: int) -> int:
+        """How many channels of a head turn with time, the first ones."""
+        raise NotImplementedError
+
+    def mask_arguments(
         self,
         block: nn.Module,
+        arguments: Mapping[str, Any],
         tokens: Float[Tensor, "B L D"],
-        args: tuple,
-        kwargs: Mapping[str, Any],
-        references: int,
-        per_frame: int,
-        present: Bool[Tensor, "B R"] | None,
+        present: Bool[Tensor, "B L"],
     ) -> dict[str, Any]:
-        """Arguments of a block beside its tokens, where references stand ahead of the video's.
+        """Those arguments of a block that make it ignore tokens.
 
         Args:
             block: which is called with them.
+            arguments: of the block by name, complete but for the mask.
             tokens: of references and video.
-            args: what the block is called with behind the video's tokens.
-            kwargs: likewise.
-            references: R frames.
-            per_frame: tokens of one frame.
-            present: which references are there; None = all.
+            present: False for the tokens that nothing attends to.
+
+        Raises:
+            ValueError: a family whose blocks take no mask.
         """
+        raise ValueError(
+            f"blocks of the family {self.name} take no mask, which a batch needs whose samples "
+            "have different numbers of references; use batches of one"
+        )

@@ -23,9 +23,13 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
 from anchorweave.diffusion.v_prediction import VPrediction
-from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
-from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor, speed_up
-from anchorweave.models.backbones.reference_positions import absence_mask, rotary_with_references
+from anchorweave.models.backbones.base import BackboneCall, Family
+from anchorweave.models.backbones.cogvideox_attention import (
+    CogVideoXFastProcessor,
+    absence_mask,
+    speed_up,
+)
+from anchorweave.models.backbones.sizes import BackboneSizes
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.cross_anchor_attention import Arrangement, CrossAnchorAttnProcessor
@@ -48,8 +52,6 @@ PUBLISHED_5B = {
     "use_rotary_positional_embeddings": True,
     "use_learned_positional_embeddings": True,
 }
-# Of a block, behind the image tokens.
-BLOCK_ARGUMENTS = ("encoder_hidden_states", "temb", "image_rotary_emb", "attention_kwargs")
 
 Rotary = tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
 
@@ -70,8 +72,8 @@ class CogVideoX(Family):
     }
     codec = CogVideoXCodec
     text = T5Text
-    pipeline = "AnchorWeavePipeline"
     published = ("CogVideoX-5b-I2V", PUBLISHED_5B)
+    block_arguments = ("encoder_hidden_states", "temb", "image_rotary_emb", "attention_kwargs")
 
     def blocks(self, backbone: CogVideoXTransformer3DModel) -> nn.ModuleList:
         """Its blocks, which return image and text tokens."""
@@ -278,31 +280,29 @@ class CogVideoX(Family):
         tokens = height * width // embed.patch_size**2
         return table[0, embed.max_text_seq_length :][:tokens]
 
-    def block_with_references(
+    def rotary_in(self, arguments: Mapping[str, Any]) -> Rotary | None:
+        """As the pipeline makes it."""
+        return arguments.get("image_rotary_emb")
+
+    def rotary_arguments(self, rotary: Rotary) -> dict[str, Rotary]:
+        """As the pipeline makes it."""
+        return {"image_rotary_emb": rotary}
+
+    def time_channels(self, head_dim: int) -> int:
+        """A quarter."""
+        return head_dim // 4
+
+    def mask_arguments(
         self,
         block: nn.Module,
+        arguments: Mapping[str, Any],
         tokens: Float[Tensor, "B L D"],
-        args: tuple,
-        kwargs: Mapping[str, Any],
-        references: int,
-        per_frame: int,
-        present: Bool[Tensor, "B R"] | None,
+        present: Bool[Tensor, "B L"],
     ) -> dict[str, Any]:
-        """A longer rotary table, and a mask where some references are not there."""
-        said = dict(zip(BLOCK_ARGUMENTS, args, strict=False)) | dict(kwargs)
-        if said.get("image_rotary_emb") is not None:
-            rotary = said["image_rotary_emb"]
-            # A quarter of a head's channels turns with time.
-            time_channels = rotary[0].shape[1] // 4
-            said["image_rotary_emb"] = rotary_with_references(
-                rotary, references, per_frame, time_channels
-            )
-        if present is not None:
-            text = said["encoder_hidden_states"].shape[1]
-            mask = absence_mask(tokens, text, present, per_frame)
-            others = said.get("attention_kwargs") or {}
-            said["attention_kwargs"] = {**others, "attention_mask": mask}
-        return said
+        """A mask that is added to attention, beside what is told it already."""
+        mask = absence_mask(tokens, arguments["encoder_hidden_states"].shape[1], present)
+        others = arguments.get("attention_kwargs") or {}
+        return {"attention_kwargs": {**others, "attention_mask": mask}}
 
 
 def _defaults() -> dict[str, Any]:

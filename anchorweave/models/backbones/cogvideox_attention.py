@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from diffusers.models.attention_processor import Attention, CogVideoXAttnProcessor2_0
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
@@ -57,3 +58,19 @@ def speed_up(blocks: nn.ModuleList) -> None:
     for block in blocks:
         if type(block.attn1.processor) is CogVideoXAttnProcessor2_0:
             block.attn1.set_processor(CogVideoXFastProcessor())
+
+
+def absence_mask(
+    tokens: Float[Tensor, "B L D"], text: int, present: Bool[Tensor, "B L"]
+) -> Float[Tensor, "B 1 S_plus_L"]:
+    """What is added to attention: minus infinity for tokens that are not there.
+
+    Args:
+        tokens: of the frames [B, L, D], for shape, type and place.
+        text: text tokens S ahead of them, which are always there.
+        present: False for the tokens that nothing attends to.
+    """
+    B, L = tokens.shape[:2]
+    mask = tokens.new_zeros(B, 1, text + L)
+    mask[:, 0, text:] = mask[:, 0, text:].masked_fill(~present, float("-inf"))
+    return mask

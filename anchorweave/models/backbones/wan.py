@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,46 +19,17 @@ from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
 from anchorweave.diffusion.flow_matching import FlowMatching
-from anchorweave.models.backbones.base import BackboneCall, BackboneSizes, Family
-from anchorweave.models.backbones.reference_positions import rotary_with_references
+from anchorweave.models.backbones.base import BackboneCall, Family
+from anchorweave.models.backbones.sizes import BackboneSizes
 from anchorweave.models.backbones.wan_block import (
     TimeModulation,
     WanControllerBlock,
     let_blocks_be_masked,
 )
+from anchorweave.models.backbones.wan_config import FITS, PATCH, PUBLISHED_5B, sizes_of
 from anchorweave.models.codec.umt5_text import UMT5Text
 from anchorweave.models.codec.wan import WanCodec
 from anchorweave.models.cross_anchor_attention import Arrangement
-
-# transformer/config.json of Wan2.2-TI2V-5B-Diffusers.
-PUBLISHED_5B = {
-    "patch_size": [1, 2, 2],
-    "num_attention_heads": 24,
-    "attention_head_dim": 128,
-    "in_channels": 48,
-    "out_channels": 48,
-    "text_dim": 4096,
-    "freq_dim": 256,
-    "ffn_dim": 14336,
-    "num_layers": 30,
-    "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads",
-    "eps": 1e-6,
-    "rope_max_seq_len": 1024,
-}
-FITS = "use a folder of Wan2.2-TI2V-5B-Diffusers' kind"
-# The patch that diffusers' pipeline is written for.
-PATCH = 2
-# Wan's configuration does not say what it was made for. Entries of our own do in small models;
-# where there are none it is what diffusers' pipeline makes, and UMT5 reads 512 tokens.
-MADE_FOR = {
-    "sample_frames": 81,
-    "sample_height": 30,
-    "sample_width": 52,
-    "max_text_seq_length": 512,
-}
-# Of a block, behind the image tokens.
-BLOCK_ARGUMENTS = ("encoder_hidden_states", "temb", "rotary_emb")
 
 Rotary = tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
 
@@ -81,7 +51,7 @@ class Wan(Family):
     }
     codec = WanCodec
     text = UMT5Text
-    pipeline = "AnchorWeaveWanPipeline"
+    block_arguments = ("encoder_hidden_states", "temb", "rotary_emb")
     published = ("Wan2.2-TI2V-5B", PUBLISHED_5B)
     unfit = {
         "WanVACETransformer3DModel": "Wan-VACE takes no timestep per token, which an image in the "
@@ -98,31 +68,7 @@ class Wan(Family):
         Raises:
             ValueError: patches that are not one frame of 2x2.
         """
-        settings = _defaults() | MADE_FOR | dict(config)
-        patch = tuple(settings["patch_size"])
-        if patch != (1, PATCH, PATCH):
-            raise ValueError(
-                f"this backbone has patches of {patch} latent frames, rows and columns; diffusers' "
-                f"pipeline takes (1, {PATCH}, {PATCH}) only; {FITS}"
-            )
-        return BackboneSizes(
-            backbone_dim=settings["num_attention_heads"] * settings["attention_head_dim"],
-            num_layers=settings["num_layers"],
-            num_heads=settings["num_attention_heads"],
-            head_dim=settings["attention_head_dim"],
-            input_channels=settings["in_channels"],
-            latent_channels=settings["out_channels"] or settings["in_channels"],
-            text_dim=settings["text_dim"],
-            text_tokens=settings["max_text_seq_length"],
-            time_embed_dim=settings["freq_dim"],
-            feed_forward=settings["ffn_dim"],
-            patch_size=PATCH,
-            temporal_compression=4,
-            rotary=True,
-            frames=settings["sample_frames"],
-            latent_size=(settings["sample_height"], settings["sample_width"]),
-            joint_text=False,
-        )
+        return sizes_of(config)
 
     def check_index(self, index: Mapping[str, Any]) -> None:
         """Refuse models of two transformers, and those without a timestep per token."""
@@ -280,67 +226,34 @@ class Wan(Family):
         """Nothing: positions are rotary only."""
         return None
 
-    def block_with_references(
+    def timesteps_ahead(self, arguments: Mapping[str, Any], added: int) -> dict[str, Any]:
+        """References at timestep 0, as the given frame is (Spatia)."""
+        temb = arguments["temb"]
+        if temb.ndim != 4:
+            return {}
+        # The first frame's tokens are clean as well, and share one timestep.
+        return {"temb": torch.cat([temb[:, :1].expand(-1, added, -1, -1), temb], dim=1)}
+
+    def rotary_in(self, arguments: Mapping[str, Any]) -> Rotary:
+        """Without the dimensions of batch and heads."""
+        cos, sin = (table[0, :, 0] for table in arguments["rotary_emb"][:2])
+        return cos, sin
+
+    def rotary_arguments(self, rotary: Rotary) -> dict[str, tuple[Tensor, ...]]:
+        """With them."""
+        return {"rotary_emb": tuple(table[None, :, None] for table in rotary)}
+
+    def time_channels(self, head_dim: int) -> int:
+        """What is left of a third for height and a third for width, each rounded down to pairs."""
+        return head_dim - 4 * (head_dim // 6)
+
+    def mask_arguments(
         self,
         block: nn.Module,
+        arguments: Mapping[str, Any],
         tokens: Float[Tensor, "B L D"],
-        args: tuple,
-        kwargs: Mapping[str, Any],
-        references: int,
-        per_frame: int,
-        present: Bool[Tensor, "B R"] | None,
-    ) -> dict[str, Any]:
-        """References at timestep 0, as the given frame is, and times -R .. -1 (Spatia)."""
-        said = dict(zip(BLOCK_ARGUMENTS, args, strict=False)) | dict(kwargs)
-        added, temb = references * per_frame, said["temb"]
-        if temb.ndim == 4:
-            # The first frame's tokens are clean as well, and share one timestep.
-            said["temb"] = torch.cat([temb[:, :1].expand(-1, added, -1, -1), temb], dim=1)
-        cos, sin = (table[0, :, 0] for table in said["rotary_emb"][:2])
-        width = cos.shape[1]
-        # A third of the channels turns with height and a third with width, rounded down to pairs.
-        longer = rotary_with_references(
-            (cos, sin), references, per_frame, time_channels=width - 4 * (width // 6)
-        )
-        said["rotary_emb"] = tuple(table[None, :, None] for table in longer)
-        if present is not None:
-            let_blocks_be_masked(block)
-            there = present.repeat_interleave(per_frame, dim=1)
-            video = there.new_ones(len(there), tokens.shape[1] - added)
-            said["rotary_emb"] += (torch.cat([there, video], dim=1)[:, None, None],)
-        return said
-
-
-def made_for(
-    backbone: WanTransformer3DModel, frames: int, latent_size: tuple[int, int], text_tokens: int
-) -> WanTransformer3DModel:
-    """The backbone with entries in its configuration that say what it was made for."""
-    values = (frames, *latent_size, text_tokens)
-    backbone.register_to_config(**dict(zip(MADE_FOR, values, strict=True)))
-    return backbone
-
-
-class _OwnEntries(logging.Filter):
-    """Keeps diffusers from warning of `MADE_FOR`, which it holds on to all the same."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        ours = "passed to WanTransformer3DModel" in said and "not expected" in said
-        return not (ours and said.count("':") <= sum(name in said for name in MADE_FOR))
-
-
-class _NoImageEncoder(logging.Filter):
-    """Keeps transformers from asking for torchvision, for other Wans' image encoder alone."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("`CLIPImageProcessor` requires torchvision")
-
-
-logging.getLogger("diffusers.configuration_utils").addFilter(_OwnEntries())
-logging.getLogger("transformers.utils.import_utils").addFilter(_NoImageEncoder())
-
-
-def _defaults() -> dict[str, Any]:
-    """What a configuration means that does not say all, as a `config.json` may."""
-    arguments = inspect.signature(WanTransformer3DModel.__init__).parameters
-    return {name: one.default for name, one in arguments.items()}
+        present: Bool[Tensor, "B L"],
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """A mask behind cosines and sines, which are all that its attention is handed."""
+        let_blocks_be_masked(block)
+        return {"rotary_emb": (*arguments["rotary_emb"], present[:, None, None])}

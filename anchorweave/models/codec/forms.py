@@ -38,10 +38,3 @@ class VideoForm:
                 f"size={size}: height and width must be divisible by {step}; "
                 f"the nearest such size is {nearest}"
             )
-
-
-# By family, as in `anchorweave/models/backbones`.
-FORMS = {
-    "cogvideox": VideoForm(frame_step=4, size_step=16),
-    "wan": VideoForm(frame_step=4, size_step=32),
-}

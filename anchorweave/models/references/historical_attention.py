@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
-from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.backbones.sizes import OF_REFERENCES
 from anchorweave.models.insertions import replace_blocks
 from anchorweave.models.precision import autocast_here
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from anchorweave.anchors import ReferenceLatents
 from anchorweave.models.backbones import Family, family_of
-from anchorweave.models.backbones.base import OF_REFERENCES
+from anchorweave.models.backbones.sizes import OF_REFERENCES
+from anchorweave.models.backbones.with_references import arguments_with_references
 from anchorweave.models.insertions import replace_blocks
 
 
@@ -160,10 +161,17 @@ class _JoinedBlock(nn.Module):
         if self.pose is not None:
             by_frame = hidden_states.unflatten(1, (-1, self.per_frame))
             hidden_states = (by_frame + self.pose.to(hidden_states)[:, :, None]).flatten(1, 2)
-        longer = self.family.block_with_references(
-            self.block, hidden_states, args, kwargs, self.references, self.per_frame, self.present
+        arguments = arguments_with_references(
+            self.family,
+            self.block,
+            hidden_states,
+            args,
+            kwargs,
+            self.references,
+            self.per_frame,
+            self.present,
         )
-        answer = self.block(hidden_states, **longer)
+        answer = self.block(hidden_states, **arguments)
         if self.split:
             tokens = self.family.tokens(answer)[:, self.references * self.per_frame :]
             answer = self.family.with_tokens(answer, tokens)

@@ -17,7 +17,7 @@ from diffusers import (
 )
 
 from anchorweave.models.backbones import codec_of
-from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.backbones.wan_config import made_for
 from anchorweave.models.codec.base import VideoCodec
 from anchorweave.models.small.vae import VAE
 

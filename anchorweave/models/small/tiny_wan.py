@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5EncoderModel
 
-from anchorweave.models.backbones.wan import made_for
+from anchorweave.models.backbones.wan_config import made_for
 from anchorweave.models.small.backbone import flow_schedule
 from anchorweave.models.small.text import TextConfig, text_config
 from anchorweave.models.small.tiny import TEXT_CHANNELS, TEXT_TOKENS, tiny_tokenizer

@@ -5,8 +5,7 @@ from diffusers.models.attention_processor import (
     FusedCogVideoXAttnProcessor2_0,
 )
 
-from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
-from anchorweave.models.backbones.reference_positions import absence_mask
+from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor, absence_mask
 from anchorweave.models.denoiser import Denoiser
 from tests.models.small import S, small_backbone, small_call
 
@@ -23,8 +22,9 @@ def test_it_answers_as_diffusers_does_forward_and_backward(dtype, masked, rotary
     )
     given = {"image_rotary_emb": small_call(backbone)["positions"] if rotary else None}
     if masked:
-        present = torch.tensor([[True, False], [True, True]])
-        given["attention_mask"] = absence_mask(tokens, S, present, per_frame=6)
+        present = torch.ones(2, 18, dtype=torch.bool)
+        present[0, 6:12] = False
+        given["attention_mask"] = absence_mask(tokens, S, present)
     found = []
     for processor in (CogVideoXAttnProcessor2_0(), CogVideoXFastProcessor()):
         attention.set_processor(processor)

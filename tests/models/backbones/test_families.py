@@ -3,21 +3,24 @@
 import pytest
 import torch
 
-from anchorweave.models.backbones import FAMILIES, codec_of, family_named, family_of
-from anchorweave.models.codec.forms import FORMS
+from anchorweave.models.backbones import codec_of, families, family_named, family_of
+from anchorweave.models.families import FAMILIES
 from anchorweave.models.small.tiny import tiny_components
 from anchorweave.models.small.tiny_wan import tiny_wan_components
-from anchorweave.pipelines import PIPELINES
+from anchorweave.pipelines import WeavingMixin, pipeline_of
 from tests.alike import alike
 from tests.models.small import SMALL, S, h, small_backbone, small_call, small_image, t, w
 
 TINY = {"cogvideox": tiny_components, "wan": tiny_wan_components}
 
 
-def test_all_registries_hold_the_same_families():
-    assert FAMILIES.keys() == FORMS.keys() == PIPELINES.keys() == SMALL.keys() == TINY.keys()
-    for name, family in FAMILIES.items():
-        assert family.name == name and PIPELINES[name].__name__ == family.pipeline
+def test_every_line_of_the_registry_names_a_family_and_its_pipeline():
+    # Of each family these tests need a small backbone and a tiny model.
+    assert FAMILIES.keys() == SMALL.keys() == TINY.keys()
+    for name, family in families().items():
+        assert family.name == name and family is families()[name]
+        kind = pipeline_of(name)
+        assert issubclass(kind, WeavingMixin) and kind.__name__ == family.pipeline
 
 
 @pytest.fixture(params=SMALL)
@@ -61,8 +64,8 @@ def test_what_is_predicted_with_is_read_from_the_call(backbone):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_published_form_is_that_of_the_networks(family):
     parts = TINY[family](frames=5, size=(32, 64))
-    form, codec = FORMS[family], codec_of(parts["vae"])
-    published = FAMILIES[family].sizes_of(FAMILIES[family].published[1])
+    form, codec = FAMILIES[family].form, codec_of(parts["vae"])
+    published = families()[family].sizes_of(families()[family].published[1])
     assert form.frame_step == codec.in_time == published.temporal_compression
     assert form.size_step == codec.in_space * published.patch_size
     form.check(form.frame_step + 1, (form.size_step, 3 * form.size_step))

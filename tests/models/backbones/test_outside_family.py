@@ -1,18 +1,24 @@
 """A family that is registered from outside the package is woven into and trained like any other."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
 from anchorweave.diffusion.objective import ObjectiveConfig, clip_loss
-from anchorweave.models.backbones import FAMILIES, codec_of, family_of
+from anchorweave.models.backbones import codec_of, family_of
+from anchorweave.models.codec.forms import VideoForm
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.families import FAMILIES, FamilyEntry
 from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.references.historical_attention import HistoricalAttention
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from anchorweave.models.weaving.make_controller import ControllerOptions, make_controller
+from anchorweave.pipelines import pipeline_class, pipeline_of
 from tests.alike import alike
-from tests.models.backbones.toy import Flow, Toy, ToyTransformer, ToyVAE
+from tests.models.backbones.toy import Flow, ToyTransformer, ToyVAE
 from tests.models.small import (
     small_anchors,
     small_backbone,
@@ -22,11 +28,17 @@ from tests.models.small import (
     t,
 )
 from tests.models.test_latents import retrieved
+from tests.pipelines.test_cogvideox import retrieved as known
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(FAMILIES, "toy", Toy())
+    line = FamilyEntry(
+        "tests.models.backbones.toy:Toy",
+        "tests.pipelines.toy:ToyPipeline",
+        VideoForm(frame_step=4, size_step=16),
+    )
+    monkeypatch.setitem(FAMILIES, "toy", line)
 
 
 @pytest.fixture
@@ -75,6 +87,40 @@ def test_references_reach_it(backbone, kind):
     alone = denoiser(anchors=anchors, **call)
     told = denoiser(anchors=anchors, references=small_references(B=2), **call)
     assert told.shape == alone.shape and (told - alone).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_references_that_only_some_samples_have_are_refused_without_a_mask(backbone):
+    denoiser = Denoiser(backbone, None, ReferenceTokens.from_backbone(backbone).eval())
+    references = small_references(B=2)
+    some = replace(references, present=torch.tensor([[True, True], [True, False]]))
+    with pytest.raises(ValueError, match="of the family toy take no mask.*batches of one"):
+        denoiser(anchors=small_anchors(B=2), references=some, **call_of())
+
+
+def test_its_pipeline_is_found_and_weaves(backbone, tmp_path):
+    kind = pipeline_of("toy")
+    for index, whole in (
+        ({"_class_name": "ToyPipeline"}, True),
+        ({"_class_name": "ToyImageToVideo", "transformer": ["toy", "ToyTransformer"]}, False),
+    ):
+        (tmp_path / "model_index.json").write_text(json.dumps(index))
+        assert pipeline_class(tmp_path) == (kind, whole)
+    controller = make_controller(backbone, options=ControllerOptions(layers=2))
+    pipe = kind(ToyVAE(), backbone, controller)
+    pipe.check_shape(9, 32, 48)
+    with pytest.raises(ValueError, match="divisible by 16"):
+        pipe.check_shape(9, 32, 40)
+
+    def run(**given):
+        make = torch.Generator().manual_seed(0)
+        return pipe(torch.rand(3, 32, 48, generator=make), "a room", generator=make, **given).images
+
+    plain = run(num_frames=9, height=32, width=48)
+    assert alike(run(retrieved=known()), plain)
+    for project in [*controller.control_proj, *controller.camera_encoder.project]:
+        torch.nn.init.normal_(project.weight, std=0.2)
+    assert (run(retrieved=known()) - plain).abs().max() > 1e-3
 
 
 def test_it_trains_by_its_own_process_and_the_given_frame_does_not_count(backbone):

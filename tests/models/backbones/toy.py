@@ -126,8 +126,9 @@ class Flow(NoiseProcess):
 
 
 class Toy(Family):
-    name, pipeline = "toy", "ToyPipeline"
+    name = "toy"
     parts = {"transformer": ToyTransformer, "vae": ToyVAE}
+    block_arguments = ("text", "time")
     codec, text, published = ToyCodec, ToyText, ("Toy", {"depth": LAYERS})
 
     def blocks(self, backbone):
@@ -193,7 +194,7 @@ class Toy(Family):
     def first_frame_positions(self, backbone, height, width):
         return None
 
-    def block_with_references(self, block, tokens, args, kwargs, references, per_frame, present):
-        text, time = args
-        clean = time.new_zeros(len(time), references * per_frame, time.shape[-1])
-        return {"text": text, "time": torch.cat([clean, time], dim=1)}
+    def timesteps_ahead(self, arguments, added):
+        time = arguments["time"]
+        clean = time.new_zeros(len(time), added, time.shape[-1])
+        return {"time": torch.cat([clean, time], dim=1)}

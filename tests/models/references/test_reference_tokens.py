@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.reference_positions import rotary_with_references
+from anchorweave.models.backbones.with_references import rotary_with_references
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.references.reference_tokens import ReferenceTokens
 from tests.alike import alike

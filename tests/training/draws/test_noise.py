@@ -32,11 +32,14 @@ def same(a, b):
     return (
         torch.equal(a.noise, b.noise)
         and torch.equal(a.image_noise, b.image_noise)
-        and (a.timestep, a.dropped_caption, a.anchor_dropout)
-        == (b.timestep, b.dropped_caption, b.anchor_dropout)
-        and torch.equal(a.clip.anchor_latents, b.clip.anchor_latents)
-        and torch.equal(a.clip.prompt_features, b.clip.prompt_features)
+        and torch.equal(a.timestep, b.timestep)
+        and torch.equal(a.anchors.latents, b.anchors.latents)
+        and torch.equal(a.prompt_features, b.prompt_features)
     )
+
+
+def caption_dropped(sample):
+    return torch.equal(sample.prompt_features[0], EMPTY)
 
 
 def test_the_same_number_gives_the_same_draw_and_any_other_another():
@@ -89,15 +92,14 @@ def test_one_switch_leaves_what_the_others_draw():
             if name != "timestep":
                 assert other.timestep == reference.timestep
             if name != "caption":
-                assert other.dropped_caption == reference.dropped_caption
+                assert caption_dropped(other) == caption_dropped(reference)
             if name != "anchors":
-                assert other.anchor_dropout == reference.anchor_dropout
-                assert torch.equal(other.clip.anchor_latents, reference.clip.anchor_latents)
+                assert torch.equal(other.anchors.latents, reference.anchors.latents)
 
 
 def test_noise_is_standard_normal():
     noise = torch.stack([one(place, config=WITHOUT).noise for place in range(50)])
-    assert noise.dtype == torch.float32 and noise.shape[1:] == CLIP.latents.shape
+    assert noise.dtype == torch.float32 and noise.shape[2:] == CLIP.latents.shape
     count = noise.numel()
     assert abs(noise.mean()) < 5 / math.sqrt(count)
     assert abs(noise.var() - 1) < 5 * math.sqrt(2 / count)
@@ -118,7 +120,7 @@ def test_image_noise_has_a_log_normal_level_of_its_own_for_each_sample():
 
 def test_image_noise_can_be_off_or_of_one_level():
     off = one(config=replace(WITHOUT, image_noise=None))
-    assert torch.equal(off.image_noise, torch.zeros_like(CLIP.image_latents))
+    assert torch.equal(off.image_noise[0], torch.zeros_like(CLIP.image_latents))
     sharp = replace(WITHOUT, image_noise=math.log(0.25), image_noise_spread=0.0)
     wide = replace(WITHOUT, image_noise=0.0, image_noise_spread=0.0)
     torch.testing.assert_close(4 * one(config=sharp).image_noise, one(config=wide).image_noise)
@@ -127,32 +129,43 @@ def test_image_noise_can_be_off_or_of_one_level():
 def test_captions_are_dropped_in_their_share_and_replaced():
     config, count = replace(WITHOUT, caption_dropout=0.3), 1000
     draws = [one(place, config=config) for place in range(count)]
-    dropped = [d.dropped_caption for d in draws]
+    dropped = [caption_dropped(d) for d in draws]
     assert abs(sum(dropped) / count - 0.3) < 5 * math.sqrt(0.3 * 0.7 / count)
     for d in draws:
-        expected = EMPTY if d.dropped_caption else CLIP.prompt_features
-        assert torch.equal(d.clip.prompt_features, expected)
-        assert torch.equal(d.clip.anchor_latents, CLIP.anchor_latents)
+        assert caption_dropped(d) or torch.equal(d.prompt_features[0], CLIP.prompt_features)
+        assert torch.equal(d.anchors.latents[0], CLIP.anchor_latents)
 
 
 def test_without_switches_the_clip_is_as_it_came():
     drawn = one(config=WITHOUT)
-    assert drawn.clip is CLIP and drawn.anchor_dropout == "none" and not drawn.dropped_caption
+    assert drawn.names == (CLIP.name,) and not drawn.alone.item()
+    for ours, its in (
+        (drawn.latents, CLIP.latents),
+        (drawn.image_latents, CLIP.image_latents),
+        (drawn.prompt_features, CLIP.prompt_features),
+        (drawn.anchors.latents, CLIP.anchor_latents),
+        (drawn.anchors.visible_tokens, CLIP.visible_tokens),
+        (drawn.anchors.target2source, CLIP.target2source),
+        (drawn.references.latents, CLIP.reference_latents),
+        (drawn.references.reference2first, CLIP.reference2first),
+    ):
+        assert torch.equal(ours[0], its)
+    assert drawn.references.present.all()
 
 
 def test_hidden_anchors_follow_what_is_said_of_them():
-    for place in range(40):
-        d = one(place)
-        changed = not torch.equal(d.clip.anchor_latents, CLIP.anchor_latents)
-        assert changed <= (d.anchor_dropout != "none")
-        if d.anchor_dropout in ("frames", "only_first"):
-            assert changed
-            assert torch.equal(d.clip.anchor_latents[0, 0], CLIP.anchor_latents[0, 0])
+    for kind in ("frames", "only_first"):
+        shares = {"frames": 0.0, "subset": 0.0, "only_first": 0.0, kind: 1.0}
+        config = replace(WITHOUT, anchors=AnchorDropoutConfig(**shares))
+        for place in range(20):
+            shown = one(place, config=config).anchors.latents[0]
+            assert not torch.equal(shown, CLIP.anchor_latents)
+            assert torch.equal(shown[0, 0], CLIP.anchor_latents[0, 0])
 
 
 def test_timesteps_stay_where_they_are_asked_for():
     config = replace(WITHOUT, timestep=TimestepConfig(low=0.2, high=0.21))
-    met = {one(place, config=config).timestep for place in range(200)}
+    met = {one(place, config=config).timestep.item() for place in range(200)}
     assert met == set(range(200, 210))
 
 
@@ -173,13 +186,15 @@ def test_references_are_noised_by_the_schedule():
     clean = REFERRING.reference_latents
     for steps in (1, 30, TOTAL):
         a = PROCESS.alpha_bar[steps - 1]
-        drawn = noised((steps, steps)).clip
-        noise = (drawn.reference_latents - a.sqrt() * clean) / (1 - a).sqrt()
+        drawn = noised((steps, steps))
+        noise = (drawn.references.latents[0] - a.sqrt() * clean) / (1 - a).sqrt()
         count = noise.numel()
         assert abs(noise.mean()) < 5 / math.sqrt(count)
         assert abs(noise.var() - 1) < 5 * math.sqrt(2 / count)
-        for name in ("reference2first", "anchor_latents", "latents", "image_latents"):
-            assert torch.equal(getattr(drawn, name), getattr(REFERRING, name))
+        assert torch.equal(drawn.references.reference2first[0], REFERRING.reference2first)
+        assert torch.equal(drawn.anchors.latents[0], REFERRING.anchor_latents)
+        for name in ("latents", "image_latents"):
+            assert torch.equal(getattr(drawn, name)[0], getattr(REFERRING, name))
 
 
 def test_all_references_of_a_sample_have_one_level_and_all_levels_are_drawn():
@@ -189,8 +204,8 @@ def test_all_references_of_a_sample_have_one_level_and_all_levels_are_drawn():
     met = torch.zeros(4)
     for place in range(count):
         generator = sample_generator(0, 0, place)
-        drawn = draw(white, config, process, generator).clip
-        variances = drawn.reference_latents.var(dim=(1, 2, 3))  # [R]
+        drawn = draw(white, config, process, generator)
+        variances = drawn.references.latents[0].var(dim=(1, 2, 3))  # [R]
         steps = 3 + (variances.log10() / 2).round().clamp(min=-3).long()
         assert torch.equal(steps, steps[:1].expand_as(steps))
         met[steps[0]] += 1
@@ -203,18 +218,18 @@ def test_noised_references_leave_everything_else_as_it_was_drawn():
         without, with_noise = noised((0, 0), place, full), noised((5, 50), place, full)
         assert same(without, with_noise)
         again = noised((5, 50), place, full)
-        latents = with_noise.clip.reference_latents
-        assert torch.equal(latents, again.clip.reference_latents)
-        assert latents.shape == without.clip.reference_latents.shape
-        assert not torch.equal(latents, without.clip.reference_latents)
+        latents = with_noise.references.latents
+        assert torch.equal(latents, again.references.latents)
+        assert latents.shape == without.references.latents.shape
+        assert not torch.equal(latents, without.references.latents)
 
 
 def test_without_references_there_is_nothing_to_noise():
     none = replace(
         CLIP, reference_latents=CLIP.reference_latents[:0], reference2first=CLIP.reference2first[:0]
     )
-    assert noised((5, 50), clip=none).clip.reference_latents.shape == (0, *CLIP.latents.shape[1:])
-    assert noised((0, 0)).clip is REFERRING
+    assert noised((5, 50), clip=none).references.latents.shape == (1, 0, *CLIP.latents.shape[1:])
+    assert torch.equal(noised((0, 0)).references.latents[0], REFERRING.reference_latents)
 
 
 def test_more_steps_of_noise_than_there_are_are_refused():

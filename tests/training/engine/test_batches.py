@@ -1,12 +1,16 @@
+from dataclasses import fields
+
 import pytest
 import torch
 
+from anchorweave.batched import Batched
 from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.mixture import open_clips
+from anchorweave.datasets.training_clip import Samples
 from tests.training.clips import PROCESS, write_clips
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig
-from training.engine.batches import DrawnBatch, DrawnClips, RankBatches, stacked, training_calls
+from training.engine.batches import DrawnClips, RankBatches, stacked, training_calls
 
 PLAIN = DrawConfig(caption_dropout=0.0)
 
@@ -77,7 +81,7 @@ def test_workers_load_what_the_training_process_would(tmp_path):
     here, there = (all_calls(clips, sampler, workers) for workers in (0, 1))
     assert [b.places for b in here] == [b.places for b in there]
     assert all(torch.equal(a.noise, b.noise) for a, b in zip(here, there, strict=True))
-    assert all(a.clips.names == b.clips.names for a, b in zip(here, there, strict=True))
+    assert all(a.names == b.names for a, b in zip(here, there, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -89,7 +93,7 @@ def test_a_bad_clip_gives_its_place_to_the_next_and_is_named(tmp_path, workers):
     found = all_calls(clips, batches(clips=6, per_process=2, steps=(0, 2)), workers)
     bad = [error for drawn in found for error in drawn.bad]
     assert bad and {error.path.name for error in bad} == {"clip_2"}
-    names = [name for drawn in found for name in drawn.clips.names]
+    names = [name for drawn in found for name in drawn.names]
     assert len(names) == 8 and not any("clip_2" in name for name in names)
 
 
@@ -99,7 +103,7 @@ def test_nothing_but_bad_clips_is_no_batch(tmp_path):
         path.unlink()
     clips = DrawnClips(open_clips(root), PLAIN, PROCESS, seed=3)
     (found,) = all_calls(clips, batches(clips=2, batch=1, steps=(0, 1)), 0)
-    assert not isinstance(found, DrawnBatch)
+    assert not isinstance(found, Samples)
     assert len(found) == 2 and all(isinstance(error, BadClip) for error in found)
 
 
@@ -112,11 +116,11 @@ def test_a_batch_is_its_samples(tmp_path):
     (call,) = batches(clips=6, per_process=4, steps=(2, 3))
     batch = stacked([clips[at] for at in call])
     for row, at in enumerate(call):
-        alone = stacked([clips[at]])
+        alone = clips[at]
         assert torch.equal(batch.noise[row], alone.noise[0])
         assert torch.equal(batch.image_noise[row], alone.image_noise[0])
-        assert torch.equal(batch.clips.anchors.latents[row], alone.clips.anchors.latents[0])
-        assert torch.equal(batch.clips.prompt_features[row], alone.clips.prompt_features[0])
+        assert torch.equal(batch.anchors.latents[row], alone.anchors.latents[0])
+        assert torch.equal(batch.prompt_features[row], alone.prompt_features[0])
 
 
 def test_a_batch_is_pinned_whole(tmp_path, monkeypatch):
@@ -131,11 +135,12 @@ def test_a_batch_is_pinned_whole(tmp_path, monkeypatch):
     (call,) = batches(clips=6, per_process=2, batch=2, steps=(0, 1))
     batch = stacked([drawn[at] for at in call])
     again = batch.pin_memory()
-    assert again.places == batch.places and again.clips.names == batch.clips.names
-    clips = batch.clips
-    for tensor in (
-        *(batch.noise, batch.image_noise, batch.timestep, clips.latents, clips.image_latents),
-        *(clips.prompt_features, clips.anchors.latents, clips.anchors.visible_tokens),
-        *(clips.anchors.target2source, clips.references.latents, clips.references.present),
-    ):
-        assert tensor.data_ptr() in pinned
+    assert again.places == batch.places and again.names == batch.names
+
+    def tensors(value):
+        values = [getattr(value, field.name) for field in fields(value)]
+        inside = [one for part in values if isinstance(part, Batched) for one in tensors(part)]
+        return [part for part in values if isinstance(part, torch.Tensor)] + inside
+
+    assert len(tensors(batch)) == 15
+    assert {tensor.data_ptr() for tensor in tensors(batch)} == set(pinned)

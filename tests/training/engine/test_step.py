@@ -74,7 +74,7 @@ def test_a_perfect_prediction_has_no_loss(samples):
 
     class Knows(nn.Module):
         def forward(self, timestep, **_):
-            return PROCESS.target(batch.clips.latents, batch.noise, timestep)
+            return PROCESS.target(batch.latents, batch.noise, timestep)
 
     assert losses_of(Knows(), batch).total.max() < 1e-4
 
@@ -89,7 +89,7 @@ def test_what_the_networks_are_shown(samples):
 
     losses_of(Looks(), batch, torch.bfloat16)
     image = shown["image_latents"]
-    first = batch.clips.image_latents + batch.image_noise
+    first = batch.image_latents + batch.image_noise
     assert torch.equal(image[:, :1], first.to(torch.bfloat16)) and not image[:, 1:].any()
     assert shown["noisy_latents"].dtype == shown["prompt_features"].dtype == torch.bfloat16
     assert shown["anchors"].latents.dtype == torch.float32
@@ -101,7 +101,7 @@ def test_what_the_networks_are_shown(samples):
 def test_every_trained_weight_gets_a_gradient_where_nothing_is_visible(samples, tokens, slots):
     """What DDP without a search for unused weights relies on."""
     batch = stacked(samples[:2])
-    anchors = batch.clips.anchors
+    anchors = batch.anchors
     blind = replace(
         anchors,
         latents=anchors.latents[:, :slots],
@@ -109,9 +109,7 @@ def test_every_trained_weight_gets_a_gradient_where_nothing_is_visible(samples, 
         target2source=anchors.target2source[:, :slots],
     )
     model = model_of(zero=True, tokens=tokens)
-    losses_of(
-        model, replace(batch, clips=replace(batch.clips, anchors=blind))
-    ).total.mean().backward()
+    losses_of(model, replace(batch, anchors=blind)).total.mean().backward()
     missing = [name for name, p in trained(model).items() if p.grad is None]
     assert trained(model) and missing == []
 
@@ -126,7 +124,7 @@ def test_every_kind_of_anchor_dropout_trains(samples, tmp_path):
                 anchors=AnchorDropoutConfig(**shares, slots=slots), caption_dropout=0.0
             )
             drawn = DrawnClips(clips, config, PROCESS, seed=1)[Place(0, 0, 0)]
-            assert losses_of(model, stacked([drawn])).total.isfinite().all()
+            assert losses_of(model, drawn).total.isfinite().all()
 
 
 def test_a_weight_of_one_moves_and_its_average_follows_in_the_bf16_setting(samples):

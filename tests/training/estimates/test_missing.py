@@ -3,8 +3,8 @@ import json
 from anchorweave.datasets.layout import CAMERAS, EMPTY_CAPTION, LATENTS, RECORD
 from tests.benchmarks.training import write_clips
 from training.draws.noise import DrawConfig
-from training.dry_run import TINY_CLIPS
 from training.estimates.missing import first_clip, missing_files
+from training.estimates.run_shapes import TINY_CLIPS
 from training.options.networks import NetworkConfig
 from training.options.training import DataConfig, TrainConfig, ValidationConfig
 

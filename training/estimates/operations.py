@@ -1,6 +1,6 @@
-"""What a training step costs: floating-point operations and memory, by arithmetic alone.
+"""What a training step computes: floating-point operations, by arithmetic alone.
 
-Operations are those of matrix products and attention, a multiplication and an addition each; for M
+They are those of matrix products and attention, a multiplication and an addition each; for M
 tokens of width D that attend among themselves, a block takes
 
     24 M D^2          projections (8) and feed-forward (16)
@@ -16,9 +16,6 @@ of its input and once more for the gradient of its weights where they are traine
 inputs and costs twice. A frozen backbone is still gone through backward, because features are woven
 in ahead of its first block.
 Gradient checkpointing runs the blocks forward once more.
-
-Memory is an estimate: its parts are counted, but the allocator's gaps and the kernels' workspace
-are not.
 """
 
 from __future__ import annotations
@@ -29,18 +26,6 @@ from typing import Any
 
 from anchorweave.models.backbones import BackboneSizes
 from anchorweave.models.checkpointing import Kept, kept_parts
-
-GIB = 2**30
-# Of one token for each unit of width, what a block keeps for its backward pass. With trained
-# weights it keeps the input of every product. In bf16 it is under autocast, where norms keep
-# float32 on a GPU, and so is one with an adapter; a frozen one is bfloat16 throughout.
-BLOCK_BYTES = {
-    "bf16": {"trained": 63, "adapted": 33, "frozen": 26},
-    "fp32": {"trained": 94, "adapted": 50, "frozen": 50},
-}
-WORD = {"bf16": 2, "fp32": 4}
-# Context, kernels and libraries of a process on a GPU, in bytes.
-PROCESS = 1.5 * GIB
 
 
 @dataclass(frozen=True)
@@ -101,12 +86,38 @@ class Blocks:
         """Numbers in the tokens of one layer."""
         return self.rows * self.tokens * self.dim
 
-    def kept(self, precision: str) -> int:
-        """Bytes that one block keeps for its backward pass."""
-        kind = "trained" if self.trained else "adapted" if self.adapted else "frozen"
-        kept = self.size * BLOCK_BYTES[precision][kind]
-        # Six vectors a token in float32, where timesteps are per token.
-        return kept + (24 * self.size if self.per_token_time else 0)
+
+@dataclass(frozen=True)
+class Looking:
+    """Cross-attention of video tokens to references, inside some of the backbone's blocks.
+
+    Args:
+        layers: how many such layers.
+        rows: samples.
+        queries: video tokens of one.
+        keys: reference tokens of one.
+        dim: width of the tokens.
+        inner: width of all heads together.
+        trained: whether its weights are.
+    """
+
+    layers: int = 0
+    rows: int = 0
+    queries: int = 0
+    keys: int = 0
+    dim: int = 0
+    inner: int = 0
+    trained: bool = False
+
+    @property
+    def attention(self) -> int:
+        """Operations of attention, forward, all layers."""
+        return self.layers * self.rows * 4 * self.queries * self.keys * self.inner
+
+    @property
+    def products(self) -> int:
+        """Operations of matrix products, forward, all layers."""
+        return self.layers * self.rows * 4 * (self.queries + self.keys) * self.dim * self.inner
 
 
 @dataclass(frozen=True)
@@ -118,18 +129,21 @@ class Step:
         controller: likewise; without one, a stack of no layers.
         features: numbers in the control features of all woven layers.
         ends: (forward operations, how often they come again backward) of what is no block.
+        looking: of the backbone's tokens at references.
     """
 
     backbone: Blocks
     controller: Blocks
     features: int
     ends: tuple[tuple[int, int], ...]
+    looking: Looking = Looking()
 
     @property
     def forward(self) -> int:
         """Operations of the forward pass."""
-        blocks = sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self._stacks)
-        return blocks + sum(operations for operations, _ in self.ends)
+        blocks = sum(b.attention + b.products + b.modulation + sum(b.reading) for b in self.stacks)
+        looking = self.looking.attention + self.looking.products
+        return blocks + looking + sum(operations for operations, _ in self.ends)
 
     @property
     def backward(self) -> int:
@@ -141,45 +155,25 @@ class Step:
             # Text that nothing is trained ahead of gets no gradient.
             + (1 + b.trained) * b.reading[0]
             + 2 * b.trained * b.reading[1]
-            for b in self._stacks
+            for b in self.stacks
         )
-        return blocks + sum(operations * again for operations, again in self.ends)
+        look = self.looking
+        looking = 2 * look.attention + (1 + look.trained) * look.products
+        return blocks + looking + sum(operations * again for operations, again in self.ends)
 
     def recomputed(self, kept: Kept = "nothing") -> int:
         """Operations that gradient checkpointing adds, but for what is kept."""
-        return sum(
+        blocks = sum(
             b.products + b.modulation + b.reading[1] + (not keep) * (b.attention + b.reading[0])
-            for b, keep in zip(self._stacks, kept_parts(kept), strict=True)
+            for b, keep in zip(self.stacks, kept_parts(kept), strict=True)
         )
+        of_backbone, _ = kept_parts(kept)
+        return blocks + self.looking.products + (not of_backbone) * self.looking.attention
 
     @property
-    def _stacks(self) -> tuple[Blocks, Blocks]:
+    def stacks(self) -> tuple[Blocks, Blocks]:
+        """Backbone and controller."""
         return self.backbone, self.controller
-
-    def activations(self, precision: str, checkpointing: bool, kept: Kept = "nothing") -> float:
-        """Bytes that are held at the height of the step, beside weights and their gradients.
-
-        Args:
-            precision: `bf16` or `fp32`.
-            checkpointing: whether blocks are recomputed.
-            kept: what of them is not.
-        """
-        blocks = [stack.kept(precision) for stack in self._stacks]
-        if checkpointing:
-            held = sum(stack.layers * stack.size for stack in self._stacks) * WORD[precision]
-            held += max(blocks)
-            # One output of attention a block, and another where text is read apart.
-            held += sum(
-                stack.layers * stack.size * (2 if stack.read else 1) * WORD[precision]
-                for stack, keep in zip(self._stacks, kept_parts(kept), strict=True)
-                if keep
-            )
-        else:
-            held = sum(
-                stack.layers * kept for stack, kept in zip(self._stacks, blocks, strict=True)
-            )
-        # The features and their gradients; and half a block of gradients on the way through it.
-        return held + 2 * self.features * WORD[precision] + max(blocks) / 2
 
 
 def training_step(
@@ -275,71 +269,3 @@ def training_step(
             (woven * 2 * B * t * (6 * d + d * d // 2 + d * D), teach),  # camera features
         ),
     )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How many parameters there are.
-
-    Args:
-        frozen: of backbone and controller, kept in the short precision.
-        trained: in float32.
-    """
-
-    frozen: int
-    trained: int
-
-
-def memory(
-    step: Step,
-    weights: Weights,
-    strategy: str,
-    world: int,
-    checkpointing: bool,
-    precision: str = "bf16",
-    average: bool = True,
-    kept: Kept = "nothing",
-) -> dict[str, float]:
-    """Bytes on one GPU, part by part; their sum is the estimate of the peak.
-
-    Args:
-        step: one call of the networks on this GPU.
-        weights: how many.
-        strategy: `ddp` keeps everything on every GPU, `zero2` spreads gradients and the states of
-            the optimiser over them, `fsdp2` the weights as well.
-        world: how many GPUs.
-        checkpointing: whether blocks are recomputed in the backward pass.
-        precision: `bf16` (autocast) or `no` (float32).
-        average: whether a running average of the trained weights is kept.
-        kept: what checkpointing does not recompute.
-
-    Raises:
-        ValueError: an unknown strategy.
-    """
-    if strategy not in ("ddp", "zero2", "fsdp2"):
-        raise ValueError(f"strategy is one of ddp, zero2, fsdp2; met {strategy!r}")
-    word, trained = WORD[precision], weights.trained
-    share_weights = 1 / world if strategy == "fsdp2" else 1
-    share_states = 1 if strategy == "ddp" else 1 / world
-    parts = {
-        "frozen_weights": word * weights.frozen * share_weights,
-        "trained_weights": 4 * trained * share_weights,
-        "running_average": 4 * trained * share_weights * average,
-        "gradients": 4 * trained * share_states,
-        "optimizer_states": 8 * trained * share_states,
-    }
-    if strategy == "fsdp2":
-        # The block at work and the one being fetched, of both networks.
-        layers = step.controller.layers or step.backbone.layers
-        one = word * weights.frozen / step.backbone.layers + 4 * trained / layers
-        parts["gathered_weights"] = 2 * one
-    if precision == "bf16":
-        parts["autocast_copies"] = 2 * trained
-    parts["activations"] = step.activations(precision, checkpointing, kept)
-    parts["process"] = PROCESS
-    return {name: float(size) for name, size in parts.items()}
-
-
-def checkpoint_bytes(trained: int, average: bool) -> int:
-    """Size of a checkpoint that training goes on from: weights, AdamW's two states, the average."""
-    return 4 * trained * (3 + average)

@@ -3,108 +3,14 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from anchorweave.anchors import AnchorLatents
-from anchorweave.models.backbones import family_of
-from anchorweave.models.backbones.cogvideox import PUBLISHED_5B
 from anchorweave.models.backbones.cogvideox_attention import CogVideoXFastProcessor
 from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
-from anchorweave.models.denoiser import Denoiser
-from tests.models.small import small_anchors, small_backbone, small_call, small_controller
-from tests.models.small import small_image as image
-from training.estimates.cost import BLOCK_BYTES, Weights, memory, training_step
-
-
-def full_step(**changes):
-    with torch.device("meta"):
-        backbone = small_backbone(**PUBLISHED_5B)
-        controller = small_controller(backbone, zero=True, num_layers=16, num_heads=16)
-    arguments = {
-        "batch": 1,
-        "anchors": 4,
-        "latent_size": (13, 60, 90),
-        "text_tokens": 226,
-    }
-    return training_step(
-        family_of(backbone).sizes(backbone), controller.config, **(arguments | changes)
-    )
-
-
-def test_operations_of_the_5b_are_those_that_torch_counts():
-    """On the meta device, where attention is written out as products."""
-    t, h, w, T, K = 13, 60, 90, 49, 4
-    with torch.device("meta"):
-        backbone = small_backbone(**PUBLISHED_5B).requires_grad_(False)
-        denoiser = Denoiser(
-            backbone, small_controller(backbone, zero=True, num_layers=16, num_heads=16)
-        )
-        anchors = AnchorLatents(
-            torch.empty(1, K, t, 16, h, w),
-            torch.empty(1, K, t, h // 2, w // 2, dtype=torch.bool),
-            torch.empty(1, K, T, 4, 4),
-            torch.empty(1, T, 4, 4),
-        )
-        latents, prompt = torch.empty(1, t, 16, h, w), torch.empty(1, 226, 4096)
-        timestep = torch.empty(1, dtype=torch.long)
-    table = tuple(part.to("meta") for part in family_of(backbone).positions(backbone, (t, h, w)))
-    with FlopCounterMode(display=False) as counter:
-        denoiser(latents, latents, prompt, timestep, anchors, table).sum().backward()
-    step = full_step()
-    assert step.forward + step.backward == pytest.approx(counter.get_total_flops(), rel=1e-3)
-
-
-@pytest.mark.parametrize("attention", ["joint", "separate"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("full", [False, True])
-def test_operations_of_a_real_step_are_those_that_torch_counts(attention, checkpointing, full):
-    backbone = small_backbone().requires_grad_(full)
-    controller = small_controller(backbone, attention=attention)
-    if checkpointing:
-        backbone.enable_gradient_checkpointing()
-        controller.enable_gradient_checkpointing()
-    denoiser = Denoiser(backbone, controller).train()
-    B, N = 2, 3
-    step = training_step(
-        family_of(backbone).sizes(backbone),
-        controller.config,
-        batch=B,
-        anchors=N,
-        latent_size=(3, 4, 6),
-        text_tokens=5,
-        train_backbone=full,
-    )
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        call = small_call(backbone, B) | {"image_latents": image(B), "anchors": small_anchors(B, N)}
-        loss = denoiser(**call).sum()
-        forward = counter.get_total_flops()
-        loss.backward()
-    # What is not counted here, such as the confidences, weighs more in networks as small as these.
-    assert step.forward == pytest.approx(forward, rel=0.02)
-    backward = step.backward + checkpointing * step.recomputed()
-    assert backward == pytest.approx(counter.get_total_flops() - forward, rel=0.04)
-
-
-def test_a_batch_costs_its_samples_and_hidden_tokens_cost_less():
-    one, two = full_step(), full_step(batch=2)
-    assert two.forward == 2 * one.forward and two.backward == 2 * one.backward
-    with torch.device("meta"):
-        backbone = small_backbone(**PUBLISHED_5B)
-        controller = small_controller(backbone, tokens="visible", num_layers=16, num_heads=16)
-    half = training_step(
-        family_of(backbone).sizes(backbone),
-        controller.config,
-        batch=1,
-        anchors=4,
-        latent_size=(13, 60, 90),
-        text_tokens=226,
-        visible=0.5,
-    )
-    assert half.controller.tokens == 226 + 2 * 17_550
-    assert half.controller.attention < 0.26 * one.controller.attention
+from tests.training.estimates.test_operations import full_step
+from training.estimates.memory import BLOCK_BYTES, Weights, activations, looking_bytes, memory
+from training.estimates.operations import Looking
 
 
 @contextmanager
@@ -120,6 +26,22 @@ def kept_tensors():
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         yield kept
+
+
+def test_what_looking_at_references_keeps_is_counted():
+    dim, inner, queries, keys = 384, 256, 600, 200
+    layer = Attention(
+        dim, cross_attention_dim=dim, heads=4, dim_head=64, qk_norm="layer_norm", bias=True
+    )
+    norm = torch.nn.LayerNorm(dim)
+    video = torch.randn(1, queries, dim, requires_grad=True)
+    remembered = torch.randn(1, keys, dim, requires_grad=True)
+    weights = {p.data_ptr() for p in (*layer.parameters(), *norm.parameters())}
+    with kept_tensors() as kept:
+        layer(norm(video), remembered)
+    met = sum(size for place, (size, _) in kept.items() if place not in weights)
+    looking = Looking(1, 1, queries, keys, dim, inner, True)
+    assert looking_bytes(looking, "fp32") == pytest.approx(met, rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
@@ -196,10 +118,10 @@ def test_an_unknown_strategy_is_refused():
 def test_what_is_kept_takes_its_memory_and_saves_its_operations():
     step = full_step()
     tokens, joint = 226 + 17_550, 226 + 4 * 17_550
-    bare = step.activations("bf16", True)
-    controller = step.activations("bf16", True, "attention_of_controller") - bare
+    bare = activations(step, "bf16", True)
+    controller = activations(step, "bf16", True, "attention_of_controller") - bare
     assert controller == 16 * joint * 1024 * 2
-    both = step.activations("bf16", True, "attention") - bare
+    both = activations(step, "bf16", True, "attention") - bare
     assert both - controller == 42 * tokens * 3072 * 2
     saved = step.recomputed() - step.recomputed("attention")
     assert saved == step.backbone.attention + step.controller.attention

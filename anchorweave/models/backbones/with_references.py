@@ -1,10 +1,55 @@
-"""References in a block: their rotations, and the mask of those that are not there."""
+"""What a block is called with where tokens of references stand ahead of the video's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from anchorweave.models.backbones.base import Family
+
+
+def arguments_with_references(
+    family: Family,
+    block: nn.Module,
+    tokens: Float[Tensor, "B L D"],
+    args: tuple,
+    kwargs: Mapping[str, Any],
+    references: int,
+    per_frame: int,
+    present: Bool[Tensor, "B R"] | None,
+) -> dict[str, Any]:
+    """Arguments of a block beside its tokens, by name.
+
+    References are clean, stand at times -R .. -1, and are masked in samples that lack them.
+
+    Args:
+        family: of the block.
+        block: which is called with them.
+        tokens: of references and video.
+        args: what the block is called with behind the video's tokens.
+        kwargs: likewise.
+        references: R frames.
+        per_frame: tokens of one frame.
+        present: which references are there; None = all.
+    """
+    arguments = dict(zip(family.block_arguments, args, strict=False)) | dict(kwargs)
+    added = references * per_frame
+    arguments |= family.timesteps_ahead(arguments, added)
+    rotary = family.rotary_in(arguments)
+    if rotary is not None:
+        channels = family.time_channels(rotary[0].shape[1])
+        longer = rotary_with_references(rotary, references, per_frame, channels)
+        arguments |= family.rotary_arguments(longer)
+    if present is not None:
+        ahead = present.repeat_interleave(per_frame, dim=1)
+        video = ahead.new_ones(len(ahead), tokens.shape[1] - added)
+        shown = torch.cat([ahead, video], dim=1)
+        arguments |= family.mask_arguments(block, arguments, tokens, shown)
+    return arguments
 
 
 def rotary_with_references(
@@ -45,22 +90,3 @@ def _time_angles(channels: int, references: int, device: torch.device) -> Float[
     times = torch.arange(-references, 0, device=device, dtype=torch.float32)
     angles = times[:, None] * 10_000.0**-steps
     return angles.repeat_interleave(2, dim=1)
-
-
-def absence_mask(
-    tokens: Float[Tensor, "B L D"], text: int, present: Bool[Tensor, "B R"], per_frame: int
-) -> Float[Tensor, "B 1 S_plus_L"]:
-    """What is added to attention: minus infinity for the tokens of references not there.
-
-    Args:
-        tokens: of references and video [B, L, D], for shape, type and place.
-        text: text tokens S ahead of them.
-        present: which references are there.
-        per_frame: tokens of one frame.
-    """
-    B, L = tokens.shape[:2]
-    mask = tokens.new_zeros(B, 1, text + L)
-    absent = ~present.repeat_interleave(per_frame, dim=1)
-    there = slice(text, text + absent.shape[1])
-    mask[:, 0, there] = mask[:, 0, there].masked_fill(absent, float("-inf"))
-    return mask

@@ -1,0 +1,73 @@
+"""Batched: values of B samples that are moved, repeated and joined together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Kind = TypeVar("Kind", bound="Batched")
+
+
+@dataclass(frozen=True)
+class Batched:
+    """Base of dataclasses that hold B samples.
+
+    Their fields are tensors with the samples along the first dimension, tuples, or `Batched`
+    themselves; a new field of these kinds needs no code here or in a subclass.
+    """
+
+    def to(
+        self: Kind,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        non_blocking: bool = False,
+    ) -> Kind:
+        """The same on another device; floating-point tensors also in another dtype."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            other = dtype if tensor.is_floating_point() else None
+            return tensor.to(device=device, dtype=other, non_blocking=non_blocking)
+
+        return self._changed(moved)
+
+    def pin_memory(self: Kind) -> Kind:
+        """The same in pinned memory, which a GPU reads by itself; torch's loader calls this."""
+        return self._changed(Tensor.pin_memory)
+
+    def repeat(self: Kind, times: int) -> Kind:
+        """The batch `times` over (sample order 0..B-1, 0..B-1, ...), as guidance needs it."""
+        return self.join([self] * times)
+
+    @classmethod
+    def join(cls: type[Kind], parts: Sequence[Kind]) -> Kind:
+        """The samples of all parts, in their order, as one batch."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            **{
+                field.name: _joined([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
+
+    def _changed(self: Kind, change: Callable[[Tensor], Tensor]) -> Kind:
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value)
+            return value._changed(change) if isinstance(value, Batched) else value
+
+        values = {field.name: changed(getattr(self, field.name)) for field in fields(self)}
+        return type(self)(**values)
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(values))
+    if isinstance(first, Batched):
+        return type(first).join(values)
+    return tuple(entry for value in values for entry in value)

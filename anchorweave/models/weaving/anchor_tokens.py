@@ -1,0 +1,54 @@
+"""Tokens of noisy latents beside each anchor's, whole or as two shares that add up.
+
+The projection is linear, so the anchors' share can be kept from one step of sampling to the next.
+It is called, not taken apart: adapters and offloaded weights live in a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+# From [frames, 2 C, h, w] to [frames, D, h//2, w//2].
+Projection = Callable[[Tensor], Tensor]
+
+
+def anchor_tokens(
+    project: Projection,
+    noisy_latents: Float[Tensor, "B t C h w"],
+    anchor_latents: Float[Tensor, "B N t C h w"],
+) -> Float[Tensor, "B N L D"]:
+    """Tokens of every anchor, each seen beside the noisy latents."""
+    latents = anchor_latents.to(noisy_latents)
+    noisy = noisy_latents[:, None].expand(-1, latents.shape[1], -1, -1, -1, -1)
+    return _projected(project, torch.cat([noisy, latents], dim=3))
+
+
+def noisy_share(
+    project: Projection, noisy_latents: Float[Tensor, "B t C h w"]
+) -> Float[Tensor, "B L D"]:
+    """What noisy latents add to the tokens of every anchor, the bias included."""
+    nothing = torch.zeros_like(noisy_latents)
+    return _projected(project, torch.cat([noisy_latents, nothing], dim=2)[:, None])[:, 0]
+
+
+def anchors_share(
+    project: Projection, anchor_latents: Float[Tensor, "B N t C h w"]
+) -> Float[Tensor, "B N L D"]:
+    """What anchors add to their tokens, without the bias."""
+    h, w = anchor_latents.shape[-2:]
+    both = torch.cat([torch.zeros_like(anchor_latents), anchor_latents], dim=3)
+    bias = _projected(project, both.new_zeros(1, 1, 1, both.shape[3], h, w))[:, :, :1]
+    return _projected(project, both) - bias
+
+
+def _projected(
+    project: Projection, latents: Float[Tensor, "B N t C2 h w"]
+) -> Float[Tensor, "B N L D"]:
+    B, N, t = latents.shape[:3]
+    tokens = project(latents.flatten(0, 2))
+    return rearrange(tokens, "(B N t) D h w -> B N (t h w) D", B=B, N=N, t=t)

@@ -1,0 +1,103 @@
+"""What a run is of, where it can be read or has to be assumed: its clips and its backbone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anchorweave.memory import MEMORIES, MemoryConfig
+from anchorweave.models.backbones import Family, families, family_named, family_of
+from anchorweave.models.small.tiny_models import TINY, video_of
+from anchorweave.retrieval import RetrievalConfig
+from training.estimates.missing import first_clip
+from training.options.networks import NetworkConfig
+from training.options.training import TrainConfig
+
+# What a run is taken for that has no model on disk.
+FIRST = families()["cogvideox"]
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """The clips of a run.
+
+    Args:
+        latent_size: (t, h, w).
+        anchors: N.
+        text_tokens: S.
+        count: samples of one epoch; None = not known.
+        source: where this was read.
+        references: R; None = not known.
+    """
+
+    latent_size: tuple[int, int, int]
+    anchors: int
+    text_tokens: int
+    count: int | None
+    source: str
+    references: int | None = None
+
+
+# 49 frames of 480x720, K = 4: the paper's.
+PAPER_CLIPS = ClipShape((13, 60, 90), 4, 226, None, "the paper's (no clip on disk)")
+# 81 frames of 480x832, as configs/data/prepare_wan_480x832.yaml makes them.
+WAN_CLIPS = ClipShape((21, 30, 52), 4, 512, None, "81 frames of 480x832 (no clip on disk)")
+TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no clip on disk)")
+
+
+def backbone_config(
+    network: NetworkConfig, clips: ClipShape
+) -> tuple[Family, Mapping[str, Any], str]:
+    """Family and configuration of the backbone of a run, and where it was read."""
+    if network.path in TINY:
+        frames, size = video_of(network.path, clips.latent_size)
+        tiny = TINY[network.path].components(frames=frames, size=size)["transformer"]
+        return family_of(tiny), own_settings(tiny.config), network.path
+    path = Path(network.path) / "transformer" / "config.json"
+    if path.is_file():
+        settings = json.loads(path.read_text())
+        family = family_named(settings["_class_name"]) if "_class_name" in settings else FIRST
+        return family, own_settings(settings), str(path)
+    family = published_family(network.path)
+    title, settings = family.published
+    return family, settings, f"{title} as published ({path} is not there)"
+
+
+def published_family(path: str) -> Family:
+    """The family whose published model a folder is named after; else the first one."""
+    named = [one for one in families().values() if one.published[0].lower() in path.lower()]
+    return named[0] if named else FIRST
+
+
+def clip_shape(config: TrainConfig) -> ClipShape:
+    """What a run is trained on: its first readable clip, or the paper's where there is none."""
+    found = first_clip(config)
+    if found is None:
+        shape = PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
+        if config.model.path in TINY:
+            shape = TINY_CLIPS
+        return replace(shape, anchors=given_at_most(config)[0])
+    clip, count = found
+    t, _, h, w = clip.latents.shape
+    return ClipShape(
+        (t, h, w),
+        len(clip.anchor_latents),
+        len(clip.prompt_features),
+        count,
+        clip.name,
+        len(clip.reference_latents),
+    )
+
+
+def given_at_most(config: TrainConfig) -> tuple[int, int]:
+    """How many anchors and references a sample has at most, as the memory system gives them."""
+    system = MEMORIES[config.data.memory]
+    return system.gives_at_most(MemoryConfig(kind=config.data.memory), RetrievalConfig())
+
+
+def own_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of diffusers' without the notes that it keeps among the arguments."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
