@@ -156,6 +156,9 @@ def opened(browser, explorer, **window):
 def answered(page):
     """Until what is retrieved for the first view is there."""
     page.get_by_text(re.compile("of this view is remembered")).first.wait_for()
+    # That it draws by software; a rectangle could not be begun on a note.
+    for close in page.locator("button.mantine-Notification-closeButton").all():
+        close.click()
 
 
 def tab(page, name):
@@ -306,7 +309,7 @@ def test_keys_walk_the_path(page, explorer):
 
 
 def test_a_segment_is_generated_killed_accepted_reverted_and_edited(browser, page, explorer):
-    two = opened(browser, explorer, width=760)
+    two = opened(browser, explorer, height=400)
     tab(page, "Draw")
     press(page, "Add keyframe")
     until(lambda: len(explorer.keyframes) == 1)
