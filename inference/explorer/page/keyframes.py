@@ -19,8 +19,8 @@ from inference.explorer.scene import KEY_SIZE
 GIZMO, SHAPE = "/keyframe", "/keyframe/shape"
 COLOUR = (255, 230, 90)
 NONE = "none"
-# Length of the gizmo's arrows in scene units.
-ARROWS = 0.15
+# Length of the gizmo's arrows, in that of a memory's frustum.
+ARROWS = 1.5
 # A gizmo that was taken hold of and let go has not moved by more than rounding.
 MOVED = 1e-5
 
@@ -88,7 +88,7 @@ class Keyframes(Section):
         self._shown = number
         self._gizmo = scene.add_transform_controls(
             GIZMO,
-            scale=ARROWS * self.page.session.state.unit,
+            scale=ARROWS * self.page.scene.size,
             depth_test=False,
             position=place,
             wxyz=turn,
