@@ -1,6 +1,6 @@
 """The joint between geometry and generation: what a memory system hands to the networks.
 
-This is the only file both halves know. What is written to disk between retrieval and training is
+The only file that both halves import. What is written to disk between retrieval and training is
 exactly what is defined here.
 """
 
@@ -21,12 +21,12 @@ from anchorweave.geometry.cameras import Cameras
 class Anchors:
     """N anchor videos: memories rendered along the target cameras (paper section 3.3).
 
-    Slots are aligned by index, not by identity: slot k may show another memory in every chunk.
+    Slots are aligned by index, not by identity: slot k may show a different memory in every chunk.
 
     Args:
         video: colours [N, T, 3, H, W] in [0, 1], black where nothing was seen.
         visible: [N, T, H, W], True where a pixel was really seen.
-        target2source: [N, T, 4, 4], the target camera seen from the camera of the memory shown.
+        target2source: [N, T, 4, 4], the target camera relative to the camera of the memory shown.
     """
 
     video: Float[Tensor, "N T 3 H W"]
@@ -74,8 +74,8 @@ class Pick:
         name: what its frame is called in its recording.
         gain: newly covered pixels over all pixels of the chunk, in [0, 1].
         coverage: covered pixels over all pixels after this pick, in [0, 1].
-        forced: True for a memory that takes its slot whatever it covers: the first frame's, or one
-            of SPMem's last frames.
+        forced: True for a memory that gets its slot regardless of coverage: the first frame's, or
+            one of SPMem's last frames.
     """
 
     slot: int
@@ -99,15 +99,15 @@ class ChunkReport:
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Everything a memory system knows about T target cameras.
+    """Everything that a memory system retrieved for T target cameras.
 
     Args:
         anchors: N >= 0 rendered memories.
         references: R >= 0 frames as they were seen.
         target2first: [T, 4, 4], each target camera seen from the first one ("camera 0").
         report: one entry per chunk of target frames.
-        unit: what its lengths are measured in, in the recording's unit (`in_unit`); None = they
-            are the recording's own, which no network takes.
+        unit: length of its unit in the recording's unit (`in_unit`); None = lengths are the
+            recording's own, which no network takes.
     """
 
     anchors: Anchors
@@ -117,7 +117,7 @@ class Retrieved:
     unit: float | None = None
 
     def in_unit(self, unit: float) -> Retrieved:
-        """The same with lengths measured in `unit`, so that a scene's scale does not matter.
+        """The same with lengths divided by `unit`, so that a scene's scale does not matter.
 
         The released code leaves translations as they come, and the paper is silent; we divide by
         the median valid depth of the first frame.
@@ -153,12 +153,15 @@ class AnchorLatents(Batched):
         visible_tokens: [B, N, t, h//2, w//2], True where a token shows seen pixels.
         target2source: [B, N, T, 4, 4], translations in units of the scene.
         target2first: [B, T, 4, 4], likewise.
+        coverage: [B, N, t, h//2, w//2], share of each token's pixels that were seen, in [0, 1];
+            None = not known, as of released data.
     """
 
     latents: Float[Tensor, "B N t C h w"]
     visible_tokens: Bool[Tensor, "B N t h2 w2"]
     target2source: Float[Tensor, "B N T 4 4"]
     target2first: Float[Tensor, "B T 4 4"]
+    coverage: Float[Tensor, "B N t h2 w2"] | None = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ def composite(anchors: Anchors) -> tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, 
     Returns:
         Colours [T, 3, H, W] in [0, 1], black where no slot sees, and where any does [T, H, W].
     """
-    # The shape of one anchor's, of which there may be none.
+    # Shaped like one anchor's, even if there are none.
     video = anchors.video.new_zeros(anchors.video.shape[1:])
     seen = anchors.visible.new_zeros(anchors.visible.shape[1:])
     for colours, visible in zip(anchors.video, anchors.visible, strict=True):

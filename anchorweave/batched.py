@@ -1,4 +1,4 @@
-"""Batched: values of B samples that are moved, repeated and joined together."""
+"""Batched: base of dataclasses that hold B samples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Kind = TypeVar("Kind", bound="Batched")
 
 @dataclass(frozen=True)
 class Batched:
-    """Base of dataclasses that hold B samples.
+    """Values of B samples that are moved, repeated and joined as one.
 
-    Their fields are tensors with the samples along the first dimension, tuples, or `Batched`
-    themselves; a new field of these kinds needs no code here or in a subclass.
+    Fields are tensors with the samples along the first dimension, tuples, or `Batched`
+    themselves, or None for what is not known of them; a new field of these kinds needs no code here
+    or in a subclass.
     """
 
     def to(
@@ -44,7 +45,7 @@ class Batched:
 
     @classmethod
     def join(cls: type[Kind], parts: Sequence[Kind]) -> Kind:
-        """The samples of all parts, in their order, as one batch."""
+        """The samples of all parts, in their order, as one batch; what one lacks, all do."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -66,6 +67,8 @@ class Batched:
 
 def _joined(values: Sequence[Any]) -> Any:
     first = values[0]
+    if any(value is None for value in values):
+        return None
     if isinstance(first, Tensor):
         return torch.cat(list(values))
     if isinstance(first, Batched):

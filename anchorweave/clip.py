@@ -18,7 +18,7 @@ class Clip:
 
     Args:
         frames: colours [T, 3, H, W] in [0, 1].
-        depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = not known.
+        depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = unknown.
         cameras: one per frame, [T], of image size (H, W).
         names: what each frame is called in its recording, T of them, for reports.
         static: [T, H, W], False on moving things, which are kept out of memory; None = all static
@@ -65,7 +65,7 @@ class Clip:
 
     @property
     def static_depth(self) -> Float[Tensor, "T H W"]:
-        """Depth [T, H, W] of what stands still; 0 on moving things as well."""
+        """Depth [T, H, W] of static things; 0 on moving ones."""
         return self.depth if self.static is None else torch.where(self.static, self.depth, 0.0)
 
     def __getitem__(self, index: slice | Sequence[int]) -> Clip:

@@ -1,4 +1,4 @@
-"""What all entry points have in common: `--help`, and a user's mistake told in one message.
+"""What all entry points share: `--help`, and one message without traceback for a user's mistake.
 
 An entry point ends with
 
@@ -26,7 +26,7 @@ from anchorweave.config import UnknownOptionError, default_values
 from anchorweave.errors import ToldError
 from anchorweave.option_help import help_text, options_of
 
-# Set to anything, it does what the word does, also for what an entry point starts.
+# If set, as `--traceback`, also for processes that an entry point starts.
 TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
 TRACEBACK, HELP = "--traceback", ("--help", "-h")
 # Of all entry points.
@@ -37,7 +37,7 @@ ALSO = {
     f"{TRACEBACK_VARIABLE}=1 in the environment.",
     "--help": "this text.",
 }
-# Where entry points lie; looked at only when a word is no option of the one that runs.
+# Where entry points are; searched only when a word is not an option of the running one.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
 # What a scheduler, a closed terminal or `kill` sends. Left alone they end a process between two
@@ -90,7 +90,7 @@ class Command:
                     self.main(words)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the output (`| head`) has seen enough; nothing is left to write it to.
+            # The reader of the output (`| head`) has closed it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (ValueError, OSError, ToldError) as error:
@@ -112,14 +112,14 @@ class Command:
         return help_text(self._name(), about, self.schema, self.default, defaults, also)
 
     def _told(self, error: Exception, shown: bool) -> str:
-        said = str(error) or type(error).__name__
+        message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
-            said += self._where_else(error.key)
+            message += self._where_else(error.key)
         # Names of files may hold what a terminal obeys.
-        said = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in said)
+        message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
         more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
-        return f"{rank}{self._name()}: error: {said}{more}"
+        return f"{rank}{self._name()}: error: {message}{more}"
 
     def _where_else(self, key: str) -> str:
         """Which options and which commands a word may have been meant for."""
@@ -162,8 +162,8 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         if os.getpid() == own:
-            said = f"{command._name()}: ended by {signal.Signals(number).name}"
-            print(said, file=sys.stderr, flush=True)
+            message = f"{command._name()}: ended by {signal.Signals(number).name}"
+            print(message, file=sys.stderr, flush=True)
         sys.exit(128 + number)
 
     for each in ENDING:

@@ -169,8 +169,8 @@ def _parse(schema: type, word: str) -> dict:
         try:
             return OmegaConf.to_container(OmegaConf.from_dotlist([word]))
         except (yaml.YAMLError, OmegaConfBaseException) as error:
-            said = " ".join(str(error).split())
-            raise ValueError(f"{word!r}: the value cannot be read as YAML: {said}") from error
+            message = " ".join(str(error).split())
+            raise ValueError(f"{word!r}: the value cannot be read as YAML: {message}") from error
     value: Any = text
     for key in reversed(path.split(".")):
         value = {key: value}

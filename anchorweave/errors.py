@@ -6,8 +6,8 @@ class ToldError(Exception):
 
 
 class EndedError(ToldError, RuntimeError):
-    """A run that ended itself; its message says why, and how to go on."""
+    """A run that ended itself; the message says why, and how to continue."""
 
 
 class OutsideError(ToldError, IndexError):
-    """A frame was asked for that is not there."""
+    """A requested frame does not exist."""

@@ -5,7 +5,7 @@
 
 One rename makes a set complete. From then on it is the one that counts: the files of the old set
 are removed, and those of the new one put in their places, so that no file of the one ever lies
-beside a file of the other. If the run is killed in between, whoever reads or writes the folder next
+beside a file of the other. If the run is killed in between, the next reader or writer of the folder
 finishes the work. Files that a person copied together are told apart by the id of their run, where
 the files bear one.
 """
@@ -50,7 +50,7 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
     folder = Path(folder)
     with in_use_once(folder):
         _finish(folder)
-        # Nobody else works here, so whoever wrote these was killed.
+        # The folder is locked by this run, so the writer of these was killed.
         for left in unfinished(folder / COMPLETE):
             shutil.rmtree(left)
         with atomic_write(folder / COMPLETE) as aside:
@@ -87,9 +87,9 @@ def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
         MixedSetError: names each file and its run.
     """
     if len(set(runs.values())) > 1:
-        said = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
+        listing = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
         raise MixedSetError(
-            f"{said} are no set: put the files of one run together, or make them again"
+            f"{listing} are no set: put the files of one run together, or make them again"
         )
 
 

@@ -1,9 +1,9 @@
-"""Who works in a folder: one run at a time, so that none writes over the files of another.
+"""A lock on a folder: one run at a time, so that none overwrites the files of another.
 
     FOLDER/.in-use.json       process, host and command of the run; gone when it has ended
 
-A run that was killed leaves the file; whoever comes next on the same host sees that its process is
-gone, and takes the folder over. Of another host nothing can be seen, so there the file has to be
+A run that was killed leaves the file; the next one on the same host sees that the process is
+gone, and takes the folder over. From another host this cannot be seen, so there the file has to be
 removed by hand.
 """
 
@@ -148,7 +148,7 @@ def _give_back(lock: Path, text: str) -> None:
 
 
 def _owner() -> dict[str, Any]:
-    """What is known of this process."""
+    """An identification of this process."""
     pid = os.getpid()
     return {
         "pid": pid,

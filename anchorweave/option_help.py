@@ -26,7 +26,7 @@ class Option:
     Args:
         key: dotted, as in `sampling.steps`.
         kind: its type; a dataclass stands for a section.
-        meaning: what the docstring of its owner says; "" = nothing.
+        meaning: from the docstring of its owner; "" = undocumented.
     """
 
     key: str
@@ -61,7 +61,7 @@ def options_of(schema: type, above: str = "") -> Iterator[Option]:
 
 
 def meanings_of(schema: type) -> dict[str, str]:
-    """What the `Args:` of a dataclass, and of those it extends, say about each field."""
+    """Descriptions of all fields, from the `Args:` of a dataclass and its bases."""
     found: dict[str, str] = {}
     for kind in reversed(schema.__mro__):
         _, _, said = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
@@ -122,10 +122,10 @@ def _filled(text: str, indent: int, width: int) -> list[str]:
 
 def _word(key: str, value: Any) -> str:
     """`key=value` as it can be typed into a shell."""
-    said = as_words(value)
-    if len(said) > LONGEST_VALUE:
-        return f"{key}={said[:LONGEST_VALUE]} ..."
-    word = f"{key}={said}"
+    text = as_words(value)
+    if len(text) > LONGEST_VALUE:
+        return f"{key}={text[:LONGEST_VALUE]} ..."
+    word = f"{key}={text}"
     return word if re.fullmatch(r"[\w@%+=:,./\[\]-]*", word) else shlex.quote(word)
 
 

@@ -28,7 +28,7 @@ _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", defau
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
-    """`items`, with their progress told on stderr.
+    """`items`, with progress reported on stderr.
 
     On a terminal that is a bar once they take more than two seconds; elsewhere a line whenever
     half a minute has passed since the last one.

@@ -46,16 +46,16 @@ def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None
     Raises:
         RenamedOptionError: names every such key and its new name.
     """
-    said = []
+    lines = []
     for old, new in RENAMED.items():
         there, value = _look_up(values, old)
         if not there or _takes(schema, old, value):
             continue
         if any(_takes(schema, key, None) for key in new):
             told = (f"{key} ({takes})" if takes else key for key, takes in new.items())
-            said.append(f"{old} is now {' or '.join(told)}")
-    if said:
-        raise RenamedOptionError(f"{origin}: {'; '.join(said)}")
+            lines.append(f"{old} is now {' or '.join(told)}")
+    if lines:
+        raise RenamedOptionError(f"{origin}: {'; '.join(lines)}")
 
 
 def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:

@@ -56,7 +56,7 @@ class VideoFile:
         self.size = (height, width)
 
     def _hides_frames(self) -> bool:
-        """Whether decord counts frames that players do not show."""
+        """Whether decord counts frames that are not displayed."""
         first, last = self._reader.get_frame_timestamp([0, len(self._reader) - 1])[:, 0]
         shown = shown_seconds(self.path)
         too_late = shown is not None and last > shown - HIDDEN_SECONDS

@@ -16,13 +16,13 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory.base import Memory
 from anchorweave.perception.base import DepthNotFoundError, Perception
 
-# (first frame [3, H, W], what memory knows, seed) -> video [T, 3, H, W] in [0, 1]
+# (first frame [3, H, W], what was retrieved, seed) -> video [T, 3, H, W] in [0, 1]
 Generate = Callable[[Tensor, Retrieved, int], Tensor]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One generated stretch: its number, its frames with cameras, and what they were given."""
+    """One generated segment: its number, its frames with cameras, and what was retrieved for it."""
 
     number: int
     clip: Clip
@@ -30,7 +30,7 @@ class Segment:
 
 
 class World:
-    """A memory that generates what it does not know yet, and remembers what it generated.
+    """A memory with a generator: generates unseen views and remembers what it generated.
 
     Args:
         memory: a memory system.
@@ -56,10 +56,11 @@ class World:
             first: the frame that the first camera sees, in [0, 1].
             cameras: the target cameras [T].
             seed: of the sampling noise.
-            generate: in the place of the world's own; None = that.
+            generate: replaces the world's own model; None = the world's own.
 
         Returns:
-            The video [T, 3, H, W] in [0, 1], and what it was given, lengths in scene units.
+            The video [T, 3, H, W] in [0, 1], and what was retrieved for it, with lengths in scene
+            units.
         """
         retrieved = self.memory.retrieve(cameras).in_unit(self.unit)
         return (generate or self.generate)(first, retrieved, seed), retrieved
@@ -88,12 +89,13 @@ class World:
             start: number of the first segment to generate.
             recall: returns the newest remembered frame; None = take it from the video. Memory
                 rounds colours to 8 bits, so a run that may be resumed recalls.
-            each: a model a segment, as of different prompts; None = the world's own for all.
+            each: one model per segment, such as for different prompts; None = the world's own for
+                all.
 
         Yields:
-            Each segment, before it is remembered: what the caller writes about it is there even
-            if the run is cut while remembering. Its clip holds the new frames only, all but the
-            shared first one.
+            Each segment, before it is remembered, so that what the caller writes about it is kept
+            even if the run is killed while remembering. Its clip holds the new frames only, without
+            the shared first one.
 
         Raises:
             ValueError: a trajectory that is no whole number of segments.
@@ -119,15 +121,15 @@ class World:
 
 
 def remember(memory: Memory, perception: Perception, clip: Clip) -> None:
-    """Find the depth of what memory does not see yet, and remember the frames.
+    """Estimate the depth that memory does not provide, and remember the frames.
 
-    Where nothing can be estimated (a camera that only turned, away from all that is known), the
-    frames are remembered without depth, with a warning: they are kept, but show nothing to later
-    cameras.
+    Where nothing can be estimated (the camera only turned, away from everything seen so far), the
+    frames are remembered without new depth, with a warning: they are stored, but later cameras see
+    nothing of them.
 
     Args:
-        memory: takes them in.
-        perception: finds their depth.
+        memory: stores them.
+        perception: estimates their depth.
         clip: frames without depth, in the world of the memory.
     """
     known = memory.known_depth(clip.cameras)

@@ -93,6 +93,7 @@ CLASS_OF_A_FAMILY = re.compile(
     r"\b(?:Autoencoder(?:KL)?)?(?:CogVideoX|Wan)[A-Z]\w*|\bAutoencoderKL\w+"
 )
 
+FOLDERS = ("anchorweave", "training", "inference", "configs", "data", "pretrained", "tests")
 FILES = [
     path
     for folder in ("anchorweave", "training", "inference")
@@ -224,6 +225,14 @@ def test_no_folder_is_crowded(package):
     for folder in {path.parent for path in FILES if name(path).startswith(package)}:
         files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
         assert len(files) <= 24, f"{folder} holds {len(files)} files; give a part of them a room"
+
+
+def test_links_of_readmes_lead_somewhere():
+    readmes = [ROOT / "README.md", *(p for d in FOLDERS for p in (ROOT / d).rglob("*.md"))]
+    assert len(readmes) > 8
+    for readme in readmes:
+        for link in re.findall(r"\]\(([^)#\s]+)", readme.read_text()):
+            assert "://" in link or (readme.parent / link).exists(), f"{name(readme)}: {link}"
 
 
 def test_scripts_are_short_and_hold_one_command():

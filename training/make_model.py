@@ -40,7 +40,7 @@ from training.networks.new import TRAINED_WITH
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
 # Options that came when folders were there already, at the value that changes nothing in them.
-ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1}
+ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1, "weaving.coverage": False}
 # Options -> what `BackboneSizes`, and a controller's own config, call them.
 BACKBONE_NAMES = {
     "layers": "num_layers",
@@ -67,6 +67,7 @@ class WeavingConfig:
         tokens: `all` or `visible`.
         holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
         every: which layers are woven: every so many, from the first on.
+        coverage: whether each token is told which share of its pixels was seen.
     """
 
     layers: int = 3
@@ -76,6 +77,7 @@ class WeavingConfig:
     tokens: str = "all"
     holes: str = "black"
     every: int = 1
+    coverage: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The videos of a prepared clip at rest: H.264 files to look at, or exact bytes in one file.
+"""Storage of a prepared clip's videos: H.264 files, or exact bytes in one file.
 
 H.264 is small and any player shows it; it loses a little. Raw pixels are exact, need no ffmpeg and
 are read and written several times faster, at about twenty times the size: for small videos, and

@@ -39,7 +39,7 @@ from anchorweave.datasets.prepared_clip import (
 )
 from anchorweave.datasets.released_layout import ReleasedClips
 
-# These tell clips of one data set apart; everything else they share.
+# Entries that differ between clips of one data set; all others are shared.
 OWN_KEYS = (
     *("recording", "content", "start", "caption", "prepared", "tile"),
     *("vae_content", "text_content"),
@@ -50,7 +50,7 @@ ENCODED = (LATENTS, CAPTION_FEATURES)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found out about one clip.
+    """The verdict on one clip.
 
     Args:
         name: the clip.
@@ -58,7 +58,8 @@ class Verdict:
         coverage: share of the target's pixels that at least one anchor really saw, per memory
             system.
         shape: latent (t, C, h, w), None where there are no latents.
-        summed: whether sums were kept of its files; without them a flipped bit is not seen.
+        summed: whether checksums of its files are stored; without them a flipped bit goes
+            unnoticed.
     """
 
     name: str

@@ -20,11 +20,11 @@ from anchorweave.files import atomic_write, bytes_sum
 TARGET, IMAGE = "target", "image"
 # and caption.safetensors.
 FEATURES = "features"
-# One entry only: the order of several is not the same from one write to the next.
+# A single entry, because the order of several differs between writes.
 MADE = "made"
 # Under it, beside what the file was made with: a sum of that and one of every tensor.
 SUMS = "sums"
-# What files say nothing of that are older than the choice.
+# Defaults for files that are older than the option.
 MADE_BEFORE = {"holes": "black"}
 
 
@@ -36,6 +36,11 @@ def anchors_key(memory: str) -> str:
 def visible_key(memory: str) -> str:
     """Name of the visible tokens of its anchors."""
     return f"visible_tokens.{memory}"
+
+
+def coverage_key(memory: str) -> str:
+    """Name of the share of each of those tokens that was seen; older files lack it."""
+    return f"coverage.{memory}"
 
 
 def references_key(memory: str) -> str:
@@ -76,7 +81,7 @@ def read_made(path: Path) -> dict[str, Any]:
 
 
 def keeps_sums(path: Path) -> bool:
-    """Whether a file of tensors can say that it is as it was written; older ones cannot.
+    """Whether a file of tensors stores checksums; older ones do not.
 
     Raises:
         BadClip: the file is missing or unreadable, or its header is not the one that was written.
@@ -85,8 +90,15 @@ def keeps_sums(path: Path) -> bool:
         return bool(_header(path, stored)[1])
 
 
-def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of `names`; floats come as float32, whatever precision is stored.
+def read_tensors(
+    path: Path, names: tuple[str, ...], if_there: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The tensors of `names`; floats are returned as float32, whatever precision is stored.
+
+    Args:
+        path: a file of tensors.
+        names: which.
+        if_there: more, left out where the file has none of that name.
 
     Raises:
         BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
@@ -94,10 +106,11 @@ def read_tensors(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
         sums = _header(path, stored)[1] if stored.metadata() else {}
-        there = list(stored.keys())
-        if missing := [name for name in names if name not in there]:
-            raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {there}")
-        tensors = {name: stored.get_tensor(name) for name in names}
+        stored_names = list(stored.keys())
+        if missing := [name for name in names if name not in stored_names]:
+            raise BadClip(path.parent, f"{path.name} lacks {missing}; it holds {stored_names}")
+        wanted = (*names, *(name for name in if_there if name in stored_names))
+        tensors = {name: stored.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
         if name in sums and (met := _tensor_sum(tensor)) != sums[name]:
             raise BadClip(

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class FingerprintError(ValueError):
-    """A file that is there already was made with something else than what is asked for now."""
+    """An existing file was made with other settings than the requested ones."""
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

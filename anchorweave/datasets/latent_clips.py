@@ -18,6 +18,7 @@ from anchorweave.datasets.encoded_clip import (
     MADE_BEFORE,
     TARGET,
     anchors_key,
+    coverage_key,
     read_made,
     read_tensors,
     references_key,
@@ -37,14 +38,14 @@ from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 
 class LatentClips(Dataset):
-    """The clips of a prepared data set with what one memory system, by name, knows of them.
+    """The clips of a prepared data set with the anchors and references of one memory system.
 
     Deterministic: the same index is always the same clip; shuffling is training's.
 
     Args:
         root: the data set's folder.
-        memory: which memory system's anchors and references; None = neither, for who weaves
-            nothing.
+        memory: name of the memory system; None = without anchors and references, for training
+            a backbone alone.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
         quarantine: clips to leave out, with the reason; None = the data set's own list
@@ -116,7 +117,9 @@ def read_clip(
     """
     keys = (anchors_key, visible_key, references_key)
     names = () if memory is None else tuple(key(memory) for key in keys)
-    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names))
+    share_name = coverage_key(memory or "")
+    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names), (share_name,))
+    share = encoded.get(share_name)
     poses = read_cameras(clip)
     check_sums(clip, (CAMERAS,))
     if memory is None:
@@ -131,6 +134,8 @@ def read_clip(
         raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
     if first_frame == "always":
         seen[:, 0] = True
+        if share is not None:
+            share[:, 0] = 1
     return training_clip(
         clip,
         latents=encoded[TARGET],
@@ -142,6 +147,7 @@ def read_clip(
         target2first=scale_translation(poses.target2first.float(), 1 / poses.unit),
         reference_latents=references,
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
+        coverage=share,
         holes=holes_of(clip),
     )
 

@@ -1,4 +1,4 @@
-"""Where everything of a prepared data set lies: every file name, spelled once.
+"""The layout of a prepared data set: all file names.
 
     ROOT/prepare.yaml                     how it was prepared
     ROOT/empty_caption.safetensors        features of the empty prompt
@@ -11,7 +11,7 @@
     ROOT/CLIP/report.json                 what each memory system retrieved, and why
     ROOT/CLIP/anchors/MEMORY/anchor_0.mp4 ...  anchor videos
     ROOT/CLIP/anchors/MEMORY/visible.npz  where their pixels were really seen
-    ROOT/CLIP/references/MEMORY/000.png ...  frames that are given as they were seen
+    ROOT/CLIP/references/MEMORY/000.png ...  reference frames
     ROOT/CLIP/latents.safetensors         all videos and references, encoded
     ROOT/CLIP/caption.safetensors         the caption, encoded
 
@@ -72,7 +72,7 @@ class BadClip(ToldError):  # noqa: N818 - it is about the clip, not about the pr
 
 @contextmanager
 def reading(clip: Path, what: str) -> Iterator[None]:
-    """Turns whatever goes wrong while `what` is read into one BadClip that names it.
+    """Turns errors while reading `what` into one BadClip that names it.
 
     Raises:
         BadClip: a missing, unreadable or incomplete file.
@@ -89,7 +89,7 @@ def reading(clip: Path, what: str) -> Iterator[None]:
 
 
 def anchor_folder(clip: Path, memory: str) -> Path:
-    """Where the anchors of one memory system lie."""
+    """Folder of the anchors of one memory system."""
     return clip / ANCHORS / memory
 
 

@@ -15,7 +15,7 @@ from anchorweave.datasets.training_clip import TrainingClip
 
 
 class Mixture(Dataset):
-    """Data sets taken in turn, each as often as its share says.
+    """Data sets taken in turn, in the ratio of their shares.
 
     A round is as many samples as the shares add up to (3 : 1 makes rounds of four, the sets spread
     evenly within), and a set goes on in the next round where it stopped in the one before, from

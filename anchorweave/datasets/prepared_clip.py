@@ -47,12 +47,12 @@ class PreparedClip:
 
     Args:
         source: the recording it was taken from.
-        frame_names: what its T frames are called there.
-        history_names: what the remembered frames are called there.
+        frame_names: names of its T frames in the recording.
+        history_names: names of the remembered frames.
         video: the target frames [T, 3, H, W] in [0, 1].
         cameras: the target cameras [T], in the recording's world and unit.
         unit: one scene unit, in the unit of the cameras: the first frame's median valid depth.
-        retrieved: what each memory system, by name, knows of the target cameras.
+        retrieved: by name of the memory system, what it retrieved for the target cameras.
         caption: what the video shows.
         made: what the clip was made with; see `fingerprint.py`.
     """
@@ -133,7 +133,7 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
             write_frame(frame, path)
     report = {name: [asdict(part) for part in r.report] for name, r in clip.retrieved.items()}
     write_json(report, folder / REPORT)
-    # A caption is text that people mend; all else stays as it was written.
+    # Captions may be edited by hand; all other files may not.
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     paths = [file.relative_to(folder).as_posix() for file in files]
     sums = {path: file_sum(folder / path) for path in paths if path != CAPTION}
@@ -246,7 +246,7 @@ def read_cameras(clip: Path) -> ClipCameras:
 
 
 def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
-    """Where the anchors of one memory system show pixels that were really seen.
+    """Which pixels of the anchors of one memory system were really seen.
 
     Raises:
         BadClip: the file is missing, unreadable or incomplete.

@@ -41,7 +41,7 @@ class ReleasedClips(Dataset):
     Args:
         root: the data set's folder.
         split: which list of clips, `train` or `test`.
-        slots: which anchors, in order; none for who weaves nothing.
+        slots: which anchors, in order; empty for training a backbone alone.
         quarantine: clips to leave out, as in `LatentClips`.
 
     Raises:

@@ -1,7 +1,7 @@
-"""TrainingClip, one clip as a data set gives it, and Samples, the batch that networks are given.
+"""TrainingClip, one clip of a data set, and Samples, the batch that the networks are trained on.
 
-A tensor that every clip has is a field of both, under one name; what is drawn for a sample is a
-field of Samples alone.
+A tensor per clip is a field of both, under one name; what is drawn per sample is a field of Samples
+only.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class TrainingClip:
         target2first: [T, 4, 4], likewise.
         reference_latents: scaled latents of R references, each encoded alone [R, C, h, w].
         reference2first: [R, 4, 4], lengths in scene units.
+        coverage: [N, t, h//2, w//2], share of each token's pixels that were seen; None = not known.
         holes: what the anchors held where nothing was seen when they were encoded, see
             `anchorweave/holes`.
     """
@@ -48,6 +49,7 @@ class TrainingClip:
     target2first: Float[Tensor, "T 4 4"]
     reference_latents: Float[Tensor, "R C h w"]
     reference2first: Float[Tensor, "R 4 4"]
+    coverage: Float[Tensor, "N t h2 w2"] | None = None
     holes: str = "black"
 
     @property
@@ -58,6 +60,7 @@ class TrainingClip:
             self.visible_tokens[None],
             self.target2source[None],
             self.target2first[None],
+            None if self.coverage is None else self.coverage[None],
         )
 
     @property
@@ -73,7 +76,7 @@ class TrainingClip:
 
 @dataclass(frozen=True)
 class Samples(Batched):
-    """B samples: clips, with what was drawn for them hidden or added.
+    """B samples: clips after random masking, with the noise that was drawn for them.
 
     Args:
         names: of the clips.
@@ -81,13 +84,13 @@ class Samples(Batched):
         latents: of each clip, see `TrainingClip`.
         image_latents: likewise, without noise.
         prompt_features: likewise, or those of the empty prompt.
-        anchors: what is shown of them.
-        references: those that are shown, maybe noised; padded to the sample that has most.
+        anchors: after anchor dropout.
+        references: maybe noised, padded to the sample that has most.
         noise: standard normal, float32.
         image_noise: what is added to the image latents, float32.
         timestep: as `NoiseProcess.draw_timestep` draws it.
-        alone: whether the controller says nothing.
-        bad: clips that broke on the way, and for which others were taken.
+        alone: whether the controller's features are dropped.
+        bad: clips that could not be read and were replaced by others.
     """
 
     names: tuple[str, ...]
@@ -149,8 +152,8 @@ class Samples(Batched):
         return super().join(parts)
 
 
-def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
-    """The TrainingClip of these parts, once they are known to fit one another.
+def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
+    """The TrainingClip of these parts, after a check that their shapes agree.
 
     Args:
         path: the clip's folder.
@@ -166,7 +169,7 @@ def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
     t, C, h, w = latents.shape
     N, T, R = len(parts["anchor_latents"]), len(target2first), len(parts["reference_latents"])
     visible = parts["visible_tokens"]
-    # How many latent pixels a token has along a side, only the backbone knows.
+    # The patch size is known only to the backbone.
     rows, columns = visible.shape[-2:] if visible.ndim > 1 else (0, 0)
     expected = {
         "image_latents": ("the first frame's latents", (1, C, h, w)),
@@ -177,6 +180,8 @@ def training_clip(path: Path, **parts: Tensor | str) -> TrainingClip:
         "reference_latents": ("the references' latents", (R, C, h, w)),
         "reference2first": ("reference2first", (R, 4, 4)),
     }
+    if parts.get("coverage") is not None:
+        expected["coverage"] = ("the share of tokens that was seen", tuple(visible.shape))
     for name, (what, shape) in expected.items():
         if (met := tuple(parts[name].shape)) != shape:
             raise BadClip(path, f"{what}: met shape {met}, expected {shape}")

@@ -33,7 +33,7 @@ class FlowMatching(NoiseProcess):
 
     Args:
         total: timesteps from clean latents to noise alone.
-        device: where latents and timesteps will lie.
+        device: of latents and timesteps.
 
     Source: Spatia, section 3 (its objective leaves the given frames out); Wan2.2-TI2V-5B.
     """
@@ -46,7 +46,7 @@ class FlowMatching(NoiseProcess):
 
     @property
     def device(self) -> torch.device:
-        """Where latents and timesteps lie; there is no schedule to move."""
+        """The device of latents and timesteps; there is no schedule to move."""
         return self._device
 
     def to(self, device: torch.device | str) -> FlowMatching:
@@ -78,7 +78,7 @@ class FlowMatching(NoiseProcess):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a prediction stands for."""
+        """The clean latents that a prediction implies."""
         return noisy - self._share(timestep, noisy) * predicted
 
     def weight(self, error_in: ErrorIn, timestep: Shaped[Tensor, " B"]) -> Float[Tensor, " B"]:

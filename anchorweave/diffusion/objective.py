@@ -19,7 +19,7 @@ class ObjectiveConfig:
     Args:
         error_in: the quantity whose squared error counts. `v`: what the network predicts; for
             v-prediction the clean latents' error weighted by 1 / (1 - alpha_bar) (released code).
-            `epsilon`: the noise (paper equation 1), which tells nothing at the last timestep, where
+            `epsilon`: the noise (paper equation 1), which says nothing at the last timestep, where
             alpha_bar is 0. `x0`: the clean latents.
         motion_weight: share of the loss that the motion term takes, in [0, 1] (released code: 0.2;
             not in the paper).
@@ -60,9 +60,9 @@ def clip_loss(
     """How far the prediction is off, for each sample by itself, in float32.
 
     Args:
-        process: what the prediction stands for, and which frames count.
-        predicted: what the network said.
-        noisy: what it was shown, before any rounding to a shorter type, which `v` and `epsilon`
+        process: what is predicted, and which frames count.
+        predicted: the network's output.
+        noisy: its input, before any rounding to a shorter dtype, which `v` and `epsilon`
             would magnify where there is little noise.
         latents: the truth, clean and scaled.
         timestep: of each sample.

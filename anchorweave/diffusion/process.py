@@ -1,4 +1,4 @@
-"""NoiseProcess: how a family of backbones noises latents, and what its predictions stand for."""
+"""NoiseProcess: how a family of backbones noises latents, and what it predicts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NoiseProcess(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where the schedule lies."""
+        """The device of the schedule."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> NoiseProcess:
@@ -70,7 +70,7 @@ class NoiseProcess(ABC):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a prediction stands for."""
+        """The clean latents that a prediction implies."""
 
     @abstractmethod
     def weight(self, error_in: ErrorIn, timestep: Shaped[Tensor, " B"]) -> Float[Tensor, " B"]:

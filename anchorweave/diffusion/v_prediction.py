@@ -37,7 +37,7 @@ class VPrediction(NoiseProcess):
 
     @property
     def device(self) -> torch.device:
-        """Where the schedule lies."""
+        """The device of the schedule."""
         return self.alpha_bar.device
 
     def to(self, device: torch.device | str) -> VPrediction:
@@ -70,7 +70,7 @@ class VPrediction(NoiseProcess):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Int[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a v-prediction stands for."""
+        """The clean latents that a v-prediction implies."""
         a = self._level(timestep, noisy)
         return a.sqrt() * noisy - (1 - a).sqrt() * predicted
 

@@ -1,1 +1,1 @@
-"""How well a video fits what was really there."""
+"""Metrics of generated videos, memories and cameras, and their reports."""

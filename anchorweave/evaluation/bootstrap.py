@@ -21,7 +21,7 @@ class Interval:
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of one value per clip, with the interval that drawing other clips would give.
+    """The mean of one value per clip, with a bootstrap interval over clips.
 
     Args:
         values: one per clip. Clips are what is drawn anew: several seeds of one clip are averaged

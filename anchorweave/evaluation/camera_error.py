@@ -1,4 +1,4 @@
-"""How far the cameras of a generated video are from those that it was asked for.
+"""Errors of the cameras of a generated video against the target cameras.
 
 Estimated cameras live in a world of their own, so a similarity of seven numbers (Sim(3)) lays them
 over the true ones first. The errors are of the kind that CameraCtrl (arXiv 2404.02101) brought into
@@ -161,7 +161,7 @@ def rotation_kept(
 
 
 def one_place(centres: Float[Tensor, "T 3"]) -> bool:
-    """Whether all centres are one place, up to rounding."""
+    """Whether all centres coincide, up to rounding."""
     extent = (centres - centres.mean(dim=0)).norm(dim=-1).max().item()
     return extent <= ONE_PLACE * max(1.0, centres.norm(dim=-1).max().item())
 

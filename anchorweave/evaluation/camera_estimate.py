@@ -1,4 +1,4 @@
-"""What could be told of the cameras of a video, and when that is too little to measure it by."""
+"""Estimated cameras of a video, and when they are too few to measure by."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class EstimationConfig:
 
 @dataclass(frozen=True)
 class EstimatedCameras:
-    """What could be told from the frames, in a world and a unit of its own.
+    """Cameras estimated from the frames, in a world and unit of their own.
 
     Args:
         c2w: camera-to-world transforms, float64; the identity where a frame is not registered.
@@ -76,7 +76,7 @@ class EstimatedCameras:
     turned: Bool[Tensor, " T-1"]
 
     def failed(self, config: EstimationConfig) -> bool:
-        """Whether too few frames are registered for an error to say anything of the video.
+        """Whether too few frames are registered for an error to be meaningful.
 
         Two views alone have no scale that a third could contradict, so they never are enough.
         """
@@ -84,7 +84,7 @@ class EstimatedCameras:
         return count < max(3, config.min_registered * len(self.registered))
 
     def turns_failed(self, config: EstimationConfig) -> bool:
-        """Whether too few neighbouring frames are known to turn by how much."""
+        """Whether the rotation is known between too few neighbouring frames."""
         return int(self.turned.sum()) < max(1, config.min_registered * len(self.turned))
 
     def on_the_spot(self) -> EstimatedCameras:

@@ -21,7 +21,7 @@ import pycolmap
 
 
 def main(folder: str) -> None:
-    """Find features, match them, and reconstruct what the images show."""
+    """Find features, match them, and reconstruct the scene."""
     # COLMAP tells every step of every video; what goes wrong raises or is counted.
     pycolmap.logging.minloglevel = 3
     place = Path(folder)
@@ -99,7 +99,7 @@ def register(images: Path, database: Path, models: Path, options: dict[str, Any]
 
 
 def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
-    """One thread, one seed, known intrinsics, and how much is asked of a registration."""
+    """One thread, one seed, known intrinsics, and the thresholds of a registration."""
     chosen = pycolmap.IncrementalPipelineOptions(
         num_threads=1,
         random_seed=options["seed"],

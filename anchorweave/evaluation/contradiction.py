@@ -34,7 +34,7 @@ SUSPECT, CONTRADICTING = 0.012, 0.03
 SHARE_LEFT, BETTER_DB = 0.5, 1.0
 # Of readings whose colours agree about as well, the one whose depths agree best is the likely one.
 ALIKE_DB = 1.5
-# Pairs with fewer common points say nothing.
+# Pairs with fewer common points are ignored.
 LEAST_SHARE = 0.05
 # Frames that see nothing in common are no contradiction, unless another reading shows so much.
 MUCH_SHARE = 0.2
@@ -65,7 +65,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a clip's frames say of its cameras and depth.
+    """The consistency of a clip's frames with its cameras and depth.
 
     Args:
         kind: a key of `TITLES`.
@@ -108,7 +108,7 @@ def check_memories(clip: Clip, check: Check, where: str) -> None:
     Args:
         clip: what is to be remembered, with depth.
         check: `warn`, `error` (refuse) or `off`.
-        where: what it comes from, for the message.
+        where: its source, for messages.
 
     Raises:
         ValueError: with `error`, frames that contradict each other.
@@ -134,7 +134,7 @@ def contradiction(clip: Clip) -> str | None:
 
 
 def verdict(clip: Clip) -> Verdict:
-    """What its frames say of the cameras and depth of a clip; see `contradiction`."""
+    """The consistency of a clip's frames with its cameras and depth; see `contradiction`."""
     small = _small(clip)
     groups = _pairs(len(small))
     if not groups:
@@ -176,13 +176,13 @@ def verdict(clip: Clip) -> Verdict:
 
 
 def _fine(clip: Clip, difference: float) -> str:
-    said = f"what two frames both see lies at depths that differ by {difference:.1%}"
+    text = f"what two frames both see lies at depths that differ by {difference:.1%}"
     known = clip.depth[clip.depth > 0]
     centres = clip.cameras.centres
     moved = (centres - centres[0]).norm(dim=-1).max()
     if moved <= STANDS_STILL * known.median():
-        said += "; the camera only turns, so nothing is said of the unit of depth"
-    return said
+        text += "; the camera only turns, so nothing is said of the unit of depth"
+    return text
 
 
 def agreement(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Agreement:

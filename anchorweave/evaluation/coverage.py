@@ -1,4 +1,4 @@
-"""Coverage: how much of the target is shown. Every table of a run or an evaluation means this one.
+"""Coverage: the share of the target that is shown, as in all tables of runs and evaluations.
 
 Choosing memories counts on views of an eighth of the size (`retrieval/coverage.py`), where a seen
 pixel stands for 64; that share is called coarse wherever it is told.

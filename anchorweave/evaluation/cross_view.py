@@ -1,4 +1,4 @@
-"""How far a memory disagrees with itself from one target view to another: ghosts and flicker.
+"""Consistency of a memory between target views: ghosts and flicker.
 
 What it shows at a pixel of target frame t is looked up in what it shows of frame t + gap, at the
 pixel where the surface that is truly there lies then: by the true depth, which has to be known. If
@@ -69,7 +69,7 @@ def cross_view(
         gap: how many frames apart, 1 or more.
 
     Returns:
-        None and a share of 0 where there is nothing to compare.
+        None and a share of 0 if there is nothing to compare.
 
     Raises:
         ValueError: a gap below 1.

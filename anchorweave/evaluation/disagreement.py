@@ -27,7 +27,7 @@ FEWEST_POINTS = 16
 
 @dataclass(frozen=True)
 class CommonView:
-    """What frame `a` knows of frame `b`, at the points that both see.
+    """Frame `a` compared with frame `b`, at the points that both see.
 
     Args:
         difference: |z - d| / d [P] of the depth z of a point of `a` in the camera of `b` and the
@@ -45,7 +45,7 @@ class CommonView:
 
 
 def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> CommonView:
-    """Looks up the points of `a` in `b`.
+    """Compares the points of `a` with `b`.
 
     Points of moving things are left out, and points at a jump in depth, in either frame: there a
     shift of half a pixel looks like any error in depth. Depth is interpolated between pixels as

@@ -37,7 +37,7 @@ SHOWN_LINES = 5
 
 
 class MissingPycolmapError(ValueError):
-    """pycolmap is not there; says how to get it."""
+    """pycolmap is not installed; the message says how to install it."""
 
 
 def pycolmap_version() -> str:
@@ -83,8 +83,8 @@ def estimate_cameras(
             [sys.executable, str(WORKER), name], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            said = "\n".join(done.stderr.strip().splitlines()[-SHOWN_LINES:])
-            raise RuntimeError(f"pycolmap {used} ended with {done.returncode}:\n{said}")
+            last_lines = "\n".join(done.stderr.strip().splitlines()[-SHOWN_LINES:])
+            raise RuntimeError(f"pycolmap {used} ended with {done.returncode}:\n{last_lines}")
         found = json.loads((folder / "found.json").read_text())
     # What cannot be read is passed over there, and would count as a fault of the video here.
     if found["read"] != len(video):

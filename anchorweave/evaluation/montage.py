@@ -1,4 +1,4 @@
-"""Videos side by side under their labels, and contact sheets of them to look at."""
+"""Labelled videos side by side, and contact sheets of them."""
 
 from __future__ import annotations
 

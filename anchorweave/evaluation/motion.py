@@ -1,7 +1,7 @@
 """How much a video moves, and whether as the truth does: what a frozen video fails.
 
-A video that repeats its first frame has a fair PSNR, and the best there is where frames of one pose
-are compared. These two axes tell it: neither needs to know what is shown, only that it changes.
+A video that repeats its first frame has a fair PSNR, and a perfect one between frames of one pose.
+These two metrics expose it: they measure only how much the content changes.
 Neither is of a paper.
 """
 

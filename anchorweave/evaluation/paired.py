@@ -1,4 +1,4 @@
-"""Two runs clip by clip: how often and where one is higher than the other."""
+"""Comparison of two runs clip by clip."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PairedClips:
 
     @property
     def higher(self) -> int:
-        """On how many clips one is higher."""
+        """Number of clips on which the first is higher."""
         return sum(value > 0 for value in self.differences.values())
 
     @property
     def lower(self) -> int:
-        """On how many clips one is lower."""
+        """Number of clips on which the first is lower."""
         return sum(value < 0 for value in self.differences.values())
 
     @property

@@ -1,4 +1,4 @@
-"""A page that holds everything it shows: tables, plots and videos in one HTML file.
+"""A self-contained HTML page of tables, plots and videos.
 
 Built of plain values. Nothing is loaded from elsewhere, which a policy inside the page tells the
 browser to hold to; of scripts it runs the one of `report_style` alone. Costs a third more than the
@@ -65,7 +65,7 @@ def code(words: str) -> Markup:
 
 
 def folded(summary: str, *inside: object) -> Markup:
-    """What is shown when its summary is opened."""
+    """A collapsible section."""
     return element("details", element("summary", summary), *inside)
 
 

@@ -1,4 +1,4 @@
-"""What a report's page looks like and what it does: its only style and its only script.
+"""The style sheet and the script of a report's page.
 
 Without the script tables stand in the order in which they were written and every video has its own
 controls.

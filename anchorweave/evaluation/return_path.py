@@ -1,4 +1,4 @@
-"""Which frames of a path that goes out and comes back see from the same place.
+"""Pairs of frames with the same pose on a path that goes out and back.
 
 Compared with each other they need no truth (Context-as-Memory's history comparison, SPMem's view
 recall). A frozen video is perfect at this: see `anchorweave/evaluation/motion.py`.
@@ -21,7 +21,7 @@ SAME_SHARE = 1e-3
 
 
 def same_pose(c2w: Float[Tensor, "T 4 4"], one: int, other: int) -> bool:
-    """Whether two cameras of a path are one."""
+    """Whether two cameras of a path have the same pose."""
     a, b = c2w[one].double(), c2w[other].double()
     angle = math.degrees(rotation_angle(a[:3, :3], b[:3, :3]).item())
     distance = (a[:3, 3] - b[:3, 3]).norm().item()

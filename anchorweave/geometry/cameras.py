@@ -33,7 +33,7 @@ class Cameras:
         c2w: camera-to-world transforms [..., 4, 4], rigid, float.
         K: intrinsics [..., 3, 3] in pixels of an image of `size`.
         size: (height, width) of that image in pixels.
-        origin: where the origin of this world lies in the recording's own coordinates. 0 0 0 but
+        origin: of this world, in the recording's own coordinates. 0 0 0 but
             for recordings whose coordinates (UTM, earth-centred) are too large for float32; readers
             subtract it in float64, `recorded_c2w` adds it again.
     """
@@ -51,7 +51,7 @@ class Cameras:
         return c2w
 
     def about(self, origin: tuple[float, float, float]) -> Cameras:
-        """The same cameras in a world whose origin lies elsewhere in the recording's coordinates.
+        """The same cameras in a world with another origin in the recording's coordinates.
 
         Args:
             origin: in the recording's coordinates.
@@ -86,7 +86,7 @@ class Cameras:
         return replace(self, c2w=self.c2w.to(*args, **kwargs), K=self.K.to(*args, **kwargs))
 
     def relative_to(self, source: Cameras) -> Float[Tensor, "*batch 4 4"]:
-        """target2source [..., 4, 4]: where these (target) cameras stand, seen from `source`."""
+        """target2source [..., 4, 4]: the poses of these (target) cameras relative to `source`."""
         return source.w2c @ self.about(source.origin).c2w
 
     def resized(self, size: tuple[int, int]) -> Cameras:
@@ -128,7 +128,7 @@ class Cameras:
 
         Args:
             where: the file or object the cameras come from, for the message.
-            names: what each camera is called there; None = its number.
+            names: of the cameras; None = their numbers.
 
         Raises:
             ValueError: the first camera that fails, what it holds, and what to do.
@@ -264,7 +264,7 @@ def _rotation(quaternion: Tensor) -> Tensor:
 
 
 def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
-    """Which of M cameras may have a problem; one look at thousands, of which mostly none has."""
+    """Which of M cameras may have a problem, found for all of them at once."""
     if not len(c2w):
         return []
     rotation = c2w[:, :3, :3]

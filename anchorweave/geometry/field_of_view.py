@@ -1,4 +1,4 @@
-"""Which cameras look at which part of space: a test without occlusion, cheap enough for all."""
+"""Which cameras see which part of space: a cheap test that ignores occlusion."""
 
 from __future__ import annotations
 

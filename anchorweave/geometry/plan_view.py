@@ -1,8 +1,8 @@
-"""Who looks at the same part of the scene, seen from above: by cameras alone, without depth.
+"""Which cameras look at the same part of the scene, in plan view: without depth.
 
 Ground and up: a recording may be z up, y down or neither. The common up is the mean of the cameras'
 own (image up, -y), the ground is the plane perpendicular to it, and cameras are projected onto it.
-Walls are not known, so that a view from the next room overlaps as well (Context-as-Memory,
+Walls are unknown, so a view from the next room overlaps as well (Context-as-Memory,
 section 4, names this failure).
 
 Two rules. `rays` is the paper's: each camera is two rays, the borders of its view; two cameras see
@@ -22,7 +22,7 @@ from torch import Tensor
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.convex_polygons import ConvexPolygons, convex_hulls, shared_areas
 
-# Below this length the mean of unit vectors says nothing about a direction.
+# Below this length the mean of unit vectors does not define a direction.
 COMMON = 0.1
 # Directions and distances that differ by less are the same to rounding.
 SAME = 1e-6
@@ -75,7 +75,7 @@ def rays_meet(targets: Cameras, sources: Cameras, near: float, far: float) -> Bo
     Raises:
         ValueError: near and far that are none, or cameras without a common up.
 
-    Source: Context-as-Memory, section 4; its limits are not given.
+    Source: Context-as-Memory, section 4, which does not give the limits.
     """
     _check_limits(near, far)
     if not len(targets) or not len(sources):
@@ -128,7 +128,7 @@ def _border_rays(cameras: Cameras, ground: Tensor) -> Float[Tensor, "N 2 2"]:
     height, width = cameras.size
     rays = _rays(cameras, [(0, height / 2), (width, height / 2)]) @ ground.mT
     length = rays.norm(dim=-1, keepdim=True)
-    # A border that looks straight down has no direction, and NaN meets nothing.
+    # A border that points straight down has no direction, and NaN intersects nothing.
     return torch.where(length > SAME, rays / length, torch.nan)
 
 

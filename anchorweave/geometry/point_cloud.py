@@ -100,7 +100,7 @@ def save_ply(
 
 
 def load_ply(path: Path, dtype: torch.dtype = torch.float32) -> PointCloud:
-    """Read a PLY; points without colour come back white.
+    """Read a PLY; points without colour are white.
 
     Args:
         path: the file.

@@ -21,7 +21,7 @@ def unproject(
 ) -> Float[Tensor, "*batch H W 3"]:
     """World points [..., H, W, 3] of every pixel, at `depth` along the optical axis.
 
-    Pixels of depth 0 (invalid) come back at the optical centre; callers drop them.
+    Pixels of depth 0 (invalid) are returned at the optical centre; callers drop them.
     """
     x, y = pixel_centres(cameras.size, depth).unbind(-1)  # [H, W]
     K = cameras.K[..., None, None]
@@ -41,7 +41,7 @@ def unproject(
 def project(
     points: Float[Tensor, "P 3"], camera: Cameras
 ) -> tuple[Float[Tensor, "*batch P 2"], Float[Tensor, "*batch P"]]:
-    """Where world points land in one or many cameras.
+    """Image positions of world points in one or many cameras.
 
     Returns:
         Image positions in pixels [..., P, 2] (x, y; the first pixel's centre is at 0.5) and

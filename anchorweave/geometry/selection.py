@@ -27,7 +27,7 @@ class Box:
     Args:
         centre: its middle, in the unit of the memory.
         size: full lengths of its sides along its own x, y and z.
-        yaw: degrees it is turned about `axis` through its middle, right-handed; 0 = along the
+        yaw: degrees of rotation about `axis` through its centre, right-handed; 0 = along the
             world's axes.
         axis: what it is turned about, of any length.
 
@@ -48,7 +48,7 @@ class Box:
         rotation(self.axis, self.yaw)
 
     def about(self, origin: Vector) -> Vector:
-        """Its middle in a world whose origin lies at `origin`."""
+        """Its centre in a world with the given `origin`."""
         x, y, z = (value - at for value, at in zip(self.centre, origin, strict=True))
         return (x, y, z)
 
@@ -70,7 +70,7 @@ class Selection:
     Args:
         box: the box.
         ply: instead of a box, a PLY file: a part cut out of a cloud in any viewer.
-        radius: how near to a point of `ply` a selected point lies, in the unit of the memory.
+        radius: points this close to a point of `ply` are selected, in the unit of the memory.
 
     Raises:
         ValueError: neither or both of `box` and `ply`; `ply` without a radius above 0.
@@ -106,7 +106,7 @@ class Selection:
         return (points.amin(dim=0) + points.amax(dim=0)) / 2
 
     def contains(self, points: Float[Tensor, "P 3"], origin: Vector = ORIGIN) -> Bool[Tensor, " P"]:
-        """True for the selected ones of points [P, 3].
+        """True for the selected points [P, 3].
 
         Args:
             points: in a world of their own.
@@ -114,7 +114,7 @@ class Selection:
                 file.
 
         Raises:
-            FileNotFoundError: there is no such PLY file.
+            FileNotFoundError: no such PLY file.
             ValueError: it holds no points.
         """
         if self.box is not None:
@@ -140,7 +140,7 @@ class Selection:
 
 
 def rotation(axis: Vector, degrees: float) -> Float[Tensor, "3 3"]:
-    """The right-handed turn [3, 3] about an axis through the origin.
+    """The right-handed rotation [3, 3] about an axis through the origin.
 
     Raises:
         ValueError: an axis without a direction, or an angle that is not finite.
@@ -164,7 +164,7 @@ def moved(
 
 
 def _distance(points: Float[Tensor, "P 3"], cloud: PointCloud) -> Float[Tensor, " P"]:
-    """How far each point lies from the nearest one of `cloud`."""
+    """The distance of each point to the nearest one of `cloud`."""
     import open3d as o3d
 
     ours, theirs = o3d.geometry.PointCloud(), o3d.geometry.PointCloud()

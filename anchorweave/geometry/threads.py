@@ -1,4 +1,4 @@
-"""Runs compiled kernels, which let go of the interpreter lock, on several threads.
+"""Runs compiled kernels, which release the GIL, on several threads.
 
 numba's own parallel loops are not used: their thread pools end the process when it forks (as data
 loaders do) or when two threads enter them, and they do not know the limits that torch was given.

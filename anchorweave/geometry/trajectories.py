@@ -1,4 +1,4 @@
-"""Camera paths spelled in words: presets, the paper's keyboard words, and there-and-back.
+"""Camera paths written as words: presets, the paper's keyboard words, and there-and-back.
 
     static                                       stands still
     pan(degrees=60)                              turns to the right (negative: left) on the spot
@@ -53,11 +53,11 @@ def walked_from(start: Cameras, path: Cameras, unit: float) -> Cameras:
 
     Args:
         start: one camera, c2w [4, 4].
-        path: [n]; only how they stand to their first one counts.
+        path: [n]; only the poses relative to the first one are used.
         unit: length of one unit of the path in the unit of `start`.
 
     Returns:
-        Cameras [n] with the intrinsics and size of `start`; the first one stands there.
+        Cameras [n] with the intrinsics and size of `start`; the first one has its pose.
     """
     path2start = path.relative_to(path[0]).to(start.c2w)
     path2start[:, :3, 3] *= unit
@@ -259,7 +259,7 @@ def _word_step(name: str, move_step: float, turn_step: float) -> Tensor:
 
 
 def _turn(axis: tuple[float, float, float], angles: Float[Tensor, " S"]) -> Float[Tensor, "S 4 4"]:
-    """Turns about a unit axis by angles in radians (right-handed), by Rodrigues' formula."""
+    """Rotations about a unit axis by angles in radians (right-handed), by Rodrigues' formula."""
     x, y, z = axis
     cross = angles.new_tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     sine, versine = angles.sin()[:, None, None], (1 - angles.cos())[:, None, None]

@@ -1,9 +1,9 @@
-"""TSDF fusion: many frames with depth as one surface, from which what frames disagree on drops out.
+"""TSDF fusion: many frames with depth as one surface, in which inconsistent depth averages out.
 
 Every voxel near a surface that any frame showed keeps the mean of a truncated signed distance:
 along the viewing direction from the voxel to what each frame saw, positive before it. The surface
 is where the mean changes its sign. A thing that one frame saw and others looked through is averaged
-away; a depth error of one frame moves the surface by its share only. What no frame saw clearly
+out; a depth error of one frame moves the surface by its share only. What no frame saw clearly
 stays unknown. Costs 20 bytes of main memory a voxel, some 18 voxels deep at every surface.
 
 From the paper (SPMem, 2506.05284): the running mean with a weight of 1 a frame, what
@@ -12,7 +12,8 @@ than 1200 of them. From its released code: the truncation of 5 voxels. Neither s
 grow, so here they do so in steps of a fourth of a doubling, which a growing scene takes rarely.
 
 Only blocks of voxels near surfaces are kept, in open3d's VoxelBlockGrid, yet with the values that
-one dense grid would have: a new block is shown the earlier frames too. Hence the map depends on the
+one dense grid would have: earlier frames are integrated into a new block too. Hence the map depends
+    on the
 frames in their order alone, not on how many came at a time, to the last bit.
 """
 
@@ -39,7 +40,7 @@ FIRST_ROOM = 1024  # blocks
 # open3d finds no surface where a distance is exactly 0, which happens where walls lie at round
 # numbers; the grid therefore begins at none, in voxels.
 GRID_START = 0.381966
-FARTHEST = 1e30  # no limit of depth; open3d wants a finite one
+FARTHEST = 1e30  # no limit of depth; open3d needs a finite one
 
 
 class TsdfMap:
@@ -72,7 +73,7 @@ class TsdfMap:
 
     @property
     def reserved_bytes(self) -> int:
-        """Main memory that the blocks of voxels take, with those that there is room for."""
+        """Main memory of the allocated blocks of voxels."""
         return self._grid.hashmap().capacity() * BLOCK**3 * VOXEL_BYTES
 
     def grow(
@@ -120,8 +121,8 @@ class TsdfMap:
         """The surface as points, at most a voxel apart, sorted by their coordinates.
 
         Args:
-            min_weight: so many frames, 1 or more, must have said something of the voxels on both
-                sides: that the surface is there, or that they looked through.
+            min_weight: number of frames, 1 or more, that must have observed the voxels on both
+                sides: the surface itself, or free space.
 
         Raises:
             ValueError: a weight below 1.
@@ -165,7 +166,7 @@ class TsdfMap:
         self._fused = len(cameras)
 
     def _allocate(self, points: Float[Tensor, "P 3"]) -> Int32[Tensor, "B 3"]:
-        """Makes room around surface points; the blocks that were not there."""
+        """Allocates blocks around surface points; returns the new ones."""
         from open3d.t.geometry import PointCloud as Open3dCloud
 
         if not len(points):
@@ -178,7 +179,7 @@ class TsdfMap:
     def _in_view(
         self, blocks: Int32[Tensor, "B 3"], camera: Cameras, far: float
     ) -> Bool[Tensor, " B"]:
-        """Which blocks may hold voxels that a frame has something to say of; never one too few."""
+        """Blocks whose voxels a frame may observe; a superset, never too few."""
         exact, (height, width) = camera.to("cpu", torch.float64), camera.size
         centres = (blocks.double() + 0.5) * (BLOCK * self.side) - self._shift
         local = (centres - exact.centres) @ exact.c2w[:3, :3]

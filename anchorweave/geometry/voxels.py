@@ -1,7 +1,7 @@
-"""Voxels: space cut into cubes, of which only those that a point was met in are kept.
+"""Voxels: space cut into cubes, of which only occupied ones are stored.
 
 `Voxels` numbers them; `FusedCloud` averages the coloured points of each. Both grow point by point:
-what adding costs does not depend on how much is there already.
+the cost of adding does not depend on the number of stored voxels.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Voxels:
 
 
 class FusedCloud:
-    """Many clouds as one: a point per voxel, the mean of all points and colours that it was given.
+    """Many clouds as one: a point per voxel, the mean of all points and colours that fell into it.
 
     Args:
         side: of a voxel, in the unit of the points.
@@ -113,13 +113,13 @@ class FusedCloud:
         _accumulate(values, numbers, self._sums, self._counts)
 
     def cloud(self) -> PointCloud:
-        """The averaged points [V] as they stand, in the order in which their voxels were met."""
+        """The averaged points [V], in the order in which their voxels were first occupied."""
         mean = torch.from_numpy(self._sums[: len(self)] / self._counts[: len(self), None]).float()
         return PointCloud(mean[:, :3].contiguous(), mean[:, 3:].contiguous())
 
 
 def _grown(array: np.ndarray, room: int) -> np.ndarray:
-    """A copy with `room` rows, new ones 0."""
+    """A copy with `room` rows, new ones filled with 0."""
     grown = np.zeros((room, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown

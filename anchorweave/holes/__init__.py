@@ -2,9 +2,9 @@
 
 A rendered anchor is black between its points, along dropped depth edges and where memory saw
 nothing. One black pixel reaches every latent value around it, in four frames, so that an
-autoencoder tells little of the pixels that were seen. Filling them first keeps those latents near
-the true video's; which pixels were seen is told by `visible`, which stays as it is. Our addition;
-the papers do not mention it.
+autoencoder's latents say little of the pixels that were seen. Filling them first keeps those
+latents near the true video's; which pixels were seen is told by `visible`, which stays as it is.
+Our addition; the papers do not mention it.
 
 Both halves of the house read this: memory is compared with its holes filled, and networks encode
 what is filled.
@@ -29,7 +29,7 @@ def fill_holes(
     holes: str,
     reach: int = CRACK_REACH,
 ) -> Float[Tensor, "*batch T 3 H W"]:
-    """The video with its unseen pixels coloured as `holes` says; each frame for itself.
+    """The video with its unseen pixels filled according to `holes`, frame by frame.
 
     Args:
         video: colours in [0, 1].
@@ -66,7 +66,7 @@ def check_holes(holes: str) -> None:
     """Refuse what is none of `HOLES`.
 
     Raises:
-        ValueError: says which there are.
+        ValueError: an unknown one.
     """
     if holes not in HOLES:
         raise ValueError(f"holes is one of {', '.join(HOLES)}; met {holes!r}")

@@ -28,7 +28,7 @@ def fill(
 ) -> Float[Tensor, "T 3 H W"]:
     """As `nearest_torch.fill`, for tensors on the CPU."""
     T, _, H, W = video.shape
-    # numpy knows no bfloat16; float32 holds it exactly.
+    # NumPy has no bfloat16; float32 represents it exactly.
     filled = np.empty((T, 3, H, W), np.float32)
     colours, seen = video.detach().float().contiguous().numpy(), visible.contiguous().numpy()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 def fill(
     video: Float[Tensor, "T 3 H W"], visible: Bool[Tensor, "T H W"], reach: int
 ) -> Float[Tensor, "T 3 H W"]:
-    """The video with each unseen pixel coloured like the nearest seen one of its frame.
+    """The video with each unseen pixel filled from the nearest seen one of its frame.
 
     Args:
         video: colours.

@@ -1,4 +1,4 @@
-"""Memory systems: what is kept of the past, and what of it is given to the networks."""
+"""Memory systems: what is stored of the past, and what is retrieved for the networks."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 
 # 65535 marks an invalid depth in many recordings, so it is not used.
 DEPTH_STEPS = 65534
-# How much farther than in the first clip a later depth may lie and still be kept.
+# How many times the largest depth of the first clip can be stored.
 DEPTH_HEADROOM = 8.0
 FOLDERS = ("images", "depth")
 # Files named in a message before the rest is only counted.
@@ -52,7 +52,7 @@ NAMED = 5
 
 
 class Bank:
-    """A folder of remembered frames, opened if it is there, begun by the first append if not.
+    """A folder of remembered frames, opened if it exists, created by the first append if not.
 
     Args:
         path: the folder.
@@ -73,7 +73,7 @@ class Bank:
         # them lies there. What is listed as poses is in the recording's own coordinates.
         self._origin = (0.0, 0.0, 0.0)
         self._version = VERSION
-        # Of the list as it was last read or written; None = there is no list.
+        # Of the list when it was last read or written; None = no list.
         self._bytes: int | None = None
         if (self.path / TRANSFORMS).exists():
             self._open()
@@ -163,7 +163,7 @@ class Bank:
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         origin = self._origin if len(self) else clip.cameras.origin
         if self._bytes is None:
-            # Before anything lies in the folder it says whose it is.
+            # The folder is marked as a bank before anything is written to it.
             self._bytes = write_list(self.path, [], unit, origin)
         added = []
         for i, name in progress(enumerate(clip.names), "remembering", len(clip)):
@@ -223,12 +223,12 @@ class Bank:
             )
 
     def _refuse_incomplete(self, count: int) -> None:
-        """A look into each of the two folders, which is far less than one at every file."""
-        there = {}
+        """Lists the two folders, which is much faster than testing every file."""
+        listed = {}
         for folder in FOLDERS:
             place = self.path / folder
             entries = list(os.scandir(place)) if place.is_dir() else []
-            there[folder] = {entry.name for entry in entries if entry.is_file()}
+            listed[folder] = {entry.name for entry in entries if entry.is_file()}
             links = [place, *(Path(entry) for entry in entries if entry.is_symlink())]
             for link in links:
                 if not link.resolve().is_relative_to(self.path.resolve()):
@@ -239,7 +239,7 @@ class Bank:
         lost = [
             number
             for number in range(count)
-            if not all(f"{number:06d}.png" in names for names in there.values())
+            if not all(f"{number:06d}.png" in names for names in listed.values())
         ]
         if lost:
             shown = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])

@@ -30,7 +30,7 @@ from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.nerfstudio import OPENGL, TRANSFORMS
 from anchorweave.recordings.transforms_json import finite_number
 
-# One change of what the files mean, one more. Banks that do not tell theirs are of version 1, whose
+# Incremented when the meaning of the files changes. Banks without a version are of version 1, whose
 # list is written anew as a whole by the first append; all else of it is the same.
 VERSION, VERSION_KEY = 2, "bank_version"
 READABLE = (1, VERSION)
@@ -44,14 +44,14 @@ SUMS, ENTRY = "sums", "entry"
 
 @dataclass(frozen=True)
 class BankList:
-    """What a list says.
+    """The content of a list.
 
     Args:
         version: of its layout.
         depth_unit: length of one step of depth.
         entries: a frame each.
         bytes: of the file.
-        marked: whether it says that it is a bank's; the oldest ones do not.
+        marked: whether it is marked as a bank's; the oldest ones are not.
         origin: where the world of its cameras has its origin, in the coordinates of the poses.
     """
 
@@ -64,12 +64,12 @@ class BankList:
 
 
 def image_name(number: int) -> str:
-    """Where the colours of a frame lie."""
+    """Path of the colours of a frame."""
     return f"images/{number:06d}.png"
 
 
 def depth_name(number: int) -> str:
-    """Where its depth lies."""
+    """Path of its depth."""
     return f"depth/{number:06d}.png"
 
 
@@ -122,10 +122,10 @@ def read_list(folder: Path) -> BankList:
 
 
 def entry_sum(entry: dict[str, Any], depth_unit: float) -> str:
-    """The sum of all that a list says of a frame, the length of its steps of depth included."""
+    """The checksum of a frame's entry, including the depth unit."""
     pictures = {name: one for name, one in entry.get(SUMS, {}).items() if name != ENTRY}
-    said = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
-    return bytes_sum(json.dumps(said, sort_keys=True).encode())
+    content = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
+    return bytes_sum(json.dumps(content, sort_keys=True).encode())
 
 
 def write_list(

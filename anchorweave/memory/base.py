@@ -1,4 +1,4 @@
-"""Memory: what every memory system does, whatever it keeps."""
+"""Memory: the interface of all memory systems."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from anchorweave.retrieval import RetrievalConfig
 
 
 class Memory(ABC):
-    """What was seen so far, and what of it matters for where the camera goes next.
+    """Stores what was seen so far, and retrieves what matters for the next target cameras.
 
     The contract, tested over all systems: an update never changes what an earlier retrieve
     returned; the same updates and cameras give the same result; a memory saved on disk and opened
-    again retrieves the same; an empty memory retrieves anchors that show nothing. One that keeps
-    geometry shows a view again where it was seen, without what moved in it; one that keeps none
-    gives the frame of that view among its references, as it was.
+    again retrieves the same; an empty memory retrieves anchors that show nothing. A system with
+    geometry renders a remembered view again, without moving things; one without returns the frame
+    of that view among its references.
 
     A system is one file with a subclass, and a line in `MEMORIES`. Its options are a frozen
     dataclass in the same file, named by `options`; the system finds them in its config under the
     name that it is registered by.
 
     Args:
-        bank: where frames are kept.
+        bank: the frames on disk.
         config: options of the memory system.
-        retrieval: how memories are chosen, as far as the system chooses any.
-        rendering: how they are drawn, as far as it draws any.
+        retrieval: how memories are chosen, if the system chooses any.
+        rendering: how they are rendered, if it renders any.
     """
 
     # A dataclass of the options that only this system has.
     options: ClassVar[type | None] = None
-    # Whether it can draw a view; else it gives frames as they were.
+    # Whether it can render a view; otherwise it returns frames unchanged.
     keeps_geometry: ClassVar[bool] = True
-    # Whether what it keeps is made of the depth of frames, and whether it still needs the depth of
-    # the frames that it may give.
+    # Whether what it stores is computed from the depth of frames, and whether retrieving still
+    # reads the depth of stored frames.
     reads_depth: ClassVar[bool] = True
     draws_from_depth: ClassVar[bool] = False
 
@@ -70,11 +70,11 @@ class Memory(ABC):
 
     @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
-        """How many anchors N and how many references R one retrieve gives, or fewer."""
+        """Upper bounds of the numbers of anchors N and references R of one retrieve."""
         return retrieval.anchors, 0
 
     def may_give(self) -> Sequence[int]:
-        """The remembered frames that a later retrieve may show or give."""
+        """The remembered frames that a later retrieve may use."""
         return range(len(self))
 
     @abstractmethod
@@ -88,14 +88,14 @@ class Memory(ABC):
 
     @abstractmethod
     def retrieve(self, cameras: Cameras) -> Retrieved:
-        """What is known of T target cameras, rendered for them at their own image size.
+        """Anchors and references for T target cameras, at their image size.
 
         Lengths in the result are in the unit of `cameras`; see `Retrieved.in_unit`.
         """
 
     @abstractmethod
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
-        """Depth of what memory sees from each camera; 0 where it sees or keeps nothing.
+        """Depth rendered from memory for each camera; 0 where memory has nothing.
 
         The prior of perception: only the rest of a new frame has to be estimated.
         """

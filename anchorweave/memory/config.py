@@ -40,7 +40,7 @@ class MemoryConfig:
         evict: which frame goes where one is too many: the one of `least_unique` coverage, whose
             view the others show best, or the `oldest`.
         depth_edge: points at a relative step in depth above this are dropped when a memory is
-            rendered: they float between two surfaces. Not given in the paper.
+            rendered: they float between two surfaces (not given in the paper).
     """
 
     kind: str = "local_clouds"

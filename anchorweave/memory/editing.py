@@ -55,7 +55,7 @@ def edit_bank(
 
     Args:
         bank: is left as it is.
-        edits: one or more.
+        edits: at least one.
         path: of the new bank; must not exist yet.
         rendering: how points become pixels.
         depth_edge: points at a relative step in depth above this are not drawn; the same as
@@ -88,7 +88,7 @@ def edit_bank(
 
 
 def edits_of(bank: Bank) -> list[dict]:
-    """What edits.json tells of a bank, oldest first; empty for one that was never edited."""
+    """The entries of a bank's edits.json, oldest first; empty for one that was never edited."""
     file = bank.path / EDITS
     return json.loads(file.read_text()) if file.exists() else []
 
@@ -99,7 +99,7 @@ def _in_words(edit: Edit) -> dict:
 
 
 def _apply(frames: EditedFrames, edit: Edit, rendering: RenderConfig, edge: float) -> Pixels:
-    """Does one edit; returns the pixels that it changed in each frame."""
+    """Applies one edit; returns the pixels that it changed in each frame."""
     if isinstance(edit, Add):
         cloud = load_ply(Path(edit.ply), torch.float64)
         put = _moved(cloud, edit, torch.zeros(3))
@@ -189,7 +189,7 @@ def _points_of(frames: EditedFrames, chosen: Pixels, edge: float) -> PointCloud:
 
 
 def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what: str) -> Pixels:
-    """Draws a cloud into every frame where nothing stands before it."""
+    """Draws a cloud into every frame where nothing is in front of it."""
     changed = {}
     drawn = _drawn(frames, cloud, range(len(frames)), rendering)
     for i, colour, z in progress(drawn, "drawing into the frames", len(frames)):

@@ -15,7 +15,7 @@ from anchorweave.geometry.selection import VERTICAL, Selection, Vector, rotation
 
 @dataclass(frozen=True)
 class Remove(Selection):
-    """Take the selected points away; where other frames saw what lies behind, that is shown."""
+    """Remove the selected points; what other frames saw behind them is shown instead."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Recolour(Selection):
 
 @dataclass(frozen=True)
 class Move(Selection):
-    """Carry the selected points elsewhere as one rigid body; its old place is as after a removal.
+    """Move the selected points as one rigid body; their old place is treated as a removal.
 
     Args:
         translation: by how much they are shifted, after the turn.

@@ -1,13 +1,13 @@
 """GlobalCloud: Spatia's memory, one fused point cloud of all that was seen, and reference frames.
 
-Keeps a point per voxel: the mean of all points that ever fell into it. Forgets which frame a point
-came from, so where poses or depths err one surface lies at several places, or is blurred. The
-frames themselves stay on disk: some that show what the target will show, and where asked for the
-last ones, are given as they were seen. Costs some 110 bytes of main memory a voxel.
+Keeps one point per voxel: the mean of all points that fell into it. It forgets which frame a point
+came from, so errors of poses or depths duplicate or blur a surface. The frames stay on disk: those
+that overlap with the target and, optionally, the last ones are returned as references. Costs about
+110 bytes of main memory per voxel.
 
 The paper builds its cloud from one frame in training and estimates depth and poses itself; here it
-is built from all remembered frames, as in the paper's long rollouts, with the depth that perception
-gave them. The bank holds no depth for moving things, so that the cloud is of what stands still.
+is built from all remembered frames, as in the paper's long rollouts, with the depth of perception.
+The bank holds no depth for moving things, so the cloud is static.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ class GlobalCloudConfig:
     Args:
         voxel: side of the voxels that points are averaged in, in the recording's unit (Spatia
             table 7 and its released code: 0.01 m).
-        references: K, at most so many frames are given as they were seen, and every K-th target
-            frame asks for one (Spatia: 7); 0 = none.
-        choose: how references are found. overlap gives one target frame after another the frame
-            that shares most with it (Spatia's Algorithm 1); hungarian assigns frames to target
-            frames one to one, by the points of the cloud that both show, as its released code
-            does, and draws the cloud once for every remembered frame.
+        references: K, the maximum number of reference frames; one is chosen for every K-th target
+            frame (Spatia: 7); 0 = none.
+        choose: how references are chosen. overlap assigns to one target frame after another the
+            frame that overlaps most with it (Spatia's Algorithm 1); hungarian assigns frames to
+            target frames one to one, by the points of the cloud that both show, as its released
+            code does, and draws the cloud once for every remembered frame.
         min_overlap: a reference must share more than this with the target frame that asks for it,
             as intersection over union (epsilon in Spatia's Algorithm 1; no value given); of
             `choose: overlap` only.
         overlap_voxel: side of the voxels that the overlap is counted in, in the recording's unit
             (not given in the paper). Larger than what neighbouring pixels are apart, or one
             surface seen from two distances would not meet itself. Of `choose: overlap` only.
-        preceding: so many of the last frames are given besides (Spatia: the last 9 of the clip
-            before); 0 = none. For clips that begin where memory ends, as those of a rollout and of
-            `split: later` do, and those of a partial revisit do not.
+        preceding: number of last frames that are references as well (Spatia: the last 9 of the
+            clip before); 0 = none. For clips that continue where memory ends, such as those of a
+            rollout and of `split: later`, unlike those of a partial revisit.
 
     Raises:
         ValueError: a value out of range.
@@ -102,8 +102,8 @@ class GlobalCloud(OneCloud):
     before those that overlap enough with any target frame that asked; all, where they are assigned.
 
     Args:
-        bank: where frames are kept.
-        config: how clouds are cleaned and fused, and which references are given.
+        bank: the frames on disk.
+        config: how clouds are cleaned and fused, and which references are chosen.
         retrieval: only `downscale` is read, at which the report counts covered pixels; the one
             cloud leaves nothing else to choose.
         rendering: how the cloud is drawn.
@@ -132,7 +132,7 @@ class GlobalCloud(OneCloud):
         return 1, config.global_cloud.references + config.global_cloud.preceding
 
     def may_give(self) -> Sequence[int]:
-        """No frame where no reference is asked for: the cloud needs none any more."""
+        """No frame if no reference is wanted: the cloud itself needs none."""
         return super().may_give() if self.config.global_cloud.references else ()
 
     def _fuse(self) -> None:

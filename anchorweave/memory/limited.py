@@ -1,9 +1,10 @@
 """Limited: which frames stay in a memory that may hold only so many (ours; not in the papers).
 
-Frames are offered one after another. Where one is too many, that goes which shows least that no
-other one shows: of its pixels with depth, the share whose surface no other remembered frame sees.
-The newest stays, of equal ones the older goes. Which frames stay depends on their order alone, not
-on how many come at a time, so that a bank that is opened again keeps the same.
+Frames are offered one after another. When the limit is exceeded, the frame with the least unique
+coverage is dropped: the share of its pixels with depth whose surface no other remembered frame
+sees. The newest is never dropped; of equal ones the older is. Which frames stay depends on their
+order alone, not on how many are added at a time, so that a bank that is opened again keeps the
+same.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Limited:
         self._seen: list[Int[Tensor, "h w"]] = []
 
     def offer(self, view: CoarseViews) -> None:
-        """Take in the next frame, by its one view; another one may have to go."""
+        """Add the next frame, a single view; another one may be dropped."""
         number, self.offered = self.offered, self.offered + 1
         if self.evict == "oldest":
             self.numbers = [*self.numbers, number][-self.limit :]

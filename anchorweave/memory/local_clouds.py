@@ -1,10 +1,10 @@
 """LocalClouds: AnchorWeave's memory, one clean point cloud per past frame, never fused.
 
-Keeps every frame with its depth. Fusing clouds would put one surface at several places wherever
-poses or depths err; kept apart, each cloud agrees with itself, and reconciling several is left to
-the trained controller (paper section 3.2). Costs a frame's colours and depth on disk per memory
-and a coarse depth map in main memory, once something is asked of it. With `memory.limit` retrieval
-chooses from that many frames; the bank on disk keeps all, as the record of what was seen.
+Keeps every frame with its depth. Fusing clouds would duplicate surfaces wherever poses or depths
+are wrong; separate clouds are each consistent, and reconciling them is left to the trained
+controller (paper section 3.2). Costs a frame's colours and depth on disk per memory, and a coarse
+depth map in main memory after the first retrieve. With `memory.limit`, retrieval chooses from that
+many frames; the bank on disk keeps all of them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
-# A memory was "seen from the first target camera" if it stands there to rounding.
+# Distance below which a memory counts as "seen from the first target camera".
 SAME_PLACE = 1e-4
-# Depths of one surface, seen from two places, differ by up to this share (not given in the paper).
+# Relative difference up to which two depths are of one surface (not given in the paper).
 SAME_SURFACE = 0.05
 # Neighbouring chunks mostly pick the same memories; decoding them once is enough.
 CLOUDS_KEPT = 32
@@ -49,7 +49,7 @@ class LocalClouds(Memory):
     """One point cloud per remembered frame (paper sections 3.2 and 3.3).
 
     Args:
-        bank: where frames are kept.
+        bank: the frames on disk.
         config: how clouds are cleaned.
         retrieval: how memories are chosen.
         rendering: how they are drawn.
@@ -66,7 +66,7 @@ class LocalClouds(Memory):
     ):
         super().__init__(bank, config, retrieval, rendering)
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
-        # Read when first asked for: a bank of thousands is opened in the time that its list takes.
+        # Read on first use, so that opening a bank of thousands only reads its list.
         self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
         limit = self.config.limit
         self._limited = limit and Limited(limit, self.config.evict, SAME_SURFACE)
@@ -105,7 +105,7 @@ class LocalClouds(Memory):
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
-        """Depth of what the retrieved memories show; where several do, of the one picked first."""
+        """Depth of the retrieved memories; where several overlap, of the one picked first."""
         depth = torch.zeros(len(cameras), *cameras.size)
         for chunk in progress(self._select(cameras), "looking at what memory knows"):
             part = depth[chunk.start : chunk.stop]
@@ -153,7 +153,7 @@ class LocalClouds(Memory):
         return self.bank.clean_depth(memory, self.config.depth_edge)
 
     def _seen_from(self, camera: Cameras) -> int | None:
-        """The newest memory that stands where `camera` stands and looks the same way."""
+        """The newest memory with the pose of `camera`."""
         if not len(self.bank):
             return None
         cameras = self.bank.cameras

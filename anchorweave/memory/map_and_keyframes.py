@@ -1,14 +1,14 @@
-"""MapAndKeyframes: SPMem's memory, a map of what stands still, key frames and the last frames.
+"""MapAndKeyframes: SPMem's memory, a static map, key frames and the last frames.
 
 Keeps three kinds of the past (SPMem, 2506.05284). Long-term spatial memory: all remembered frames
-fused into one TSDF map, where what frames disagree on drops out. Episodic memory: key frames, each
-of which revealed enough of the scene when it came. Working memory: the last frames. The map is
-drawn along the target cameras as the one anchor; the others are given as they were seen. The bank
-holds no depth for moving things; those that perception took for still are averaged away.
+fused into one TSDF map, in which inconsistent depth averages out. Episodic memory: key frames, each
+of which revealed enough of the scene when it was added. Working memory: the last frames. The map is
+rendered along the target cameras as the only anchor; the frames are references. The bank holds no
+depth for moving things; those that perception missed are averaged out.
 
-Costs 20 bytes of main memory a voxel near a surface, some 100 MB for a room at 2 cm, and a coarse
-depth map a key frame; nothing but the bank is saved. An update reads earlier frames once more where
-they see a part of the scene that is new.
+Costs 20 bytes of main memory per voxel near a surface, about 100 MB for a room at 2 cm, and a
+coarse depth map per key frame; nothing but the bank is saved. An update reads earlier frames once
+more where they see a part of the scene that is new.
 
 The paper gives neither the threshold of a key frame nor how many are given to the network.
 """
@@ -37,7 +37,7 @@ from anchorweave.retrieval.key_frames import (
     overlap_with,
 )
 
-# A clip's depth is looked at several times while it is fused; so many maps are kept meanwhile.
+# Number of depth maps that are cached while a clip is fused, which reads them several times.
 DEPTH_KEPT = 64
 
 
@@ -49,23 +49,23 @@ class MapAndKeyframesConfig:
         voxel: side of the map's voxels, in the recording's unit (SPMem's released code: 0.02).
         cap: the scene's largest dimension may have so many voxels; in a larger scene they grow
             (SPMem: 1200).
-        min_weight: a surface stays in the map if so many frames said something of the voxels
-            around it (SPMem drops those of low confidence; not given in the paper). At 1, what a
+        min_weight: a surface is in the map if at least so many frames observed the voxels around
+            it (SPMem drops those of low confidence; not given in the paper). At 1, a surface that a
             single frame showed stays unless another one looks through it.
         splat_radius: the map's points are drawn this large, in the place of
             `rendering.splat_radius`: they stand a voxel apart, which is more than a pixel (SPMem's
             released code: 0.008 of half the image, 2 pixels at 480).
-        episodic: at most so many key frames are given (SPMem's released code: 10); 0 = none.
+        episodic: maximum number of key frames as references (SPMem's released code: 10); 0 = none.
         min_revealed: a frame becomes a key frame if it shows, in more than this share of its
             pixels, what no key frame did (not given in the paper).
         depth_tolerance: share by which the depths of one surface may differ between two frames
             (not given in the paper).
-        choose: which key frames are given: revealed takes those that revealed most when they came,
+        choose: which key frames are used: revealed takes those that revealed most when added,
             frustum those that add most to the overlap with the target's views, as SPMem's released
             code does. The paper gives no rule.
         min_overlap: a key frame must hold this share of the frustum of one target frame at least;
             of `choose: frustum` only (SPMem's released code: 0.3).
-        working: so many of the last frames are given besides (SPMem: 5); 0 = none.
+        working: number of last frames as references (SPMem: 5); 0 = none.
 
     Raises:
         ValueError: a value out of range.
@@ -104,7 +104,7 @@ class MapAndKeyframes(OneCloud):
     as forced. A key frame among the last frames is given once, as one of those.
 
     Args:
-        bank: where frames are kept.
+        bank: the frames on disk.
         config: how frames are cleaned and fused, and how many are given.
         retrieval: only `downscale` is read, at which key frames are judged and the report counts
             covered pixels.

@@ -1,8 +1,8 @@
-"""OneCloud: what memories share that fuse all they saw into one cloud and give frames besides.
+"""OneCloud: base of memories that fuse everything into one cloud and return reference frames.
 
-The cloud is drawn along the target cameras as the one anchor; frames of the bank are given as they
-were seen. What is fused, how, and which frames are given is left to the system. The cloud is saved
-nowhere, because the bank's frames make it again.
+The cloud is rendered along the target cameras as the only anchor; frames of the bank are
+references. How the cloud is fused, and which frames are chosen, is up to the subclass. The cloud is
+saved nowhere, because the bank's frames make it again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from anchorweave.rendering.point_splat import Splat
 
 
 class OneCloud(Memory):
-    """A memory with one fused cloud; `cloud` is what it is now.
+    """A memory with one fused cloud, `cloud`.
 
     Args:
-        bank: where frames are kept.
+        bank: the frames on disk.
         config: options of the memory system.
         retrieval: how the report counts covered pixels (`downscale`), and what else the system
             says that it reads.
@@ -41,7 +41,7 @@ class OneCloud(Memory):
         return len(self.cloud)
 
     def update(self, clip: Clip) -> None:
-        """Remember every frame of `clip`, and fuse it with what is there."""
+        """Remember every frame of `clip`, and fuse it into the cloud."""
         self.bank.append(clip)
         self._fuse()
 

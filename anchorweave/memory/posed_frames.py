@@ -1,11 +1,11 @@
 """PosedFrames: Context-as-Memory's memory, past frames with the cameras that saw them.
 
-Keeps frames and cameras, no geometry: depth plays no part in what is retrieved, and there are no
-anchors. Some frames are given as they were seen, moving things included; to see what they say of
-the target is left to the network. Which ones is told from the cameras alone, so that what a wall
-hides counts as seen (the paper names this failure). Costs a frame on disk a memory, and nothing in
-main memory. The bank keeps depth as well where there is some: here it is read for the report alone,
-which tells what the chosen frames cover, and another memory system can open the same bank.
+Keeps frames and cameras, no geometry: retrieval does not use depth, and there are no anchors. The
+chosen frames are references, moving things included; relating them to the target is left to the
+network. They are chosen by their cameras alone, so what a wall hides counts as visible (the paper
+names this failure). Costs one frame on disk per memory, and no main memory. The bank stores depth
+where there is any: it is read for the report's coverage only, and other memory systems can open the
+same bank.
 
 The paper gives neither the limits of its field-of-view test nor the order of the frames.
 """
@@ -40,14 +40,14 @@ class PosedFramesConfig:
     """Options of `posed_frames`.
 
     Args:
-        context: k, at most so many frames are given, the newest included (Context-as-Memory: 20).
+        context: k, the maximum number of frames, including the newest (Context-as-Memory: 20).
         choose: the frames besides the newest. far takes from each run of consecutive frames in
             view one at random, those first that are farthest apart in space or time; non_adjacent
             leaves that order to chance; random_in_view takes any in view, random any at all. Where
             too few are left, the others are drawn at random (Context-as-Memory, section 4). recent
             takes the newest ones; first gives the first frame alone and first_and_random it and any
             others, both in the place of the newest (its table 1).
-        overlap: how two cameras are said to look at the same: area by the plan view that they share
+        overlap: when two cameras look at the same place: area by the plan view that they share
             (not given in the paper), rays by the paper's four rays, which miss what was seen from
             the same place or straight ahead.
         min_overlap: a frame is in view if it shares this much of the plan view of a target frame;
@@ -55,8 +55,8 @@ class PosedFramesConfig:
         near: views begin, or rays meet, at this distance or farther, in the recording's unit (named
             and not given in the paper).
         far: they end, or meet, at this one or nearer (likewise).
-        as_anchors: give the frames as anchors that stand still, in `retrieval.anchors` slots, and
-            not as references (an ablation, not in the paper).
+        as_anchors: use the frames as static anchors, in `retrieval.anchors` slots, instead of
+            references (an ablation, not in the paper).
 
     Raises:
         ValueError: a value out of range.
@@ -92,7 +92,7 @@ class PosedFrames(Memory):
     """Past frames with their cameras (Context-as-Memory, section 4).
 
     Args:
-        bank: where frames are kept.
+        bank: the frames on disk.
         config: how many frames are given, and which.
         retrieval: `seed` of what is random, `downscale` at which the report counts covered pixels,
             and for frames as anchors how many `anchors` there are.
@@ -114,7 +114,7 @@ class PosedFrames(Memory):
         self.bank.append(clip)
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
-        """At most k past frames for T target cameras: the newest, and others that look there.
+        """At most k past frames for T target cameras: the newest, and others that overlap with it.
 
         The ways of Context-as-Memory's table 1 that begin with the first frame force that one.
 
@@ -140,7 +140,7 @@ class PosedFrames(Memory):
         return Retrieved(anchors, references, cameras.relative_to(cameras[0]), (report,))
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
-        """All 0: no geometry is kept."""
+        """All 0, because there is no geometry."""
         return torch.zeros(len(cameras), *cameras.size)
 
     def _choose(self, cameras: Cameras) -> Chosen:
@@ -165,7 +165,7 @@ class PosedFrames(Memory):
         return Chosen(numbers, pool, stopped, frozenset({forced}))
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
-        """Which remembered frames look at what any target camera does."""
+        """Which remembered frames overlap with the view of any target camera."""
         options, known = self.config.posed_frames, self.bank.cameras
         if options.choose in WITHOUT_VIEWS:
             return torch.ones(len(known), dtype=torch.bool)

@@ -16,13 +16,13 @@ from anchorweave.retrieval.coarse_views import coarse_size
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which frames of a bank are given as references, and why.
+    """The frames of a bank that were chosen as references, and why.
 
     Args:
-        numbers: of the frames, in the order in which they are given.
-        pool: out of how many they were chosen; forced ones do not count.
-        stopped: why there are no more.
-        forced: those of `numbers` that take their place whatever they show.
+        numbers: of the frames, in the order of the references.
+        pool: number of candidates, without forced ones.
+        stopped: why no more were chosen.
+        forced: those of `numbers` that were chosen regardless of what they show.
     """
 
     numbers: tuple[int, ...]
@@ -70,7 +70,7 @@ def report_of(
 
 
 def coarse_view(bank: Bank, number: int, depth_edge: float, downscale: int) -> CoarseViews:
-    """One frame of the bank as retrieval knows it."""
+    """One frame of the bank as retrieval reads it."""
     one = slice(number, number + 1)
     depth = bank.clean_depth(number, depth_edge)[None]
     return coarse_views(depth, bank.cameras[one], bank.names[one], downscale)

@@ -1,4 +1,4 @@
-"""What retrieval knows of a bank's frames, kept beside them, so that opening decodes no picture.
+"""A bank's coarse views, stored beside its frames, so that opening it decodes no picture.
 
     BANK/views-XXXXXXXX.bin     a record a frame, in their order: the sum of the depth picture that
                                 it was made from, its depth as `coarse_views` takes it, and a sum of
@@ -25,7 +25,7 @@ from anchorweave.progress import progress
 from anchorweave.retrieval import CoarseViews, coarse_views
 from anchorweave.retrieval.coarse_views import coarse_size
 
-# One change of how coarse depth is made, one more.
+# Incremented when coarse depth is computed differently.
 VERSION = 1
 
 
@@ -41,7 +41,7 @@ class StoredViews:
     def __init__(self, bank: Bank, depth_edge: float, downscale: int):
         self.bank, self._edge, self._downscale = bank, depth_edge, downscale
         self._depth: Float[Tensor, "M h w"] | None = None
-        # Records at the file's beginning that are known to be of the bank's frames.
+        # Number of leading records that were checked against the bank's frames.
         self._stored = 0
 
     @property
@@ -51,7 +51,7 @@ class StoredViews:
         return self.bank.path / f"views-{bytes_sum(repr(of).encode())[:8]}.bin"
 
     def views(self) -> CoarseViews:
-        """What retrieval knows of all M >= 1 frames of the bank.
+        """The coarse views of all M >= 1 frames of the bank.
 
         Raises:
             ValueError: a depth picture that is needed and is not the one that was written.

@@ -1,1 +1,1 @@
-"""The networks: the only folder that knows diffusers' and transformers' model classes."""
+"""The networks: the only folder that uses model classes of diffusers and transformers."""

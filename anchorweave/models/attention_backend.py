@@ -1,4 +1,4 @@
-"""Which kernel computes attention, in backbone and controller alike."""
+"""Which kernel computes attention, in both backbone and controller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKENDS = {
 
 
 def use_attention(backbone: nn.Module, controller: WeavingController | None, name: str) -> None:
-    """Let attention be computed by one of torch's kernels or by a package.
+    """Choose what computes attention: one of torch's kernels or a package.
 
     Args:
         backbone: of any family.

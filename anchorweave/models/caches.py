@@ -1,4 +1,4 @@
-"""Diffusers' caches (`enable_cache`) beside a controller: which ones weaving leaves right."""
+"""Which of diffusers' caches (`enable_cache`) stay correct when a controller is woven in."""
 
 from __future__ import annotations
 

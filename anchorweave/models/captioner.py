@@ -14,12 +14,12 @@ MAX_TOKENS = 60
 
 
 class Captioner:
-    """Describes a video: by its middle frame, or by as many frames as a video model looks at.
+    """Captions a video from its middle frame, or from as many frames as a video model takes.
 
     Args:
         model: folder or hub name of a model that captions without being asked anything: images
             (BLIP, GIT and their kind) or videos (GIT's, such as microsoft/git-base-vatex, whose
-            config says how many frames it was trained to look at).
+            config gives the number of frames that it was trained on).
         device: where it computes.
 
     Raises:
@@ -36,11 +36,11 @@ class Captioner:
                 "give a folder with its weights, or caption=sidecar or caption=text"
             ) from error
         self.name, self._device = model, device
-        # Only GIT's configs have it, and only those of videos say a number.
+        # Only GIT's configs have it, and only those of video models set it.
         self._frames = getattr(self._model.config, "num_image_with_embedding", None)
 
     def looks_at(self, count: int) -> list[int]:
-        """Which positions of so many frames the model is shown: an even share of each part."""
+        """Positions of the frames that the model is given, evenly spread."""
         shown = self._frames or 1
         return [min(int((2 * i + 1) * count / (2 * shown)), count - 1) for i in range(shown)]
 
@@ -48,7 +48,7 @@ class Captioner:
         """A caption of frames in [0, 1].
 
         Raises:
-            ValueError: the model says nothing.
+            ValueError: the model returns no words.
         """
         return self.describe([frames[i] for i in self.looks_at(len(frames))])
 
@@ -57,7 +57,7 @@ class Captioner:
         """A caption of just the frames that `looks_at` names, in [0, 1].
 
         Raises:
-            ValueError: the model says nothing.
+            ValueError: the model returns no words.
         """
         images = [
             Image.fromarray((one * 255).round().byte().permute(1, 2, 0).cpu().numpy())

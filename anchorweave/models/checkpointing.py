@@ -1,4 +1,4 @@
-"""Gradient checkpointing of the networks, whole or with what is dear to compute kept."""
+"""Gradient checkpointing of the networks, optionally keeping what is expensive to recompute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import (
 
 Kept = Literal["nothing", "attention_of_controller", "attention"]
 
-# Kernels of torch's attention, one of which every call comes to.
+# Torch's attention kernels; every call ends in one of them.
 ATTENTION = tuple(
     getattr(torch.ops.aten, name).default
     for name in (
@@ -31,11 +31,11 @@ ATTENTION = tuple(
 
 
 def recompute(network: nn.Module, keep_attention: bool) -> None:
-    """Let a network's blocks be computed anew in the backward pass.
+    """Recompute a network's blocks in the backward pass.
 
     Args:
         network: of diffusers' kind.
-        keep_attention: attention is not computed anew; its outputs are kept, as large as the tokens
+        keep_attention: attention is not recomputed; its outputs are kept, as large as the tokens
             of each block.
     """
     if not keep_attention:

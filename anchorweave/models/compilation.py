@@ -14,7 +14,7 @@ from anchorweave.models.controller import WeavingController
 def compile_blocks(backbone: nn.Module, controller: WeavingController | None, **how: Any) -> None:
     """Compile the blocks, each kind once for all of its layers.
 
-    What stands around them (embeddings, fusion, what is added to the tokens) stays as it is. The
+    Everything around them (embeddings, fusion, what is added to the tokens) stays as it is. The
     first call takes minutes, and so does the first one with another number of visible tokens; from
     then on that number may change without compiling anew.
 

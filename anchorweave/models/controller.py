@@ -44,9 +44,9 @@ class _Prepared:
 
 @dataclass
 class Constants:
-    """What does not change between calls with the same anchors, such as the steps of a sampling.
+    """What stays constant between calls with the same anchors, such as the steps of one sampling.
 
-    Filled by the first call that is given it, by the sizes that a call has.
+    Filled by the first call; keyed by the sizes of a call.
     """
 
     made: dict[tuple, _Prepared] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Constants:
 class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """A stack of transformer blocks over all anchors at once, beside a frozen backbone.
 
-    Rows of a batch do not know of each other, and the order of the anchors means nothing. Where no
+    Rows of a batch are independent, and the order of the anchors does not matter. Where no
     anchor shows a token, or with no anchor at all, the control features are the biases of the
     output projections: zero until trained.
 
@@ -75,6 +75,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         head_dim: width of one head; equal to the backbone's where `rotary`.
         time_embed_dim: width of the timestep embedding.
         feed_forward: width inside the feed-forward part of its blocks; None = four times its own.
+        coverage: whether each token is told which share of its pixels was seen, beside the bit
+            that says whether half of them were (ours; not in the paper). Where a token holds many
+            pixels, as of 16x16 or 32x32, that bit is coarse.
         fusion: `pose_guided`, or `average` over the anchors that show a token (figure 5).
         attention: `joint` over all anchors, or `separate` for each (figure 5).
         tokens: `all` take part in attention (released code), or only the `visible` ones, which is
@@ -114,6 +117,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         family: str = "cogvideox",
         every: int = 1,
         feed_forward: int | None = None,
+        coverage: bool = False,
     ):
         super().__init__()
         check_holes(holes)
@@ -128,6 +132,9 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         dim = num_heads * head_dim
         # The controller sees the noisy latents beside each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
+        self.coverage_proj = nn.Linear(1, dim, bias=False) if coverage else None
+        if coverage:
+            nn.init.zeros_(self.coverage_proj.weight)
         self.text_proj = self.family.controller_text(text_dim, dim)
         sines, self.time_embedding = self.family.controller_time(dim, time_embed_dim)
         self.time_proj = Timesteps(sines, flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -163,6 +170,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         holes: str = "black",
         every: int = 1,
         feed_forward: int | None = None,
+        coverage: bool = False,
     ) -> WeavingController:
         """A new controller whose every size fits `backbone`, read from its config.
 
@@ -179,9 +187,10 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             holes: see the class.
             every: see the class.
             feed_forward: see the class.
+            coverage: see the class.
 
         Raises:
-            ValueError: fewer layers in the backbone than asked for, or a backbone that cannot be
+            ValueError: more layers than the backbone has, or a backbone that cannot be
                 woven into.
         """
         family = family_of(backbone)
@@ -210,12 +219,13 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             family=family.name,
             every=every,
             feed_forward=feed_forward,
+            coverage=coverage,
         )
 
     def camera_features(
         self, target2first: Float[Tensor, "B T 4 4"]
     ) -> list[Float[Tensor, "B t D"]]:
-        """What is added ahead of each woven backbone layer, alike for all tokens of a frame.
+        """What is added ahead of each woven backbone layer, the same for all tokens of a frame.
 
         Args:
             target2first: each target camera seen from the first one.
@@ -263,6 +273,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if constants is None:
             made = self._prepare(noisy_latents, anchors, positions, S)
             tokens = anchor_tokens(self.latent_proj, noisy_latents, anchors.latents)
+            tokens = self._with_coverage(tokens, anchors)
             tokens = made.place.arrange(self._with_positions(tokens, noisy_latents))
         else:
             key = (noisy_latents.shape, noisy_latents.device, noisy_latents.dtype, S)
@@ -283,7 +294,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 )
             else:
                 tokens, text = block(tokens, text, time, made.table, made.attention)
-            # Fused at once, so that the tokens of all anchors are held for one layer only.
+            # Fused right away, so that the tokens of all anchors are held for one layer only.
             features.append(project(place.fuse(tokens, made.weights)))
         return features
 
@@ -303,11 +314,19 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         tokens = None
         if embedded:
             tokens = anchors_share(self.latent_proj, anchors.latents)
+            tokens = self._with_coverage(tokens, anchors)
             tokens = place.arrange(self._with_positions(tokens, noisy_latents))
         return _Prepared(place, weights, tokens, table, attention)
 
+    def _with_coverage(self, tokens: Tensor, anchors: AnchorLatents) -> Tensor:
+        """Tokens [B, N, L, D] of anchors, and how much of each was seen."""
+        if self.coverage_proj is None:
+            return tokens
+        share = anchors.coverage.flatten(2)[..., None].to(tokens)
+        return tokens + self.coverage_proj(share)
+
     def _with_positions(self, tokens: Tensor, latents: Tensor) -> Tensor:
-        """Tokens [B, N, L, D] of the frames of latents [B, t, C, h, w], and where they stand."""
+        """Tokens [B, N, L, D] of latents [B, t, C, h, w] with their positions added."""
         (t, _, h, w), patch = latents.shape[1:], self.config.patch_size
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)
@@ -325,6 +344,14 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             "target2source": (B, N, T, 4, 4),
             "target2first": (B, T, 4, 4),
         }
+        if self.coverage_proj is not None:
+            if anchors.coverage is None:
+                raise ValueError(
+                    "this controller reads which share of each token was seen (coverage), and "
+                    "these anchors do not say: precompute the clips again (remove every "
+                    "latents.safetensors), or use a controller with coverage=false"
+                )
+            expected["coverage"] = expected["visible_tokens"]
         for name, shape in expected.items():
             if (met := tuple(getattr(anchors, name).shape)) != shape:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Cross-anchor attention: how the tokens of N anchors lie in attention, and the attention itself.
+"""Cross-anchor attention: how tokens of N anchors are laid out, and the attention itself.
 
 Tokens come as [B, N, L, D] and are arranged once per call into rows that attend among themselves:
 
@@ -24,7 +24,7 @@ from anchorweave.models.weaving.visible_sum import visible_sum
 
 
 class Arrangement:
-    """Where each anchor's tokens go in attention, and how they come back.
+    """The layout of all anchors' tokens in attention, and the way back.
 
     Args:
         visible: [B, N, L], True where a token shows seen pixels.
@@ -33,7 +33,7 @@ class Arrangement:
 
     Attributes:
         index: [rows, M], for each token in attention its number in its whole row; None = all.
-        lengths: how many tokens of each row are there, the others pad; None = all.
+        lengths: number of real tokens in each row, the rest is padding; None = no padding.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Arrangement:
         self.rows, self.width = rows.shape
         self.index = self.lengths = None
         if tokens == "visible":
-            # The one time that the host waits for the device.
+            # The only synchronisation of host and device.
             lengths = rows.sum(dim=1).tolist()
             longest = max(lengths, default=0)
             # Stable, so that what stays keeps its order: visible first, padding behind.
@@ -78,7 +78,7 @@ class Arrangement:
         """Over the anchors, the tokens of each place summed with their weights.
 
         Args:
-            tokens: as they lie in attention.
+            tokens: in the layout of attention.
             weights: 0 for tokens that are not visible.
         """
         if self.index is None:
@@ -114,7 +114,7 @@ class Arrangement:
 class CrossAnchorAttnProcessor:
     """Attention over [text | anchor tokens] with a rotation of its own for every row.
 
-    Takes the place of diffusers' processor of such blocks, which knows one table for all rows.
+    Replaces diffusers' processor of such blocks, which takes one table for all rows.
     """
 
     # Set by diffusers' `set_attention_backend`; None = what torch chooses.
@@ -163,7 +163,7 @@ class CrossAnchorAttnProcessor:
         query, key = attn.norm_q(query), attn.norm_k(key)
         if image_rotary_emb is not None:
             query, key = turn(query, image_rotary_emb), turn(key, image_rotary_emb)
-        # Norms answer in float32 under autocast; attention wants one type.
+        # Norms return float32 under autocast; attention needs one dtype.
         query, key = query.to(value.dtype), key.to(value.dtype)
         states = attend(query, key, value, attention_mask, self._attention_backend)
         states = attn.to_out[0](rearrange(states, "r heads m d -> r m (heads d)"))
@@ -187,7 +187,7 @@ def attend(
 
 
 def padded(rows: list[Float[Tensor, "1 _ D"]], length: int) -> Float[Tensor, "rows M D"]:
-    """Rows of unequal lengths as one tensor, zeros behind."""
+    """Rows of unequal lengths as one tensor, padded with zeros."""
     return torch.cat([F.pad(row, (0, 0, 0, length - row.shape[1])) for row in rows])
 
 

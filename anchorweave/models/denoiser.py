@@ -1,4 +1,4 @@
-"""Denoiser: controller, references and backbone as one, for training and for sampling alike."""
+"""Denoiser: controller, reference network and backbone as one module, for training and sampling."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Denoiser(nn.Module):
 
     Args:
         backbone: diffusers' image-to-video transformer, of any family.
-        controller: made for this backbone (`WeavingController.from_backbone`); None = anchors say
-            nothing to the backbone.
+        controller: made for this backbone (`WeavingController.from_backbone`); if None, anchors are
+            ignored.
         references: made for this backbone; if None, references are ignored.
 
     Raises:
@@ -60,21 +60,21 @@ class Denoiser(nn.Module):
         alone: Bool[Tensor, " B"] | None = None,
         control_every: int = 1,
     ) -> Iterator[None]:
-        """Inside, every call of the backbone is woven with what is known, whoever makes it.
+        """Inside, anchors and references are woven into every call of the backbone.
 
         Args:
             anchors: a batch of them; where a call's batch is a multiple of it (guidance doubles
                 it), they are repeated.
             control_weight: of the control features, added behind the blocks.
             camera_weight: of the camera features, added ahead of the blocks.
-            active: of a call's timestep; where it is False no anchor is woven in. References are
-                there in every step, as their papers have it.
-            references: as many sets as there are of anchors; read by the reference network, if
-                there is one.
+            active: a function of a call's timestep; where it returns False no anchor is woven in.
+                References are used in every step, as in their papers.
+            references: one set for each set of anchors; read by the reference network, if there is
+                one.
             alone: samples to which neither control nor camera features are added; None = none.
-            control_every: the controller is called in every so many steps, and in those between
-                its last answers are added again (our addition). A step is all calls in a row of the
-                same timestep.
+            control_every: the controller is called in every n-th step, and its last outputs are
+                reused in the steps between (our addition). Consecutive calls with the same timestep
+                are one step.
 
         Raises:
             ValueError: a cache of diffusers that weaving would make wrong; from the call, where its
@@ -99,29 +99,29 @@ class Denoiser(nn.Module):
         call = ExitStack()
 
         def weave(backbone: nn.Module, args: tuple, kwargs: dict) -> None:
-            said = self.family.read_call(backbone, args, kwargs)
-            times = self._times(said.latents, anchors)
+            content = self.family.read_call(backbone, args, kwargs)
+            times = self._times(content.latents, anchors)
             if times not in anchors_by:
                 anchors_by[times] = anchors.repeat(times)
                 camera_by[times] = [feature.repeat(times, 1, 1) for feature in camera]
             ahead = 0
             if reads:
                 ahead = self.references.tokens_ahead(references)
-            if woven and (active is None or active(said.timestep)):
+            if woven and (active is None or active(content.timestep)):
 
                 def control() -> list[Tensor]:
                     found = self.controller(
-                        said.latents,
-                        said.text,
-                        said.timestep,
+                        content.latents,
+                        content.text,
+                        content.timestep,
                         anchors_by[times],
-                        said.positions,
+                        content.positions,
                         constants,
                     )
                     return _spared(_weighted(found, control_weight), alone)
 
                 with outer():
-                    after = answers(said.timestep, control) if control_weight else []
+                    after = answers(content.timestep, control) if control_weight else []
                 call.enter_context(
                     add_features(
                         backbone,
@@ -161,7 +161,7 @@ class Denoiser(nn.Module):
         references: ReferenceLatents | None = None,
         alone: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B t C h w"]:
-        """The backbone's prediction (of what, its noise process says) [B, t, C, h, w].
+        """The backbone's prediction [B, t, C, h, w], in terms of its noise process.
 
         Args:
             noisy_latents: the video being denoised.
@@ -196,7 +196,7 @@ class Denoiser(nn.Module):
 
 
 class _Answers:
-    """The controller's, asked for in every so many steps."""
+    """The controller's outputs, computed in every n-th step and reused in between."""
 
     def __init__(self, every: int):
         self.every = every

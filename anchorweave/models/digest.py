@@ -1,4 +1,4 @@
-"""Short names for weights, to tell whether two files were made with the same ones."""
+"""Digests of weights, to tell whether two files were made with the same ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".json", ".model", ".txt")
 
 
-# Of configurations: who wrote them and where they came from.
+# Entries of configurations that record who wrote them and where they came from.
 NOTES = ("transformers_version", "name_or_path", "torch_dtype", "dtype", "architectures")
 
 
@@ -30,7 +30,7 @@ def weights_digest(folder: str | Path) -> str:
 
 
 def content_digest(folder: str | Path) -> str:
-    """The same, whoever saved them again: notes in configurations (`_...`, versions) do not count.
+    """A digest without notes (`_...`, versions), which does not change when a model is saved again.
 
     Raises:
         FileNotFoundError: no weights or configuration in `folder`.

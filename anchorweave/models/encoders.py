@@ -23,13 +23,13 @@ TEXT_PARTS = ("tokenizer", "text_encoder")
 
 
 class Encoders:
-    """The VAE and the text encoder of a model, loaded when they are asked for.
+    """The VAE and the text encoder of a model, loaded on first use.
 
     Args:
         path: a folder in diffusers' layout, or one of `TINY`: small networks with random weights.
         frames: T of the videos, which the latter are made for.
         size: likewise their (height, width).
-        whole: whether a model that lacks one of them is refused now; else where it is asked for.
+        whole: whether a model that lacks one of them is refused now rather than on first use.
 
     Attributes:
         text_tokens: how many tokens of a prompt the backbone reads.

@@ -1,4 +1,4 @@
-"""Families of backbones: the registry. A new one is its files and a line here.
+"""Families of backbones: the registry. To add one, write its files and add a line here.
 
 Nothing here imports diffusers, so that preparing clips, which needs no network, can ask which
 videos fit.
@@ -13,7 +13,7 @@ from anchorweave.models.codec.forms import VideoForm
 
 @dataclass(frozen=True)
 class FamilyEntry:
-    """Where a family's classes are, as `module:class`, imported when they are asked for.
+    """Where a family's classes are, as `module:class`, imported on first use.
 
     Args:
         backbone: its `Family` (`anchorweave/models/backbones/base.py`), which names its codec and

@@ -119,5 +119,5 @@ def _add(tokens: Tensor, features: Tensor, ahead: int) -> Tensor:
         )
     # [B, L, D] seen as [B, t, h*w, D], so that a frame's feature is never written out per token
     grouped = tokens.unflatten(1, (groups, L // groups)) + features.to(tokens)[:, :, None]
-    # No view of it: compiled blocks are compiled once more for tokens that are one.
+    # Not a view: compiled blocks would be recompiled for tokens that are a view.
     return torch.ops.aten._unsafe_view(grouped, [B, L, D])

@@ -10,7 +10,7 @@ from torch import Tensor
 from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
 from anchorweave.holes import fill_holes
 from anchorweave.models.codec.base import VideoCodec
-from anchorweave.models.weaving.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import coverage, seen_by
 from anchorweave.progress import progress
 
 
@@ -51,18 +51,20 @@ def encode_retrieved(
     codec.shape(shape[0], shape[2:], patch_size)
     device = device or codec.vae.device
     slots = max(len(one.anchors) for one in retrieved)
+    share = coverage(
+        torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
+        spatial=codec.in_space * patch_size,
+        temporal=codec.in_time,
+        first_frame=first_frame,
+    )
     return AnchorLatents(
         latents=_encode_anchors(codec, [one.anchors for one in retrieved], slots, device, holes),
-        visible_tokens=visible_tokens(
-            torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
-            spatial=codec.in_space * patch_size,
-            temporal=codec.in_time,
-            first_frame=first_frame,
-        ),
+        visible_tokens=seen_by(share),
         target2source=torch.stack(
             [one.anchors.padded(slots).target2source for one in retrieved]
         ).to(device),
         target2first=torch.stack([one.target2first for one in retrieved]).to(device),
+        coverage=share,
     )
 
 
@@ -90,8 +92,8 @@ def encode_references(
     poses = torch.eye(4).repeat(B, R, 1, 1)
     present = torch.zeros(B, R, dtype=torch.bool)
     for b, one in enumerate(retrieved):
-        there = len(one.references)
-        poses[b, :there], present[b, :there] = one.references.reference2first, True
+        count = len(one.references)
+        poses[b, :count], present[b, :count] = one.references.reference2first, True
         for r, frame in enumerate(one.references.frames):
             latents[b, r] = codec.encode(frame[None, None], device)[0, 0]
     target2first = torch.stack([one.target2first for one in retrieved])

@@ -17,7 +17,7 @@ from anchorweave.models.whole import load_whole
 
 
 class ModelParts:
-    """The parts of an image-to-video model, loaded when they are asked for.
+    """The parts of an image-to-video model, loaded on first use.
 
     Args:
         path: a folder in diffusers' layout, or one of `TINY`.
@@ -44,7 +44,7 @@ class ModelParts:
         """The family of its backbone.
 
         Raises:
-            ValueError: none that is known.
+            ValueError: an unknown family.
         """
         if self.path in TINY:
             return family_of(self.tiny["transformer"])
@@ -55,7 +55,7 @@ class ModelParts:
         """The transformer.
 
         Raises:
-            ValueError: one that cannot be woven into.
+            ValueError: a backbone that cannot be woven into.
         """
         self.family()
         backbone = self._part("transformer", dtype)

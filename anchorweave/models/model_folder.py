@@ -18,12 +18,12 @@ from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.whole import load_whole
 
 INDEX = "model_index.json"
-# Parts that a model may lack; its index says so, as diffusers' own does.
+# Optional parts; the index lists them as absent, as diffusers' own does.
 OPTIONAL = ("references",)
-# What every image-to-video model has, ours and the official ones.
+# Parts of every image-to-video model, ours and official ones.
 BACKBONE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
-# Those that are loaded one by one; each family has a class of its own for most of them.
+# Parts that are loaded individually; most have a class of their own in each family.
 PARTS = (*BACKBONE, "controller")
 
 
@@ -42,9 +42,9 @@ def load_part(name: str, folder: str | Path) -> object:
     config = folder / _config_file(name)
     if not config.is_file():
         raise FileNotFoundError(f"{name}: {folder} holds none (no {config.name} in it)")
-    said = json.loads(config.read_text())
+    settings = json.loads(config.read_text())
     # transformers' configurations name the class that was saved, tokenizers' its family's.
-    met = said.get("_class_name") or next(iter(said.get("architectures") or ()), None)
+    met = settings.get("_class_name") or next(iter(settings.get("architectures") or ()), None)
     kind = _kind(name, met, folder)
     with quiet_loading():
         if issubclass(kind, torch.nn.Module):
@@ -77,7 +77,7 @@ def write_model(
         path: the folder.
         parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision that
             is stored; None for an optional one that is not there.
-        note: what the folder says about its weights (`weights_note`); None = nothing.
+        note: stored as the folder's `weights_note`; None = no note.
         files: further files, name -> text.
 
     Raises:
@@ -87,7 +87,7 @@ def write_model(
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it, or name another folder for the model")
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = {name: part for name, part in parts.items() if part is not None}
+    present = {name: part for name, part in parts.items() if part is not None}
     index = {
         "_class_name": family_of(parts["transformer"]).pipeline,
         "_diffusers_version": importlib.metadata.version("diffusers"),
@@ -95,7 +95,7 @@ def write_model(
     }
     with atomic_write(path) as aside:
         aside.mkdir()
-        for name, part in there.items():
+        for name, part in present.items():
             with quiet_loading():
                 part.save_pretrained(aside / name)
             module = type(part).__module__
@@ -103,7 +103,7 @@ def write_model(
             library = module.split(".")[0]
             known = library in ("diffusers", "transformers")
             index[name] = [library if known else module, type(part).__name__]
-        index |= {name: [None, None] for name in OPTIONAL if name not in there}
+        index |= {name: [None, None] for name in OPTIONAL if name not in present}
         (aside / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         for name, text in (files or {}).items():
             (aside / name).write_text(text)
@@ -118,7 +118,7 @@ def check_parts(
         path: a folder in diffusers' layout.
         only: parts that are needed; None = all that an image-to-video model is made of, and all
             that the index lists.
-        without: parts that come from elsewhere.
+        without: parts that are not loaded from the folder.
 
     Raises:
         FileNotFoundError: no index, or parts that are missing whole or lack their configuration or

@@ -21,7 +21,7 @@ def read_images(
 ) -> list[Image.Image] | Float[Tensor, "B 3 H W"]:
     """First frames for diffusers, which takes both forms.
 
-    The type decides the range, never the values: a dark image must not pass for a bright one.
+    The dtype decides the range, never the values: a dark image must not be taken for a bright one.
 
     Args:
         image: PIL images, of any size; or, of the video's size, tensors [3, H, W] or [B, 3, H, W]

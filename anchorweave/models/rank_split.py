@@ -31,14 +31,14 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
     rank, ranks = dist.get_rank(), dist.get_world_size()
 
     def own_share(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
-        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
-        batch = len(said["hidden_states"])
+        arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        batch = len(arguments["hidden_states"])
         if batch % ranks:
             raise ValueError(f"a batch of {batch} is not shared evenly by {ranks} ranks")
         share = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
         return (), {
             name: value[share] if name in BATCHED and isinstance(value, Tensor) else value
-            for name, value in said.items()
+            for name, value in arguments.items()
         }
 
     def whole(_: nn.Module, args: tuple, answer: tuple[Tensor]) -> tuple[Tensor]:
@@ -48,7 +48,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         return (torch.cat(parts), *answer[1:])
 
     hooks = [
-        # Ahead of what weaves, which then finds the share.
+        # Before the weaving hooks, which then see this rank's share.
         backbone.register_forward_pre_hook(own_share, with_kwargs=True, prepend=True),
         backbone.register_forward_hook(whole),
     ]

@@ -1,4 +1,4 @@
-"""Which video a model makes, and which one it was made for."""
+"""The shape of the video that a model makes, and the one that it was trained at."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def video_shape(
     height: int | None,
     width: int | None,
 ) -> tuple[int, int, int]:
-    """(T, H, W) of the video to make, after a check that all who name it agree.
+    """(T, H, W) of the video to make, after a check that all sources of it agree.
 
     Args:
         transformer: the backbone; its own length and size are the default.
         vae: the autoencoder.
-        retrieved: of each video; what the first one shows comes before the backbone's own.
-        frames: T, where it is asked for.
+        retrieved: of each video; the shape of the first takes precedence over the backbone's own.
+        frames: T, if requested.
         height: likewise, in pixels.
         width: likewise.
 
@@ -67,7 +67,7 @@ def own_size(transformer: nn.Module, vae: nn.Module) -> tuple[int, int]:
 
 
 def other_size(own: tuple[int, int], asked: tuple[int, int]) -> str | None:
-    """What is to be said of weights that are used at another (height, width) than their own.
+    """A warning about weights that are used at another (height, width) than their own.
 
     Returns:
         None where they are used at their own.

@@ -1,4 +1,4 @@
-"""Networks from folders, with every one of their weights, and each of them a number."""
+"""Networks loaded from folders, refused unless every weight is there and finite."""
 
 from __future__ import annotations
 

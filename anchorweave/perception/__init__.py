@@ -26,12 +26,12 @@ __all__ = [
     "make_perception",
 ]
 
-# Each option of one of these is read where its name is asked for.
+# Each option of one of these is read when its name is requested.
 NETWORKS = {"depth_anything": "DepthAnything", "depth_pro": "DepthPro", "zoe": "Zoe"}
 
 
 def _network(name: str, config: PerceptionConfig) -> Perception:
-    # Loading transformers takes seconds, which only those who use a network wait for.
+    # Importing transformers takes seconds, so it is done only for networks.
     module = import_module(f"anchorweave.perception.{name}")
     return getattr(module, NETWORKS[name])(getattr(config, name))
 
@@ -49,12 +49,12 @@ ESTIMATORS = tuple(name for name in PERCEPTIONS if name not in ("recorded", "non
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """Where depth comes from.
+    """How depth is obtained.
 
     Args:
         kind: for the frames of a recording; `none` leaves them without, for `posed_frames`.
         generated: for generated frames, which bring none of their own.
-        moving: how things that move are found, beside what a recording's masks say: `none`;
+        moving: how moving things are found, in addition to a recording's masks: `none`;
             `geometry`, by depth that contradicts other views; `sam2`, by words for them. They are
             kept out of memory.
         plane_sweep: options of the plane sweep.
@@ -86,7 +86,7 @@ def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> Non
     """Refuse a recording without depth where depth is to be the recording's own.
 
     Args:
-        config: where depth comes from.
+        config: how depth is obtained.
         has_depth: whether the recording holds any.
         where: the recording, for the message.
 
@@ -113,7 +113,7 @@ def make_perception(kind: str, config: PerceptionConfig) -> Perception:
     if config.moving == "geometry":
         return KeepsStill(perception, config.geometry)
     if config.moving == "sam2":
-        # Loading transformers takes seconds, which only those who use it wait for.
+        # Importing transformers takes seconds, so it is done on use.
         module = import_module("anchorweave.perception.sam2")
         return module.KeepsOut(perception, config.sam2)
     return perception

@@ -1,7 +1,7 @@
-"""A network's depth brought to the scale of the poses by depth that is known at some pixels.
+"""Aligns a network's depth to the scale of the poses by known depth at some pixels.
 
-Known are the sparse points of structure from motion, a sensor's depth, or what memory shows. Both
-they and the network are wrong in places, so the fit is one that half of the pixels may contradict.
+Known depth comes from sparse points of structure from motion, a sensor, or memory. Both it and the
+network have outliers, so the fit is robust to up to half of the pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Alignment:
         scale: see `depth_of`.
         shift: likewise.
         residual: median of |depth / known - 1| over the known pixels.
-        pixels: how many were known.
+        pixels: number of known ones.
     """
 
     scale: float
@@ -45,7 +45,7 @@ class Alignment:
 def align_inverse(
     inverse: Float[Tensor, "H W"], known: Float[Tensor, "H W"], shifted: bool
 ) -> Alignment | None:
-    """The scale, and shift, that lay a prediction of inverse depth over known depth.
+    """The scale and shift that align a prediction of inverse depth with known depth.
 
     1 / depth = scale * inverse + shift. The line that most pixels agree with, of many through two
     of them (least median of squares), then refined by weights that outliers lose.
@@ -56,7 +56,7 @@ def align_inverse(
         shifted: whether a shift is open too (networks of relative depth); else it is 0.
 
     Returns:
-        None where too little is known, or the network says the opposite of it.
+        None where too little is known, or the network is anticorrelated with it.
 
     Source: Rousseeuw, "Least median of squares regression", 1984; Ranftl et al., "Towards robust
     monocular depth estimation", 2020, for scale and shift of inverse depth.

@@ -16,7 +16,7 @@ class DepthNotFoundError(ValueError):
 
 @runtime_checkable
 class Perception(Protocol):
-    """Fills the depth of a clip whose cameras are known."""
+    """Estimates the depth of a clip with known cameras."""
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
         """The clip with depth; 0 where it stays unknown.

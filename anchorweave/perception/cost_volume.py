@@ -1,6 +1,6 @@
 """The plane sweep's cost volume: how badly sources agree with a view, plane by plane.
 
-Costs lie in [0, 1]: 0 where the windows correlate perfectly, 0.5 where nothing can be said (no
+Costs lie in [0, 1]: 0 where the windows correlate perfectly, 0.5 where nothing is known (no
 texture), 1 where they contradict each other or the source does not see the point.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import pixel_centres
 
-# Standard deviation of camera noise: windows with less contrast than this say nothing.
+# Standard deviation of camera noise: windows with less contrast than this are uninformative.
 NOISE = 0.01
 # Brightness step at which semi-global smoothing is half as reluctant to jump.
 EDGE = 0.05
@@ -128,7 +128,7 @@ def _warp(
     scale = 2 / torch.where(front, z, torch.ones_like(z))
     grid = torch.stack([x * scale / width - 1, y * scale / height - 1], dim=-1)
     seen = front & (grid.abs() < 1).all(dim=-1)
-    # All planes stand below each other in one tall image, so that the source is not repeated.
+    # All planes are stacked in one tall image, so that the source is not repeated.
     warped = functional.grid_sample(
         image[None, None], grid.reshape(1, -1, grid.shape[2], 2), align_corners=False
     )

@@ -23,7 +23,7 @@ SHORTER_SIDE = 518
 
 
 class DepthAnything(DepthNetwork):
-    """Relative inverse depth, or metric depth, as the weights' config says."""
+    """Relative inverse depth, or metric depth, according to the weights' config."""
 
     name = "depth_anything"
     hub = "depth-anything/Depth-Anything-V2-Small-hf"

@@ -50,7 +50,7 @@ class NetworkConfig:
 
 
 class DepthNetwork(ABC):
-    """Perception by a network; each is a small file beside this one.
+    """Perception by a network; each network is a small file in this folder.
 
     Args:
         network: of transformers, in evaluation mode.
@@ -78,11 +78,11 @@ class DepthNetwork(ABC):
 
         Args:
             clip: frames, cameras, and perhaps sparse points or a sensor's depth.
-            known_depth: what memory shows; kept where it is known.
+            known_depth: depth from memory; kept where it is known.
 
         Raises:
-            DepthNotFoundError: nothing is known that would fix the scale of relative depth, or
-                no frame fits what is known.
+            DepthNotFoundError: no known depth fixes the scale of relative depth, or no frame fits
+                it.
         """
         check_known_depth(clip, known_depth)
         known = torch.zeros_like(clip.depth)
@@ -105,7 +105,7 @@ class DepthNetwork(ABC):
         return replace(clip, depth=depth)
 
     def _scaled(self, clip: Clip, predicted: Tensor, fits: list[Alignment | None]) -> Tensor:
-        """Depth [T, H, W] by the frames' alignments; tells how well they fit."""
+        """Depth [T, H, W] after alignment of each frame; prints how well they fit."""
         found = {i: fit for i, fit in enumerate(fits) if fit is not None}
         good = {i: fit for i, fit in found.items() if fit.residual <= self.config.max_residual}
         if not found and self.metric:
@@ -133,7 +133,7 @@ class DepthNetwork(ABC):
             )
         print(told, file=sys.stderr)
         if self.metric:
-            # A metric network is off by one factor: frames that see nothing known have the others'.
+            # A metric network is off by one factor: frames without known depth use the others'.
             scales = torch.tensor([fit.scale for fit in good.values()])
             usual = Alignment(scales.median().item(), 0.0, 0.0, 0)
             fits = [good.get(i) or (None if i in found else usual) for i in range(len(clip))]

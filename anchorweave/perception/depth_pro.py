@@ -19,7 +19,7 @@ from anchorweave.perception.depth_network import (
 
 
 class DepthPro(DepthNetwork):
-    """Metric depth; the focal length is the camera's, and not the one that it would guess."""
+    """Metric depth, with the camera's focal length instead of the network's estimate."""
 
     name = "depth_pro"
     hub = "apple/DepthPro-hf"
@@ -36,5 +36,5 @@ class DepthPro(DepthNetwork):
         side = round(sizes.patch_size / min(sizes.scaled_images_ratios))
         given = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
         canonical = at_size(self.network(given).predicted_depth, camera.size)
-        # It tells inverse depth of a camera whose focal length is the image's width.
+        # It predicts inverse depth of a camera whose focal length is the image's width.
         return canonical * camera.size[1] / camera.K[0, 0].item()

@@ -1,8 +1,8 @@
 """Things that move, found by depth that contradicts other views.
 
-Where a thing stands at one time, other views look through its place at another: they see what is
-behind it. A surface that stands still is never looked through. Views that see something nearer
-there say nothing, since it may hide the place.
+At other times, other views see through the place of a moving thing to what is behind it. A static
+surface is never seen through. Views that see something nearer there are ignored, since it may
+occlude the place.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class GeometryConfig:
 
 
 class KeepsStill:
-    """A perception after which moving things are marked, and so kept out of memory.
+    """A perception that also marks moving things, which are then kept out of memory.
 
     Args:
         perception: what finds depth.
@@ -69,7 +69,7 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
     """Where a clip's depth is not contradicted by its other frames [T, H, W].
 
     Args:
-        clip: frames whose depth is known.
+        clip: frames with depth.
         config: how.
     """
     T = len(clip)
@@ -92,7 +92,7 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
 
 
 def _compared(points: Tensor, clip: Clip, j: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Which of the points [P] frame j looks through, and which it sees where they are."""
+    """Which of the points [P] frame j sees through, and which it sees."""
     height, width = clip.cameras.size
     position, z = project(points, clip.cameras[j])
     x, y = position.floor().long().unbind(-1)

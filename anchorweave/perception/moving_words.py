@@ -10,12 +10,12 @@ class WordsConfig:
     """Options of finding things by words; none is given in the papers.
 
     Args:
-        words: what may move; things that stand still but are called so are kept out as well.
+        words: names of things that may move; static things of these names are kept out as well.
         detector: weights of Grounding DINO, which finds boxes: a folder in transformers' layout, or
             the name of one that the hub's cache on this machine holds. Nothing is downloaded.
         segmenter: weights of SAM 2, which makes masks of boxes and follows them; likewise.
         threshold: how sure of a box the detector must be, in [0, 1].
-        every: frames from one search to the next; what one finds is followed so far both ways.
+        every: frames between searches; what is found is tracked that far in both directions.
         grow: pixels by which masks are widened, for their borders.
 
     Raises:

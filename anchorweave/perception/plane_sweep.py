@@ -28,7 +28,7 @@ SCOUT_BASELINES = (0.1, 0.25, 0.45, 0.7)
 SCOUT_MAX_COST = 0.1
 # Fewer depths than this bound no range.
 FEWEST_KNOWN = 20
-# Views that look further apart than this show different sides of things.
+# Views whose directions differ by more than this show different sides of things.
 MAX_VIEW_ANGLE = math.radians(40)
 
 
@@ -110,7 +110,7 @@ def plane_sweep(
         half of them whose own depth agrees.
 
     Raises:
-        DepthNotFoundError: nothing is known and nothing can be estimated, because the cameras do
+        DepthNotFoundError: no depth is known and none can be estimated, because the cameras do
             not move or nothing matches.
         ValueError: a prior that does not fit.
     """
@@ -181,8 +181,10 @@ def _agreement(
     for s, source in enumerate(sources):
         x, y = position[s].floor().long().unbind(-1)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z[s] > 0)
-        there = depth[source][y.clamp(0, height - 1), x.clamp(0, width - 1)]
-        agrees = inside & (there > 0) & ((there - z[s]).abs() < config.tolerance * z[s])
+        source_depth = depth[source][y.clamp(0, height - 1), x.clamp(0, width - 1)]
+        agrees = (
+            inside & (source_depth > 0) & ((source_depth - z[s]).abs() < config.tolerance * z[s])
+        )
         votes += agrees.reshape(votes.shape)
     return (votes / ((len(sources) + 1) // 2)).clamp(max=1.0)
 
@@ -256,7 +258,7 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
             grey, cameras, i, chosen, planes, config, torch.zeros_like(grey[i])
         )
         sure = cost < SCOUT_MAX_COST
-        # The end planes stand for everything beyond them.
+        # The end planes represent everything beyond them.
         found.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
     depths = torch.cat(found) if found else grey.new_zeros(0)
     if len(depths) < 0.01 * grey[0].numel():
@@ -278,6 +280,6 @@ def _other_depth(clip: Clip) -> str:
 
 
 def _moves(cameras: Cameras) -> bool:
-    """Whether any two cameras stand apart by more than rounding."""
+    """Whether any two cameras are at different places, beyond rounding."""
     apart = (cameras.centres - cameras.centres[:1]).norm(dim=-1).max()
     return bool(apart > 1e-5 * (1 + cameras.centres.abs().max()))

@@ -1,6 +1,6 @@
 """Depth as the recording brings it.
 
-Keeps the sensor's or renderer's own depth, fills nothing, costs nothing.
+Uses the recording's own depth, without filling holes, at no cost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NoDepth:
 class Recorded:
     """Passes recorded depth on.
 
-    What memory knows is not mixed in: a recorded frame agrees with itself, and filling it from
+    Depth from memory is not mixed in: a recorded frame is consistent, and filling it from
     others would bring their errors into a cloud that is kept apart to be clean.
     """
 

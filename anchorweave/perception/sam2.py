@@ -36,7 +36,7 @@ class KeepsOut:
 
     Args:
         perception: what finds depth.
-        config: what to look for, and how.
+        config: what to search for, and how.
 
     Raises:
         FileNotFoundError: no weights, with what to download.

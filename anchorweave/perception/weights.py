@@ -17,7 +17,7 @@ def load_weights(kind: type, model: str, asked: str, option: str, hub: str) -> n
     Args:
         kind: its class in transformers.
         model: a folder in transformers' layout, or the name of one that the hub's cache holds.
-        asked: which option asks for it, as `perception=zoe`, for messages.
+        asked: the option that needs it, such as `perception=zoe`, for messages.
         option: the one that names the folder.
         hub: where to get such weights.
 

@@ -1,4 +1,4 @@
-"""Pipelines, by family, and how a model folder finds the one that opens it."""
+"""Pipelines by family, and the one that opens a model folder."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
 
 
 def sampler(parts: ModelParts, backbone: nn.Module, dtype: torch.dtype) -> DiffusionPipeline:
-    """Diffusers' own pipeline around `backbone`, without text parts: prompts come encoded."""
+    """Diffusers' own pipeline around `backbone`, without text parts, for encoded prompts."""
     kind = pipeline_of(family_of(backbone).name)
     return kind.bare(parts.vae(dtype), backbone, parts.scheduler())

@@ -16,7 +16,7 @@ from anchorweave.models.codec.base import VideoCodec
 
 
 def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor, "T 3 H W"]:
-    """What the anchors show, without a hole, to start sampling from.
+    """A video to start sampling from: what the anchors show, holes filled.
 
     Frame 0 is the given one. Every other is the composite of all anchors with its holes filled; one
     that no anchor sees anything of repeats the nearest frame in time (of two the earlier one) that
@@ -33,9 +33,9 @@ def start_video(anchors: Anchors, first: Float[Tensor, "3 H W"]) -> Float[Tensor
     video, seen = composite(anchors)
     video = fill_holes(video, seen, "filled").clone()
     video[0] = first
-    there = seen.flatten(1).any(1)
-    there[0] = True
-    known = there.nonzero()[:, 0]
+    shows = seen.flatten(1).any(1)
+    shows[0] = True
+    known = shows.nonzero()[:, 0]
     frames = torch.arange(len(video), device=known.device)
     return video[known[(frames[:, None] - known).abs().argmin(dim=1)]]
 
@@ -61,11 +61,11 @@ def start_latents(
 
 @contextmanager
 def last_steps(scheduler: SchedulerMixin, share: float) -> Iterator[None]:
-    """While it is entered, the timesteps that the scheduler sets are the last ones only.
+    """Inside, the scheduler sets only the last timesteps.
 
     Args:
         scheduler: diffusers' pipeline lets it set its timesteps and takes what it finds there.
-        share: of the steps that are left, in (0, 1]; at least one step is.
+        share: of the steps that are run, in (0, 1]; at least one is.
 
     Raises:
         ValueError: a share out of range.
@@ -77,7 +77,7 @@ def last_steps(scheduler: SchedulerMixin, share: float) -> Iterator[None]:
     def set_last(num_inference_steps: int, device: str | torch.device | None = None) -> None:
         set_all(num_inference_steps, device)
         steps = max(round(share * num_inference_steps), 1)
-        # Noise levels that are kept beside them have one more, of the end.
+        # Noise levels have one entry more than timesteps, that of the end.
         if len(getattr(scheduler, "sigmas", ())) == len(scheduler.timesteps) + 1:
             scheduler.sigmas = scheduler.sigmas[-steps - 1 :]
         scheduler.timesteps = scheduler.timesteps[-steps:]
@@ -98,7 +98,7 @@ class AnchoredStart:
     _start: Tensor | None = None
 
     def prepare_latents(self, *arguments, **named) -> tuple[Tensor, ...]:
-        """What diffusers' loop starts from, and the latents of the image; see there."""
+        """Initial latents of diffusers' loop, and those of the image; see diffusers."""
         latents, *others = super().prepare_latents(*arguments, **named)
         if self._start is not None:
             first = self.scheduler.timesteps[:1]

@@ -71,7 +71,7 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
 
     @property
     def guidance_scale(self) -> float | int:
-        """Weight of the prompt in this step, which diffusers' loop asks for in each."""
+        """Weight of the prompt in the current step; diffusers' loop reads it in every step."""
         return self._guidance_now(self._guidance_scale)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        # diffusers' own answers the same, but says what it cut in a log line for the whole batch.
+        # diffusers' own returns the same, but reports what it cut in one log line for the batch.
         prompts = [prompt] if isinstance(prompt, str) else prompt
         features = T5Text(self.tokenizer, self.text_encoder).encode(
             prompts, max_sequence_length, device or self._execution_device

@@ -1,4 +1,4 @@
-"""Guidance: its weight over the steps, and its two halves on two ranks."""
+"""Classifier-free guidance: its weight over the steps, and its two halves on two ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anchorweave.models.rank_split import batch_over_ranks
 
 
 class Guidance:
-    """Classifier-free guidance of a pipeline of diffusers, which has its scheduler and steps."""
+    """Guidance of a pipeline of diffusers: a mixin that reads its scheduler and timestep."""
 
     # Whether guidance calls the backbone once, with a batch of both halves.
     _guidance_in_one_call = True
@@ -42,13 +42,13 @@ class Guidance:
 
     @contextmanager
     def guidance_as_set(self, scale: float | int) -> Iterator[None]:
-        """Inside, calls of the backbone are split over ranks where `split_guidance` was called.
+        """Inside, calls of the backbone are split over ranks if `split_guidance` was called.
 
         Args:
             scale: of guidance.
 
         Raises:
-            ValueError: guidance is to be split, and there is none.
+            ValueError: guidance is split, but off.
         """
         if not self._split:
             yield
@@ -76,7 +76,7 @@ class Guidance:
         return 1 + scale * rise
 
     def _completed(self) -> float:
-        """The share of the steps that are run that lie behind the current one, in [0, 1)."""
+        """The share of the steps that are completed, in [0, 1)."""
         timesteps = self.scheduler.timesteps
         step = (timesteps == self.current_timestep).nonzero()[0].item()
         return step / len(timesteps)

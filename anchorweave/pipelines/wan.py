@@ -24,7 +24,7 @@ from anchorweave.pipelines.weaving import WeavingMixin
 
 
 class _SeveralImages(WanImageToVideoPipeline):
-    """Diffusers' pipeline for as many images as prompts, of which it takes one."""
+    """Diffusers' pipeline, which takes one image, for as many images as prompts."""
 
     def prepare_latents(
         self,
@@ -40,7 +40,7 @@ class _SeveralImages(WanImageToVideoPipeline):
         latents: Tensor | None = None,
         last_image: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, the images' latents and which frames are not given; see diffusers."""
+        """Noise, the images' latents and a mask of the generated frames; see diffusers."""
         if isinstance(generator, list) and len(generator) != batch_size:
             raise ValueError(f"{len(generator)} generators for {batch_size} videos; give as many")
         if latents is None:
@@ -129,7 +129,7 @@ class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
         """Generates one video per prompt; see `WeavingMixin`.
 
         Raises:
-            ValueError: as there; and dynamic guidance, which diffusers' loop for Wan cannot have.
+            ValueError: as in `WeavingMixin`; dynamic guidance, which diffusers' loop for Wan lacks.
         """
         if use_dynamic_cfg:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""WeavingMixin: what makes an image-to-video pipeline of diffusers one with retrieved anchors."""
+"""WeavingMixin: adds retrieved anchors to an image-to-video pipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ from anchorweave.pipelines.guidance import Guidance
 
 
 class WeavingMixin(Guidance, AnchoredStart):
-    """Ahead of diffusers' pipeline of a family among the bases of ours.
+    """The base class that comes before diffusers' pipeline in the pipeline of a family.
 
-    Everything that diffusers' pipeline offers (LoRA, offloading, callbacks, schedulers, saving and
-    loading) stays its own: the call prepares its input, then runs diffusers' loop while the
-    controller adds to what the backbone computes. In a saved folder the controller lies in
-    `controller/` beside the other parts.
+    Diffusers' own features (LoRA, offloading, callbacks, schedulers, saving and loading) keep
+    working: the call prepares the input, then runs diffusers' loop while the controller adds
+    to the backbone's features. A saved folder holds the controller in `controller/`.
 
-    A subclass names its parts in `__init__`, has `official`, and mends of diffusers' pipeline what
-    keeps it from B videos of any length in one call, each with noise of its own.
+    A subclass names its parts in `__init__`, sets `official`, and fixes what keeps diffusers'
+    pipeline from making B videos of any length in one call, each with its own noise.
 
     Attributes:
         official: diffusers' pipeline of the family, which opens official model folders.
@@ -81,7 +80,7 @@ class WeavingMixin(Guidance, AnchoredStart):
         """
         if Path(path).is_dir():
             check_parts(path, without=loading)
-        # Untold, transformers keeps the precision that is stored and diffusers takes float32: of a
+        # Without a dtype, transformers keeps the stored precision and diffusers takes float32: of a
         # folder in half precision they would not fit together.
         if not {"dtype", "torch_dtype"} & loading.keys():
             loading["dtype"] = torch.float32
@@ -169,9 +168,9 @@ class WeavingMixin(Guidance, AnchoredStart):
                 backbone's own.
             width: likewise.
             num_frames: T, of a length that the VAE takes; default likewise.
-            retrieved: what memory knows of the target cameras, one per prompt, with lengths in
-                units of the scene (`Retrieved.in_unit`). None runs the backbone alone, and so does
-                what nothing reads: both weights 0, no reference network, a start from noise.
+            retrieved: what memory retrieved for the target cameras, one per prompt, with lengths in
+                units of the scene (`Retrieved.in_unit`). If None, the backbone runs alone; likewise
+                if both weights are 0, there is no reference network and sampling starts from noise.
             control_weight: of the anchors' features (paper: 1.0).
             camera_weight: of the target cameras' features (paper: 1.0).
             control_window: both are added in steps i of the n that are run with
@@ -185,7 +184,7 @@ class WeavingMixin(Guidance, AnchoredStart):
             start_share: with `anchors`, the share of `num_inference_steps` that is run, in (0, 1];
                 at least one step is. At 1 nothing of the anchors is left under the noise of a
                 schedule that ends in noise alone, as CogVideoX-5B's does.
-            control_every: the controller is called in every so many steps, see `Denoiser.weaving`.
+            control_every: the controller is called in every n-th step, see `Denoiser.weaving`.
             use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
             max_sequence_length: of the prompt in tokens; default: the backbone's own.
             **diffusion: the arguments of diffusers' image-to-video call that are not named here,

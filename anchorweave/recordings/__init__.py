@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anchorweave.geometry.cameras import intrinsics
 from anchorweave.images import IMAGE_SUFFIXES
-from anchorweave.recordings.base import Recording
+from anchorweave.recordings.base import Format, Recording
 from anchorweave.recordings.colmap import is_colmap, open_colmap
 from anchorweave.recordings.config import AS_STATED, RecordingConfig
 from anchorweave.recordings.image_files import ImageFiles
@@ -22,7 +22,7 @@ from anchorweave.recordings.phone_scans import (
 )
 from anchorweave.recordings.prediction_folders import is_cut3r, is_vipe, open_cut3r, open_vipe
 from anchorweave.recordings.predictions import SUFFIX as PREDICTIONS
-from anchorweave.recordings.predictions import open_predictions
+from anchorweave.recordings.predictions import is_predictions, open_predictions
 from anchorweave.recordings.procedural_rooms.recording import (
     PREFIX,
     open_procedural,
@@ -49,6 +49,9 @@ from anchorweave.recordings.rgbd import (
 from anchorweave.video import VIDEO_SUFFIXES
 
 __all__ = [
+    "FILE_FORMATS",
+    "FOLDER_FORMATS",
+    "Format",
     "Recording",
     "RecordingConfig",
     "open_recording",
@@ -56,26 +59,34 @@ __all__ = [
     "write_recording",
 ]
 
-FOLDER_FORMATS = {
-    "transforms.json (nerfstudio, instant-ngp)": (
+# Formats of folders, named for messages by what such a folder holds; the first that fits opens it.
+# To add a format, write a file with two functions and add a line here, or below for single files.
+FOLDER_FORMATS: dict[str, Format] = {
+    "transforms.json (nerfstudio, instant-ngp)": Format(
         lambda folder: (folder / TRANSFORMS).is_file(),
         lambda folder, *how: open_nerfstudio(folder / TRANSFORMS, *how),
     ),
-    "frame-*.color.* (7-Scenes)": (is_seven_scenes, open_seven_scenes),
-    "rgb.txt (TUM RGB-D)": (is_tum, open_tum),
-    "color/ and pose/ (ScanNet)": (is_scannet, open_scannet),
-    "sparse/0/ (COLMAP)": (is_colmap, open_colmap),
-    "camera/ and color/ (CUT3R, TTT3R)": (is_cut3r, open_cut3r),
-    "pose/ and rgb/ (ViPE)": (is_vipe, open_vipe),
-    "keyframes/ (Polycam)": (is_polycam, open_polycam),
-    "odometry.csv (Stray Scanner)": (is_stray_scanner, open_stray_scanner),
-    "metadata and rgbd/ (Record3D)": (is_record3d, open_record3d),
-    "lowres_wide.traj (ARKitScenes)": (is_arkitscenes, open_arkitscenes),
-    "poses.npy and intrinsics.npy (SpatialVID)": (is_spatialvid, open_spatialvid),
-    "frames/SCENE beside jsons/ (Context-as-Memory)": (
+    "frame-*.color.* (7-Scenes)": Format(is_seven_scenes, open_seven_scenes),
+    "rgb.txt (TUM RGB-D)": Format(is_tum, open_tum),
+    "color/ and pose/ (ScanNet)": Format(is_scannet, open_scannet),
+    "sparse/0/ (COLMAP)": Format(is_colmap, open_colmap),
+    "camera/ and color/ (CUT3R, TTT3R)": Format(is_cut3r, open_cut3r),
+    "pose/ and rgb/ (ViPE)": Format(is_vipe, open_vipe),
+    "keyframes/ (Polycam)": Format(is_polycam, open_polycam),
+    "odometry.csv (Stray Scanner)": Format(is_stray_scanner, open_stray_scanner),
+    "metadata and rgbd/ (Record3D)": Format(is_record3d, open_record3d),
+    "lowres_wide.traj (ARKitScenes)": Format(is_arkitscenes, open_arkitscenes),
+    "poses.npy and intrinsics.npy (SpatialVID)": Format(is_spatialvid, open_spatialvid),
+    "frames/SCENE beside jsons/ (Context-as-Memory)": Format(
         is_context_as_memory,
         open_context_as_memory,
     ),
+}
+# Formats of single files, by suffix in lower case. `is_here` is called when a folder of recordings
+# is searched; a file that is named directly is opened by its suffix.
+FILE_FORMATS: dict[str, Format] = {
+    PREDICTIONS: Format(is_predictions, lambda file, missing, how: open_predictions(file, how)),
+    RECORD3D: Format(Path.is_file, open_record3d),
 }
 
 
@@ -89,11 +100,11 @@ def open_recording(
             "procedural:seed=3,frames=70,size=128x192" for a room made on the spot.
         missing: "error" refuses a recording that lists frames without image, depth or pose;
             "skip" goes on without those frames.
-        options: what is to be taken otherwise than the recording says it.
+        options: values that override what the recording states.
 
     Raises:
         FileNotFoundError: nothing at `path`, or incomplete frames that may not be skipped.
-        ValueError: no known format, or a recording that is wrong in itself.
+        ValueError: an unknown format, or an inconsistent recording.
     """
     if str(path).split(":")[0] == PREFIX:
         made = "a room that is made on the spot is exact"
@@ -108,16 +119,15 @@ def open_recording(
         return open_nerfstudio(path, missing, options)
     if path.suffix.lower() == ".txt" and is_camera_file(path):
         return _open_camera_file(path, missing, options)
-    if path.suffix.lower() == PREDICTIONS:
-        return open_predictions(path, options)
-    if path.suffix.lower() == RECORD3D:
-        return open_record3d(path, missing, options)
+    if path.suffix.lower() in FILE_FORMATS:
+        return FILE_FORMATS[path.suffix.lower()].opened(path, missing, options)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return open_photo(path, options)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise _without_poses(path, "a video")
     raise ValueError(
-        f"{path}: is neither a transforms.json nor a RealEstate10K camera file (19 numbers a line)"
+        f"{path}: is neither a transforms.json nor a RealEstate10K camera file (19 numbers a "
+        f"line), nor a file of {', '.join(FILE_FORMATS)}"
     )
 
 
@@ -128,9 +138,9 @@ def camera_files_in(folder: Path) -> list[Path]:
 
 
 def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Recording:
-    for is_format, open_format in FOLDER_FORMATS.values():
-        if is_format(folder):
-            return open_format(folder, missing, options)
+    for kind in FOLDER_FORMATS.values():
+        if kind.is_here(folder):
+            return kind.opened(folder, missing, options)
     camera_files = camera_files_in(folder)
     if len(camera_files) == 1:
         return _open_camera_file(camera_files[0], missing, options)

@@ -1,11 +1,12 @@
-"""What every recording offers, whatever its format on disk."""
+"""The interface of all recordings, whatever their format on disk."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,8 +18,9 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
 from anchorweave.progress import progress
 from anchorweave.recordings.captions import CAPTIONS, Stretch, caption_of, read_stretches
+from anchorweave.recordings.config import RecordingConfig
 from anchorweave.recordings.framing import reframed
-from anchorweave.recordings.listing import contained
+from anchorweave.recordings.listing import Missing, contained
 from anchorweave.recordings.reading import text_of
 
 # Positions named in a message before the rest is only counted.
@@ -32,13 +34,13 @@ CAPTION = "caption.txt"
 
 
 class Recording(ABC):
-    """A posed video, of which nothing is decoded before it is asked for.
+    """A posed video, decoded on demand.
 
     Attributes:
-        path: where it lies (for a procedural room: the words that describe it).
+        path: of the file or folder (for a procedural room: the words that describe it).
         names: what each of the T frames is called, for reports and messages.
         cameras: undistorted pinhole cameras [T] at the images' own size.
-        has_depth: whether `depth` can be asked for.
+        has_depth: whether it has depth.
         has_frames: False for a trajectory without images.
     """
 
@@ -66,26 +68,26 @@ class Recording(ABC):
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
         """Where frame `i` shows what may be remembered [H, W]; None = everywhere.
 
-        False where a thing moves, and where its image is transparent: nobody saw anything there.
+        False on moving things, and where the image is transparent, which shows nothing.
         """
         return None
 
     def sparse_points(self, i: int) -> Float[Tensor, "P 3"] | None:
-        """Surface points [P, 3] in the world that frame `i` is known to see; None = not known.
+        """Surface points [P, 3] in the world that frame `i` sees; None = unknown.
 
         Structure from motion leaves them: few, but true to the scale of the poses.
         """
         return None
 
     def caption(self, frames: Sequence[int] | None = None) -> str | None:
-        """What the recording shows, from the text beside it; None where there is none.
+        """A description of the recording, from the text file beside it; None if there is none.
 
         `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside a file X.
         Of some frames, the words of the stretch of `captions.txt` that holds most of them come
         first; they also stand for the whole where there is no caption.txt.
 
         Args:
-            frames: positions that are asked about; None = the whole.
+            frames: positions to describe; None = all.
 
         Raises:
             ValueError: a text that is empty, no text, or leads out of the recording's folder.
@@ -119,7 +121,7 @@ class Recording(ABC):
         return ()
 
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
-        """The same place filmed along another path; None where there is no more than was filmed.
+        """The same scene along another path; None if it cannot be rendered anew.
 
         Args:
             start: the frame that the path leaves from; the intrinsics stay that frame's.
@@ -163,6 +165,21 @@ class Recording(ABC):
         return one if points is None else replace(one, sparse=_depth_of(points, one.cameras))
 
 
+class Format(NamedTuple):
+    """How recordings of one format are found and opened; see `anchorweave/recordings/__init__.py`.
+
+    Args:
+        is_here: whether a folder or file holds one, judged by names or a header: it is called for
+            every folder that is searched.
+        opened: the recording. What `missing` says goes for frames that lack a file, see
+            `listing.usable`; every option is honoured, or refused by `RecordingConfig.refused`.
+            Raises FileNotFoundError or ValueError, with the path, what was met and what to do.
+    """
+
+    is_here: Callable[[Path], bool]
+    opened: Callable[[Path, Missing, RecordingConfig], Recording]
+
+
 def _depth_of(points: Float[Tensor, "P 3"], camera: Cameras) -> Float[Tensor, "1 H W"]:
     """Depth of points at the pixels that they fall on, the nearest of several; else 0."""
     height, width = camera.size
@@ -187,7 +204,7 @@ def posed_cameras(
     """Cameras [T] in float32, after a check of every pose and K that names the frame it fails on.
 
     Args:
-        where: the file or folder they come from.
+        where: their file or folder, for messages.
         names: T names, for messages.
         c2w: [T, 4, 4] in the recording's coordinates, float64 where these are large.
         K: [T, 3, 3].

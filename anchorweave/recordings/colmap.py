@@ -98,11 +98,11 @@ def open_colmap(
     Args:
         folder: the project, or a folder with the model's files and images.
         missing: what to do about images of the model whose files do not exist.
-        options: what is to be taken otherwise than the model says it.
+        options: values that override what the model states.
 
     Raises:
         FileNotFoundError: no images, or listed ones that do not exist, unless `missing` is "skip".
-        ValueError: a damaged model, one without images, a lens that is not known, images of
+        ValueError: a damaged model, one without images, an unknown lens model, images of
             several sizes, or a path outside the folder.
     """
     options.refused(folder, "depth_scale", why="a COLMAP project holds no depth")
@@ -153,7 +153,7 @@ def _model(folder: Path) -> Path | None:
 
 
 def _tell_of_others(model: Path, placed: int) -> None:
-    """Say so where a reconstruction fell into pieces, of which this is the first."""
+    """Warn if a reconstruction has several pieces, of which this is the first."""
     if model.name != "0":
         return
     others = [one for one in sorted(model.parent.iterdir()) if one != model and model_suffix(one)]

@@ -1,4 +1,4 @@
-"""RecordingConfig: what a recording cannot say of itself, or says wrongly."""
+"""RecordingConfig: what a recording does not state, or states wrongly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEWEST_STEPS = 0.01
 
 @dataclass(frozen=True)
 class RecordingConfig:
-    """How a recording's files are read; null = as the recording or its format says.
+    """How a recording's files are read; null = as the recording or its format states.
 
     Args:
         depth_scale: steps of a stored depth map in one unit of the poses, instead of what the
@@ -21,8 +21,8 @@ class RecordingConfig:
             RGB-D, 6553.5 for ICL-NUIM and others. Of depth in floats (.npy): how many of its units
             make one of the poses'.
         intrinsics: fx, fy, cx, cy in pixels of the images as they are stored, for all frames,
-            instead of what the recording says.
-        field_of_view: degrees that the images' width spans, where nothing says their focal length:
+            instead of the recording's.
+        field_of_view: degrees that the images' width spans, where the focal length is unknown:
             of a photograph without EXIF data, or as a start for the cameras of plain footage.
         min_confidence: depth of predictions that is less sure than this is left out, in the
             network's own numbers.

@@ -1,4 +1,4 @@
-"""What a recording is, wherever it lies and whatever it is called."""
+"""An identifier of a recording's content, independent of its path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def content_of(recording: Recording, captioned: bool = True) -> str:
     nearly everywhere.
 
     Args:
-        recording: one that lies in files.
+        recording: one that is read from files.
         captioned: whether its caption counts.
 
     Raises:

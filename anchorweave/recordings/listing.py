@@ -1,4 +1,4 @@
-"""Lists of frames, as recordings give them: which are complete, and where they lie."""
+"""Lists of frames: which of them are complete, and their files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def usable(
 
 
 def inside(listing: Path, name: str, suffixes: tuple[str, ...] = ()) -> Path:
-    """The file that `name` in the file `listing` means, which may not lie outside its folder.
+    """The file that `name` in the file `listing` refers to, which must be inside its folder.
 
     Args:
         listing: the file that lists frames; names are relative to its folder.
@@ -75,7 +75,7 @@ def _completed(listing: Path, name: str, suffixes: tuple[str, ...]) -> Path:
 
 
 def contained(folder: Path, file: Path, called: str | None = None) -> Path:
-    """`file` itself, after a check that neither it nor what it links to lies outside `folder`.
+    """`file` itself, after a check that neither it nor its link target is outside `folder`.
 
     Args:
         folder: the recording's.

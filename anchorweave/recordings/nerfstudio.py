@@ -96,7 +96,7 @@ def open_nerfstudio(
     Args:
         file: the json file; image paths are relative to its folder and may not leave it.
         missing: what to do about listed frames whose files do not exist.
-        options: what is to be taken otherwise than the json says it.
+        options: values that override what the json states.
         origin: see `posed_cameras`.
 
     Raises:
@@ -109,7 +109,7 @@ def open_nerfstudio(
     listed = [frame["file_path"] for frame in meta["frames"]]
     frames = [meta["frames"][i] for i in frame_order(file, listed, options.order)]
     images = listed_images(file, [frame["file_path"] for frame in frames])
-    # instant-ngp's way to say that depth is listed but not to be used.
+    # instant-ngp's flag that listed depth is not to be used.
     use_depth = meta.get("enable_depth_loading", True)
     depths = [_path(file, depth_path(_at(file, f), f)) if use_depth else None for f in frames]
     masks = [_path(file, frame.get("mask_path")) for frame in frames]

@@ -1,4 +1,4 @@
-"""One photograph: a camera at the origin, whose focal length its EXIF data or the user tell."""
+"""One photograph: a camera at the origin, with the focal length of its EXIF data or the user's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from anchorweave.recordings.image_files import ImageFiles
 
 
 def open_photo(file: Path, options: RecordingConfig = AS_STATED) -> ImageFiles:
-    """The recording of one frame that a photograph is.
+    """The recording of one frame of a photograph.
 
     Args:
         file: the image.
-        options: of which `intrinsics`, or else `field_of_view`, come before the EXIF data.
+        options: of which `intrinsics`, or else `field_of_view`, take precedence over EXIF data.
 
     Raises:
-        ValueError: no image, or one of which nothing says the focal length.
+        ValueError: no image, or one of unknown focal length.
     """
     options.refused(file, "depth_scale", why="a photograph holds no depth")
     height, width = size = image_size(file)

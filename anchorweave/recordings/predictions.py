@@ -1,4 +1,4 @@
-"""Predictions: what a network said of a whole video, in one .npz, our layout or its own.
+"""Predictions: a network's output for a whole video in one .npz, in our layout or its own.
 
     depth        [T, h, w]      in the unit of the poses; 0, NaN or infinity = unknown
     c2w          [T, 4, 4]      camera-to-world, OpenCV axes
@@ -7,7 +7,8 @@
     confidence   [T, h, w]      optional: the more, the surer, in the network's own numbers
     static       [T, h, w]      optional: False on what moves
 
-Networks that cannot be installed beside this project come in by what they write: `LAYOUTS` names
+Networks that cannot be installed in this environment are used by their output files: `LAYOUTS`
+    names
 the keys of each, and what ours are made of.
 """
 
@@ -121,7 +122,7 @@ class Predictions(Recording):
         cameras: [T].
         images: [T, 3, H, W], colours 0..255.
         depth_maps: [T, h, w], 0 = unknown.
-        still: [T, h, w], False on what moves; None = nothing is said.
+        still: [T, h, w], False on moving things; None = unknown.
     """
 
     has_depth = True
@@ -151,7 +152,7 @@ class Predictions(Recording):
         return depth_in_image(self._depth[i], self.cameras[i])
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """What of frame `i` stands still [H, W]; None = everything, or nothing is said."""
+        """Static pixels of frame `i` [H, W]; None = all, or unknown."""
         if self._static is None:
             return None
         return depth_in_image(self._static[i].float(), self.cameras[i]) > 0

@@ -13,7 +13,7 @@ class UnreadableError(ValueError):
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Whatever goes wrong while `where` is read is an error of that recording, and names it.
+    """Turns errors while reading `where` into an error of that recording that names it.
 
     Work on many recordings catches ValueError and FileNotFoundError of one and goes on with the
     others. Decoders raise anything: a decompression bomb, a recursion, a MemoryError.

@@ -1,4 +1,4 @@
-"""Which recordings a path, or words that describe rooms, stand for."""
+"""The recordings that a path, or a description of procedural rooms, refers to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anchorweave.recordings import FOLDER_FORMATS, camera_files_in
-from anchorweave.recordings.predictions import is_predictions
+from anchorweave.recordings import FILE_FORMATS, FOLDER_FORMATS, camera_files_in
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
-from anchorweave.recordings.published.record3d import SUFFIX as RECORD3D
 
 # What macOS puts beside the real files when it packs a folder.
 SHADOWS = "__MACOSX"
@@ -35,7 +33,7 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         if not recordings:
             raise ValueError(
                 f"{one}: 0 recordings; looked in it and below for {', '.join(FOLDER_FORMATS)} and "
-                "RealEstate10K camera files, predictions (.npz) and .r3d files"
+                f"RealEstate10K camera files, and {', '.join(FILE_FORMATS)} files"
             )
         for name, path in recordings:
             if found.setdefault(name, path) != path:
@@ -66,7 +64,7 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    if any(is_format(path) for is_format, _ in FOLDER_FORMATS.values()):
+    if any(known.is_here(path) for known in FOLDER_FORMATS.values()):
         yield path
         return
     if cameras := camera_files_in(path):
@@ -75,7 +73,9 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     packed = [
         file
         for file in sorted(path.iterdir())
-        if not file.name.startswith(".") and (file.suffix == RECORD3D or is_predictions(file))
+        if not file.name.startswith(".")
+        and (known := FILE_FORMATS.get(file.suffix.lower())) is not None
+        and known.is_here(file)
     ]
     if packed:
         yield from packed

@@ -25,12 +25,12 @@ UNSUPPORTED = {
     *("ftheta_p0", "ftheta_p1", "ftheta_p2", "ftheta_p3", "ftheta_p4", "latlong"),
     *("equirectangular", "white_transparent", "black_transparent", "mask_color"),
 }
-# What changes nothing here; listed because it looks like something that does.
+# Ignored keys that resemble known ones.
 HARMLESS = {
     *("camera_angle_y", "camera_type", "has_mask", "ply_file_path", "normal_file_path"),
     *("semantic_file_path", "normal_path", "depth_unit"),
 }
-# Keys more alike than this, letter by letter, are taken for slips of the pen.
+# Keys more similar than this are taken for misspellings.
 ALIKE = 0.8
 
 
@@ -114,8 +114,8 @@ def depth_unit(where: str, meta: Mapping) -> float | None:
 
 def _one_of(where: str, found: Mapping):
     if len(set(found.values())) > 1:
-        said = " and ".join(f"{key} {value!r}" for key, value in found.items())
-        raise ValueError(f"{where}: says {said}, which differ; leave one of them")
+        stated = " and ".join(f"{key} {value!r}" for key, value in found.items())
+        raise ValueError(f"{where}: says {stated}, which differ; leave one of them")
     return next(iter(found.values()), None)
 
 

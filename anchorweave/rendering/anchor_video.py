@@ -20,7 +20,7 @@ class RenderConfig:
     Args:
         splat_radius: a point paints a square of 2 * splat_radius + 1 pixels a side; 0 is one
             pixel a point (not given in the paper).
-        renderer: auto takes numba on the CPU and torch elsewhere; they show the same pixels.
+        renderer: auto takes numba on the CPU and torch elsewhere; their pixels are identical.
 
     Raises:
         ValueError: a negative radius or an unknown renderer.
@@ -37,7 +37,7 @@ class RenderConfig:
 
 
 def render_anchor(cloud: PointCloud, cameras: Cameras, config: RenderConfig) -> Splat:
-    """What T target cameras see of one memory, at their own resolution.
+    """One memory rendered for T target cameras, at their own resolution.
 
     Holes, where no point of the memory lands, are black and not visible; nothing is filled in.
 

@@ -30,7 +30,7 @@ def front_points(
         config: how points become pixels.
     """
     numbers = torch.arange(len(cloud))
-    # A renderer hands on what it is given as colours.
+    # A renderer passes on whatever it is given as colours.
     carried = torch.stack([numbers // PART, numbers % PART, torch.zeros_like(numbers)], dim=1)
     numbered = PointCloud(cloud.points, carried.to(cloud.points))
     for t in range(len(cameras)):

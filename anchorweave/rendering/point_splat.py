@@ -53,7 +53,7 @@ def splat_points(
     matrices, centres = matrices.to(points.device), centres.to(points.device)
     points, colours = points.float(), colours.float()
     if not len(points):
-        # An empty cloud has no first point to stand in.
+        # An empty cloud has no first point to use.
         points, colours = points.new_full((1, 3), torch.nan), colours.new_zeros(1, 3)
     at_once = max(MOST_KEYS // len(points), 1)
     parts = [
@@ -73,7 +73,7 @@ def _splat(
     cameras: Cameras,
     radius: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Some of the views, all in one scatter, without a wait of the host for the device."""
+    """Some of the views, all in one scatter, without synchronising host and device."""
     (H, W), T = cameras.size, len(matrices)
     column, row, z = _pixels(points, matrices, centres)
     winner = _nearest(column, row, z, (H, W), radius)  # [T, H*W]

@@ -1,6 +1,6 @@
-"""The ways to choose memories for one chunk: the paper's, and what it is compared with.
+"""Ways to choose the memories of one chunk: the paper's, and those for comparison.
 
-A choice gives memories in the order of their slots, and why there are no more.
+A choice returns memories in the order of their slots, and why there are no more.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from anchorweave.retrieval.coverage import lazy_greedy
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a choice may look at, for one chunk of the target.
+    """The input of a choice, for one chunk of the target.
 
     Args:
         chunk: which chunk it is, 0, 1, 2, ...
         pool: the C memories whose field of view overlaps the chunk's [C], oldest first; without the
             forced one.
         others: all memories but the forced one [A], oldest first.
-        forced: the memory that has its slot already, if there is one.
-        first: the memory of the first target frame, forced or not, if there is one.
+        forced: the memory that already has a slot, if any.
+        first: the memory of the first target frame, forced or not, if any.
         centres: where all M memories were seen from [M, 3].
         overlap: share of the chunk's frusta that each of the pool holds [C].
         footprints: call it for what each of the pool covers, as sets of bits [C, words].
@@ -52,7 +52,7 @@ class Candidates:
 
 
 def by_coverage(given: Candidates) -> tuple[list[int], str]:
-    """Greedily the memory that shows most of what is still unseen."""
+    """Greedily the memory that covers most of what is still uncovered."""
     rows, stopped = lazy_greedy(
         given.footprints(), given.covered, given.pixels, given.budget, given.min_gain
     )

@@ -1,4 +1,4 @@
-"""CoarseViews: all that retrieval knows of the memories, about 20 kB each."""
+"""CoarseViews: everything that retrieval reads of the memories, about 20 kB each."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def coarse_size(size: tuple[int, int], downscale: int) -> tuple[int, int]:
 def coarse_views(
     depth: Float[Tensor, "T H W"], cameras: Cameras, names: Sequence[str], downscale: int
 ) -> CoarseViews:
-    """What retrieval needs to know of T frames that become memories.
+    """The coarse views of T frames that become memories.
 
     A coarse pixel takes the depth at its own centre: averages would put points into the air
     between a thing and what stands behind it.
@@ -89,7 +89,7 @@ def coarse_views(
 def join_coarse_views(parts: Sequence[CoarseViews]) -> CoarseViews:
     """The memories of `parts`, oldest part first, which must share one size.
 
-    This copies; a memory that grows keeps its parts in a list and joins them when asked.
+    This copies; a growing memory keeps its parts in a list and joins them when needed.
 
     Raises:
         ValueError: no parts, or parts of different sizes.

@@ -1,4 +1,4 @@
-"""Which past frames are given as context, by their cameras alone (Context-as-Memory, section 4).
+"""Which past frames are the context, by their cameras alone (Context-as-Memory, section 4).
 
 Frames that look at what the target will show are kept; of neighbours in time, which show nearly the
 same, one; of what is left, those that lie far from each other. The paper takes a fixed number of
@@ -26,7 +26,7 @@ def shuffled(frames: Sequence[int], seed: int, chunk: int) -> list[int]:
 
 
 def one_of_each_run(frames: Sequence[int], seed: int, chunk: int) -> tuple[list[int], list[int]]:
-    """One frame at random of each run of consecutive ones, and the frames that are left over.
+    """One random frame of each run of consecutive ones, and the remaining frames.
 
     Args:
         frames: their numbers, increasing.
@@ -51,7 +51,7 @@ def one_of_each_run(frames: Sequence[int], seed: int, chunk: int) -> tuple[list[
 def farthest_first(
     frames: Sequence[int], chosen: Sequence[int], centres: Float[Tensor, "M 3"], count: int
 ) -> list[int]:
-    """At most `count` frames, always the one next that is farthest from all before it.
+    """At most `count` frames, each the farthest from all chosen before it.
 
     Far in space or in time. Distances are shares: in space of the diagonal of the box around all M
     cameras, in time of all M frames; of both the larger counts (the paper names both and no
@@ -59,8 +59,8 @@ def farthest_first(
 
     Args:
         frames: their numbers, increasing; of equally far ones the newest comes first.
-        chosen: frames that are given already.
-        centres: where the cameras of all M frames stand.
+        chosen: frames that were chosen before.
+        centres: camera positions of all M frames.
         count: how many to take.
 
     Source: Context-as-Memory, section 4, "Far-st".

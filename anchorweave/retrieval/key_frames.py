@@ -73,8 +73,10 @@ def shown_before(
         positions, z = project(points[missing], earlier.cameras[view])
         column, row = positions.floor().long().unbind(-1)
         inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        there = earlier.depth[view][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        shown[missing] = inside & (there > 0) & ((z - there).abs() <= tolerance * there)
+        earlier_depth = earlier.depth[view][row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        shown[missing] = (
+            inside & (earlier_depth > 0) & ((z - earlier_depth).abs() <= tolerance * earlier_depth)
+        )
         missing = missing & ~shown
     return shown
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from anchorweave.anchors import AnchorLatents
-from anchorweave.datasets.encoded_clip import write_tensors
+from anchorweave.datasets.encoded_clip import coverage_key, visible_key, write_tensors
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS, BadClip, write_quarantine
 from anchorweave.datasets.mixture import open_clips
@@ -67,6 +67,20 @@ def test_the_first_frame_may_count_as_visible_always(made):
     assert not LatentClips(made)[0].visible_tokens.any()
     seen = LatentClips(made, first_frame="always")[0].visible_tokens
     assert seen[:, 0].all() and not seen[:, 1:].any()
+
+
+def test_the_share_of_tokens_is_read_where_it_was_written(root):
+    stored = latents(1)
+    share = torch.rand(stored[visible_key("local_clouds")].shape)
+    write_tensors(root / "a" / LATENTS, stored | {coverage_key("local_clouds"): share}, {})
+    with_, without = (LatentClips(root)[i] for i in (0, 1))
+    assert torch.equal(with_.coverage, share) and without.coverage is None
+    always = LatentClips(root, first_frame="always")[0].coverage
+    assert (always[:, 0] == 1).all() and torch.equal(always[:, 1:], share[:, 1:])
+    odd = {coverage_key("local_clouds"): share[:, :1]}
+    write_tensors(root / "a" / LATENTS, stored | odd, {})
+    with pytest.raises(BadClip, match="share of tokens"):
+        LatentClips(root)[0]
 
 
 def test_quarantine_leaves_out_and_tells(root):

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -79,6 +79,14 @@ def test_a_batch_moves_and_repeats_whole():
     assert batch.to("meta").anchors.visible_tokens.device.type == "meta"
     twice = batch.references.repeat(2)
     assert torch.equal(twice.present, batch.references.present.repeat(2, 1))
+
+
+def test_what_one_sample_lacks_is_not_known_of_the_batch():
+    share = torch.full((2, 3, 2, 3), 0.5)
+    known = replace(clip("a"), coverage=share.expand(clip("a").visible_tokens.shape).clone())
+    assert torch.equal(batch_of([known, known]).anchors.coverage[1], known.coverage)
+    both = batch_of([known, clip("b")])
+    assert both.anchors.coverage is None and both.to("meta").anchors.coverage is None
 
 
 def test_a_new_tensor_needs_a_field_and_no_other_code():

@@ -344,3 +344,25 @@ def test_what_is_constant_over_steps_is_made_once_and_changes_nothing(tokens, at
             kept = controller(anchors=anchors, constants=constants, **call)
             assert_close(kept, controller(anchors=anchors, **call))
         assert len(constants.made) == 1
+
+
+@pytest.mark.parametrize("tokens", ["all", "visible"])
+@torch.no_grad()
+def test_a_controller_may_be_told_how_much_of_each_token_was_seen(tokens):
+    for family in SMALL:
+        backbone = small_backbone(family=family)
+        plain = small_controller(backbone, tokens=tokens)
+        told = small_controller(backbone, tokens=tokens, coverage=True)
+        anchors, call = small_anchors(B=2, N=3), small_call(backbone, B=2)
+        share = torch.rand(anchors.visible_tokens.shape, generator=torch.Generator().manual_seed(9))
+        known = replace(anchors, coverage=share)
+        # A new one is told, and does not listen yet.
+        told.load_state_dict(plain.state_dict(), strict=False)
+        assert_close(told(anchors=known, **call), plain(anchors=anchors, **call))
+        torch.nn.init.normal_(told.coverage_proj.weight)
+        one = told(anchors=known, **call)
+        other = told(anchors=replace(anchors, coverage=1 - share), **call)
+        assert (one[0] - other[0]).abs().max() > 1e-3
+        assert_close(told(anchors=known, constants=Constants(), **call), one)
+        with pytest.raises(ValueError, match="precompute the clips again"):
+            told(anchors=anchors, **call)

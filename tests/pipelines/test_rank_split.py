@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.alike import alike
-from tests.pipelines.test_cogvideox import make_pipeline, retrieved, run, teach
+from tests.pipelines.small import make_pipeline, retrieved, run, teach
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
 import sys
 import torch, torch.distributed as dist
 from anchorweave.pipelines import AnchorWeavePipeline
-from tests.pipelines.test_cogvideox import retrieved, run
+from tests.pipelines.small import retrieved, run
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)

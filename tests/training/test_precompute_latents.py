@@ -18,6 +18,7 @@ from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_components, write_tiny
+from anchorweave.models.weaving.visible_tokens import seen_by
 from tests.training.small_data import PREPARE, TWO, assert_made_alike, run, write_room
 from training.precompute_latents import main
 from training.prepare_clips import main as prepare
@@ -93,6 +94,9 @@ def test_latents_are_what_the_pipeline_would_encode(encoded):
     torch.testing.assert_close(clip.anchor_latents, joint.latents[0], **close)
     assert torch.equal(clip.visible_tokens, joint.visible_tokens[0])
     assert clip.visible_tokens.any() and not clip.visible_tokens.all()
+    # Shares of 2^k pixels, which half precision holds exactly from one half on.
+    torch.testing.assert_close(clip.coverage, joint.coverage[0], atol=2**-12, rtol=0)
+    assert torch.equal(seen_by(clip.coverage), clip.visible_tokens)
     for prompt, features in (
         ("a red room", clip.prompt_features),
         ("", LatentClips(encoded).empty_prompt()),

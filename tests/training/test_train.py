@@ -190,11 +190,10 @@ def test_two_ranks_train_as_one_does_and_go_on_exactly(data, whole, tmp_path):
 
 
 def test_a_rank_that_dies_ends_the_others_with_its_error(data, tmp_path):
-    began = time.monotonic()
+    # `finished` waits for less long than a rank would for one that is gone.
     arguments = words(data, tmp_path, batch_per_process=1)
     code, said = finished(launch(arguments, ranks=2, die="1 3 call error"))
     assert code != 0 and "rank 1 dies in step 3" in said
-    assert time.monotonic() - began < 60
 
 
 STOPPING = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]

@@ -41,6 +41,15 @@ def test_a_new_controller_starts_from_saved_weights(backbone, saved, other, diff
     assert {name: getattr(new.config, name) for name in other} == other
 
 
+def test_what_is_told_of_coverage_starts_at_nothing(backbone, saved):
+    folder, weights = saved
+    new = new_controller(NetworkConfig(warm_start=str(folder), coverage=True), backbone, "filled")
+    own = new.state_dict()
+    assert new.config.coverage and not own.pop("coverage_proj.weight").any()
+    assert all(torch.equal(own[name], weights[name]) for name in weights)
+    assert own.keys() == weights.keys()
+
+
 def test_weights_of_another_size_are_refused(backbone, saved):
     folder, _ = saved
     heads = 2 * small_controller(backbone).config.num_heads

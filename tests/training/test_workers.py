@@ -42,7 +42,9 @@ def test_a_killed_worker_ends_the_run_and_the_others(data, tmp_path, workers):
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("broken", [ConnectionResetError(104, "reset by peer"), EOFError()])
+@pytest.mark.parametrize(
+    "broken", [ConnectionResetError(104, "reset by peer"), EOFError(), TypeError("x")]
+)
 def test_whatever_a_killed_worker_breaks_is_told_as_that(data, tmp_path, broken):
     """It may be cut off in the midst of handing a clip over."""
     run = start(config_of(data, tmp_path / "run", data__workers=1))

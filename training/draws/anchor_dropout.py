@@ -139,6 +139,7 @@ def drop_anchors(
             anchor_latents=clip.anchor_latents[slots],
             visible_tokens=clip.visible_tokens[slots],
             target2source=clip.target2source[slots],
+            coverage=None if clip.coverage is None else clip.coverage[slots],
         )
     if kept.all():
         return clip
@@ -148,6 +149,7 @@ def drop_anchors(
         clip,
         anchor_latents=torch.where(kept[:, :, None, None, None], latents, blank),
         visible_tokens=clip.visible_tokens & kept[:, :, None, None],
+        coverage=None if clip.coverage is None else clip.coverage * kept[:, :, None, None],
     )
 
 

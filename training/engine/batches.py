@@ -196,7 +196,9 @@ def training_calls(
         calls = iter(loader)
         own = [child for child in multiprocessing.active_children() if child not in others]
         yield calls
-    except (RuntimeError, OSError, EOFError) as error:
+    # Of any kind: torch raises from a signal handler, wherever this process is, and whatever code
+    # was running there may have turned that into an error of its own.
+    except Exception as error:
         if (how := _how_ended(own)) is None:
             raise
         raise EndedError(

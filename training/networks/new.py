@@ -36,6 +36,7 @@ TRAINED_WITH = {
     "every": "every",
     "fusion": "fusion",
     "attention": "attention",
+    "coverage": "coverage",
 }
 # The same of reference networks.
 REFERENCES_TRAINED_WITH = {
@@ -69,6 +70,7 @@ def new_controller(
         tokens=network.tokens or "all",
         holes=network.holes or holes,
         every=every or 1,
+        coverage=bool(network.coverage),
     )
     controller = make_controller(backbone, source, options)
     if saved is not None:
@@ -89,6 +91,9 @@ def warm_start(controller: WeavingController, saved: WeavingController, where: s
         ValueError: a weight of the new one that `saved` lacks, or has in another shape.
     """
     own, theirs = controller.state_dict(), saved.state_dict()
+    if controller.config.coverage and not saved.config.coverage:
+        # It says nothing before it is trained.
+        theirs |= {name: own[name] for name in own if name.startswith("coverage_proj.")}
     for name, weight in own.items():
         if name not in theirs or theirs[name].shape != weight.shape:
             met = list(theirs[name].shape) if name in theirs else "none"

@@ -34,9 +34,11 @@ class NetworkConfig:
             to be what the data were precomputed with. A saved controller takes it on as well, to
             learn another kind than before. null = as the saved one says, `black` for a released
             `.pt`, and as the data say for all others.
+        coverage: whether each token of an anchor is told which share of its pixels was seen; null
+            likewise, false. An error where a saved one says otherwise.
         warm_start: a folder that a controller was saved to; a `new` controller starts from its
             weights instead of random ones. They may differ in what their weights mean the same in:
-            `fusion`, `attention`, `tokens` and `holes`. null = random weights.
+            `fusion`, `attention`, `tokens`, `holes` and `coverage`. null = random weights.
         train_controller: false keeps it as it starts, which has to be a trained one, to train the
             backbone beside it.
         train_backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it
@@ -76,6 +78,7 @@ class NetworkConfig:
     attention: Literal["joint", "separate"] | None = None
     tokens: Literal["all", "visible"] | None = None
     holes: Literal["black", "cracks", "filled"] | None = None
+    coverage: bool | None = None
     warm_start: str | None = None
     train_controller: bool = True
     train_backbone: Literal["frozen", "lora", "full"] = "frozen"

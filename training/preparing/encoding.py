@@ -13,6 +13,7 @@ from anchorweave.datasets.encoded_clip import (
     IMAGE,
     TARGET,
     anchors_key,
+    coverage_key,
     references_key,
     visible_key,
 )
@@ -25,7 +26,7 @@ from anchorweave.datasets.prepared_clip import (
 )
 from anchorweave.holes import fill_holes
 from anchorweave.models.backbones import codec_of
-from anchorweave.models.weaving.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import coverage, seen_by
 
 # Where a torch without a GPU says in a RuntimeError that memory ran out.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -109,11 +110,13 @@ class VideoEncoder:
         for memory in read_cameras(clip).target2source:
             anchors = read_anchors(clip, memory)
             tensors[anchors_key(memory)] = self._stored(self._anchors(anchors, tensors[TARGET]))
-            tensors[visible_key(memory)] = visible_tokens(
+            share = coverage(
                 anchors.visible,
                 spatial=self._codec.in_space * self._patch_size,
                 temporal=self._codec.in_time,
             )
+            tensors[visible_key(memory)] = seen_by(share)
+            tensors[coverage_key(memory)] = share.half()
             references = read_references(clip, memory)
             tensors[references_key(memory)] = self._stored(
                 self._references(references, tensors[TARGET])

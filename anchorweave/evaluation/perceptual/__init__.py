@@ -1,1 +1,1 @@
-"""Optional metrics that rest on large networks: they are measured where their weights lie."""
+"""Optional metrics that need large networks; they are measured if their weights are there."""

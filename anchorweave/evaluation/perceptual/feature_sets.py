@@ -1,4 +1,4 @@
-"""How far all generated videos of a row are, as a set, from the true ones, by a network's features.
+"""The distance between all generated and all true videos of a row, by a network's features.
 
 Every true clip counts once, however many seeds were sampled of it.
 """
@@ -37,7 +37,7 @@ class SetDistance:
 
     @property
     def warning(self) -> str | None:
-        """What is to be said where the sets are too small to mean much.
+        """A warning if the sets are too small for a meaningful distance.
 
         Not given in any paper; ours: a covariance of D features has full rank from D + 1 samples
         on. With fewer, the distance says more about how many there were than about how good.

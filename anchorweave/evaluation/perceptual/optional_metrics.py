@@ -1,7 +1,7 @@
-"""Which optional metrics there are, what each needs, and what loads it.
+"""The optional metrics, what each needs, and how it is loaded.
 
 A metric per video gives a number, or several, for every video; one per set a single distance for a
-whole row. What is not there is said, never replaced by something of the same name.
+whole row. What is missing is reported, never replaced by something of the same name.
 """
 
 from __future__ import annotations

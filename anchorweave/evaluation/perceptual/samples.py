@@ -1,4 +1,4 @@
-"""What an optional metric is given, and how it says that it cannot be measured.
+"""The input of an optional metric, and the error for one that cannot be measured.
 
 Nothing here downloads anything: weights are files that the user put there (pretrained/README.md).
 """

@@ -40,7 +40,7 @@ def family_of(backbone: nn.Module) -> Family:
     """The family that a backbone is of.
 
     Raises:
-        ValueError: of none that is known.
+        ValueError: an unknown family.
     """
     for family in families().values():
         if isinstance(backbone, family.parts["transformer"]):
@@ -55,7 +55,7 @@ def family_named(transformer: str) -> Family:
     """The family by the name of its backbone's class, as model folders write it.
 
     Raises:
-        ValueError: of none that is known.
+        ValueError: an unknown family.
     """
     for family in families().values():
         if family.parts["transformer"].__name__ == transformer:
@@ -74,7 +74,7 @@ def family_in(index: Mapping[str, Any], where: object) -> Family:
         where: the folder, for messages.
 
     Raises:
-        ValueError: of none that is known, or a kind of it that cannot be woven into.
+        ValueError: an unknown family, or a variant that cannot be woven into.
     """
     try:
         family = family_named(str(index["transformer"][1]))
@@ -88,7 +88,7 @@ def codec_of(vae: nn.Module) -> VideoCodec:
     """An autoencoder as the codec of its family.
 
     Raises:
-        ValueError: an autoencoder of none that is known.
+        ValueError: an autoencoder of an unknown family.
     """
     for family in families().values():
         if isinstance(vae, family.parts["vae"]):

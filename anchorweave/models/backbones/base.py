@@ -1,4 +1,4 @@
-"""Family: everything that the networks beside a backbone have to know of its kind."""
+"""Family: everything that the networks beside a backbone need to know about its kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anchorweave.models.families import FAMILIES
 
 @dataclass(frozen=True)
 class BackboneCall:
-    """What a call of a backbone says, whoever made it.
+    """The arguments of a backbone's call, in a form that all families share.
 
     Args:
         latents: the video being denoised, without its condition.
@@ -38,11 +38,11 @@ class BackboneCall:
 
 
 class Family(ABC):
-    """One kind of image-to-video backbone of diffusers. It holds no weights.
+    """One kind of image-to-video backbone of diffusers. A family holds no weights.
 
     A family is added by its files and a line in `FAMILIES` (`anchorweave/models/families.py`).
 
-    Latents are [B, t, C, h, w] on our side of every method. Image latents come with as many frames
+    Methods take and return latents as [B, t, C, h, w]. Image latents come with as many frames
     as the video, of which the first is the image's and the others are empty.
 
     Attributes:
@@ -54,7 +54,7 @@ class Family(ABC):
             model is on disk.
         unfit: classes of similar backbones that cannot be woven into, each with the reason.
         lora_targets: layers of attention that an adapter of low rank is put on.
-        block_arguments: names of what a block is called with behind the image tokens, in order.
+        block_arguments: names of a block's positional arguments after the image tokens.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Family(ABC):
             index: its `model_index.json`, or a loaded pipeline's configuration.
 
         Raises:
-            ValueError: another kind; says which one fits.
+            ValueError: another kind; the message names one that fits.
         """
         return None
 
@@ -163,14 +163,14 @@ class Family(ABC):
     def read_call(
         self, backbone: nn.Module, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """What a call of the backbone with these arguments says: the inverse of `predict`."""
+        """The content of a call with these arguments: the inverse of `predict`."""
 
     def speed_up(self, backbone: nn.Module) -> None:
-        """Let it compute the same numbers, to rounding, in less time, where there is a way."""
+        """Make it faster without changing its numbers beyond rounding, where possible."""
         return None
 
     def use_attention(self, backbone: nn.Module, backend: str) -> None:
-        """Let its attention be computed by one of diffusers' backends, by its name there."""
+        """Compute its attention by one of diffusers' backends, by diffusers' name."""
         backbone.set_attention_backend(backend)
 
     # Blocks in the place of its own
@@ -187,7 +187,7 @@ class Family(ABC):
 
     @abstractmethod
     def controller_share(self, sizes: BackboneSizes) -> tuple[int, int]:
-        """Layers and heads of a controller for which none are asked for."""
+        """Default layers and heads of a controller."""
 
     @abstractmethod
     def controller_block(
@@ -215,7 +215,7 @@ class Family(ABC):
         Args:
             config: of the controller.
             grid: (frames, rows, columns) of tokens.
-            device: where it is to lie.
+            device: of the result.
         """
         return None
 
@@ -245,10 +245,10 @@ class Family(ABC):
         """What the backbone adds to the tokens of its first frame; None = nothing."""
 
     def timesteps_ahead(self, arguments: Mapping[str, Any], added: int) -> dict[str, Any]:
-        """Those arguments of a block that change because `added` clean tokens come first.
+        """The arguments of a block that change when `added` clean tokens are prepended.
 
         Args:
-            arguments: of the block by name, as they are for the video's tokens alone.
+            arguments: of the block by name, for the video's tokens alone.
             added: tokens of references.
         """
         return {}
@@ -266,7 +266,7 @@ class Family(ABC):
         raise NotImplementedError
 
     def time_channels(self, head_dim: int) -> int:
-        """How many channels of a head turn with time, the first ones."""
+        """Number of leading channels of a head that are rotated by time."""
         raise NotImplementedError
 
     def mask_arguments(
@@ -276,13 +276,13 @@ class Family(ABC):
         tokens: Float[Tensor, "B L D"],
         present: Bool[Tensor, "B L"],
     ) -> dict[str, Any]:
-        """Those arguments of a block that make it ignore tokens.
+        """The arguments of a block that mask tokens.
 
         Args:
             block: which is called with them.
             arguments: of the block by name, complete but for the mask.
             tokens: of references and video.
-            present: False for the tokens that nothing attends to.
+            present: False for masked tokens.
 
         Raises:
             ValueError: a family whose blocks take no mask.

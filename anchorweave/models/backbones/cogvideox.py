@@ -125,7 +125,7 @@ class CogVideoX(Family):
         """The process of a scheduler of v-predictions, in float32.
 
         Raises:
-            ValueError: one of other predictions. Its `alphas_cumprod` may be there as well, but
+            ValueError: one of other predictions. It may have `alphas_cumprod` as well, but they
                 mean nothing to the network.
         """
         kind = scheduler.config.get("prediction_type")
@@ -185,13 +185,13 @@ class CogVideoX(Family):
     def read_call(
         self, backbone: CogVideoXTransformer3DModel, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """What a call says; the image's channels are behind the noisy ones."""
-        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        """The call's content; the image's channels follow the noisy ones."""
+        arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
         return BackboneCall(
-            said["hidden_states"][:, :, : backbone.config.out_channels],
-            said["encoder_hidden_states"],
-            said["timestep"],
-            said.get("image_rotary_emb"),
+            arguments["hidden_states"][:, :, : backbone.config.out_channels],
+            arguments["encoder_hidden_states"],
+            arguments["timestep"],
+            arguments.get("image_rotary_emb"),
         )
 
     def speed_up(self, backbone: CogVideoXTransformer3DModel) -> None:
@@ -199,12 +199,12 @@ class CogVideoX(Family):
         speed_up(backbone.transformer_blocks)
 
     def use_attention(self, backbone: CogVideoXTransformer3DModel, backend: str) -> None:
-        """Ours in the place of diffusers' attention, which knows torch's only."""
+        """Our processor instead of diffusers', which only uses torch's attention."""
         backbone.set_attn_processor(CogVideoXFastProcessor())
         super().use_attention(backbone, backend)
 
     def tokens(self, answer: tuple[Tensor, Tensor]) -> Float[Tensor, "B L D"]:
-        """The image tokens, which come ahead of the text's."""
+        """The image tokens, the first of the pair."""
         return answer[0]
 
     def with_tokens(
@@ -235,7 +235,7 @@ class CogVideoX(Family):
     def controller_positions(
         self, config: Mapping[str, Any], grid: tuple[int, int, int], device: torch.device
     ) -> Float[Tensor, "L dim"]:
-        """Fixed sin-cos positions, which the released controller adds beside the rotary ones."""
+        """Fixed sin-cos positions, which the released controller has beside the rotary ones."""
         frames, rows, columns = grid
         return get_3d_sincos_pos_embed(
             config["num_heads"] * config["head_dim"],
@@ -249,7 +249,7 @@ class CogVideoX(Family):
     def arranged(
         self, place: Arrangement, positions: Rotary | None, text_tokens: int
     ) -> tuple[Float[Tensor, "_ 1 S_plus_M half_d 2"] | None, dict[str, tuple[int, ...] | None]]:
-        """Rotations of text and anchor tokens, and the lengths of rows that are not alike."""
+        """Rotations of text and anchor tokens, and the lengths of rows where they differ."""
         table = None if positions is None else place.rotary(positions, text_tokens)
         return table, {"lengths": place.lengths}
 
@@ -299,13 +299,13 @@ class CogVideoX(Family):
         tokens: Float[Tensor, "B L D"],
         present: Bool[Tensor, "B L"],
     ) -> dict[str, Any]:
-        """A mask that is added to attention, beside what is told it already."""
+        """An additive attention mask, beside the existing keyword arguments."""
         mask = absence_mask(tokens, arguments["encoder_hidden_states"].shape[1], present)
         others = arguments.get("attention_kwargs") or {}
         return {"attention_kwargs": {**others, "attention_mask": mask}}
 
 
 def _defaults() -> dict[str, Any]:
-    """What a configuration means that does not say all, as a `config.json` may."""
+    """Default values of the entries that a `config.json` leaves out."""
     arguments = inspect.signature(CogVideoXTransformer3DModel.__init__).parameters
     return {name: one.default for name, one in arguments.items()}

@@ -44,7 +44,7 @@ class CogVideoXFastProcessor(CrossAnchorAttnProcessor):
             unturned[..., 0] = 1
             table = torch.cat([unturned, table])[None, None]
         if attention_mask is not None and attention_mask.ndim == 3:
-            # Of all heads alike.
+            # The same for all heads.
             attention_mask = attention_mask[:, None]
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, table)
 
@@ -63,12 +63,12 @@ def speed_up(blocks: nn.ModuleList) -> None:
 def absence_mask(
     tokens: Float[Tensor, "B L D"], text: int, present: Bool[Tensor, "B L"]
 ) -> Float[Tensor, "B 1 S_plus_L"]:
-    """What is added to attention: minus infinity for tokens that are not there.
+    """The additive attention mask: minus infinity for absent tokens.
 
     Args:
         tokens: of the frames [B, L, D], for shape, type and place.
-        text: text tokens S ahead of them, which are always there.
-        present: False for the tokens that nothing attends to.
+        text: number S of text tokens before them, which are always present.
+        present: False for masked tokens.
     """
     B, L = tokens.shape[:2]
     mask = tokens.new_zeros(B, 1, text + L)

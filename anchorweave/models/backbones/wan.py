@@ -158,13 +158,13 @@ class Wan(Family):
     def read_call(
         self, backbone: WanTransformer3DModel, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """What a call says; its first frame is the image's, the timestep is that of the others."""
-        said = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
-        latents, timestep = said["hidden_states"], said["timestep"]
+        """The call's content; its first frame is the image's, the timestep that of the others."""
+        arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
+        latents, timestep = arguments["hidden_states"], arguments["timestep"]
         cos, sin = (table[0, :, 0] for table in backbone.rope(latents))
         return BackboneCall(
             self.swap_axes(latents),
-            said["encoder_hidden_states"],
+            arguments["encoder_hidden_states"],
             timestep[:, -1] if timestep.ndim == 2 else timestep,
             (cos, sin),
         )
@@ -186,14 +186,14 @@ class Wan(Family):
     def controller_time(self, dim: int, time_embed_dim: int) -> tuple[int, TimeModulation]:
         """As the backbone's: one embedding for all blocks, of one timestep a sample.
 
-        The controller has no use for the first frame's: what it says there is not predicted.
+        The controller does not need the first frame's, which is not predicted.
         """
         return time_embed_dim, TimeModulation(time_embed_dim, dim)
 
     def arranged(
         self, place: Arrangement, positions: Rotary, text_tokens: int
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, ...] | None]:
-        """Cosines and sines [rows or 1, M, 1, d] and lengths of rows; text stands apart."""
+        """Cosines and sines [rows or 1, M, 1, d] and lengths of rows; text is separate."""
         anchors = place.width // place.L if place.L else 0
         tables = []
         for part in positions:
@@ -227,7 +227,7 @@ class Wan(Family):
         return None
 
     def timesteps_ahead(self, arguments: Mapping[str, Any], added: int) -> dict[str, Any]:
-        """References at timestep 0, as the given frame is (Spatia)."""
+        """References at timestep 0, like the given frame (Spatia)."""
         temb = arguments["temb"]
         if temb.ndim != 4:
             return {}
@@ -254,6 +254,6 @@ class Wan(Family):
         tokens: Float[Tensor, "B L D"],
         present: Bool[Tensor, "B L"],
     ) -> dict[str, tuple[Tensor, ...]]:
-        """A mask behind cosines and sines, which are all that its attention is handed."""
+        """A mask appended to cosines and sines, the only argument that reaches its attention."""
         let_blocks_be_masked(block)
         return {"rotary_emb": (*arguments["rotary_emb"], present[:, None, None])}

@@ -56,10 +56,10 @@ class MaskedWanAttnProcessor(WanAttnProcessor):
 
 
 def let_blocks_be_masked(block: nn.Module) -> None:
-    """Let a block's attention over tokens take a mask; without one it answers as before.
+    """Make a block's self-attention accept a mask; without one it is unchanged.
 
     Args:
-        block: diffusers' own, or what stands in its place.
+        block: diffusers' own, or its replacement.
     """
     for module in block.modules():
         if isinstance(module, WanAttention) and not module.is_cross_attention:
@@ -107,9 +107,9 @@ class WanControllerBlock(WanTransformerBlock):
         table: tuple[Tensor, Tensor],
         lengths: tuple[int, ...] | Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Tokens, and the text as it came; in the place of lengths, a mask of keys may stand."""
+        """Tokens, and the unchanged text; a mask of keys may be given instead of lengths."""
         if not tokens.numel():
-            # No anchor has a token: there is nothing to attend to, nor for whom.
+            # No anchor has a token: nothing to attend to.
             return tokens, text
         rotary = table if lengths is None else (*table, lengths)
         return super().forward(tokens, text, time, rotary), text

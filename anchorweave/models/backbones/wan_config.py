@@ -1,4 +1,4 @@
-"""What a configuration of Wan says, and what it leaves out."""
+"""Wan's configuration: sizes, and the entries that it lacks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PUBLISHED_5B = {
 FITS = "use a folder of Wan2.2-TI2V-5B-Diffusers' kind"
 # The patch that diffusers' pipeline is written for.
 PATCH = 2
-# Wan's configuration does not say what it was made for. Entries of our own do in small models;
-# where there are none it is what diffusers' pipeline makes, and UMT5 reads 512 tokens.
+# Wan's configuration does not state the video size that it was trained at. Small models have these
+# entries of our own; the defaults are those of diffusers' pipeline, and 512 tokens for UMT5.
 MADE_FOR = {
     "sample_frames": 81,
     "sample_height": 30,
@@ -76,23 +76,23 @@ def sizes_of(config: Mapping[str, Any]) -> BackboneSizes:
 def made_for(
     backbone: WanTransformer3DModel, frames: int, latent_size: tuple[int, int], text_tokens: int
 ) -> WanTransformer3DModel:
-    """The backbone with entries in its configuration that say what it was made for."""
+    """The backbone with the video size that it is made for in its configuration."""
     values = (frames, *latent_size, text_tokens)
     backbone.register_to_config(**dict(zip(MADE_FOR, values, strict=True)))
     return backbone
 
 
 class _OwnEntries(logging.Filter):
-    """Keeps diffusers from warning of `MADE_FOR`, which it holds on to all the same."""
+    """Silences diffusers' warning about the entries of `MADE_FOR`, which it keeps anyway."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        ours = "passed to WanTransformer3DModel" in said and "not expected" in said
-        return not (ours and said.count("':") <= sum(name in said for name in MADE_FOR))
+        message = record.getMessage()
+        ours = "passed to WanTransformer3DModel" in message and "not expected" in message
+        return not (ours and message.count("':") <= sum(name in message for name in MADE_FOR))
 
 
 class _NoImageEncoder(logging.Filter):
-    """Keeps transformers from asking for torchvision, for other Wans' image encoder alone."""
+    """Silences transformers' request for torchvision, which other Wans' image encoder needs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("`CLIPImageProcessor` requires torchvision")
@@ -103,6 +103,6 @@ logging.getLogger("transformers.utils.import_utils").addFilter(_NoImageEncoder()
 
 
 def _defaults() -> dict[str, Any]:
-    """What a configuration means that does not say all, as a `config.json` may."""
+    """Default values of the entries that a `config.json` leaves out."""
     arguments = inspect.signature(WanTransformer3DModel.__init__).parameters
     return {name: one.default for name, one in arguments.items()}

@@ -1,4 +1,4 @@
-"""What a block is called with where tokens of references stand ahead of the video's."""
+"""Arguments of a block when reference tokens are prepended to the video's."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def arguments_with_references(
 ) -> dict[str, Any]:
     """Arguments of a block beside its tokens, by name.
 
-    References are clean, stand at times -R .. -1, and are masked in samples that lack them.
+    References are clean, at times -R .. -1, and masked in samples that have fewer.
 
     Args:
         family: of the block.
-        block: which is called with them.
+        block: whose arguments they are.
         tokens: of references and video.
-        args: what the block is called with behind the video's tokens.
-        kwargs: likewise.
+        args: positional arguments of the block's call after the video's tokens.
+        kwargs: its keyword arguments.
         references: R frames.
         per_frame: tokens of one frame.
         present: which references are there; None = all.
@@ -58,7 +58,7 @@ def rotary_with_references(
     per_frame: int,
     time_channels: int,
 ) -> tuple[Float[Tensor, "longer d"], Float[Tensor, "longer d"]]:
-    """The video's rotary table with R frames ahead of it, at times -R .. -1.
+    """The video's rotary table with R frames prepended, at times -R .. -1.
 
     The paper gives references positions of their own without saying which; before the video is
     where Spatia's released code puts its reference frames, and the video's positions stay as they
@@ -68,8 +68,8 @@ def rotary_with_references(
         rotary: cosines and sines [t * per_frame, d] of the video, from time 0 on.
         references: R.
         per_frame: tokens of one frame.
-        time_channels: how many of the d turn with time, the first ones; the rest turn with height
-            and width.
+        time_channels: number of leading channels that are rotated by time; the rest by height and
+            width.
 
     Returns:
         Cosines and sines [(R + t) * per_frame, d].

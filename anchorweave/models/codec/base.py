@@ -1,4 +1,4 @@
-"""VideoCodec and TextEncoder: what stands between videos, prompts and the networks of a family."""
+"""VideoCodec and TextEncoder: videos and prompts to the inputs of a family's networks, and back."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class VideoCodec(ABC):
 
     @abstractmethod
     def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
-        """Have the VAE's configuration say how latents like these become of unit variance.
+        """Set the scale in the VAE's configuration that gives latents like these unit variance.
 
         Args:
-            latents: scaled as it says now.
+            latents: scaled by the present configuration.
         """
 
     def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKLCogVideoX
 
 # Where a tile is chosen for the user: a multiple of it divides for every compression up to 8.
 TILE_STEP = 32
-# Of a square tile's side; and of the smallest tile, whose neighbours share one latent.
+# Step of a square tile's side; and the smallest tile, whose neighbours share one latent.
 OVERLAP, SMALLEST = 0.25, 4
 
 
@@ -98,7 +98,7 @@ def _divides(side: int, share: float, scale: int) -> bool:
 
 
 def _nearest(side: int, share: float, scale: int) -> tuple[int, float]:
-    """The tile and share of overlap nearest to what is wanted that come out even."""
+    """The tile and overlap nearest to the wanted ones that divide evenly."""
     latents = max(math.ceil(side / scale), SMALLEST)
     wanted = max(min(share, 0.5) * latents, 1)
     for overlap in sorted(range(1, latents // 2 + 1), key=lambda one: abs(one - wanted)):

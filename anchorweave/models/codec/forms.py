@@ -1,4 +1,4 @@
-"""Which videos fit a family's published networks, for those who prepare clips without any network.
+"""Which videos fit a family's published networks, for preparing clips without any network.
 
 Nothing here imports diffusers, so that asking costs no time.
 """

@@ -40,5 +40,5 @@ class T5Text(TextEncoder):
 def cut_text(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> str:
     """The end of `prompt` that does not fit `max_length` tokens; empty where all of it fits."""
     tokens = tokenizer(prompt, add_special_tokens=False).input_ids
-    # One token of the length is the end mark.
+    # The end mark takes one token of the length.
     return tokenizer.decode(tokens[max_length - 1 :]).strip()

@@ -44,10 +44,10 @@ class UMT5Text(TextEncoder):
         device = device or self.encoder.device
         mask = tokens.attention_mask.to(device)
         features = self.encoder(tokens.input_ids.to(device), mask).last_hidden_state
-        # Chosen, not multiplied: what stands behind the text may be anything.
+        # Selected, not multiplied: padding may hold anything.
         return torch.where(mask[..., None].bool(), features, features.new_zeros(()))
 
 
 def clean(prompt: str) -> str:
-    """Entities resolved, twice written ones too, and white space joined."""
+    """Text with HTML entities resolved, doubly escaped ones too, and white space collapsed."""
     return " ".join(html.unescape(html.unescape(prompt)).split())

@@ -1,4 +1,4 @@
-"""Historical cross-attention: the video's tokens look at those of remembered frames.
+"""Historical cross-attention: the video's tokens attend to those of remembered frames.
 
 The way of SPMem's episodic memory (section 3): behind some blocks of the backbone its video tokens
 are queries, tokens of the key frames keys and values.
@@ -106,7 +106,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
 
     @contextmanager
     def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
-        """Inside, the backbone's blocks look at the references.
+        """Inside, the backbone's blocks attend to the references.
 
         Args:
             backbone: on leaving, its blocks are the ones it came with.
@@ -131,7 +131,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
     def _tokens(
         self, references: ReferenceLatents
     ) -> tuple[Float[Tensor, "B S D"], Bool[Tensor, "B S"]]:
-        """Tokens of all references, and which of them are there."""
+        """Tokens of all references, and a mask of those that are present."""
         B = len(references.latents)
         tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
         height, width = tokens.shape[-2:]
@@ -144,7 +144,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
 
 
 def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
-    """In the place of none at all one that is not there: attention takes no empty sequence."""
+    """One absent reference where there are none: attention takes no empty sequence."""
     B, _, *shape = references.latents.shape
     return replace(
         references,

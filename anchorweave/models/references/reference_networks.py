@@ -15,7 +15,7 @@ REFERENCE_NETWORKS = {"tokens": ReferenceTokens, "attention": HistoricalAttentio
 
 
 def load_reference_network(folder: str | Path, **loading) -> ReferenceNetwork:
-    """A reference network of either kind, from a folder that one was saved to.
+    """A saved reference network of either kind.
 
     Args:
         folder: with diffusers' `config.json`, which names the class.

@@ -1,4 +1,4 @@
-"""References as frames of the sequence: what was seen stands beside what is being generated.
+"""References as extra frames of the sequence, beside the video that is being generated.
 
 The way of Context-as-Memory (section 4) and of Spatia's reference frames (section 3.1): clean
 latents of remembered frames, each encoded alone, join the video's tokens along frames and attend
@@ -26,9 +26,9 @@ from anchorweave.models.insertions import replace_blocks
 
 
 class ReferenceTokens(ModelMixin, ConfigMixin):
-    """Turns references into tokens, and tells every block where each frame was seen from.
+    """Turns references into tokens, and adds each frame's camera to its tokens in every block.
 
-    A backbone whose weights are frozen was never shown a longer sequence: train it with this, whole
+    A frozen backbone has never seen a longer sequence: train it together with this network, fully
     as Context-as-Memory does, or by a low-rank adapter as Spatia does.
 
     Args:
@@ -37,12 +37,12 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
         patch_size: of the backbone, in latent pixels.
         num_layers: blocks of the backbone.
         temporal_compression: video frames in one latent frame.
-        cameras: whether each block is told the cameras of references and target by one linear layer
-            of the pose (Context-as-Memory; Spatia: no).
+        cameras: whether each block receives the cameras of references and target, by one linear
+            layer of the pose (Context-as-Memory; Spatia: no).
 
-    Source: Context-as-Memory, section 4; Spatia, section 3.1. That references share the video's
-    timestep is not said by the former and not so in the latter, which gives them 0, as Wan's
-    blocks are given; CogVideoX's blocks take one for all tokens.
+    Source: Context-as-Memory, section 4; Spatia, section 3.1. References share the video's timestep
+    with CogVideoX, whose blocks take one for all tokens. The former does not say which they have;
+    the latter gives them 0, as is done here with Wan.
     """
 
     @register_to_config
@@ -85,7 +85,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
         """Nothing to recompute: its tokens pass through the backbone's blocks, which are."""
 
     def tokens_ahead(self, references: ReferenceLatents) -> int:
-        """How many tokens stand ahead of the video's while these are woven in."""
+        """Number of tokens that are prepended to the video's."""
         R, _, h, w = references.latents.shape[1:]
         return R * (h // self.config.patch_size) * (w // self.config.patch_size)
 
@@ -98,7 +98,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             references: one set for each sample of the calls.
         """
         B, R, _, h, w = references.latents.shape
-        # The cameras are told without references too, as to a row of a batch that has none; and
+        # Cameras are added without references too, as to a row of a batch that has none; and
         # what is trained gets a gradient in every call, be it of zeros, as DDP expects.
         learns = torch.is_grad_enabled() and self.patch.weight.requires_grad
         if R == 0 and not (self.pose or learns):

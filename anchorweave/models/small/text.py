@@ -55,7 +55,7 @@ class TextConfig:
 
 
 def text_config(config: TextConfig, vocabulary: int) -> T5Config | UMT5Config:
-    """The configuration of transformers for one of `vocabulary` tokens."""
+    """Transformers' configuration for a vocabulary of so many tokens."""
     return KINDS[config.kind][0](
         vocab_size=vocabulary,
         d_model=config.channels,
@@ -86,7 +86,7 @@ def small_denoiser(config: TextConfig, vocabulary: int, gaps: int, seed: int) ->
 
 
 def encoder_of(denoiser: Denoiser, config: TextConfig, vocabulary: int) -> Encoder:
-    """The encoder half of `small_denoiser`, which knows the tokenizer's tokens only."""
+    """The encoder half of `small_denoiser`, with the tokenizer's vocabulary only."""
     weights = denoiser.state_dict()
     with torch.random.fork_rng(devices=[]):
         encoder = KINDS[config.kind][1](text_config(config, vocabulary)).eval()

@@ -48,7 +48,7 @@ def tiny_components(
     Args:
         seed: of the weights; the global random state is left as it was.
         frames: T that the positions are laid out for.
-        size: (height, width) of the video; like the 5B, this model knows no other.
+        size: (height, width) of the video; like the 5B, this model takes no other.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -75,7 +75,7 @@ def write_tiny(
 ) -> Path:
     """Writes `tiny_components` as a pipeline folder for `AnchorWeavePipeline.from_pretrained`.
 
-    The folder says of itself that its weights are random (`weights_note`).
+    Its `weights_note` says that the weights are random.
 
     Raises:
         FileExistsError: `path` is taken.
@@ -88,7 +88,7 @@ def tiny_tokenizer(words: Sequence[str] = WORDS) -> T5Tokenizer:
     """T5's tokenizer over a small vocabulary: whole words, and letters for all others.
 
     Args:
-        words: those that are one token each, once however often they come.
+        words: those that are one token each; repetitions count once.
     """
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
     pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(words)]

@@ -1,4 +1,4 @@
-"""The models that are built in code, by the name that stands in the place of a folder."""
+"""Models that are built in code, by the name that is used instead of a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anchorweave.models.small import tiny, tiny_wan
 
 @dataclass(frozen=True)
 class TinyModel:
-    """One of them.
+    """A model that is built in code.
 
     Args:
         components: its parts, of (seed, frames, size).
@@ -34,8 +34,8 @@ def video_of(path: str | Path, latent_size: tuple[int, int, int]) -> tuple[int, 
     """Frames and (height, width) of the video that latents (t, h, w) of a model are of.
 
     Args:
-        path: one of `TINY`. Models in folders know what they were made for, and are not asked:
-            theirs is given as if they compressed as `tiny` does.
+        path: one of `TINY`. Models in folders state their own sizes, so for them the factors
+            of `tiny` are used.
         latent_size: (t, h, w).
     """
     t, h, w = latent_size
@@ -46,7 +46,7 @@ def video_of(path: str | Path, latent_size: tuple[int, int, int]) -> tuple[int, 
 def write_tiny_model(
     name: str, path: str | Path, frames: int, size: tuple[int, int], seed: int = 0
 ) -> Path:
-    """Writes one of `TINY` as a pipeline folder, which says of itself that its weights are random.
+    """Writes one of `TINY` as a pipeline folder, with a note that its weights are random.
 
     Raises:
         FileExistsError: `path` is taken.

@@ -1,7 +1,7 @@
-"""Tokens of noisy latents beside each anchor's, whole or as two shares that add up.
+"""Tokens of anchors paired with the noisy latents, at once or as a sum of two terms.
 
-The projection is linear, so the anchors' share can be kept from one step of sampling to the next.
-It is called, not taken apart: adapters and offloaded weights live in a call.
+The projection is linear, so the anchors' term can be reused in every step of sampling.
+It is called rather than split, because adapters and offloading act on calls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def anchor_tokens(
     noisy_latents: Float[Tensor, "B t C h w"],
     anchor_latents: Float[Tensor, "B N t C h w"],
 ) -> Float[Tensor, "B N L D"]:
-    """Tokens of every anchor, each seen beside the noisy latents."""
+    """Tokens of every anchor, each paired with the noisy latents."""
     latents = anchor_latents.to(noisy_latents)
     noisy = noisy_latents[:, None].expand(-1, latents.shape[1], -1, -1, -1, -1)
     return _projected(project, torch.cat([noisy, latents], dim=3))
@@ -31,7 +31,7 @@ def anchor_tokens(
 def noisy_share(
     project: Projection, noisy_latents: Float[Tensor, "B t C h w"]
 ) -> Float[Tensor, "B L D"]:
-    """What noisy latents add to the tokens of every anchor, the bias included."""
+    """The noisy latents' term in the tokens of every anchor, with the bias."""
     nothing = torch.zeros_like(noisy_latents)
     return _projected(project, torch.cat([noisy_latents, nothing], dim=2)[:, None])[:, 0]
 
@@ -39,7 +39,7 @@ def noisy_share(
 def anchors_share(
     project: Projection, anchor_latents: Float[Tensor, "B N t C h w"]
 ) -> Float[Tensor, "B N L D"]:
-    """What anchors add to their tokens, without the bias."""
+    """The anchors' term in their tokens, without the bias."""
     h, w = anchor_latents.shape[-2:]
     both = torch.cat([torch.zeros_like(anchor_latents), anchor_latents], dim=3)
     bias = _projected(project, both.new_zeros(1, 1, 1, both.shape[3], h, w))[:, :, :1]

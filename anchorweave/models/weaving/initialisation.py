@@ -14,7 +14,7 @@ def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> 
     The output projections stay zero, so the woven backbone still answers as before.
 
     Args:
-        controller: as wide as the backbone: one that has as many heads.
+        controller: of the backbone's width, that is with as many heads.
         backbone: what it was made for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The one place where a weaving controller comes from: new, copied, released or saved."""
+"""Makes weaving controllers: new, copied from the backbone, released or saved."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class ControllerOptions:
         tokens: `all` or `visible`.
         holes: of its anchors: `black`, `cracks` or `filled`.
         every: which layers are woven: every so many, from the first on.
+        coverage: whether each token is told which share of its pixels was seen.
     """
 
     layers: int | None = None
@@ -38,6 +39,7 @@ class ControllerOptions:
     tokens: str = "all"
     holes: str = "black"
     every: int = 1
+    coverage: bool = False
 
 
 def make_controller(
@@ -84,6 +86,7 @@ def make_controller(
         holes=options.holes,
         every=options.every,
         feed_forward=feed_forward,
+        coverage=options.coverage,
     )
     if source == FROM_BACKBONE:
         copy_backbone_blocks(controller, backbone)

@@ -1,4 +1,4 @@
-"""Pose-guided fusion: weights by which many anchors' features become one, from their cameras."""
+"""Pose-guided fusion: weights for averaging the anchors' features, from their cameras."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SMALLEST_SUM = 1e-8
 class PoseGuidedFusion(nn.Module):
     """Weights of the anchors from the pose of the target camera relative to each memory.
 
-    One small network tells per video frame how far a memory seen from there can be trusted; tokens
-    that show nothing get no weight at all.
+    A small network predicts per video frame how much a memory seen from there can be trusted;
+    tokens that show nothing get no weight.
 
     Args:
         dim: width of the controller; the network's layers are its 1/4, 1/8 and 1/16.
@@ -60,7 +60,7 @@ class PoseGuidedFusion(nn.Module):
 
 
 class AverageFusion(nn.Module):
-    """The ablation without poses: every anchor that shows a token counts alike (paper figure 5)."""
+    """The ablation without poses: all anchors that show a token weigh the same (paper figure 5)."""
 
     def forward(
         self,

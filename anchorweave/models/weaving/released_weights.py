@@ -71,7 +71,7 @@ def load_released_state(
     Args:
         state: released name -> tensor, maybe under a common `module.`.
         controller: what is filled; left as it was where anything does not fit.
-        where: what the tensors come from, for the message.
+        where: the tensors' origin, for messages.
 
     Raises:
         ValueError: names every tensor that is missing, unexpected or of another shape.

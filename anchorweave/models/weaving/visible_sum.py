@@ -1,4 +1,4 @@
-"""The sum over anchors of their visible tokens, without a token for what nobody sees."""
+"""The sum over anchors of their visible tokens, without storing invisible ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def visible_sum(
     It gathers in both directions, so that the order of summation never changes.
 
     Args:
-        tokens: as they lie in attention, one row a sample or one an anchor.
+        tokens: in the layout of attention, one row per sample or per anchor.
         weights: 0 where no token is (what pads has weight 0 as well).
         index: number of each token in its whole row, N * L or L places long.
     """
@@ -38,7 +38,7 @@ class _VisibleSum(torch.autograd.Function):
         ctx.save_for_backward(tokens, weights, place)
         if not place.numel():
             return tokens.new_zeros(B, L, D)
-        # Where no token is, the first one stands in, with a weight of 0.
+        # Where there is no token, the first one is used with a weight of 0.
         number = place.new_zeros(B * N * L)
         number[place] = torch.arange(len(place), device=place.device)
         number, flat = number.view(B, N, L), tokens.reshape(rows * M, D)

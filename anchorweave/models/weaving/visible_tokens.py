@@ -1,10 +1,10 @@
-"""From pixels that were really seen to the tokens that show them."""
+"""From seen pixels to the tokens that show them, and how much of each was seen."""
 
 from __future__ import annotations
 
 import torch
 from einops import reduce
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -16,6 +16,27 @@ def visible_tokens(
 ) -> Bool[Tensor, "*batch t h2 w2"]:
     """Which latent tokens are seen: those of whose pixels at least half are.
 
+    Args and errors as of `coverage`.
+
+    Source: released code, average pooling of the masks (the paper does not say).
+    """
+    return seen_by(coverage(visible, spatial, temporal, first_frame))
+
+
+def seen_by(coverage: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+    """Which tokens count as seen, by the share of their pixels that are."""
+    # A share of whole numbers as small as these is rounded to one half only where it is one half.
+    return coverage >= 0.5
+
+
+def coverage(
+    visible: Bool[Tensor, "*batch T H W"],
+    spatial: int,
+    temporal: int,
+    first_frame: str = "seen",
+) -> Float[Tensor, "*batch t h2 w2"]:
+    """Share of each token's pixels that are seen, in [0, 1], float32.
+
     The first pixel frame is a latent frame of its own, every further latent frame holds `temporal`
     pixel frames.
 
@@ -24,7 +45,7 @@ def visible_tokens(
         spatial: pixels along one side of a token (VAE compression times patch size).
         temporal: pixel frames in one latent frame.
         first_frame: what becomes of latent frame 0. `seen` pools it like the others; `always`
-            calls it visible whatever was seen, as the released code does, which lets the black
+            calls all of it seen whatever was, as the released code does, which lets the black
             first frame of a padded anchor take part in the fusion.
 
     Returns:
@@ -33,8 +54,6 @@ def visible_tokens(
     Raises:
         ValueError: T not of the form `temporal * k + 1`, a size that tokens do not fill, or an
             unknown `first_frame`.
-
-    Source: released code, average pooling of the masks (the paper does not say).
     """
     T, H, W = visible.shape[-3:]
     if T % temporal != 1 % temporal:
@@ -46,14 +65,14 @@ def visible_tokens(
         )
     if first_frame not in ("seen", "always"):
         raise ValueError(f"first_frame is seen or always, met {first_frame!r}")
-    first = _at_least_half(visible[..., :1, :, :], spatial, 1)
+    first = _share(visible[..., :1, :, :], spatial, 1)
     if first_frame == "always":
         first = torch.ones_like(first)
-    return torch.cat([first, _at_least_half(visible[..., 1:, :, :], spatial, temporal)], dim=-3)
+    return torch.cat([first, _share(visible[..., 1:, :, :], spatial, temporal)], dim=-3)
 
 
-def _at_least_half(visible: Tensor, spatial: int, temporal: int) -> Tensor:
-    # Counting instead of averaging keeps the tie at one half exact.
+def _share(visible: Tensor, spatial: int, temporal: int) -> Tensor:
+    # Counting first keeps the tie at one half exact.
     seen = reduce(
         visible,
         "... (t a) (h b) (w c) -> ... t h w",
@@ -62,4 +81,4 @@ def _at_least_half(visible: Tensor, spatial: int, temporal: int) -> Tensor:
         b=spatial,
         c=spatial,
     )
-    return 2 * seen >= temporal * spatial * spatial
+    return seen.float() / (temporal * spatial * spatial)

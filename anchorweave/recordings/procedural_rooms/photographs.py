@@ -1,4 +1,4 @@
-"""Surface patterns cut from photographs, for rooms that shall look less like numbers.
+"""Surface patterns cut from photographs, for more natural rooms.
 
 The photographs come with scikit-image, all free of rights: bricks, grass and gravel (CC0), coffee
 and chelsea the cat (CC0), astronaut, rocket and Hubble's deep field (public domain).
@@ -38,7 +38,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def picture(rng: Generator) -> np.ndarray:
-    """A part of a photograph in a frame, now and then in one colour, to be hung once."""
+    """A framed part of a photograph, sometimes in a single colour, as a picture on a wall."""
     whole = photograph(PICTURES[rng.integers(len(PICTURES))])
     side = int(rng.uniform(*CUT) * min(whole.shape[:2]))
     top, left = (int(rng.integers(length - side + 1)) for length in whole.shape[:2])

@@ -34,7 +34,7 @@ FOCAL = 0.75
 
 
 class ProceduralRoom(Recording):
-    """A walk through the room of one seed, rendered frame by frame when asked for.
+    """A walk through the room of one seed, rendered frame by frame on demand.
 
     Args:
         seed: of the room (and of its walks).

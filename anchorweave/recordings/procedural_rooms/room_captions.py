@@ -1,4 +1,4 @@
-"""Sentences that say what stands in a procedural room and which colours it has."""
+"""Captions of procedural rooms: furniture and colours."""
 
 from __future__ import annotations
 

@@ -40,5 +40,5 @@ class RoomRenderer:
 
 @lru_cache(maxsize=2)
 def room_renderer(seed: int, photos: bool = False) -> RoomRenderer:
-    """The renderer of the room of `seed`, shared by all who walk through it."""
+    """The renderer of the room of `seed`, shared by all its recordings."""
     return RoomRenderer(furnished_room(seed, photos))

@@ -1,4 +1,4 @@
-"""ARKitScenes: the raw and the 3D detection (3dod) layout, as Apple's DATA.md tells them.
+"""ARKitScenes: the raw and the 3D detection (3dod) layout, as in Apple's DATA.md.
 
     ID/ or ID/ID_frames/:  lowres_wide/ID_TIME.png  lowres_wide_intrinsics/ID_TIME.pincam
                            lowres_depth/ID_TIME.png  lowres_wide.traj

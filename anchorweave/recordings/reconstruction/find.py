@@ -134,7 +134,7 @@ def reconstruct(
 def _write_frames(
     footage: Footage, longer_side: int, folder: Path
 ) -> tuple[list[str], tuple[int, int], Motion]:
-    """Write all frames as JPEG, and measure how what they show moves."""
+    """Write all frames as JPEG, and measure image motion."""
     names, motion, size = [], Motion(), footage.size
     frames = progress(footage.frames(longer_side), "reading frames", len(footage))
     for name, frame in zip(footage.names, frames, strict=True):
@@ -187,7 +187,7 @@ def _listed(values: list[float]) -> str:
 
 
 def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the worker, tell how far it is, and read what it found."""
+    """Run the worker, report its progress, and read its results."""
     (place / "options.json").write_text(json.dumps(options))
     command = [sys.executable, str(WORKER), str(place)]
     with (place / "errors.txt").open("w") as errors:
@@ -201,8 +201,8 @@ def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
             process.terminate()
             raise
     if process.wait():
-        said = (place / "errors.txt").read_text().strip().splitlines()[-SHOWN_LINES:]
-        raise RuntimeError("COLMAP ended with an error:\n" + "\n".join(said))
+        last_lines = (place / "errors.txt").read_text().strip().splitlines()[-SHOWN_LINES:]
+        raise RuntimeError("COLMAP ended with an error:\n" + "\n".join(last_lines))
     return json.loads((place / "found.json").read_text())
 
 

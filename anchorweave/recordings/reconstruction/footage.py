@@ -1,4 +1,4 @@
-"""Footage: a plain video or a folder of photographs, of which no camera is known."""
+"""Footage: a plain video or a folder of photographs without cameras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keyframes: frames an even share of motion apart, the sharpest of those that would do."""
+"""Keyframes: frames at even steps of motion, each the sharpest near its step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REACH = 0.3
 
 
 class Motion:
-    """How far what is seen shifts from frame to frame, and how sharp frames are, one at a time."""
+    """Measures image motion between frames and the sharpness of each, one frame at a time."""
 
     def __init__(self):
         self._last: Tensor | None = None
@@ -22,7 +22,7 @@ class Motion:
         self._sharpness: list[float] = []
 
     def see(self, frame: Float[Tensor, "3 H W"]) -> None:
-        """Look at the next frame, colours in [0, 1]."""
+        """Add the next frame, colours in [0, 1]."""
         grey = frame.mean(dim=0)
         scale = SIDE / max(grey.shape)
         size = [max(BLOCK, round(side * scale / BLOCK) * BLOCK) for side in grey.shape]
@@ -102,7 +102,7 @@ def _shift(one: Tensor, other: Tensor) -> float:
     # The second half of the spectrum's places are shifts the other way.
     rows = torch.where(rows > BLOCK, rows - 2 * BLOCK, rows).float()
     columns = torch.where(columns > BLOCK, columns - 2 * BLOCK, columns).float()
-    # Windows without texture say nothing.
+    # Windows without texture are uninformative.
     told = one.square().mean(dim=(1, 2)) > 1e-5
     lengths = torch.hypot(rows, columns)[told]
     return lengths.mean().item() if len(lengths) else 0.0

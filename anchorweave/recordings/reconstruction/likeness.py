@@ -1,4 +1,4 @@
-"""How alike images look, by their features alone: loops are looked for where they do.
+"""Similarity of images by their features, to find loops.
 
 Only numpy is imported: the worker reads this beside pycolmap.
 """
@@ -10,7 +10,7 @@ WORDS, LOOKED_AT = 32, 500
 
 
 def likeness(sets: list[np.ndarray]) -> np.ndarray:
-    """How alike images look [N, N], 1 = the same, by descriptors aggregated over visual words.
+    """Similarity of images [N, N], 1 = the same, by descriptors aggregated over visual words.
 
     Args:
         sets: of each of N images, its features' descriptors [F, D], float32.

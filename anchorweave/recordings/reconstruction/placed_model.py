@@ -13,10 +13,10 @@ def interpolate(model, order: list[str]) -> None:
     """Put frames between two keyframes on the path between them, in even steps."""
     placed = {image.name: image for image in model.images.values() if image.has_pose}
     camera = next(iter(placed.values())).camera_id
-    there = [i for i, name in enumerate(order) if name in placed]
-    poses = {i: placed[order[i]].cam_from_world() for i in there}
+    positions = [i for i, name in enumerate(order) if name in placed]
+    poses = {i: placed[order[i]].cam_from_world() for i in positions}
     number = max(model.images)
-    for left, right in zip(there, there[1:], strict=False):
+    for left, right in zip(positions, positions[1:], strict=False):
         for i in range(left + 1, right):
             number += 1
             share = (i - left) / (right - left)
@@ -43,7 +43,7 @@ def normalise(model, order: list[str]) -> None:
 
 
 def resize(model, size: list[int]) -> None:
-    """Bring cameras and observations from the images that were looked at to those kept."""
+    """Convert cameras and observations from the processed images to the stored ones."""
     height, width = size
     scale = [(width / c.width, height / c.height) for c in model.cameras.values()][0]
     if scale == (1.0, 1.0):
@@ -66,7 +66,7 @@ def homogeneous(points: list) -> np.ndarray:
 
 
 def numbers(model) -> dict[str, Any]:
-    """What is told of the model."""
+    """Statistics of the model."""
     angles = []
     centres = {
         number: np.array(image.projection_center())

@@ -17,7 +17,7 @@ LITTLE_PARALLAX = 2.0
 
 
 class NotReconstructedError(ValueError):
-    """Too few frames could be registered; the message says why, as far as can be told."""
+    """Too few frames could be registered; the message says why, as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def refusal(
     least: float,
     sharpness: Sequence[float],
 ) -> NotReconstructedError:
-    """The error that says how much was registered, and what would help.
+    """An error with the registered share, and what would help.
 
     Args:
         where: the footage.

@@ -36,7 +36,7 @@ TELLING = 30
 
 
 def main(folder: str) -> None:
-    """Find features, match them, and reconstruct what the images show."""
+    """Find features, match them, and reconstruct the scene."""
     # COLMAP tells every step of every video; what goes wrong raises or is counted.
     pycolmap.logging.minloglevel = 3
     place = Path(folder)
@@ -67,7 +67,7 @@ def main(folder: str) -> None:
 
 
 def tell(stage: str, done: int, total: int) -> None:
-    """How far it is, for whoever reads stdout."""
+    """Prints progress, for the parent process."""
     print(stage, done, total, flush=True)
 
 
@@ -153,7 +153,7 @@ def match(place: Path, pairs: list[tuple[str, str]], stage: str) -> None:
 
 
 def motion(place: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """What pairs of keyframes say of the camera's motion.
+    """The camera's motion between pairs of keyframes.
 
     `linked`: the share of keyframes that share enough with any other. `shift`: by how much what
     they share moves, in shares of the image, as the median over the widest pair of each keyframe.
@@ -229,11 +229,11 @@ def register(place: Path, options: dict[str, Any], model):
     order, keys = options["order"], set(names_in(model))
     place_of = {name: i for i, name in enumerate(order)}
     extract(place, options, options["between"], "features between")
-    there = [i for i, name in enumerate(order) if name in keys]
+    positions = [i for i, name in enumerate(order) if name in keys]
     pairs = set()
     for name in options["between"]:
         at = place_of[name]
-        nearest = sorted(there, key=lambda i: abs(i - at))[:4]
+        nearest = sorted(positions, key=lambda i: abs(i - at))[:4]
         pairs |= {(order[min(i, at)], order[max(i, at)]) for i in nearest}
     match(place, sorted(pairs), "matching between")
     (place / "keys").mkdir()

@@ -28,7 +28,7 @@ from tests.models.small import (
     t,
 )
 from tests.models.test_latents import retrieved
-from tests.pipelines.test_cogvideox import retrieved as known
+from tests.pipelines.small import retrieved as known
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from anchorweave.models.weaving.visible_tokens import visible_tokens
+from anchorweave.models.weaving.visible_tokens import coverage, seen_by, visible_tokens
 
 
 def released_rule(visible, spatial, temporal):
@@ -30,6 +30,25 @@ def test_half_seen_is_seen_and_one_pixel_less_is_not():
     assert visible_tokens(visible, spatial=2, temporal=4).flatten().tolist() == [True, True]
     visible[0, 0, 0, 0] = visible[0, 1, 0, 0] = False
     assert visible_tokens(visible, spatial=2, temporal=4).flatten().tolist() == [False, False]
+
+
+def test_the_share_of_a_token_that_is_seen():
+    visible = torch.zeros(1, 5, 2, 4, dtype=torch.bool)
+    visible[0, 0, 0, 0] = True
+    visible[0, 1:4, :, :2] = True
+    share = coverage(visible, spatial=2, temporal=4)
+    assert share.tolist() == [[[[0.25, 0.0]], [[0.75, 0.0]]]]
+    assert torch.equal(seen_by(share), visible_tokens(visible, 2, 4))
+    always = coverage(visible, 2, 4, first_frame="always")
+    assert always.tolist() == [[[[1.0, 1.0]], [[0.75, 0.0]]]]
+
+
+@pytest.mark.parametrize("pixels", [2 * 2 * 4, 32 * 32 * 4])
+def test_a_share_below_one_half_is_below_it_also_where_it_is_stored_in_half_precision(pixels):
+    seen = torch.arange(pixels + 1)
+    share = seen.float() / pixels
+    assert torch.equal(seen_by(share), 2 * seen >= pixels)
+    assert torch.equal(seen_by(share.half().float()), 2 * seen >= pixels)
 
 
 def test_a_padded_slot_shows_nothing_unless_asked_for_the_released_rule():

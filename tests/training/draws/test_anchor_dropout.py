@@ -31,6 +31,7 @@ def a_clip(seed=0):
         target2first=torch.randn(T, 4, 4, generator=make),
         reference_latents=torch.randn(3, C, h, w, generator=make),
         reference2first=torch.randn(3, 4, 4, generator=make),
+        coverage=0.1 + 0.9 * torch.rand(N, t, h // 2, w // 2, generator=make),
     )
 
 
@@ -128,10 +129,11 @@ def test_hidden_is_hidden_in_latents_and_tokens_alike_and_poses_stay(kind, hidde
                 if one.frames[n, i]:
                     assert torch.equal(seen.anchor_latents[n, i], clip.anchor_latents[n, i])
                     assert torch.equal(seen.visible_tokens[n, i], clip.visible_tokens[n, i])
+                    assert torch.equal(seen.coverage[n, i], clip.coverage[n, i])
                 else:
                     blank = black[i] if hidden == "black" else torch.zeros(C, h, w)
                     assert torch.equal(seen.anchor_latents[n, i], blank)
-                    assert not seen.visible_tokens[n, i].any()
+                    assert not seen.visible_tokens[n, i].any() and not seen.coverage[n, i].any()
         for untouched in ("latents", "image_latents", "prompt_features", "target2first"):
             assert getattr(seen, untouched) is getattr(clip, untouched)
         assert torch.equal(seen.target2source, clip.target2source)
@@ -145,7 +147,7 @@ def test_removed_slots_leave_the_clip_and_the_others_are_the_same(kind):
         removed = drop_anchors(clip, one.frames, replace(config, slots="removed"))
         hidden = drop_anchors(clip, one.frames, config)
         assert len(removed.anchor_latents) == stay.sum() >= 1
-        for name in ("anchor_latents", "visible_tokens", "target2source"):
+        for name in ("anchor_latents", "visible_tokens", "target2source", "coverage"):
             assert torch.equal(getattr(removed, name), getattr(hidden, name)[stay]), name
 
 
@@ -177,7 +179,7 @@ def test_contradicting_shares_are_refused(values):
 @pytest.mark.parametrize("slots", ["hidden", "removed"])
 def test_without_anchors_a_clip_stays_as_it_is(hidden, slots):
     full = a_clip()
-    names = ("anchor_latents", "visible_tokens", "target2source")
+    names = ("anchor_latents", "visible_tokens", "target2source", "coverage")
     clip = replace(full, **{name: getattr(full, name)[:0] for name in names})
     config = AnchorDropoutConfig(1.0, 0.0, 0.0, slots=slots, hidden=hidden)
     kept = draw_kept(config, 0, t, torch.Generator())
