@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What `atomic_write` writes to until it is whole.
+PARTIAL = re.compile(r"\.partial-[0-9a-f]+-.+")
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -37,9 +40,15 @@ def unfinished(path: str | Path) -> list[Path]:
     """What ended runs left of a file or folder that they were writing aside; of no other's."""
     path = Path(path)
     name = re.compile(r"\.partial-[0-9a-f]+-" + re.escape(path.name))
-    if not path.parent.is_dir():
+    return [one for one in unfinished_in(path.parent) if name.fullmatch(one.name)]
+
+
+def unfinished_in(folder: str | Path) -> list[Path]:
+    """The same of all files and folders in one."""
+    folder = Path(folder)
+    if not folder.is_dir():
         return []
-    return sorted(one for one in path.parent.iterdir() if name.fullmatch(one.name))
+    return sorted(one for one in folder.iterdir() if PARTIAL.fullmatch(one.name))
 
 
 def _writer() -> str:

@@ -61,6 +61,8 @@ def _load(networks: Networks, page: Page, console: Console) -> None:
     if len(session.bank):
         # Retrieval is compiled before anybody waits for it.
         session.look(session.view(session.start.c2w))
+        # What a click in the scene asks takes seconds to read of many frames.
+        session.look_along(session.start.centres, session.start.c2w[:3, 2][None])
     try:
         _, weights = networks.get()
     except (ValueError, OSError, ToldError) as error:

@@ -68,7 +68,7 @@ DOORS = {
         "anchorweave/holes/",
     ),
     "wandb": ("training/",),
-    "scipy": ("anchorweave/retrieval/",),
+    "scipy": ("anchorweave/retrieval/", "inference/explorer/splines.py"),
     "pycolmap": (
         "anchorweave/evaluation/colmap_worker.py",
         "anchorweave/recordings/reconstruction/worker.py",

@@ -31,7 +31,7 @@ from anchorweave.locks import making
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.edited_frames import EditedFrames
 from anchorweave.memory.edits import OPERATIONS, Add, Edit, Move, Recolour, Remove
-from anchorweave.progress import progress
+from anchorweave.progress import progress, still_at_it
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 
 EDITS = "edits.json"
@@ -146,7 +146,7 @@ def _selected(frames: EditedFrames, selection: Selection) -> Pixels:
 
 
 def _recolour(frames: EditedFrames, chosen: Pixels, edit: Recolour) -> Pixels:
-    for i, pixels in chosen.items():
+    for i, pixels in progress(chosen.items(), "recolouring"):
         colours = frames.frame(i).reshape(3, -1)[:, pixels].mT
         if edit.colour is not None:
             colours = colours.new_tensor(edit.colour).expand_as(colours)
@@ -191,7 +191,8 @@ def _points_of(frames: EditedFrames, chosen: Pixels, edge: float) -> PointCloud:
 def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what: str) -> Pixels:
     """Draws a cloud into every frame where nothing is in front of it."""
     changed = {}
-    for i, colour, z in _drawn(frames, cloud, range(len(frames)), rendering):
+    drawn = _drawn(frames, cloud, range(len(frames)), rendering)
+    for i, colour, z in progress(drawn, "drawing into the frames", len(frames)):
         depth = frames.depth(i).view(-1)
         shown = ((z > 0) & ((depth == 0) | (z < depth))).nonzero().flatten()
         if len(shown):
@@ -209,6 +210,7 @@ def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what
 def _drawn(frames: EditedFrames, cloud: PointCloud, views: Sequence[int], rendering: RenderConfig):
     """What some frames' cameras see of a cloud: their numbers, colours [HW, 3], depth [HW]."""
     for start in range(0, len(views), VIEWS_AT_ONCE):
+        still_at_it()
         part = list(views[start : start + VIEWS_AT_ONCE])
         splat = render_anchor(cloud, frames.cameras[part], rendering)
         for i, colours, depth in zip(part, splat.video, splat.depth, strict=True):

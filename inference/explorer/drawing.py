@@ -17,10 +17,17 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras, rotation_angle
 from anchorweave.geometry.trajectories import MOVE_STEP, TURN_STEP, trajectory, walked_from
-from inference.explorer.state import Drawn, Pose
+from inference.explorer.splines import (
+    degrees_between,
+    places_at,
+    refuse_half_turns,
+    rotations_at,
+)
+from inference.explorer.state import Drawn, Pose, refuse_keyframe
 
-# Of a path in words every so many-th camera becomes a keyframe.
-KEYFRAME_STEPS = 4
+# Of a path in words every so many-th camera becomes a keyframe, and more where it turns by more
+# than so many degrees meanwhile.
+KEYFRAME_STEPS, KEYFRAME_TURN = 4, 90.0
 # A view that moved by less since the last keyframe is the same one.
 SAME_STEP = 1e-3
 # While walking, a keyframe is put down every so many steps.
@@ -82,12 +89,13 @@ def path_cameras(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Came
         unit: length of one scene unit.
 
     Raises:
-        ValueError: a path without keyframes.
+        ValueError: a path without keyframes, or one that does not say which way round it turns.
     """
     segments = segment_count(drawn, start, frames, unit)
     if not segments:
         raise ValueError("the path has no keyframes yet; add one from a view, or a path in words")
     keys = keyframe_cameras(drawn, start)
+    refuse_half_turns(keys.c2w[:, :3, :3])
     steps = steps_between(keys, unit)
     if float(steps.sum()) <= SAME_STEP:
         # Stands still for one segment.
@@ -101,14 +109,38 @@ def path_cameras(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Came
     cameras = keys.at((after - 1 + within).clamp(0, len(keys) - 1))
     c2w = cameras.c2w.clone()
     if drawn.smooth and len(keys) > 2:
-        c2w[:, :3, 3] = _spline(keys.centres, at, times)
-    c2w[0] = start.c2w
+        c2w[:, :3, 3] = places_at(keys.centres, at, times)
+        c2w[:, :3, :3] = rotations_at(keys.c2w[:, :3, :3], at, times)
+    c2w[0], c2w[-1] = start.c2w, keys.c2w[-1]
     return replace(cameras, c2w=c2w)
 
 
 def with_view(drawn: Drawn, view: Float[Tensor, "4 4"]) -> Drawn:
     """The path with one more keyframe."""
     return replace(drawn, keyframes=(*drawn.keyframes, pose_of(view)))
+
+
+def with_keyframe(drawn: Drawn, number: int, view: Float[Tensor, "4 4"]) -> Drawn:
+    """The path with keyframe `number` (0, 1, ...) elsewhere.
+
+    Raises:
+        ValueError: there is none of this number.
+    """
+    refuse_keyframe(drawn, number)
+    keyframes = list(drawn.keyframes)
+    keyframes[number] = pose_of(view)
+    return replace(drawn, keyframes=tuple(keyframes))
+
+
+def without_keyframe(drawn: Drawn, number: int) -> Drawn:
+    """The path without keyframe `number` (0, 1, ...).
+
+    Raises:
+        ValueError: there is none of this number.
+    """
+    refuse_keyframe(drawn, number)
+    keyframes = (*drawn.keyframes[:number], *drawn.keyframes[number + 1 :])
+    return replace(drawn, keyframes=keyframes)
 
 
 def walked(
@@ -185,28 +217,13 @@ def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:
 
 
 def _going_on(drawn: Drawn, cameras: Cameras) -> Drawn:
-    last = len(cameras) - 1
-    taken = [*range(KEYFRAME_STEPS, last, KEYFRAME_STEPS), last]
+    last, taken, turned, rotations = len(cameras) - 1, [0], 0.0, cameras.c2w[:, :3, :3]
+    for i, turn in enumerate(degrees_between(rotations).tolist()):
+        # Whether one may go on to i + 1 without a keyframe at i.
+        if i > taken[-1] and (i - taken[-1] >= KEYFRAME_STEPS or turned + turn > KEYFRAME_TURN):
+            taken.append(i)
+            turned = 0.0
+        turned += turn
+    taken = [*taken[1:], last]
     poses = tuple(pose_of(cameras.c2w[i]) for i in taken)
     return replace(drawn, keyframes=(*drawn.keyframes, *poses))
-
-
-def _spline(
-    centres: Float[Tensor, "n 3"], at: Float[Tensor, " n"], times: Float[Tensor, " T"]
-) -> Float[Tensor, "T 3"]:
-    """A cubic through `centres`, whose tangents are those of parabolas through three of them."""
-    gaps = at[1:] - at[:-1]
-    slopes = (centres[1:] - centres[:-1]) / gaps[:, None]
-    inner = (slopes[:-1] * gaps[1:, None] + slopes[1:] * gaps[:-1, None]) / (gaps[:-1] + gaps[1:])[
-        :, None
-    ]
-    tangents = torch.cat([slopes[:1], inner, slopes[-1:]])
-    after = torch.searchsorted(at, times).clamp(1, len(at) - 1)
-    before, gap = after - 1, gaps[after - 1][:, None]
-    s = (times - at[before])[:, None] / gap
-    return (
-        (1 + 2 * s) * (1 - s) ** 2 * centres[before]
-        + s * (1 - s) ** 2 * gap * tangents[before]
-        + s**2 * (3 - 2 * s) * centres[after]
-        + s**2 * (s - 1) * gap * tangents[after]
-    )

@@ -85,7 +85,7 @@ def edit(session: Session, what: Remove | Recolour | Move) -> Job:
     name = next(name for name, kind in OPERATIONS.items() if type(what) is kind)
 
     def work(job: Job) -> None:
-        job.told(f"editing: {name}, in {len(bank)} frames", 0.1)
+        job.told(f"editing ({name})", 0.0, until=0.9)
         try:
             after = edit_bank(bank, [what], path, config.rendering, config.memory.depth_edge)
             changed = edits_of(after)[-1]["edits"][0]["changed"]

@@ -121,11 +121,11 @@ def accept(session: Session) -> Job:
         rest = rest_of(made.drawn, session.start, session.config.frames, state.unit)
 
     def work(job: Job) -> None:
-        job.told("remembering: keeping the memory as it was", 0.1)
+        job.told("remembering: keeping the memory as it was", 0.1, until=0.3)
         path = version_path(session.output, state, len(state.versions))
         try:
             grown = session.memory_over(fork_bank(memory.bank, path), state.kind)
-            job.told("remembering: finding the depth of the new frames", 0.3)
+            job.told("remembering: finding the depth of the new frames", 0.3, until=0.9)
             perception = session.config.perception
             perceive = make_perception(perception.generated, perception)
             remember(grown, perceive, pending_clip(session, made.number))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from anchorweave.progress import listening
 from inference.explorer.mistakes import told_of
 
 
@@ -24,14 +25,19 @@ class Progress:
 class Job:
     """Work that runs in a thread of its own; a browser that goes away does not end it.
 
+    It ends where it was cancelled at the next thing that it tells: by `told`, or before an item of
+    any loop that shows its progress (`anchorweave.progress`).
+
     Args:
         what: is done, in words.
-        work: takes this job, tells it how far it is, and is ended by that where it was cancelled.
+        work: takes this job, and tells it how far it is.
         ended: is called with the error's message, or None, when all is over.
     """
 
     def __init__(self, what: str, work: Callable[[Job], None], ended: Callable[[str | None], None]):
         self.progress = Progress(what, 0.0)
+        self._stage, self._until = what, 0.0
+        self._loop: tuple[str, float, float] | None = None
         self._cancelled = threading.Event()
         self._work, self._ended = work, ended
         self._thread = threading.Thread(target=self._run, name=what, daemon=True)
@@ -45,13 +51,34 @@ class Job:
         """Whether it is still at work."""
         return self._thread.is_alive()
 
-    def told(self, what: str, share: float) -> None:
+    def told(self, what: str, share: float, until: float | None = None) -> None:
         """Called by the work.
+
+        Args:
+            what: is done now.
+            share: of all work that is done.
+            until: share that is done when the loops in this part of the work are through; None =
+                they are not counted.
 
         Raises:
             CancelledError: it was cancelled.
         """
-        self.progress = Progress(what, share)
+        self._stage, self._until, self._loop = what, share if until is None else until, None
+        self._tell(Progress(what, share))
+
+    def _heard(self, loop: str, done: int, total: int | None) -> None:
+        """Called before every item of a loop of the work."""
+        if self._loop is None or self._loop[0] != loop:
+            # Nobody knows how many loops follow: each takes half of what is left.
+            begun = self.progress.share
+            self._loop = (loop, begun, (begun + self._until) / 2)
+        _, begun, end = self._loop
+        share = begun + (end - begun) * done / total if total else begun
+        of = "" if total is None else f" of {total}"
+        self._tell(Progress(f"{self._stage}: {loop}, {done}{of}", share))
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress = progress
         if self._cancelled.is_set():
             raise CancelledError
 
@@ -72,7 +99,8 @@ class Job:
     def _run(self) -> None:
         said: str | None = None
         try:
-            self._work(self)
+            with listening(self._heard):
+                self._work(self)
         except CancelledError:
             said = "cancelled; memory and path are as they were"
         except Exception as error:

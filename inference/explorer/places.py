@@ -11,10 +11,27 @@ OUTPUT/taken/               what was taken away
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+
+from anchorweave.files import unfinished_in
 
 MEMORIES, SEGMENTS, PATHS, TAKEN = "memories", "segments", "paths", "taken"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def remove_leftovers(output: Path) -> None:
+    """Remove what runs that were killed had begun to write aside; the folder is this run's alone.
+
+    Args:
+        output: of the exploration.
+    """
+    for name in ("", MEMORIES, SEGMENTS, PATHS, TAKEN):
+        for left in unfinished_in(output / name):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def named(folder: Path, name: str, suffix: str) -> Path:

@@ -23,7 +23,9 @@ from inference.explorer.beginning import begin
 from inference.explorer.config import ExploreConfig
 from inference.explorer.jobs import Job
 from inference.explorer.live import Looked, look
+from inference.explorer.places import remove_leftovers
 from inference.explorer.sight import Sight, look_along
+from inference.explorer.splines import refuse_half_turns
 from inference.explorer.state import Drawn, Explored, save_state
 from inference.explorer.versions import remove_unfinished, version_path
 from inference.explorer.views import Views
@@ -55,6 +57,7 @@ class Session:
         self._asking = threading.Lock()
         self.state, self.prompt = begin(config)
         remove_unfinished(self.output, self.state)
+        remove_leftovers(self.output)
         self.memory = self.opened()
         self._views = Views(config, self.bank)
 
@@ -82,14 +85,11 @@ class Session:
 
     def views(self) -> CoarseViews:
         """What retrieval knows of the memories, whatever the system."""
-        with self._asking:
-            return self._views.coarse()
+        return self._views.coarse()
 
     def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
         """Who has seen what lies along rays [R, 3]."""
-        with self._asking:
-            views = self._views.fine()
-        return look_along(views, origin, directions)
+        return look_along(self._views.fine(), origin, directions)
 
     def view(self, c2w: torch.Tensor) -> Cameras:
         """The camera [1] of a view, with the lens of the newest frame.
@@ -137,6 +137,19 @@ class Session:
         drawn, config = self.state.drawn, self.config
         return drawing.path_cameras(drawn, self.start, config.frames, self.state.unit)
 
+    def problem(self) -> str | None:
+        """Why the path that is drawn cannot be walked; None where it can, or there is none.
+
+        What it begins at may have changed since it was drawn.
+        """
+        if not self.state.drawn.keyframes or not len(self.bank):
+            return None
+        try:
+            self.path()
+        except ValueError as error:
+            return str(error)
+        return None
+
     def draw(self, change: Callable[[Drawn, Cameras], Drawn]) -> None:
         """Change the path.
 
@@ -144,13 +157,15 @@ class Session:
             change: takes the path and the camera that it begins at; gives the new path.
 
         Raises:
-            ValueError: a segment waits, or whatever `change` raises.
+            ValueError: a segment waits, the path would not say which way round it turns, or
+                whatever `change` raises.
         """
         with self.lock:
             self._refuse_drawing("draw on")
             drawn = change(self.state.drawn, self.start)
-            if drawn.start is not None and not 0 <= drawn.start < len(self.bank):
-                raise ValueError(f"there is no memory {drawn.start}; there are {len(self.bank)}")
+            start = self._frame_camera(drawn.start)
+            if drawn.keyframes != self.state.drawn.keyframes:
+                refuse_half_turns(drawing.keyframe_cameras(drawn, start).c2w[:, :3, :3])
             self.keep(self.state.draw(drawn))
 
     def undo(self) -> None:
@@ -172,6 +187,15 @@ class Session:
         with self.lock:
             self._refuse_drawing("redo")
             self.keep(self.state.redo())
+
+    def choose(self, number: int | None) -> None:
+        """Work on another keyframe (0, 1, ...) of the path, or on none.
+
+        Raises:
+            ValueError: there is none of this number.
+        """
+        with self.lock:
+            self.keep(self.state.choose(number))
 
     def select(self, number: int | None) -> None:
         """Look at a remembered frame, or at none."""
@@ -321,6 +345,8 @@ class Session:
             raise ValueError(
                 f"the memory {self.bank.path} is empty: there is nothing to start from"
             )
+        if number is not None and not 0 <= number < len(self.bank):
+            raise ValueError(f"there is no memory {number}; there are {len(self.bank)}")
         return self.bank.cameras[len(self.bank) - 1 if number is None else number]
 
     def _refuse_drawing(self, what: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
 from anchorweave.retrieval import CoarseViews
 
@@ -62,10 +63,10 @@ def look_along(
     steps = int(torch.tensor(1 / NEAREST).log() / torch.tensor(STEP).log()) + 2
     far = reach * STEP ** -torch.arange(steps - 1, -1, -1).float()
     units = torch.nn.functional.normalize(directions.float(), dim=-1)
-    for ray in range(R):
+    for ray, meets in enumerate(_meets(views.cameras, origin, units)):
         along = origin + far[:, None] * units[ray]
         hit = torch.zeros(steps, dtype=torch.bool)
-        parts = list(_depths(views, along))
+        parts = list(_depths(views, along, meets.nonzero().flatten()))
         for _, z, depth in parts:
             hit |= _near(z, depth).any(dim=0)
         if not hit.any():
@@ -92,16 +93,35 @@ def _apart(z: Tensor, depth: Tensor) -> Tensor:
     return torch.where((z > 0) & (depth > 0), apart, torch.inf).amin(dim=0)
 
 
-def _depths(views: CoarseViews, points: Float[Tensor, "P 3"]):
-    """For some memories at a time: which, depth of the points in each, depth that it has there."""
+def _meets(
+    cameras: Cameras, origin: Float[Tensor, "3"], units: Float[Tensor, "R 3"]
+) -> Bool[Tensor, "R M"]:
+    """Whether each ray passes through what each camera sees: most of many see nothing of it."""
+    height, width = cameras.size
+    # A point is seen where it lies on the inner side of four planes through the camera's centre,
+    # and before it: numbers that change evenly along the ray are 0 or more.
+    sides = torch.eye(3).new_tensor(
+        [[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height], [0, 0, 1]]
+    )
+    w2c = cameras.w2c
+    normals = sides @ cameras.K  # [M, 5, 3], in each camera's own axes
+    begin = (normals @ (w2c[:, :3, :3] @ origin + w2c[:, :3, 3])[..., None]).squeeze(-1)
+    slope = torch.einsum("msc,mcw,rw->rms", normals, w2c[:, :3, :3], units)
+    zero = -begin / torch.where(slope == 0, torch.ones_like(slope), slope)
+    # From where on, and up to where, the ray lies on the inner side; rounding is let through.
+    first = torch.where(slope > 0, zero, 0.0).amax(dim=-1)
+    last = torch.where(slope < 0, zero, torch.inf).amin(dim=-1)
+    outside = ((slope == 0) & (begin < 0)).any(dim=-1)
+    return ~outside & (last >= 0) & (first <= last * (1 + 1e-4))
+
+
+def _depths(views: CoarseViews, points: Float[Tensor, "P 3"], members: Int64[Tensor, " m"]):
+    """Of some memories at a time: which, depth of the points in each, depth that it has there."""
     height, width = views.cameras.size
-    size = max(AT_ONCE // len(points), 1)
-    for begin in range(0, len(views), size):
-        members = slice(begin, begin + size)
-        at, z = project(points, views.cameras[members])
+    for part in members.split(max(AT_ONCE // len(points), 1)):
+        at, z = project(points, views.cameras[part])
         x, y = at.floor().unbind(-1)
         inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
         x, y = (v.nan_to_num(0).clamp(0, top - 1).long() for v, top in ((x, width), (y, height)))
-        numbers = torch.arange(len(z))[:, None]
-        depth = torch.where(inside, views.depth[members][numbers, y, x], 0.0)
-        yield members, z, depth
+        depth = torch.where(inside, views.depth[part[:, None], y, x], 0.0)
+        yield part, z, depth

@@ -32,7 +32,8 @@ class Drawn:
         start: number of the remembered frame that it begins at; None = the newest.
         keyframes: poses after that one.
         speed: keyboard steps a frame; 1 is 0.03 scene units or 2 degrees.
-        smooth: whether centres lie on a spline through the keyframes or on straight lines.
+        smooth: whether places and rotations lie on splines through the keyframes, or places on
+            straight lines and rotations on great arcs.
         prompts: what each segment shows; those that lack use the run's own prompt.
     """
 
@@ -100,6 +101,7 @@ class Explored:
         past: earlier paths, newest last.
         future: those that were undone, the next one last.
         selected: number of the remembered frame that is looked at.
+        keyframe: number (0, 1, ...) of the keyframe that is worked on.
     """
 
     root: str
@@ -114,6 +116,7 @@ class Explored:
     past: tuple[Drawn, ...] = ()
     future: tuple[Drawn, ...] = ()
     selected: int | None = None
+    keyframe: int | None = None
 
     @property
     def version(self) -> Version:
@@ -133,7 +136,7 @@ class Explored:
         if drawn == self.drawn:
             return self
         past = (*self.past, self.drawn)[-UNDO_KEPT:]
-        return replace(self, drawn=drawn, past=past, future=())
+        return replace(self, past=past, future=(), **self._shown(drawn))
 
     def undo(self) -> Explored:
         """The path before the last change.
@@ -144,7 +147,7 @@ class Explored:
         if not self.past:
             raise ValueError("nothing to undo: the path was not changed")
         future = (*self.future, self.drawn)
-        return replace(self, drawn=self.past[-1], past=self.past[:-1], future=future)
+        return replace(self, past=self.past[:-1], future=future, **self._shown(self.past[-1]))
 
     def redo(self) -> Explored:
         """The path before the last `undo`.
@@ -155,7 +158,17 @@ class Explored:
         if not self.future:
             raise ValueError("nothing to redo")
         past = (*self.past, self.drawn)
-        return replace(self, drawn=self.future[-1], past=past, future=self.future[:-1])
+        return replace(self, past=past, future=self.future[:-1], **self._shown(self.future[-1]))
+
+    def choose(self, number: int | None) -> Explored:
+        """Work on another keyframe, or on none.
+
+        Raises:
+            ValueError: there is none of this number.
+        """
+        if number is not None:
+            refuse_keyframe(self.drawn, number)
+        return replace(self, keyframe=number)
 
     def generated(self, prompt: str, seed: int, drawn: Drawn) -> Explored:
         """A new segment waits to be accepted or reverted.
@@ -240,6 +253,11 @@ class Explored:
             self, current=made.version, pending=number, selected=None, **_path(made.drawn)
         )
 
+    def _shown(self, drawn: Drawn) -> dict[str, Any]:
+        """A path in place of this one; where it has fewer keyframes, none is worked on."""
+        fewer = len(drawn.keyframes) < len(self.drawn.keyframes)
+        return {"drawn": drawn, "keyframe": None if fewer else self.keyframe}
+
     def _pending(self) -> Segment:
         if self.pending is None:
             raise ValueError("no segment waits to be accepted; generate one")
@@ -252,7 +270,17 @@ class Explored:
 
 def _path(drawn: Drawn) -> dict[str, Any]:
     """A path of another version: steps of drawing over there are not undone here."""
-    return {"drawn": drawn, "past": (), "future": ()}
+    return {"drawn": drawn, "past": (), "future": (), "keyframe": None}
+
+
+def refuse_keyframe(drawn: Drawn, number: int) -> None:
+    """Refuse the number (0, 1, ...) of a keyframe that a path does not have.
+
+    Raises:
+        ValueError: names it as the page does, from 1 on.
+    """
+    if not 0 <= number < len(drawn.keyframes):
+        raise ValueError(f"there is no keyframe {number + 1}; there are {len(drawn.keyframes)}")
 
 
 def save_state(state: Explored, output: Path) -> None:
@@ -310,7 +338,7 @@ def _explored(values: dict[str, Any]) -> Explored:
         raise ValueError("a version is made from a later one")
     if found.pending is not None and not 0 <= found.pending < len(found.segments):
         raise ValueError(f"segment {found.pending} of {len(found.segments)} waits")
-    return found
+    return found.choose(found.keyframe)
 
 
 def _drawn(values: dict[str, Any]) -> Drawn:

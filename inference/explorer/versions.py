@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from anchorweave.locks import making
 from anchorweave.memory import Bank
 from anchorweave.memory.bank import FOLDERS
 from anchorweave.memory.bank_list import read_list
@@ -33,9 +34,12 @@ def remove_unfinished(output: Path, state: Explored) -> None:
     """Remove the bank of a version that was cut off before the state named it.
 
     Raises:
-        ValueError: what lies there is no bank of this program.
+        ValueError: what lies there is no bank of this program, or another run makes it.
     """
-    remove_bank(version_path(output, state, len(state.versions)))
+    path = version_path(output, state, len(state.versions))
+    # Takes over from a run that was killed at it.
+    with making(path):
+        remove_bank(path)
 
 
 def fork_bank(bank: Bank, path: Path) -> Bank:

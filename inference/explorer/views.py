@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 
 from anchorweave.geometry.cameras import Cameras
@@ -27,17 +29,27 @@ class Views:
         self.config, self.bank = config, bank
         self._coarse = StoredViews(bank, config.memory.depth_edge, config.retrieval.downscale)
         self._fine: CoarseViews | None = None
+        # Who asks for them does not hold up retrieval.
+        self._lock = threading.RLock()
 
     def coarse(self) -> CoarseViews:
         """What retrieval knows of the memories."""
+        with self._lock:
+            return self._read_coarse()
+
+    def fine(self) -> CoarseViews:
+        """Views that are fine enough to tell surfaces apart."""
+        with self._lock:
+            return self._read_fine()
+
+    def _read_coarse(self) -> CoarseViews:
         if len(self.bank):
             return self._coarse.views()
         size = tuple(self.config.size)
         none = Cameras(torch.eye(4).expand(0, 4, 4), torch.eye(3).expand(0, 3, 3), size)
         return coarse_views(torch.zeros(0, *size), none, (), self.config.retrieval.downscale)
 
-    def fine(self) -> CoarseViews:
-        """Views that are fine enough to tell surfaces apart."""
+    def _read_fine(self) -> CoarseViews:
         downscale = max(round(self.config.size[0] / SIGHT_ROWS), 1)
         if not 0 < len(self.bank) <= SIGHT_MEMORIES or downscale >= self.config.retrieval.downscale:
             return self.coarse()

@@ -15,9 +15,10 @@ from torch import Tensor
 from viser import transforms
 
 from anchorweave.geometry.cameras import Cameras
+from inference.explorer.frusta import field_of_view, quaternion_of
 from inference.explorer.mistakes import told_of
 from inference.explorer.networks import Networks
-from inference.explorer.scene import Scene, field_of_view, quaternion_of
+from inference.explorer.scene import Scene
 from inference.explorer.session import Session
 
 RED, GREEN = (220, 60, 60), (60, 170, 90)

@@ -10,6 +10,7 @@ from viser import Icon
 
 from inference.explorer import drawing
 from inference.explorer.page.base import Section, Shared, look_through, view_of
+from inference.explorer.page.keyframes import Keyframes
 from inference.explorer.path_files import load_path, save_path, saved_paths, take_upload
 from inference.explorer.state import Drawn
 
@@ -56,12 +57,14 @@ class Draw(Section):
         )
         self.speed.on_update(page.guarded("Speed", self._set_speed))
         self.smooth = gui.add_checkbox(
-            "Spline", True, hint="A smooth curve through the keyframes, or straight lines."
+            "Spline", True, hint="Smooth through the keyframes, or straight from one to the next."
         )
         self.smooth.on_update(page.guarded("Spline", self._set_smooth))
         page.button(
             "Fly along it", self._fly, icon=Icon.PLAYER_PLAY, hint="Your view follows the path."
         )
+        with gui.add_folder("One keyframe"):
+            self.keyframes = Keyframes(page)
         with gui.add_folder("Walk"):
             gui.add_markdown(
                 "W A S D move, Q E sink and rise, arrows turn. While you walk, the path follows."
@@ -105,6 +108,7 @@ class Draw(Section):
         """Show the session's state; `memory` says whether what is remembered changed."""
         session, drawn = self.page.session, self.page.session.state.drawn
         self.speed.value, self.smooth.value = drawn.speed, drawn.smooth
+        self.keyframes.refresh(memory)
         names = tuple(saved_paths(session.output)) or (NONE,)
         if tuple(self.saved.options) != names:
             self.saved.options = names
@@ -119,6 +123,8 @@ class Draw(Section):
             lines.append(f"**{segments} segment{plural}**, {frames} frames, {seconds:.1f} s")
         else:
             lines.append("Go somewhere and add a keyframe.")
+        if problem := session.problem():
+            lines.append(f"**It cannot be walked**: {problem}")
         self.about.content = "  \n".join(lines)
 
     def stepped(self, client: Any) -> None:

@@ -1,4 +1,4 @@
-"""Generate: a prompt a segment, progress, the video beside its anchors, accept or revert."""
+"""Generate: a prompt a segment, the video beside its anchors, accept or revert."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ class Generate(Section):
         self.prompt.on_update(page.guarded("Prompt", self._set_prompt))
         self.seed = gui.add_number("Seed", page.session.config.seed, min=0, step=1)
         self.make = page.button("Generate", self._generate, icon=Icon.SPARKLES, color="blue")
-        self.bar = gui.add_progress_bar(0.0, visible=False, animated=True)
-        self.stop = page.button(
-            "Cancel", lambda event: self._cancel(), icon=Icon.PLAYER_STOP, visible=False
-        )
         self.video = gui.add_html("", visible=False)
         self.accept = page.button(
             "Accept",
@@ -90,17 +86,6 @@ class Generate(Section):
         branches = self._branches()
         if tuple(self.branches.options) != branches:
             self.branches.options = branches
-        if not session.busy:
-            self.progress()
-
-    def progress(self) -> None:
-        """Show how far the work in the background is."""
-        session, job = self.page.session, self.page.session.job
-        busy = session.busy and job is not None
-        self.bar.visible = self.stop.visible = busy
-        if busy and job is not None:
-            self.bar.value = 100 * job.progress.share
-            self.about.content = f"{job.progress.what[:1].upper()}{job.progress.what[1:]} ..."
 
     def _show_prompt(self) -> None:
         ahead = int(self.segment.value) - 1
@@ -122,12 +107,6 @@ class Generate(Section):
 
     def _generate(self, event: Any) -> None:
         generate(self.page.session, self.page.networks, int(self.seed.value))
-        self.refresh(False)
-        self.progress()
-
-    def _cancel(self) -> None:
-        if self.page.session.job is not None:
-            self.page.session.job.cancel()
 
     def _show_video(self, number: int | None) -> None:
         if number == self._shown:

@@ -10,10 +10,10 @@ import numpy as np
 import viser
 from viser import Icon
 
+from inference.explorer.frusta import add_frustum
 from inference.explorer.live import Looked, picture, slot_colour, told
 from inference.explorer.mistakes import told_of
 from inference.explorer.page.base import Shared, view_of
-from inference.explorer.scene import add_frustum
 
 PICKS = "/picks"
 WIDTH = 360

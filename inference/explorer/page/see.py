@@ -10,8 +10,9 @@ import torch
 from viser import Icon
 
 from anchorweave.memory import MEMORIES
+from inference.explorer.frusta import add_frustum, camera_along, pixels
 from inference.explorer.page.base import Section, Shared, look_through
-from inference.explorer.scene import add_frustum, pixels
+from inference.explorer.scene import KEY_SIZE
 from inference.explorer.sight import Sight
 
 SELECTED, PLACE = "/memory/selected", "/memory/place"
@@ -19,8 +20,6 @@ SELECTED_COLOUR = (255, 230, 90)
 BLANK = np.full((12, 18, 3), 45, np.uint8)
 # Names of memories that are listed before the rest is counted.
 LISTED = 8
-# A click this near to a frustum's middle, in its own length, means that frustum.
-CLICKED = 0.6
 
 
 class See(Section):
@@ -126,9 +125,7 @@ class See(Section):
         origin = torch.tensor(event.ray_origin).float()
         direction = torch.nn.functional.normalize(torch.tensor(event.ray_direction).float(), dim=0)
         sight = session.look_along(origin, direction[None])
-        clicked = self._camera_along(origin, direction, sight)
-        if clicked is not None:
-            session.select(clicked)
+        if self._clicked_on_camera(origin, direction, sight):
             return
         scene = self.page.server.scene
         scene.remove_by_name(PLACE)
@@ -138,23 +135,24 @@ class See(Section):
                 PLACE, 0.012 * session.state.unit, SELECTED_COLOUR, position=sight.points[0].numpy()
             )
 
-    def _camera_along(
+    def _clicked_on_camera(
         self, origin: torch.Tensor, direction: torch.Tensor, sight: Sight
-    ) -> int | None:
-        """The camera that a click means, unless a surface lies before it."""
-        cameras, size = self.page.session.bank.cameras, self.page.scene.size
-        middles = cameras.centres + 0.5 * size * cameras.c2w[:, :3, 2]
-        along = (middles - origin) @ direction
-        aside = (middles - origin - along[:, None] * direction).norm(dim=-1)
-        reach = torch.inf
+    ) -> bool:
+        """Select the camera that a click means, unless a surface lies before it."""
+        session, shown, reach = self.page.session, self.page.scene, torch.inf
         if sight.met[0]:
             reach = float((sight.points[0] - origin).norm())
-        # One through which one looks is not clicked on.
-        meant = (aside < CLICKED * size) & (along > size) & (along < reach)
-        if not meant.any():
-            return None
-        numbers = meant.nonzero().flatten()
-        return int(numbers[along[numbers].argmin()])
+        ray = (origin, direction, reach)
+        memory = camera_along(session.bank.cameras, shown.size, *ray)
+        numbers = shown.keyframes_shown()
+        key = camera_along(shown.keyframes()[numbers], KEY_SIZE * shown.size, *ray)
+        # A path begins among memories: what is drawn over them is meant.
+        if key is not None and (memory is None or key[1] <= memory[1] + shown.size):
+            session.choose(numbers[key[0]])
+            return True
+        if memory is not None:
+            session.select(memory[0])
+        return memory is not None
 
 
 def who_saw(sight: Sight, names: tuple[str, ...]) -> str:

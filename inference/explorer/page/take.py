@@ -52,7 +52,7 @@ class Take(Section):
             client, session = event.client, self.page.session
 
             def work(job: Job) -> None:
-                job.told(f"taking away: {label}", 0.1)
+                job.told(f"taking away: {label}", 0.1, until=1.0)
                 path = take(session)
                 self.page.tell("Taken away", str(path), client=client)
                 small = path.is_file() and path.stat().st_size <= LARGEST_SENT

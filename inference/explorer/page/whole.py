@@ -17,6 +17,7 @@ from inference.explorer.page.generate import Generate
 from inference.explorer.page.live import LivePanel
 from inference.explorer.page.see import See
 from inference.explorer.page.take import Take
+from inference.explorer.page.work import Work
 from inference.explorer.scene import Scene
 from inference.explorer.session import Session
 
@@ -56,8 +57,9 @@ class Page:
         self._stopped = threading.Event()
         gui.main_panel.dock_right()
         gui.main_panel.set_width(WIDTH)
+        self.work = Work(self.shared)
         tabs = gui.add_tab_group()
-        self.sections: list[Section] = []
+        self.sections: list[Section] = [self.work]
         made: dict[str, Callable[[Shared], Section]] = {
             "See": See,
             "Draw": Draw,
@@ -69,7 +71,6 @@ class Page:
             with tabs.add_tab(label):
                 self.sections.append(make(self.shared))
         self.draw = next(s for s in self.sections if isinstance(s, Draw))
-        self.generate = next(s for s in self.sections if isinstance(s, Generate))
         session.changed.append(self.refresh)
         session.ended.append(self._ended)
         self.server.on_client_connect(self._connected)
@@ -137,7 +138,7 @@ class Page:
         while not self._stopped.wait(PROGRESS_SECONDS):
             busy = self.session.busy
             if busy:
-                self.generate.progress()
+                self.work.refresh(False)
             if was != busy:
                 self.refresh(False)
             was = busy

@@ -83,6 +83,28 @@ def test_walking_appends_once_the_view_moved_far_enough(start):
     assert drawing.walked(far, start, ahead(start, 5), UNIT) == far
 
 
+def test_a_keyframe_is_put_elsewhere_and_deleted(start):
+    drawn = Drawn(prompts=("a",), speed=2.0)
+    for steps in (4, 8, 12):
+        drawn = drawing.with_view(drawn, ahead(start, steps))
+    moved = drawing.with_keyframe(drawn, 1, ahead(start, 9))
+    assert moved.keyframes == (
+        drawn.keyframes[0],
+        drawing.pose_of(ahead(start, 9)),
+        drawn.keyframes[2],
+    )
+    assert (moved.prompts, moved.speed) == (("a",), 2.0)
+    assert drawing.without_keyframe(drawn, 0).keyframes == drawn.keyframes[1:]
+    assert drawing.without_keyframe(drawn, 2).keyframes == drawn.keyframes[:2]
+    for wrong in (3, -1):
+        for change in (
+            lambda wrong=wrong: drawing.with_keyframe(drawn, wrong, start.c2w),
+            lambda wrong=wrong: drawing.without_keyframe(drawn, wrong),
+        ):
+            with pytest.raises(ValueError, match="there is no keyframe"):
+                change()
+
+
 def test_the_rest_of_a_path_goes_on_from_its_first_segment(start):
     drawn = Drawn(start=3, prompts=("a", "b"))
     for steps in (4, 8, 12, 16):

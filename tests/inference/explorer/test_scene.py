@@ -4,7 +4,8 @@ import torch
 
 from anchorweave.geometry.projection import project
 from anchorweave.memory import MEMORIES, Bank, LocalClouds, MapAndKeyframesConfig, MemoryConfig
-from inference.explorer.scene import cloud_parts, evenly, frustum_lines, small_cloud
+from inference.explorer.clouds import cloud_parts, evenly, small_cloud
+from inference.explorer.frusta import camera_along, frustum_lines
 from inference.explorer.versions import fork_bank
 from tests.rooms import look, view_room, walk
 
@@ -22,6 +23,21 @@ def test_a_frustum_ends_at_the_corners_of_the_image():
         (width, height),
     }
     torch.testing.assert_close(depth, torch.full((4,), 0.5))
+
+
+def test_a_click_means_the_first_camera_before_a_surface():
+    cameras = look([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [1.0, 0.0, 2.0]], [0.0, 0.0, 0.0])
+    origin, ahead = torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])
+    number, far = camera_along(cameras, 0.2, origin, ahead, torch.inf)
+    assert number == 0 and far == pytest.approx(1.1)
+    assert camera_along(cameras, 0.2, origin, ahead, 1.05) is None
+    # Not one that stands where one looks from.
+    number, _ = camera_along(cameras, 0.2, torch.tensor([0.0, 0.0, 0.95]), ahead, torch.inf)
+    assert number == 1
+    aside = torch.nn.functional.normalize(torch.tensor([1.0, 0.0, 2.1]), dim=0)
+    assert camera_along(cameras, 0.2, origin, aside, torch.inf)[0] == 2
+    assert camera_along(cameras, 0.2, origin, -ahead, torch.inf) is None
+    assert camera_along(cameras[:0], 0.2, origin, ahead, torch.inf) is None
 
 
 def test_few_points_of_a_frame_are_points_of_it(tmp_path):

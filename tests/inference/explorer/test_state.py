@@ -41,6 +41,18 @@ def test_undo_keeps_so_many_steps(begun):
     assert len(state.past) == 100 and state.past[0] == path(49.0)
 
 
+def test_a_keyframe_is_chosen_until_the_path_has_fewer(begun):
+    state = begun.draw(path(1.0, 2.0, 3.0)).choose(1)
+    moved = state.draw(path(1.0, 5.0, 3.0))
+    assert moved.keyframe == 1 and moved.undo().keyframe == 1
+    assert moved.draw(path(1.0, 3.0)).keyframe is None
+    assert state.undo().keyframe is None and state.choose(None).keyframe is None
+    assert state.go_to(0).keyframe is None
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match="there is no keyframe"):
+            state.choose(wrong)
+
+
 def test_a_segment_is_accepted_and_reverted_with_the_path_as_before(begun):
     drawn = path(1.0, 2.0, prompts=("a room",))
     state = begun.draw(drawn).generated("a room", 7, drawn)
@@ -85,7 +97,7 @@ def test_what_cannot_be_done_is_refused(begun, wrong, said):
 def test_a_state_comes_back_from_disk_as_it_was(begun, tmp_path):
     drawn = path(1.0, 1 / 3, start=2, speed=0.7, smooth=False, prompts=(None, "a chair"))
     state = begun.draw(path(5.0)).draw(drawn).generated("a chair", 3, drawn).accept(path(9.0))
-    state = state.draw(drawn).draw(path(2.0)).undo()
+    state = state.draw(drawn).draw(path(2.0)).undo().choose(1)
     save_state(state, tmp_path)
     assert load_state(tmp_path) == state
     assert load_state(tmp_path / "nowhere") is None
@@ -99,6 +111,7 @@ def test_a_state_comes_back_from_disk_as_it_was(begun, tmp_path):
         lambda values: values.update(current=4),
         lambda values: values.update(explorer_version=99),
         lambda values: values.update(pending=1),
+        lambda values: values.update(keyframe=0),
         lambda values: values["drawn"].update(keyframes=[[[1.0]]]),
         lambda values: values.update(more=1),
     ],
