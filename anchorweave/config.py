@@ -13,17 +13,19 @@ that only its own command has (`own_options:`), which others leave out, and say 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from anchorweave.field_types import hints_of
 from anchorweave.files import atomic_write
 from anchorweave.ranges import check_numbers
 from anchorweave.renamed_options import refuse_renamed
+from anchorweave.yaml_words import as_text
 
 Schema = TypeVar("Schema")
 # Of a saved config: which of its options only the command that saved it has.
@@ -89,18 +91,6 @@ def as_words(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
 
 
-def hints_of(schema: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; of a section the subclass that its default is of.
-
-    Memory systems that are registered have their options in such a subclass.
-    """
-    hints = get_type_hints(schema)
-    for each in fields(schema):
-        if is_dataclass(hints[each.name]) and each.default_factory is not MISSING:
-            hints[each.name] = type(each.default_factory())
-    return hints
-
-
 def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConfig:
     paths, overrides = [], []
     for word in words:
@@ -123,7 +113,8 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     for origin, values in [*files, *typed]:
         refuse_renamed(schema, origin, values)
         try:
-            merged = OmegaConf.merge(merged, _expand_kinds(schema, values))
+            values = as_text(schema, origin, _expand_kinds(schema, values))
+            merged = OmegaConf.merge(merged, values)
         except OmegaConfBaseException as error:
             message = f"{origin}: {error.full_key or ''}: {str(error).splitlines()[0]}"
             if isinstance(error, ConfigKeyError):

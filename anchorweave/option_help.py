@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, get_args
 
-from anchorweave.config import as_words, hints_of
+from anchorweave.config import as_words
+from anchorweave.field_types import hints_of
 
 WIDEST = 100
 # Longer values, such as a recipe's stages, are cut: the YAML file has them.

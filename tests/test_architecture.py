@@ -34,6 +34,8 @@ FLOORS = {
     "anchorweave.memory": 4,
     "anchorweave.pipelines": 4,
     "anchorweave.renamed_options": 2,
+    "anchorweave.field_types": 2,
+    "anchorweave.yaml_words": 3,
     "anchorweave.config": 5,
     "anchorweave.run_config": 5,
     "anchorweave.option_help": 5,

@@ -24,6 +24,21 @@ class Schema:
     size: tuple[int, int] = (2, 3)
 
 
+@dataclass(frozen=True)
+class Choices:
+    check: Literal["on", "off"] = "on"
+
+
+@dataclass(frozen=True)
+class Switches:
+    check: Literal["warn", "on", "off"] = "warn"
+    flag: bool = True
+    name: str = ""
+    maybe: str | None = None
+    names: list[str] = field(default_factory=list)
+    choices: Choices = field(default_factory=Choices)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_config_loads_and_opens_with_its_command(path):
     assert isinstance(load_config(RunConfig, [f"config={path}"]), RunConfig)
@@ -76,6 +91,33 @@ def test_a_section_may_be_given_by_its_kind_alone(tmp_path):
 @pytest.mark.parametrize("text", ["a room # 1", "a kitchen: sunny", "12", "null", "[a", "x=y"])
 def test_text_is_taken_as_it_stands(text):
     assert load_config(Schema, [f"name={text}"]).name == text
+
+
+@pytest.mark.parametrize("word, value", [("off", "off"), ("on", "on"), ("'off'", "off")])
+def test_a_choice_may_be_a_word_that_yaml_takes_for_a_boolean(tmp_path, word, value):
+    (tmp_path / "one.yaml").write_text(f"check: {word}\nchoices: {{check: {word}}}\n")
+    for words in (
+        [f"config={tmp_path / 'one.yaml'}"],
+        [f"check={word}", f"choices.check={word}"],
+    ):
+        got = load_config(Switches, words)
+        assert got.check == got.choices.check == value
+    assert load_config(Switches, ["flag=off"]).flag is False
+    assert load_config(Switches, ["flag=yes"]).flag is True
+    save_config(got, tmp_path / "saved.yaml")
+    assert load_config(Switches, [f"config={tmp_path / 'saved.yaml'}"]) == got
+
+
+@pytest.mark.parametrize("text", ["name: no", "names: [a, yes]", "maybe: off"])
+def test_text_that_yaml_takes_for_a_boolean_is_refused_and_not_spelled_out(tmp_path, text):
+    (tmp_path / "one.yaml").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=r"one.yaml: .*: YAML reads .* put it in quotes"):
+        load_config(Switches, [f"config={tmp_path / 'one.yaml'}"])
+    assert load_config(Switches, ["name=no", "maybe=off"]).maybe == "off"
+
+
+def test_checking_can_be_switched_off():
+    assert load_config(RunConfig, ["check=off"]).check == "off"
 
 
 def test_null_is_nothing_where_nothing_is_allowed():
