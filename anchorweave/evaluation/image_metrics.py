@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 # Two equal 8-bit images have no finite PSNR; 100 dB is far above what 8 bits can tell apart.
 IDENTICAL_DB = 100.0
@@ -76,6 +75,9 @@ def ssim_of_parts(
     """
     if not (video.isfinite().all() and truth.isfinite().all()):
         raise ValueError("videos to compare have colours that are not finite")
+    # Only who measures waits for torchmetrics' imports, which take seconds.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     mean, local = structural_similarity_index_measure(
         video, truth, data_range=1.0, return_full_image=True
     )

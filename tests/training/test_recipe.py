@@ -25,8 +25,14 @@ from training.train_text import TextTrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = [
-    ROOT / "configs" / "anchorweave_tiny" / f"{name}.yaml"
-    for name in ("recipe", "ablations", "systems/recipe", "one_gpu/recipe")
+    ROOT / "configs" / f"anchorweave_{name}.yaml"
+    for name in (
+        "tiny/recipe",
+        "tiny/ablations",
+        "tiny/systems/recipe",
+        "tiny/one_gpu/recipe",
+        "tiny_wan/recipe",
+    )
 ]
 SCHEMAS = {
     "inference.evaluate": EvaluateConfig,
@@ -318,7 +324,9 @@ def test_every_stage_of_the_recipes_loads_by_its_own_module(path, monkeypatch):
         load_config(SCHEMAS[stage.module], stage.words)
 
 
-@pytest.mark.parametrize("path", [RECIPES[0], RECIPES[-1]], ids=["two_cores", "one_gpu"])
+@pytest.mark.parametrize(
+    "path", [RECIPES[0], *RECIPES[-2:]], ids=["two_cores", "one_gpu", "wan_on_two_cores"]
+)
 def test_what_a_stage_of_the_recipe_reads_was_made_by_one_before(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     made = set()
