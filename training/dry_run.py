@@ -93,6 +93,11 @@ class DryRunConfig(TrainConfig):
     def __post_init__(self):
         super().__post_init__()
         check_numbers(self)
+        if self.references is not None and not self.model.has_references:
+            raise ValueError(
+                f"references={self.references} is of a network that is given references, and there "
+                "is none; set model.new_references=tokens or attention, or leave references out"
+            )
 
 
 def dry_run(config: TrainConfig, world: int | None = None) -> None:
@@ -158,8 +163,9 @@ def estimate(
         counts["references"] = _count(references)
         trained += network.train_references * counts["references"]
     weights = Weights(sum(counts.values()) - trained, trained)
+    sizes = family.sizes(transformer)
     step = training_step(
-        family.sizes(transformer),
+        sizes,
         None if controller is None else controller.config,
         batch=config.batch_per_process,
         anchors=clips.anchors,
@@ -176,7 +182,7 @@ def estimate(
         R = next(number for number in asked if number is not None)
         step = with_references(
             step,
-            family.sizes(transformer),
+            sizes,
             references,
             count=R,
             batch=config.batch_per_process,
@@ -193,9 +199,7 @@ def estimate(
             "backbone": step.backbone.tokens,
             "controller": step.controller.tokens,
             "controller_rows": step.controller.rows // config.batch_per_process,
-            "references": R
-            * math.prod(clips.latent_size[1:])
-            // family.sizes(transformer).patch_size ** 2,
+            "references": R * math.prod(clips.latent_size[1:]) // sizes.patch_size**2,
         },
         "tflops_per_step": {
             "forward": samples * step.forward / 1e12,

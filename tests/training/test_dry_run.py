@@ -145,3 +145,8 @@ def test_without_a_clip_a_system_has_as_many_anchors_as_it_gives(memory, anchors
         model=NetworkConfig(path="nowhere"), data=DataConfig("nowhere/clips", memory=memory)
     )
     assert clip_shape(config).anchors == anchors
+
+
+def test_a_number_of_references_without_a_network_for_them_is_refused():
+    with pytest.raises(ValueError, match="references=3 .* there is none"):
+        DryRunConfig(model=NetworkConfig(path="nowhere"), references=3)

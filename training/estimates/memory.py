@@ -102,7 +102,7 @@ def memory(
             the optimiser over them, `fsdp2` the weights as well.
         world: how many GPUs.
         checkpointing: whether blocks are recomputed in the backward pass.
-        precision: `bf16` (autocast) or `no` (float32).
+        precision: `bf16` (autocast) or `fp32`.
         average: whether a running average of the trained weights is kept.
         kept: what checkpointing does not recompute.
 
