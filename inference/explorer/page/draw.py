@@ -8,6 +8,7 @@ from typing import Any
 
 from viser import Icon
 
+from anchorweave.geometry.cameras import Cameras
 from inference.explorer import drawing
 from inference.explorer.page.base import Section, Shared, look_through, view_of
 from inference.explorer.page.keyframes import Keyframes
@@ -25,6 +26,9 @@ WORDS = (
     "move_forward:8",
 )
 OWN, NONE = "(write your own)", "(none saved)"
+# A browser that walks first goes to the end of the path. What it says of older views is passed over
+# until it is there, or for so long: a view that moves on at once is never quite there.
+ARRIVAL_SECONDS = 30.0
 UNITS = ("recording", "scene")
 
 
@@ -33,6 +37,8 @@ class Draw(Section):
 
     def __init__(self, page: Shared):
         self.page = page
+        # Where a browser that is to walk is sent, and until when it is waited for.
+        self._awaited: tuple[Cameras, float] | None = None
         gui = page.server.gui
         self.about = gui.add_markdown("")
         page.button(
@@ -125,15 +131,40 @@ class Draw(Section):
             lines.append("Go somewhere and add a keyframe.")
         if problem := session.problem():
             lines.append(f"**It cannot be walked**: {problem}")
+        if self.page.walker is not None and self._awaited is None:
+            lines.append("**Walking**: the path follows the view.")
         self.about.content = "  \n".join(lines)
+
+    def _show(self) -> None:
+        with self.page.refreshing:
+            self.refresh(False)
+
+    def stop_walking(self) -> None:
+        """The path follows no view any longer."""
+        self.page.walker = None
+        self.walk.value = False
+        self._show()
 
     def stepped(self, client: Any) -> None:
         """A browser's view moved: where it walks, the path follows."""
         if self.page.walker != client.client_id:
             return
-        view = view_of(client)
-        session = self.page.session
+        if self._awaited is not None and not self._arrived(client):
+            return
+        view, session = view_of(client), self.page.session
         session.draw(lambda drawn, start: drawing.walked(drawn, start, view, session.state.unit))
+
+    def _arrived(self, client: Any) -> bool:
+        """Whether a browser that is to walk has got to the end of the path."""
+        end, latest = self._awaited
+        unit = self.page.session.state.unit
+        # As near as adds nothing to a path that ends there.
+        far = drawing.walked(Drawn(), end, view_of(client), unit).keyframes
+        if far and time.monotonic() < latest:
+            return False
+        self._awaited = None
+        self._show()
+        return True
 
     def _add(self, event: Any) -> None:
         view = view_of(event.client)
@@ -163,11 +194,13 @@ class Draw(Section):
     def _set_walk(self, event: Any) -> None:
         if not self.walk.value:
             self.page.walker = None
+            self._show()
             return
         if event.client is None:
             return
         session = self.page.session
         end = drawing.keyframe_cameras(session.state.drawn, session.start)[-1]
+        self._awaited = end, time.monotonic() + ARRIVAL_SECONDS
         look_through(event.client, end)
         self.page.walker = event.client.client_id
 
@@ -191,7 +224,7 @@ class Draw(Section):
     def _save(self, event: Any) -> None:
         session = self.page.session
         file = save_path(session.output, self.name.value, session.path(), session.config.fps)
-        self.refresh(False)
+        self._show()
         self.page.tell(
             "Saved",
             f"{file}; a rollout walks it by rollout.trajectory={file} rollout.unit=recording "
@@ -208,5 +241,5 @@ class Draw(Section):
     def _upload(self, event: Any) -> None:
         file = event.target.value
         name = take_upload(self.page.session.output, file.name, file.content)
-        self.refresh(False)
+        self._show()
         self.saved.value = name

@@ -113,8 +113,7 @@ class Page:
             try:
                 self.draw.stepped(client)
             except ValueError as error:
-                self.shared.walker = None
-                self.draw.walk.value = False
+                self.draw.stop_walking()
                 self.shared.tell("Walk", str(error), wrong=True, client=client)
 
         client.camera.on_update(moved)
@@ -124,8 +123,7 @@ class Page:
         if (panel := self._live.pop(client.client_id, None)) is not None:
             panel.close()
         if self.shared.walker == client.client_id:
-            self.shared.walker = None
-            self.draw.walk.value = False
+            self.draw.stop_walking()
 
     def _ended(self, said: str | None) -> None:
         """Called by the thread of a job, which is alive until this returns."""

@@ -294,9 +294,11 @@ def test_a_keyframe_is_chosen_dragged_replaced_and_deleted(page, explorer):
 def test_keys_walk_the_path(page, explorer):
     tab(page, "Draw")
     page.get_by_label("Walk", exact=True).first.click()
+    # A key that is pressed at once still moves the older view, which is not the path's.
     canvas = page.locator("canvas").first.bounding_box()
     page.mouse.click(canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2)
     page.keyboard.down("w")
+    page.get_by_text("the path follows the view").wait_for(state="attached")
     until(lambda: len(explorer.keyframes) >= 2)
     page.keyboard.up("w")
     first, second = explorer.keyframes[:2]
