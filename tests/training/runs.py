@@ -90,7 +90,7 @@ def train_here(config, stop=None, run=None):
     run = run or start(config)
     validation = None
     if config.data.validation:
-        clips = open_clips(config.data.validation)
+        clips = open_clips(config.data.validation, config.memory)
         validation = Validation(config, clips, run.networks.process)
     train(run, validation, stop or Stop())
     return run
