@@ -28,8 +28,8 @@ from anchorweave.memory import GlobalCloudConfig
 from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import check_preceding
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
-from anchorweave.models.references.reference_tokens import ReferenceTokens
 from anchorweave.ranges import check_numbers, within
 from training.estimates.memory import GIB, Weights, checkpoint_bytes, memory
 from training.estimates.missing import missing_files
@@ -175,11 +175,12 @@ def estimate(
         trained += network.train_references * counts["references"]
     weights = Weights(sum(counts.values()) - trained, trained)
     sizes = family.sizes(transformer)
-    ahead = 0
-    if isinstance(references, ReferenceTokens):
-        ahead = clips.preceding
-        if machine.preceding is not None:
-            ahead = -(-machine.preceding // sizes.temporal_compression)
+    ahead = clips.preceding
+    if machine.preceding is not None:
+        ahead = -(-machine.preceding // sizes.temporal_compression)
+    check_preceding(references, ahead > 0)
+    # Without a network they are ignored, as references are.
+    ahead *= references is not None
     step = training_step(
         sizes,
         None if controller is None else controller.config,

@@ -65,9 +65,10 @@ class GlobalCloudConfig:
             surface seen from two distances would not meet itself. Of `choose: overlap` only.
         preceding: number of last frames that are given as one clip, with the cloud's render at
             their cameras (Spatia: the last 9 of the clip before); 4k + 1, or 0 = none. They are no
-            references then; while fewer are remembered, none is given. For clips that continue
-            where memory ends, such as those of a rollout and of `split: later`, unlike those of a
-            partial revisit.
+            references then; while fewer are remembered, none is given. The newest is the frame
+            that the target begins with; in the paper the target begins behind it. For clips that
+            continue where memory ends, such as those of a rollout and of `split: later`, unlike
+            those of a partial revisit.
 
     Raises:
         ValueError: a value out of range.

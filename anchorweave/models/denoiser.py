@@ -94,7 +94,7 @@ class Denoiser(nn.Module):
         check_cache(self.backbone)
         if not reads:
             preceding = None
-        check_preceding(self.references, preceding)
+        check_preceding(self.references, preceding is not None)
         # References alone; the controller's features begin with the preceding frames.
         ahead = self.references.tokens_ahead(references) if reads else 0
         shown = references
@@ -246,15 +246,13 @@ def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
     return [feature * kept.to(feature.dtype) for feature in features]
 
 
-def check_preceding(
-    references: ReferenceNetwork | None, preceding: PrecedingLatents | None
-) -> None:
-    """Refuse preceding frames for a network that does not join frames to the video.
+def check_preceding(references: ReferenceNetwork | None, given: bool) -> None:
+    """Refuse preceding frames, where they are given, for a network that joins none to the video.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: it is such a one.
     """
-    if preceding is None or references is None or isinstance(references, ReferenceTokens):
+    if not given or references is None or isinstance(references, ReferenceTokens):
         return
     raise ValueError(
         f"{type(references).__name__} joins no frames to the video's, so it cannot be given "

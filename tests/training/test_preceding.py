@@ -129,3 +129,5 @@ def test_the_dry_run_counts_them(data, capsys):
         load_config(DryRunConfig, [*paper, "preceding=8"])
     with pytest.raises(ValueError, match="preceding=9 frames are joined to the video by a network"):
         load_config(DryRunConfig, ["config=configs/train/tiny_wan.yaml", "preceding=9"])
+    with pytest.raises(ValueError, match="HistoricalAttention joins no frames"):
+        tokens(*paper, "model.new_references=attention", "preceding=9")

@@ -181,8 +181,8 @@ def _noised(
     noise = torch.randn(clean.shape, generator=generator)
     if not steps:
         return clean
-    noised = process.add_noise(clean[None].float(), noise[None], torch.tensor([steps - 1]))[0]
-    return noised.to(clean)
+    timestep = torch.tensor([process.clean_timestep + steps])
+    return process.add_noise(clean[None].float(), noise[None], timestep)[0].to(clean)
 
 
 def _check_empty_prompt(clip: TrainingClip, empty_prompt: Tensor | None) -> None:

@@ -81,7 +81,7 @@ def build_networks(
         if controller is not None:
             _check_holes(controller, clip)
         references = reference_network(network, backbone)
-        check_preceding(references, clip.preceding)
+        check_preceding(references, clip.preceding is not None)
         if network.train_backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:

@@ -7,6 +7,7 @@ import torch
 
 from anchorweave.anchors import AnchorLatents, PrecedingLatents
 from anchorweave.datasets.training_clip import Samples
+from anchorweave.diffusion.flow_matching import FlowMatching
 from tests.training.draws.test_anchor_dropout import a_clip
 from tests.training.draws.test_noise import PROCESS, WITHOUT
 from training.draws.anchor_dropout import AnchorDropoutConfig, drop_anchors
@@ -39,18 +40,22 @@ def test_they_are_joined_in_a_batch_and_never_silently_left_out(clip):
     both = Samples.join([one, one]).to(dtype=torch.float64)
     assert both.preceding.latents.shape[0] == 2 and both.preceding.latents.dtype == torch.float64
     with pytest.raises(ValueError, match="share the shape of their preceding frames"):
-        Samples.join([one, drawn(replace(clip, preceding=None))])
+        Samples.join([one, drawn(replace(clip, name="b", preceding=None))])
 
 
 def test_they_alone_are_noised_and_older_draws_stay(clip):
     before, after = drawn(clip, alone=0.5), drawn(clip, alone=0.5, preceding_noise=(30, 30))
     clean, noised = before.preceding.latents, after.preceding.latents
-    level = (1 - PROCESS.alphas_cumprod[29]).sqrt()
-    spread = (noised - PROCESS.alphas_cumprod[29].sqrt() * clean).std()
-    assert spread == pytest.approx(level, rel=0.3)
+    a = PROCESS.alpha_bar[29]
+    assert (noised - a.sqrt() * clean).std() == pytest.approx(float((1 - a).sqrt()), rel=0.1)
     assert torch.equal(after.references.latents, before.references.latents)
     assert torch.equal(after.noise, before.noise) and torch.equal(after.alone, before.alone)
     assert torch.equal(after.preceding.anchors.latents, before.preceding.anchors.latents)
+    # Of flow matching fifty of a thousand steps are a twentieth of the way to noise.
+    config, make = replace(WITHOUT, preceding_noise=(50, 50)), sample_generator(0, 0, 0)
+    white = replace(clip.preceding, latents=torch.zeros(1, 2, 16, 30, 30))
+    found = draw(replace(clip, preceding=white), config, FlowMatching(), make).preceding.latents
+    assert found.std() == pytest.approx(0.05, rel=0.03)
     with pytest.raises(ValueError, match=r"by up to 5000 steps \(preceding_noise\)"):
         drawn(clip, preceding_noise=(0, 5000))
 
