@@ -1,7 +1,7 @@
 """Caption recordings every so many frames, by a model: a captions.txt that preparing reads.
 
     python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex
-    python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex every=97
+    python -m training.caption_recordings source=data/walks model=pretrained/Qwen2.5-VL every=97
 
 SPMem and Context-as-Memory caption stretches of long videos (97 and 77 frames) by a video model.
 Writes captions.txt into each recording's folder (X.captions.txt beside a file X); recordings that
@@ -21,6 +21,7 @@ from anchorweave.config import load_config
 from anchorweave.files import atomic_write
 from anchorweave.models.captioner import Captioner
 from anchorweave.progress import progress
+from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.captions import CAPTIONS, Stretch, write_stretches
 from anchorweave.recordings.procedural_rooms.recording import PREFIX
@@ -34,8 +35,10 @@ class CaptionRecordingsConfig:
     Args:
         source: a recording, a folder with recordings at any depth, or a list of these.
         model: folder or hub name of a model of transformers that captions videos (GIT's, such as
-            microsoft/git-base-vatex) or images (then the middle frame speaks for its stretch); has
-            to be given.
+            microsoft/git-base-vatex), chats about images (Qwen-VL and its kind), or captions images
+            (then the middle frame speaks for its stretch); has to be given.
+        question: what a chat model is asked; null = a question of ours.
+        frames: of a stretch that a chat model is shown; null = 8.
         every: frames of a stretch (Context-as-Memory: 77); what is left at the end, and is shorter
             than half of it, belongs to the one before.
         missing: what to do with frames that a recording lists but does not hold.
@@ -46,10 +49,13 @@ class CaptionRecordingsConfig:
 
     source: Any = "data/example_dataset"
     model: str | None = None
+    question: str | None = None
+    frames: int | None = within(None, at_least=1)
     every: int = 77
     missing: Literal["error", "skip"] = "error"
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.source:
             raise ValueError(f"source={self.source} lists no recordings")
         if self.every < 1:
@@ -68,9 +74,8 @@ def main(words: Sequence[str]) -> None:
     recordings = find_recordings(config.source)
     if made := [path for path in recordings.values() if path.split(":")[0] == PREFIX]:
         raise ValueError(f"{made[0]}: is made on the spot, captions have no place beside it")
-    captioner = Captioner(
-        config.model, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    captioner = Captioner(config.model, device, config.question, config.frames)
     for path in progress(list(recordings.values()), "captioning"):
         recording = open_recording(path, config.missing, RecordingConfig())
         if recording.stretches():

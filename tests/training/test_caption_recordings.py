@@ -12,7 +12,7 @@ from tests.rooms import walk
 class Counts(Captioner):
     """In the model's place: says how bright the frames are that it is shown."""
 
-    def __init__(self, model, device):
+    def __init__(self, model, device, question=None, frames=None):
         self.name = model
 
     def looks_at(self, count):
@@ -54,6 +54,7 @@ def test_stretches_hold_all_frames(room):
     ("words", "said"),
     [
         ([], "model= is missing: name a folder .*git-base-vatex"),
+        (["model=any", "frames=0"], "frames"),
         (["model=any", "every=0"], "every=0: is the frames of a stretch"),
         (["model=any", "source=procedural:seed=1"], "made on the spot"),
     ],
