@@ -65,6 +65,21 @@ class References:
 
 
 @dataclass(frozen=True)
+class Preceding:
+    """The P frames ahead of the target, one clip, and what memory shows at their cameras.
+
+    Args:
+        frames: colours [P, 3, H, W] in [0, 1], the newest last.
+        anchors: memory rendered at these frames' cameras, as many slots as the target's anchors.
+        preceding2first: [P, 4, 4], these cameras seen from the first target camera.
+    """
+
+    frames: Float[Tensor, "P 3 H W"]
+    anchors: Anchors
+    preceding2first: Float[Tensor, "P 4 4"]
+
+
+@dataclass(frozen=True)
 class Pick:
     """Why one memory fills one anchor slot of one chunk.
 
@@ -108,6 +123,7 @@ class Retrieved:
         report: one entry per chunk of target frames.
         unit: length of its unit in the recording's unit (`in_unit`); None = lengths are the
             recording's own, which no network takes.
+        preceding: the frames ahead of the target as one clip; None = none.
     """
 
     anchors: Anchors
@@ -115,6 +131,7 @@ class Retrieved:
     target2first: Float[Tensor, "T 4 4"]
     report: tuple[ChunkReport, ...] = field(default=())
     unit: float | None = None
+    preceding: Preceding | None = None
 
     def in_unit(self, unit: float) -> Retrieved:
         """The same with lengths divided by `unit`, so that a scene's scale does not matter.
@@ -130,11 +147,19 @@ class Retrieved:
             raise ValueError(f"lengths are measured in {self.unit} already; call in_unit once")
         if not 0 < unit < float("inf"):
             raise ValueError(f"a unit of length must be positive and finite, met {unit}")
+
+        def scaled(anchors: Anchors) -> Anchors:
+            poses = scale_translation(anchors.target2source, 1 / unit)
+            return replace(anchors, target2source=poses)
+
+        preceding = self.preceding
+        if preceding is not None:
+            poses = scale_translation(preceding.preceding2first, 1 / unit)
+            preceding = Preceding(preceding.frames, scaled(preceding.anchors), poses)
         return replace(
             self,
-            anchors=replace(
-                self.anchors, target2source=scale_translation(self.anchors.target2source, 1 / unit)
-            ),
+            anchors=scaled(self.anchors),
+            preceding=preceding,
             references=replace(
                 self.references,
                 reference2first=scale_translation(self.references.reference2first, 1 / unit),
@@ -163,6 +188,38 @@ class AnchorLatents(Batched):
     target2first: Float[Tensor, "B T 4 4"]
     coverage: Float[Tensor, "B N t h2 w2"] | None = None
 
+    @classmethod
+    def in_sequence(cls, parts: Sequence[AnchorLatents]) -> AnchorLatents:
+        """Anchors of the same slots, of one stretch of frames after another.
+
+        Poses are joined as well, so there may be other than (t - 1) * compression + 1 of them.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        shares = [part.coverage for part in parts if part.coverage is not None]
+        return cls(
+            torch.cat([part.latents for part in parts], dim=2),
+            torch.cat([part.visible_tokens for part in parts], dim=2),
+            torch.cat([part.target2source for part in parts], dim=2),
+            torch.cat([part.target2first for part in parts], dim=1),
+            torch.cat(shares, dim=2) if len(shares) == len(parts) else None,
+        )
+
+
+@dataclass(frozen=True)
+class PrecedingLatents(Batched):
+    """A batch of `Preceding` as the networks take it.
+
+    Args:
+        latents: VAE latents of the P frames as one video, scaled [B, p, C, h, w] with
+            p = (P - 1) / compression + 1.
+        anchors: of these frames: p latent frames, P poses; their `target2first` is
+            `preceding2first`.
+    """
+
+    latents: Float[Tensor, "B p C h w"]
+    anchors: AnchorLatents
+
 
 @dataclass(frozen=True)
 class ReferenceLatents(Batched):
@@ -186,6 +243,22 @@ class ReferenceLatents(Batched):
         """The samples of all parts; those with fewer references are padded with absent ones."""
         most = max(part.present.shape[1] for part in parts)
         return super().join([part._padded(most) for part in parts])
+
+    def followed_by(self, preceding: PrecedingLatents, compression: int) -> ReferenceLatents:
+        """These, and behind them every latent frame of the preceding clip as one more.
+
+        Args:
+            preceding: of as many samples.
+            compression: video frames in one latent frame, of which the first one's camera counts.
+        """
+        B, p = preceding.latents.shape[:2]
+        poses = preceding.anchors.target2first[:, ::compression]
+        return replace(
+            self,
+            latents=torch.cat([self.latents, preceding.latents.to(self.latents)], dim=1),
+            present=torch.cat([self.present, self.present.new_ones(B, p)], dim=1),
+            reference2first=torch.cat([self.reference2first, poses.to(self.reference2first)], 1),
+        )
 
     def _padded(self, count: int) -> ReferenceLatents:
         B, R = self.present.shape

@@ -143,6 +143,7 @@ def _without_memory(
     nothing = replace(
         retrieved,
         anchors=retrieved.anchors[:0],
+        preceding=None,
         references=References(none.frames[:0], none.cameras[:0], none.reference2first[:0]),
     )
     video = make_generator(pipe, alone, prompt)(target.frames[0], nothing, config.seed)

@@ -26,6 +26,7 @@ from anchorweave.datasets.layout import (
     VIDEO,
     VISIBLE,
     BadClip,
+    anchor_folder,
     anchor_video,
     prepared_clips,
 )
@@ -33,6 +34,7 @@ from anchorweave.datasets.prepared_clip import (
     check_sums,
     read_cameras,
     read_caption,
+    read_preceding,
     read_record,
     read_references,
     read_visible,
@@ -141,6 +143,7 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
         if seen is not None:
             coverage[memory] = seen
             references = tried(read_references, clip, memory)
+            tried(read_preceding, clip, memory)
             # A system without anchors gives references in their place.
             if seen < min_coverage and (len(pose) or (references is None or not len(references))):
                 problems.append(f"anchors of {memory} see {seen:.2%} of the target")
@@ -167,7 +170,7 @@ def _check_anchors(clip: Path, memory: str, expected: tuple[int, int, int, int])
     if tuple(visible.shape) != expected:
         raise BadClip(clip, f"{memory}/{VISIBLE} is {tuple(visible.shape)}, expected {expected}")
     for slot in range(expected[0]):
-        _check_video(clip, anchor_video(clip, memory, slot), expected[1:])
+        _check_video(clip, anchor_video(anchor_folder(clip, memory), slot), expected[1:])
     return visible.any(dim=0).float().mean().item() if len(visible) else 0.0
 
 

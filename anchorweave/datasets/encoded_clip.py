@@ -48,6 +48,15 @@ def references_key(memory: str) -> str:
     return f"references.{memory}"
 
 
+def preceding_keys(memory: str) -> tuple[str, ...]:
+    """Names of what it gives of the preceding frames, where it does.
+
+    Their latents, those of their anchors, and of these the visible tokens and the share of each.
+    """
+    parts = ("preceding", "preceding_anchors", "preceding_visible_tokens", "preceding_coverage")
+    return tuple(f"{part}.{memory}" for part in parts)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
     """Write tensors, what they were made with and their sums, aside and then renamed.
 

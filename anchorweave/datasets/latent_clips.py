@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from anchorweave.anchors import scale_translation
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, scale_translation
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
     IMAGE,
@@ -19,6 +19,7 @@ from anchorweave.datasets.encoded_clip import (
     TARGET,
     anchors_key,
     coverage_key,
+    preceding_keys,
     read_made,
     read_tensors,
     references_key,
@@ -33,7 +34,7 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     read_quarantine,
 )
-from anchorweave.datasets.prepared_clip import check_sums, read_cameras
+from anchorweave.datasets.prepared_clip import ClipCameras, check_sums, read_cameras
 from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 
@@ -118,7 +119,8 @@ def read_clip(
     keys = (anchors_key, visible_key, references_key)
     names = () if memory is None else tuple(key(memory) for key in keys)
     share_name = coverage_key(memory or "")
-    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names), (share_name,))
+    if_there = (share_name, *preceding_keys(memory or ""))
+    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names), if_there)
     share = encoded.get(share_name)
     poses = read_cameras(clip)
     check_sums(clip, (CAMERAS,))
@@ -149,6 +151,7 @@ def read_clip(
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
         coverage=share,
         holes=holes_of(clip),
+        preceding=_preceding(clip, memory or "", encoded, poses),
     )
 
 
@@ -159,6 +162,27 @@ def holes_of(clip: Path) -> str:
         BadClip: latents that are missing or cannot be read.
     """
     return (MADE_BEFORE | read_made(clip / LATENTS))["holes"]
+
+
+def _preceding(
+    clip: Path, memory: str, encoded: Mapping[str, Tensor], poses: ClipCameras
+) -> PrecedingLatents | None:
+    """A batch of one; None where the memory system gave no preceding frames."""
+    if memory not in poses.preceding2first:
+        return None
+    keys = preceding_keys(memory)
+    if lacking := [key for key in keys if key not in encoded]:
+        raise BadClip(
+            clip,
+            f"{LATENTS} lacks {lacking}, but {CAMERAS} has poses of preceding frames of {memory}; "
+            "remove the file and precompute it again",
+        )
+    latents, anchors, visible, share = (encoded[key][None] for key in keys)
+    source, first = (
+        scale_translation(of[memory].float(), 1 / poses.unit)[None]
+        for of in (poses.preceding2source, poses.preceding2first)
+    )
+    return PrecedingLatents(latents, AnchorLatents(anchors, visible, source, first, share))
 
 
 def _no_anchors(latents: Tensor, target2first: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,8 @@
     ROOT/CLIP/anchors/MEMORY/anchor_0.mp4 ...  anchor videos
     ROOT/CLIP/anchors/MEMORY/visible.npz  where their pixels were really seen
     ROOT/CLIP/references/MEMORY/000.png ...  reference frames
+    ROOT/CLIP/preceding/MEMORY/video.mp4  the frames ahead of the target, where they are given
+    ROOT/CLIP/preceding/MEMORY/...        anchors at their cameras, as in anchors/MEMORY
     ROOT/CLIP/latents.safetensors         all videos and references, encoded
     ROOT/CLIP/caption.safetensors         the caption, encoded
 
@@ -38,6 +40,7 @@ CAMERAS = "cameras.npz"
 REPORT = "report.json"
 ANCHORS = "anchors"
 REFERENCES = "references"
+PRECEDING = "preceding"
 VISIBLE = "visible.npz"
 LATENTS = "latents.safetensors"
 CAPTION_FEATURES = "caption.safetensors"
@@ -93,9 +96,19 @@ def anchor_folder(clip: Path, memory: str) -> Path:
     return clip / ANCHORS / memory
 
 
-def anchor_video(clip: Path, memory: str, slot: int) -> Path:
-    """The video of one anchor."""
-    return anchor_folder(clip, memory) / f"anchor_{slot}.mp4"
+def preceding_folder(clip: Path, memory: str) -> Path:
+    """Folder of the preceding frames of one memory system, and of the anchors at their cameras."""
+    return clip / PRECEDING / memory
+
+
+def preceding_video(clip: Path, memory: str) -> Path:
+    """The preceding frames."""
+    return preceding_folder(clip, memory) / VIDEO
+
+
+def anchor_video(folder: Path, slot: int) -> Path:
+    """The video of one anchor in `anchor_folder` or `preceding_folder`."""
+    return folder / f"anchor_{slot}.mp4"
 
 
 def reference_frame(clip: Path, memory: str, number: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.anchors import Anchors, Preceding, Retrieved
 from anchorweave.datasets.clip_videos import Storage, read_clip_video, write_videos
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import (
@@ -26,6 +26,8 @@ from anchorweave.datasets.layout import (
     BadClip,
     anchor_folder,
     anchor_video,
+    preceding_folder,
+    preceding_video,
     read_json,
     reading,
     reference_frame,
@@ -78,6 +80,8 @@ class ClipCameras:
         target2first: [T, 4, 4], each target camera seen from the first, in the cameras' unit.
         target2source: per memory system [N, T, 4, 4], likewise.
         reference2first: per memory system [R, 4, 4], the cameras of its references, likewise.
+        preceding2source: per memory system that gives preceding frames [N, P, 4, 4], likewise.
+        preceding2first: of them [P, 4, 4], the cameras of these frames, likewise.
     """
 
     cameras: Cameras
@@ -85,6 +89,8 @@ class ClipCameras:
     target2first: Float[Tensor, "T 4 4"]
     target2source: dict[str, Float[Tensor, "N T 4 4"]]
     reference2first: dict[str, Float[Tensor, "R 4 4"]]
+    preceding2source: dict[str, Float[Tensor, "N P 4 4"]] = field(default_factory=dict)
+    preceding2first: dict[str, Float[Tensor, "P 4 4"]] = field(default_factory=dict)
 
 
 def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage = "video") -> None:
@@ -99,11 +105,16 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
     Raises:
         OSError: not everything could be written.
     """
+    # By their folder.
+    anchors = {anchor_folder(folder, name): one.anchors for name, one in clip.retrieved.items()}
+    ahead = {name: one.preceding for name, one in clip.retrieved.items() if one.preceding}
+    anchors |= {preceding_folder(folder, name): one.anchors for name, one in ahead.items()}
     videos = {folder / VIDEO: clip.video} | {
-        anchor_video(folder, name, slot): video
-        for name, known in clip.retrieved.items()
-        for slot, video in enumerate(known.anchors.video)
+        anchor_video(place, slot): video
+        for place, known in anchors.items()
+        for slot, video in enumerate(known.video)
     }
+    videos |= {preceding_video(folder, name): one.frames for name, one in ahead.items()}
     write_videos(folder, videos, fps, storage)
     (folder / CAPTION).parent.mkdir()
     (folder / CAPTION).write_text(clip.caption + "\n")
@@ -114,6 +125,9 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         f"reference2first.{name}": known.references.reference2first.numpy()
         for name, known in clip.retrieved.items()
     }
+    for name, one in ahead.items():
+        poses[f"preceding2source.{name}"] = one.anchors.target2source.numpy()
+        poses[f"preceding2first.{name}"] = one.preceding2first.numpy()
     first = clip.cameras.relative_to(clip.cameras[0]).numpy()
     np.savez(
         folder / CAMERAS,
@@ -125,8 +139,9 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         target2first=first,
         **poses,
     )
+    for place, known in anchors.items():
+        _write_visible(place, known.visible.numpy())
     for name, known in clip.retrieved.items():
-        _write_visible(folder, name, known.anchors.visible.numpy())
         for number, frame in enumerate(known.references.frames):
             path = reference_frame(folder, name, number)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,6 +252,8 @@ def read_cameras(clip: Path) -> ClipCameras:
             arrays["target2first"],
             _by_memory(arrays, "target2source."),
             _by_memory(arrays, "reference2first."),
+            _by_memory(arrays, "preceding2source."),
+            _by_memory(arrays, "preceding2first."),
         )
     if wrong := [name for name, array in arrays.items() if not array.isfinite().all()]:
         raise BadClip(clip, f"{CAMERAS} holds values that are not finite: {', '.join(wrong)}")
@@ -251,7 +268,11 @@ def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
     Raises:
         BadClip: the file is missing, unreadable or incomplete.
     """
-    path = anchor_folder(clip, memory) / VISIBLE
+    return _read_visible(clip, anchor_folder(clip, memory))
+
+
+def _read_visible(clip: Path, folder: Path) -> Bool[Tensor, "N T H W"]:
+    path = folder / VISIBLE
     with reading(clip, str(path.relative_to(clip))), np.load(path) as stored:
         shape = stored["shape"]
         bits = np.unpackbits(stored["bits"], count=int(shape.prod()))
@@ -267,10 +288,14 @@ def read_anchors(clip: Path, memory: str) -> Anchors:
     poses = read_cameras(clip).target2source.get(memory)
     if poses is None:
         raise BadClip(clip, f"{CAMERAS} has no poses for the anchors of {memory}")
-    visible = read_visible(clip, memory)
+    return _read_anchors(clip, anchor_folder(clip, memory), poses)
+
+
+def _read_anchors(clip: Path, folder: Path, poses: Float[Tensor, "N T 4 4"]) -> Anchors:
+    visible = _read_visible(clip, folder)
     videos = []
     for slot in range(len(visible)):
-        path = anchor_video(clip, memory, slot)
+        path = anchor_video(folder, slot)
         videos.append(read_clip_video(clip, path).float() / 255)
         met, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
         if met != expected:
@@ -304,16 +329,40 @@ def read_references(clip: Path, memory: str) -> Float[Tensor, "R 3 H W"]:
     return torch.stack(frames) if frames else torch.zeros(0, 3, *poses.cameras.size)
 
 
+def read_preceding(clip: Path, memory: str) -> Preceding | None:
+    """The frames ahead of the target and the anchors at their cameras; None where none were given.
+
+    Raises:
+        BadClip: a file is missing or unreadable, or they do not fit one another.
+    """
+    poses = read_cameras(clip)
+    first, source = (of.get(memory) for of in (poses.preceding2first, poses.preceding2source))
+    if first is None:
+        return None
+    if source is None:
+        raise BadClip(clip, f"{CAMERAS} has no poses for the preceding anchors of {memory}")
+    path = preceding_video(clip, memory)
+    frames = read_clip_video(clip, path).float() / 255
+    met, expected = (len(frames), *frames.shape[2:]), (len(first), *poses.cameras.size)
+    if met != expected:
+        what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+        raise BadClip(clip, f"{what}, expected {expected}")
+    anchors = _read_anchors(clip, preceding_folder(clip, memory), source)
+    if (met := (anchors.video.shape[1], *anchors.video.shape[3:])) != expected:
+        raise BadClip(clip, f"the preceding anchors of {memory} are {met}, expected {expected}")
+    return Preceding(frames, anchors, first)
+
+
 def _by_memory(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): pose for name, pose in arrays.items() if name.startswith(prefix)
     }
 
 
-def _write_visible(folder: Path, memory: str, visible: np.ndarray) -> None:
-    anchor_folder(folder, memory).mkdir(parents=True, exist_ok=True)
+def _write_visible(folder: Path, visible: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
-        anchor_folder(folder, memory) / VISIBLE,
+        folder / VISIBLE,
         bits=np.packbits(visible),
         shape=np.array(visible.shape),
     )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, ReferenceLatents
 from anchorweave.batched import Batched
 from anchorweave.datasets.layout import BadClip
 
@@ -37,6 +37,7 @@ class TrainingClip:
         coverage: [N, t, h//2, w//2], share of each token's pixels that were seen; None = not known.
         holes: what the anchors held where nothing was seen when they were encoded, see
             `anchorweave/holes`.
+        preceding: the frames ahead of the target, a batch of one; None = none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingClip:
     reference2first: Float[Tensor, "R 4 4"]
     coverage: Float[Tensor, "N t h2 w2"] | None = None
     holes: str = "black"
+    preceding: PrecedingLatents | None = None
 
     @property
     def anchors(self) -> AnchorLatents:
@@ -91,6 +93,7 @@ class Samples(Batched):
         timestep: as `NoiseProcess.draw_timestep` draws it.
         alone: whether the controller's features are dropped.
         bad: clips that could not be read and were replaced by others.
+        preceding: the frames ahead of the targets, maybe noised; None = none.
     """
 
     names: tuple[str, ...]
@@ -105,6 +108,7 @@ class Samples(Batched):
     timestep: Shaped[Tensor, " B"]
     alone: Bool[Tensor, " B"]
     bad: tuple[BadClip, ...] = ()
+    preceding: PrecedingLatents | None = None
 
     @classmethod
     def of(
@@ -119,11 +123,13 @@ class Samples(Batched):
     ) -> Samples:
         """A clip and what was drawn for it, as a batch of one."""
         of_both = {field.name for field in fields(cls)} & {field.name for field in fields(clip)}
+        of_both -= {"preceding"}
         return cls(
             names=(clip.name,),
             places=(place,),
             anchors=clip.anchors,
             references=clip.references,
+            preceding=clip.preceding,
             noise=noise[None],
             image_noise=image_noise[None],
             timestep=torch.tensor([timestep]),
@@ -142,6 +148,10 @@ class Samples(Batched):
             "latents": lambda part: part.latents,
             "prompt_features": lambda part: part.prompt_features,
             "anchor_latents": lambda part: part.anchors.latents,
+            # No frames where there are none.
+            "preceding frames": lambda part: getattr(
+                part.preceding, "latents", part.latents[:, :0]
+            ),
         }.items():
             shapes = {name: tuple(tensor(part).shape[1:]) for part in parts for name in part.names}
             if len(set(shapes.values())) > 1:
@@ -152,7 +162,7 @@ class Samples(Batched):
         return super().join(parts)
 
 
-def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
+def training_clip(path: Path, **parts: Tensor | PrecedingLatents | str | None) -> TrainingClip:
     """The TrainingClip of these parts, after a check that their shapes agree.
 
     Args:
@@ -190,4 +200,28 @@ def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
         raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
     if T < t or (t > 1 and (T - 1) % (t - 1)):
         raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
+    if (preceding := parts.get("preceding")) is not None:
+        _check_preceding(path, preceding, (N, C, h, w), (rows, columns), (T - 1) // max(t - 1, 1))
     return TrainingClip(name=str(path), **parts)
+
+
+def _check_preceding(
+    path: Path,
+    preceding: PrecedingLatents,
+    shape: tuple[int, int, int, int],
+    grid: tuple[int, int],
+    in_time: int,
+) -> None:
+    """Refuse preceding frames that do not fit the target's anchors [N, ., C, h, w] and tokens."""
+    N, C, h, w = shape
+    p = preceding.latents.shape[1]
+    P = (p - 1) * in_time + 1
+    for what, tensor, expected in (
+        ("latents", preceding.latents, (1, p, C, h, w)),
+        ("anchors", preceding.anchors.latents, (1, N, p, C, h, w)),
+        ("visible tokens", preceding.anchors.visible_tokens, (1, N, p, *grid)),
+        ("poses", preceding.anchors.target2source, (1, N, P, 4, 4)),
+        ("cameras", preceding.anchors.target2first, (1, P, 4, 4)),
+    ):
+        if (met := tuple(tensor.shape)) != expected:
+            raise BadClip(path, f"preceding frames' {what}: met {met}, expected {expected}")

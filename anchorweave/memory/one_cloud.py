@@ -12,7 +12,7 @@ from abc import abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.anchors import Anchors, Preceding, Retrieved
 from anchorweave.clip import Clip
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
@@ -61,7 +61,8 @@ class OneCloud(Memory):
         report = report_of(
             self.bank, chosen, cameras, self.config.depth_edge, self.retrieval.downscale
         )
-        return Retrieved(anchor, references, target2first, (report,))
+        preceding = self._preceding(cameras)
+        return Retrieved(anchor, references, target2first, (report,), preceding=preceding)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of the fused cloud; 0 where no point of it lands."""
@@ -69,6 +70,10 @@ class OneCloud(Memory):
 
     def _splat(self, cameras: Cameras) -> Splat:
         return render_anchor(self.cloud, cameras, self.rendering)
+
+    def _preceding(self, cameras: Cameras) -> Preceding | None:
+        """The frames ahead of T target cameras as one clip; None where none are given."""
+        return None
 
     @abstractmethod
     def _fuse(self) -> None:

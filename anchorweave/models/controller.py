@@ -13,10 +13,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from anchorweave.anchors import AnchorLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents
 from anchorweave.holes import check_holes
 from anchorweave.models.backbones import families, family_of
 from anchorweave.models.backbones.sizes import OF_CONTROLLER
+from anchorweave.models.backbones.with_references import rotary_with_references
 from anchorweave.models.cross_anchor_attention import Arrangement
 from anchorweave.models.families import FAMILIES
 from anchorweave.models.weaving.anchor_tokens import anchor_tokens, anchors_share, noisy_share
@@ -246,6 +247,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         anchors: AnchorLatents,
         positions: tuple[Tensor, ...] | None = None,
         constants: Constants | None = None,
+        preceding: PrecedingLatents | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
         """What is added behind each woven backbone layer.
 
@@ -257,28 +259,38 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             positions: the backbone's rotary table, where it has one.
             constants: of earlier calls with these very anchors, positions and weights; None = all
                 is made anew, which a backward pass needs.
+            preceding: p clean latent frames ahead of the video with their own anchors; their tokens
+                attend with the others, at times -p..-1.
 
         Returns:
-            `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
+            `num_layers` tensors [B, (p + t) * h//2 * w//2, backbone_dim]; p = 0 without
+            `preceding`.
 
         Raises:
             ValueError: anchors that do not fit the latents; a missing or unexpected rotary table.
         """
         self._check(noisy_latents, anchors, positions is not None)
+        parts = (anchors,)
+        if preceding is not None:
+            parts = (preceding.anchors, anchors)
+            noisy_latents, positions = self._with_preceding(
+                noisy_latents, anchors, positions, preceding
+            )
         noisy_latents = noisy_latents.to(self.dtype)
 
         time = self.time_embedding(self.time_proj(timestep).to(self.dtype))
         text = self.text_proj(prompt_features.to(self.dtype))
         S = text.shape[1]
         if constants is None:
-            made = self._prepare(noisy_latents, anchors, positions, S)
-            tokens = anchor_tokens(self.latent_proj, noisy_latents, anchors.latents)
-            tokens = self._with_coverage(tokens, anchors)
-            tokens = made.place.arrange(self._with_positions(tokens, noisy_latents))
+            made = self._prepare(noisy_latents, parts, positions, S)
+            joined = AnchorLatents.in_sequence(parts)
+            tokens = anchor_tokens(self.latent_proj, noisy_latents, joined.latents)
+            tokens = self._with_coverage(tokens, joined)
+            tokens = made.place.arrange(self._with_positions(tokens, noisy_latents, parts))
         else:
             key = (noisy_latents.shape, noisy_latents.device, noisy_latents.dtype, S)
             if key not in constants.made:
-                constants.made[key] = self._prepare(noisy_latents, anchors, positions, S, True)
+                constants.made[key] = self._prepare(noisy_latents, parts, positions, S, True)
             made = constants.made[key]
             share = noisy_share(self.latent_proj, noisy_latents)
             tokens = made.place.spread(share) + made.tokens
@@ -301,21 +313,24 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     def _prepare(
         self,
         noisy_latents: Tensor,
-        anchors: AnchorLatents,
+        parts: tuple[AnchorLatents, ...],
         positions: tuple[Tensor, ...] | None,
         text_tokens: int,
         embedded: bool = False,
     ) -> _Prepared:
-        anchors = anchors.to(noisy_latents.device, self.dtype)
+        parts = tuple(part.to(noisy_latents.device, self.dtype) for part in parts)
+        anchors = AnchorLatents.in_sequence(parts)
         visible = anchors.visible_tokens.flatten(2)
-        weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
+        # Poses belong to latent frames within each part.
+        of_parts = [self.anchor_weights(p.visible_tokens, p.target2source) for p in parts]
+        weights = torch.cat(of_parts, dim=2).flatten(2)
         place = Arrangement(visible, self.config.attention, self.config.tokens)
         table, attention = self.family.arranged(place, positions, text_tokens)
         tokens = None
         if embedded:
             tokens = anchors_share(self.latent_proj, anchors.latents)
             tokens = self._with_coverage(tokens, anchors)
-            tokens = place.arrange(self._with_positions(tokens, noisy_latents))
+            tokens = place.arrange(self._with_positions(tokens, noisy_latents, parts))
         return _Prepared(place, weights, tokens, table, attention)
 
     def _with_coverage(self, tokens: Tensor, anchors: AnchorLatents) -> Tensor:
@@ -325,12 +340,41 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         share = anchors.coverage.flatten(2)[..., None].to(tokens)
         return tokens + self.coverage_proj(share)
 
-    def _with_positions(self, tokens: Tensor, latents: Tensor) -> Tensor:
-        """Tokens [B, N, L, D] of latents [B, t, C, h, w] with their positions added."""
-        (t, _, h, w), patch = latents.shape[1:], self.config.patch_size
+    def _with_positions(
+        self, tokens: Tensor, latents: Tensor, parts: tuple[AnchorLatents, ...]
+    ) -> Tensor:
+        """Tokens [B, N, L, D] of latents [B, p + t, C, h, w] with their positions added."""
+        (h, w), patch = latents.shape[-2:], self.config.patch_size
+        *ahead, t = (part.latents.shape[2] for part in parts)
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)
-        return tokens if positions is None else tokens + positions.to(tokens)
+        if positions is None:
+            return tokens
+        # There is none before the first frame's, which reference frames have as well.
+        first = positions[: len(positions) // t].repeat(sum(ahead), 1)
+        return tokens + torch.cat([first, positions]).to(tokens)
+
+    def _with_preceding(
+        self,
+        noisy_latents: Tensor,
+        anchors: AnchorLatents,
+        positions: tuple[Tensor, ...] | None,
+        preceding: PrecedingLatents,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Latents and rotary table of preceding frames and video as one sequence."""
+        self._check(preceding.latents, preceding.anchors, positions is not None)
+        if (met := preceding.anchors.latents.shape[1]) != anchors.latents.shape[1]:
+            raise ValueError(
+                f"{met} anchors are of the preceding frames and {anchors.latents.shape[1]} of the "
+                "video; both need the same slots"
+            )
+        latents = torch.cat([preceding.latents.to(noisy_latents), noisy_latents], dim=1)
+        if positions is not None:
+            channels = self.family.time_channels(positions[0].shape[1])
+            per_frame = len(positions[0]) // noisy_latents.shape[1]
+            p = preceding.latents.shape[1]
+            positions = rotary_with_references(positions, p, per_frame, channels)
+        return latents, positions
 
     def _check(self, noisy_latents: Tensor, anchors: AnchorLatents, has_rotary: bool) -> None:
         B, t, C, h, w = noisy_latents.shape

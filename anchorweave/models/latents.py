@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, Anchors, ReferenceLatents, Retrieved
+from anchorweave.anchors import (
+    AnchorLatents,
+    Anchors,
+    PrecedingLatents,
+    ReferenceLatents,
+    Retrieved,
+)
 from anchorweave.holes import fill_holes
 from anchorweave.models.codec.base import VideoCodec
 from anchorweave.models.weaving.visible_tokens import coverage, seen_by
@@ -49,21 +55,71 @@ def encode_retrieved(
         )
     (shape,) = shapes
     codec.shape(shape[0], shape[2:], patch_size)
-    device = device or codec.vae.device
+    poses = torch.stack([one.target2first for one in retrieved])
+    return _encode_batch(
+        codec, [one.anchors for one in retrieved], poses, patch_size, first_frame, device, holes
+    )
+
+
+def encode_preceding(
+    codec: VideoCodec,
+    retrieved: Sequence[Retrieved],
+    patch_size: int,
+    device: torch.device | None = None,
+    holes: str = "black",
+) -> PrecedingLatents | None:
+    """The frames ahead of each of B targets, each a video of its own; None where none are given.
+
+    Args and errors as of `encode_retrieved`, and:
+
+    Raises:
+        ValueError: not as many frames ahead of each target.
+    """
+    _check_units(retrieved)
+    given = [one.preceding for one in retrieved if one.preceding is not None]
+    if not given:
+        return None
+    counts = [0 if one.preceding is None else len(one.preceding.frames) for one in retrieved]
+    if len(set(counts)) != 1:
+        raise ValueError(
+            f"{counts} preceding frames are given ahead of the videos of one batch, which take as "
+            "many each; generate those with fewer in a batch of their own"
+        )
+    codec.shape(counts[0], tuple(given[0].frames.shape[2:]), patch_size)
+    latents = [codec.encode(one.frames[None], device) for one in given]
+    poses = torch.stack([one.preceding2first for one in given])
+    anchors = [one.anchors for one in given]
     slots = max(len(one.anchors) for one in retrieved)
+    of_anchors = _encode_batch(codec, anchors, poses, patch_size, "seen", device, holes, slots)
+    return PrecedingLatents(torch.cat(latents), of_anchors)
+
+
+def _encode_batch(
+    codec: VideoCodec,
+    anchors: Sequence[Anchors],
+    poses: Tensor,
+    patch_size: int,
+    first_frame: str,
+    device: torch.device | None,
+    holes: str,
+    slots: int | None = None,
+) -> AnchorLatents:
+    """Anchors of B videos of one shape, whose cameras are at `poses` [B, T, 4, 4]."""
+    device = device or codec.vae.device
+    if slots is None:
+        slots = max(len(one) for one in anchors)
+    filled = [one.padded(slots) for one in anchors]
     share = coverage(
-        torch.stack([one.anchors.padded(slots).visible for one in retrieved]).to(device),
+        torch.stack([one.visible for one in filled]).to(device),
         spatial=codec.in_space * patch_size,
         temporal=codec.in_time,
         first_frame=first_frame,
     )
     return AnchorLatents(
-        latents=_encode_anchors(codec, [one.anchors for one in retrieved], slots, device, holes),
+        latents=_encode_anchors(codec, anchors, slots, device, holes),
         visible_tokens=seen_by(share),
-        target2source=torch.stack(
-            [one.anchors.padded(slots).target2source for one in retrieved]
-        ).to(device),
-        target2first=torch.stack([one.target2first for one in retrieved]).to(device),
+        target2source=torch.stack([one.target2source for one in filled]).to(device),
+        target2first=poses.to(device),
         coverage=share,
     )
 

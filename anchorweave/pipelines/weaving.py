@@ -17,7 +17,7 @@ from anchorweave.anchors import Retrieved
 from anchorweave.models.backbones import codec_of, family_in, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import encode_references, encode_retrieved
+from anchorweave.models.latents import encode_preceding, encode_references, encode_retrieved
 from anchorweave.models.model_folder import INDEX, check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.references.reference_networks import (
@@ -237,16 +237,18 @@ class WeavingMixin(Guidance, AnchoredStart):
         if retrieved is None or not (reads or start == "anchors"):
             return self._sample(arguments)
         denoiser = Denoiser(self.transformer, self.controller, self.references)
-        codec, references = codec_of(self.vae), None
+        codec, references, preceding = codec_of(self.vae), None, None
+        device, holes = self._execution_device, self.controller.config.holes
         if self.references is not None:
-            references = encode_references(codec, retrieved, self._execution_device)
+            references = encode_references(codec, retrieved, device)
+            preceding = encode_preceding(codec, retrieved, sizes.patch_size, device, holes)
         anchors = encode_retrieved(
             codec,
             retrieved,
             sizes.patch_size,
             visible_first_frame,
-            self._execution_device,
-            self.controller.config.holes,
+            device,
+            holes,
         )
         weaving = denoiser.weaving(
             anchors,
@@ -254,6 +256,7 @@ class WeavingMixin(Guidance, AnchoredStart):
             camera_weight=camera_weight,
             active=lambda timestep: opens <= self._completed() <= closes,
             references=references,
+            preceding=preceding,
             control_every=control_every,
         )
         if start == "noise":

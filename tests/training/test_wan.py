@@ -206,6 +206,7 @@ def test_the_published_sizes_have_five_billion_parameters(capsys):
         "controller": 4 * 8190,
         "controller_rows": 1,
         "references": 0,
+        "preceding": 0,
     }
     config = load_config(TrainConfig, words)
     assert estimate(config, PUBLISHED_5B, WAN_CLIPS, 8, family_of(small_backbone(family="wan")))

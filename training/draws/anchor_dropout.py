@@ -1,7 +1,8 @@
 """Anchor dropout: the controller learns not to lean on every anchor in every frame.
 
 Each sample decides for itself; the released code decides once for all samples of a batch. What is
-hidden is hidden in the latents and in the visible tokens; camera poses stay as they are.
+hidden is hidden in the latents and in the visible tokens; camera poses stay as they are. A dropped
+slot is dropped in the preceding frames as well, where there are any.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anchorweave.anchors import PrecedingLatents
 from anchorweave.datasets.training_clip import TrainingClip
 
 
@@ -131,6 +133,8 @@ def drop_anchors(
         return clip
     if config.hidden == "black":
         _check_black(clip, black)
+    if clip.preceding is not None:
+        clip = replace(clip, preceding=_drop_slots(clip.preceding, kept.any(dim=1), config, black))
     if config.slots == "removed":
         slots = kept.any(dim=1)
         kept = kept[slots]
@@ -151,6 +155,37 @@ def drop_anchors(
         visible_tokens=clip.visible_tokens & kept[:, :, None, None],
         coverage=None if clip.coverage is None else clip.coverage * kept[:, :, None, None],
     )
+
+
+def _drop_slots(
+    preceding: PrecedingLatents, kept: Bool[Tensor, " N"], config: AnchorDropoutConfig, black
+) -> PrecedingLatents:
+    """The preceding frames without the anchors of slots that are dropped."""
+    anchors = preceding.anchors
+    if kept.all():
+        return preceding
+    share = anchors.coverage
+    if config.slots == "removed":
+        anchors = replace(
+            anchors,
+            latents=anchors.latents[:, kept],
+            visible_tokens=anchors.visible_tokens[:, kept],
+            target2source=anchors.target2source[:, kept],
+            coverage=None if share is None else share[:, kept],
+        )
+        return replace(preceding, anchors=anchors)
+    shown = kept[None, :, None, None, None]
+    blank = torch.zeros_like(anchors.latents[:, :1])
+    if config.hidden == "black":
+        # A frame of it depends on none behind it.
+        blank = black[: anchors.latents.shape[2]].to(blank)[None, None]
+    anchors = replace(
+        anchors,
+        latents=torch.where(shown[..., None], anchors.latents, blank),
+        visible_tokens=anchors.visible_tokens & shown,
+        coverage=None if share is None else share * shown,
+    )
+    return replace(preceding, anchors=anchors)
 
 
 def _check_black(clip: TrainingClip, black: Tensor | None) -> None:

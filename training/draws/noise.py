@@ -38,8 +38,10 @@ class DrawConfig:
             (Context-as-Memory: 0.1); without references it changes nothing.
         reference_noise: from and to, steps of the noise schedule that references are noised by. Of
             each sample one number of them is drawn, all as likely, for all of its references; 0 is
-            none. (Spatia: 0 to 50 of 1000, of the preceding frames. Those are steps of flow
-            matching: in noise over signal its 50 is CogVideoX's 3.)
+            none. Ours: the papers' references are clean.
+        preceding_noise: likewise of the frames ahead of the target, where clips have them. (Spatia:
+            0 to 50 of 1000. Those are steps of flow matching: in noise over signal its 50 is
+            CogVideoX's 3.)
         alone: share of samples in which the controller says nothing, neither of anchors nor of
             cameras, so that a backbone that is trained with it also learns to do without (not
             given in the paper, whose backbone is frozen).
@@ -55,6 +57,7 @@ class DrawConfig:
     caption_dropout: float = 0.1
     recent_only: float = 0.0
     reference_noise: tuple[int, int] = (0, 0)
+    preceding_noise: tuple[int, int] = (0, 0)
     alone: float = 0.0
 
     def __post_init__(self):
@@ -65,12 +68,13 @@ class DrawConfig:
         for name in ("caption_dropout", "recent_only", "alone"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
-        low, high = self.reference_noise
-        if not 0 <= low <= high:
-            raise ValueError(
-                f"reference_noise={[low, high]} are steps of the noise schedule, from and to, with "
-                "0 <= from <= to"
-            )
+        for name in ("reference_noise", "preceding_noise"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(
+                    f"{name}={[low, high]} are steps of the noise schedule, from and to, with "
+                    "0 <= from <= to"
+                )
 
 
 def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
@@ -114,7 +118,8 @@ def draw(
 
     Raises:
         ValueError: the empty prompt or the black latent is called for and missing, or of another
-            shape than the clip's; references are to be noised by more steps than there are.
+            shape than the clip's; references or preceding frames are to be noised by more steps
+            than there are.
     """
     if config.caption_dropout:
         _check_empty_prompt(clip, empty_prompt)
@@ -139,10 +144,15 @@ def draw(
             reference2first=clip.reference2first[-1:],
         )
     if config.reference_noise[1]:
-        clip = _with_noised_references(clip, config.reference_noise, process, generator)
+        noised = _noised(clip.reference_latents, config, "reference_noise", process, generator)
+        clip = replace(clip, reference_latents=noised)
     if dropped:
         clip = replace(clip, prompt_features=empty_prompt.to(clip.prompt_features))
     alone = bool(config.alone) and torch.rand((), generator=generator).item() < config.alone
+    if config.preceding_noise[1] and clip.preceding is not None:
+        (clean,) = clip.preceding.latents
+        noised = _noised(clean, config, "preceding_noise", process, generator)
+        clip = replace(clip, preceding=replace(clip.preceding, latents=noised[None]))
     return Samples.of(
         clip,
         place=place,
@@ -153,25 +163,26 @@ def draw(
     )
 
 
-def _with_noised_references(
-    clip: TrainingClip,
-    between: tuple[int, int],
+def _noised(
+    clean: Float[Tensor, "frames C h w"],
+    config: DrawConfig,
+    name: str,
     process: NoiseProcess,
     generator: torch.Generator,
-) -> TrainingClip:
-    low, high = between
+) -> Float[Tensor, "frames C h w"]:
+    """Latents with noise of one number of steps, drawn between those of an option of `config`."""
+    low, high = getattr(config, name)
     if high > process.total:
         raise ValueError(
-            f"references are to be noised by up to {high} steps (reference_noise), but the noise "
-            f"schedule that was given has {process.total}"
+            f"latents are to be noised by up to {high} steps ({name}), but the noise schedule that "
+            f"was given has {process.total}"
         )
     steps = int(torch.randint(low, high + 1, (), generator=generator))
-    clean = clip.reference_latents
     noise = torch.randn(clean.shape, generator=generator)
     if not steps:
-        return clip
-    noised = process.add_noise(clean[None].float(), noise[None], torch.tensor([steps - 1]))[0]
-    return replace(clip, reference_latents=noised.to(clean))
+        return clean
+    timestep = torch.tensor([process.clean_timestep + steps])
+    return process.add_noise(clean[None].float(), noise[None], timestep)[0].to(clean)
 
 
 def _check_empty_prompt(clip: TrainingClip, empty_prompt: Tensor | None) -> None:

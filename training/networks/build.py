@@ -15,7 +15,7 @@ from anchorweave.models.backbones import family_of
 from anchorweave.models.checkpointing import kept_parts, recompute
 from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.denoiser import Denoiser, check_preceding
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.precision import computing_dtype
 from anchorweave.models.small.tiny_models import video_of
@@ -81,6 +81,7 @@ def build_networks(
         if controller is not None:
             _check_holes(controller, clip)
         references = reference_network(network, backbone)
+        check_preceding(references, clip.preceding is not None)
         if network.train_backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:
