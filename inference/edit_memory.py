@@ -103,7 +103,7 @@ def read_edit(entry: Any, where: str) -> Edit:
         ValueError: an unknown operation or option, one that is missing, a value that does not fit.
     """
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{where}: write {{operation: {{option: value}}}}, met {entry!r}")
+        raise ValueError(f"{where}: write {{operation: {{option: value}}}}, got {entry!r}")
     ((name, options),) = entry.items()
     if name not in OPERATIONS:
         raise ValueError(f"{where}: unknown operation {name!r}; known are {', '.join(OPERATIONS)}")
@@ -148,10 +148,10 @@ def _alike(before: Bank, after: Bank, i: int) -> bool:
 
 def _require_options(kind: type, options: Any, where: str) -> None:
     if not isinstance(options, Mapping):
-        raise ValueError(f"{where}: write {{option: value}}, met {options!r}")
+        raise ValueError(f"{where}: write {{option: value}}, got {options!r}")
     needed = [option.name for option in fields(kind) if option.default is MISSING]
     if missing := [name for name in needed if options.get(name) is None]:
-        raise ValueError(f"{where}: {', '.join(missing)} missing; met {dict(options)}")
+        raise ValueError(f"{where}: {', '.join(missing)} missing; got {dict(options)}")
 
 
 COMMAND = Command(main, EditMemoryConfig)

@@ -35,7 +35,7 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     given = np.asarray(values, dtype=np.float64)
     if not len(given) or not np.isfinite(given).all():
         raise ValueError(
-            f"an interval takes one finite value per clip, met {len(given)} values of which "
+            f"an interval takes one finite value per clip, got {len(given)} values of which "
             f"{int((~np.isfinite(given)).sum())} are not finite"
         )
     if resamples < 1:

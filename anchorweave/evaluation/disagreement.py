@@ -62,7 +62,7 @@ def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> Com
         ValueError: clips of more or less than one frame.
     """
     if len(a.frames) != 1 or len(b.frames) != 1:
-        raise ValueError(f"takes one frame each, met {len(a.frames)} and {len(b.frames)}")
+        raise ValueError(f"takes one frame each, got {len(a.frames)} and {len(b.frames)}")
     depths = a.static_depth[0], b.static_depth
     clean = (depths[0] > 0) & ~depth_edges(depths[0], edge)
     points = unproject(depths[0], a.cameras[0])[clean]

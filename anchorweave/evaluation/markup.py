@@ -47,5 +47,5 @@ def element(tag: str, *inside: Any, **attributes: Any) -> Markup:
     if tag not in VOID:
         return Markup(f"<{' '.join(words)}>{joined(*inside)}</{tag}>")
     if inside:
-        raise ValueError(f"<{tag}> cannot hold anything, met {len(inside)} values")
+        raise ValueError(f"<{tag}> cannot hold anything, got {len(inside)} values")
     return Markup(f"<{' '.join(words)}>")

@@ -50,6 +50,6 @@ def check_protocol(protocol: str, split: str, trajectory: str) -> None:
             )
     elif not trajectory.replace(" ", "").startswith(path := PATHS.get(protocol, "")):
         raise ValueError(
-            f"protocol={protocol} takes a path that begins with {path}, met "
+            f"protocol={protocol} takes a path that begins with {path}, got "
             f"rollout.trajectory={trajectory}"
         )

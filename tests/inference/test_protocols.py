@@ -175,10 +175,10 @@ def test_a_long_gap_ends_where_the_history_looked():
         (["protocol=far_away"], "protocol=far_away: .*'partial_revisit'.*'long_horizon'"),
         (["protocol=long_gap"], "long_gap does not go with split.kind=partial_revisit"),
         (["split=long_gap"], "partial_revisit does not go with split.kind=long_gap"),
-        (["protocol=rotate_away"], r"begins with there_and_back\(pan, met .*\(recorded\)"),
+        (["protocol=rotate_away"], r"begins with there_and_back\(pan, got .*\(recorded\)"),
         (
             ["protocol=reversed_path", "rollout.trajectory=orbit(degrees=360)"],
-            r"begins with there_and_back\(, met .*orbit",
+            r"begins with there_and_back\(, got .*orbit",
         ),
         (["protocol=long_horizon", "slots=4"], "slots=4: protocol=long_horizon"),
         (["protocol=long_horizon", "method=vae"], "vae goes no path of .* only generate does"),

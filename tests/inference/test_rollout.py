@@ -289,7 +289,7 @@ def test_turning_away_on_the_spot_is_survived_and_can_be_continued(tmp_path):
         "sampling.guidance=1",
     ]
     first = [*words, f"output={tmp_path / 'out'}", "rollout.segments=2"]
-    with pytest.warns(UserWarning, match="without new depth.*needs a camera that moves"):
+    with pytest.warns(UserWarning, match="without new depth.*needs a translating camera"):
         rollout.main([*first, "rollout.trajectory=pan(degrees=240)"])
     bank = Bank(tmp_path / "out" / "memory")
     assert len(bank) == 9 and not bank.depth(8).any()
