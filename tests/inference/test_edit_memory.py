@@ -147,7 +147,7 @@ def test_every_config_loads_and_opens_with_its_command(path):
         (f"[{{recolour: {{{WALL}, colour: [1, 0, 2]}}}}]", r"must lie in \[0, 1\]"),
         (f"[{{recolour: {{{WALL}, colour: red}}}}]", r"edits\[0\].recolour: .*colour"),
         ("[{add: {}}]", r"edits\[0\].add: ply missing"),
-        ("[]", "give an edit or more"),
+        ("[]", "give one or more edits"),
     ],
 )
 def test_edits_that_are_none(edits, message, memory):
