@@ -1,4 +1,4 @@
-"""How far a mean over clips can be trusted: percentile bootstrap intervals, single and paired."""
+"""Uncertainty of a mean over clips: percentile bootstrap intervals, single and paired."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     """The mean of one value per clip, with a bootstrap interval over clips.
 
     Args:
-        values: one per clip. Clips are what is drawn anew: several seeds of one clip are averaged
-            before, because they are no independent clips.
-        resamples: how often the clips are drawn, with replacement.
-        seed: of the draws.
+        values: one per clip. Clips are resampled: average several seeds of a clip first, because
+            they are not independent.
+        resamples: number of bootstrap resamples (with replacement).
+        seed: random seed.
 
     Raises:
-        ValueError: no values, values that are not finite, or no draws.
+        ValueError: no values, values that are not finite, or no resamples.
     """
     given = np.asarray(values, dtype=np.float64)
     if not len(given) or not np.isfinite(given).all():
         raise ValueError(
-            f"an interval takes one finite value per clip, met {len(given)} values of which "
+            f"an interval needs one finite value per clip, got {len(given)} values of which "
             f"{int((~np.isfinite(given)).sum())} are not finite"
         )
     if resamples < 1:
@@ -51,8 +51,8 @@ def paired_difference(
 ) -> Interval:
     """The mean of `one` minus `other` over the clips that both have.
 
-    Differences are drawn clip by clip: how hard a clip is cancels out, so that two rows can be told
-    apart whose own intervals overlap.
+    Differences are resampled clip by clip: clip difficulty cancels out, so that two rows can differ
+    significantly even if their own intervals overlap.
 
     Raises:
         ValueError: no clip in both, or values that are not finite.

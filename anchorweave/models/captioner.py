@@ -1,4 +1,4 @@
-"""Captions from a captioning model of transformers, of an image or of a video, chosen by name."""
+"""Captions from a model of transformers: of images, of videos, or one that chats about images."""
 
 from __future__ import annotations
 
@@ -8,39 +8,77 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
+
+from anchorweave.models.precision import computing_dtype
 
 MAX_TOKENS = 60
+# Chat models write whole sentences; T5 reads 226 tokens at most, UMT5 512.
+CHAT_TOKENS = 160
+CHAT_FRAMES = 8
+QUESTION = (
+    "These are frames of one video, in order. Describe the place, what stands in it and how the "
+    "camera moves in one or two plain sentences, without any introduction."
+)
 
 
 class Captioner:
-    """Captions a video from its middle frame, or from as many frames as a video model takes.
+    """Captions a video from a few of its frames.
+
+    Three kinds of models are told apart by what they bring along:
+
+    * chat models (a chat template: Qwen-VL, LLaVA, SmolVLM and their kind) are shown `frames`
+      images and asked `question`;
+    * video models (GIT's, such as microsoft/git-base-vatex) take as many frames as they were
+      trained on, which their config says;
+    * image models (BLIP, GIT) take the middle frame.
 
     Args:
-        model: folder or hub name of a model that captions without being asked anything: images
-            (BLIP, GIT and their kind) or videos (GIT's, such as microsoft/git-base-vatex, whose
-            config gives the number of frames that it was trained on).
-        device: where it computes.
+        model: folder or hub name.
+        device: where it computes; chat models in bfloat16 where the device is good at it.
+        question: what a chat model is asked; None = `QUESTION`.
+        frames: how many frames a chat model is shown; None = 8.
 
     Raises:
         FileNotFoundError: no such model here, and none that can be fetched.
+        ValueError: `question` or `frames` for a model that is not asked anything.
     """
 
-    def __init__(self, model: str, device: torch.device):
+    def __init__(
+        self,
+        model: str,
+        device: torch.device,
+        question: str | None = None,
+        frames: int | None = None,
+    ):
         try:
             self._processor = AutoProcessor.from_pretrained(model)
-            self._model = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
-        except (OSError, ValueError) as error:
+            self._chats = getattr(self._processor, "chat_template", None) is not None
+            dtype = computing_dtype("auto", device) if self._chats else None
+            network = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
+            self._model = network.to(device).eval()
+        except (OSError, ValueError, ImportError) as error:
+            # An ImportError names a package that its processor needs, such as torchvision.
+            why = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
             raise FileNotFoundError(
-                f"the captioning model {model!r} cannot be loaded ({str(error).splitlines()[0]}); "
+                f"the captioning model {model!r} cannot be loaded ({why}); "
                 "give a folder with its weights, or caption=sidecar or caption=text"
             ) from error
+        if not self._chats and (question, frames) != (None, None):
+            raise ValueError(
+                f"the captioning model {model!r} has no chat template: it captions without being "
+                "asked; leave out the question and the number of frames"
+            )
         self.name, self._device = model, device
-        # Only GIT's configs have it, and only those of video models set it.
-        self._frames = getattr(self._model.config, "num_image_with_embedding", None)
+        self._question = question or QUESTION
+        if self._chats:
+            self._frames = frames or CHAT_FRAMES
+        else:
+            # Only GIT's configs have it, and only those of video models set it.
+            self._frames = getattr(self._model.config, "num_image_with_embedding", None)
 
     def looks_at(self, count: int) -> list[int]:
-        """Positions of the frames that the model is given, evenly spread."""
+        """Positions of the frames that the model is given, evenly spread over `count` frames."""
         shown = self._frames or 1
         return [min(int((2 * i + 1) * count / (2 * shown)), count - 1) for i in range(shown)]
 
@@ -60,15 +98,39 @@ class Captioner:
             ValueError: the model returns no words.
         """
         images = [
-            Image.fromarray((one * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-            for one in shown
+            Image.fromarray((frame * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+            for frame in shown
         ]
+        inputs = self._asked(images) if self._chats else self._shown(images)
+        limit = CHAT_TOKENS if self._chats else MAX_TOKENS
+        tokens = self._model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+        if self._chats:
+            # A chat model repeats what it was asked.
+            tokens = tokens[:, inputs["input_ids"].shape[1] :]
+        caption = self._processor.batch_decode(tokens, skip_special_tokens=True)[0]
+        # One line: captions.txt has a line a stretch.
+        caption = " ".join(caption.split())
+        if not caption:
+            raise ValueError(f"the captioning model {self.name!r} found no words for a frame")
+        return caption
+
+    def _shown(self, images: Sequence[Image.Image]) -> BatchFeature:
         inputs = self._processor(images=images, return_tensors="pt").to(self._device)
         if self._frames is not None:
             # One video of several frames, not several images.
             inputs["pixel_values"] = inputs["pixel_values"][None]
-        tokens = self._model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
-        caption = self._processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
-        if not caption:
-            raise ValueError(f"the captioning model {self.name!r} found no words for a frame")
-        return caption
+        return inputs
+
+    def _asked(self, images: Sequence[Image.Image]) -> BatchFeature:
+        content = [
+            *({"type": "image", "image": image} for image in images),
+            {"type": "text", "text": self._question},
+        ]
+        inputs = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        return inputs.to(self._device, self._model.dtype)

@@ -1,4 +1,4 @@
-"""ZoeDepth (arXiv 2302.12288), by transformers: metric depth of rooms and streets."""
+"""ZoeDepth (arXiv 2302.12288), via transformers: metric depth, indoors and outdoors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORTER_SIDE, MULTIPLE = 384, 32
 
 
 class Zoe(DepthNetwork):
-    """Metric depth; frames are padded by their mirror image, as it is wrong at borders."""
+    """Metric depth; frames are padded by reflection, as the network is inaccurate at borders."""
 
     name = "zoe"
     hub = "Intel/zoedepth-nyu-kitti"

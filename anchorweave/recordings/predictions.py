@@ -1,15 +1,14 @@
-"""Predictions: a network's output for a whole video in one .npz, in our layout or its own.
+"""Predictions: a network's output for a whole video in one .npz, in our layout or the network's.
 
     depth        [T, h, w]      in the unit of the poses; 0, NaN or infinity = unknown
     c2w          [T, 4, 4]      camera-to-world, OpenCV axes
     K            [T, 3, 3]      or [3, 3], in pixels of the images
     images       [T, H, W, 3]   uint8; or X.mp4, or a folder X/ of images, beside X.npz
-    confidence   [T, h, w]      optional: the more, the surer, in the network's own numbers
-    static       [T, h, w]      optional: False on what moves
+    confidence   [T, h, w]      optional: higher is better, in the network's own units
+    static       [T, h, w]      optional: False on moving objects
 
-Networks that cannot be installed in this environment are used by their output files: `LAYOUTS`
-    names
-the keys of each, and what ours are made of.
+Supports networks that cannot be installed in this environment through their output files. `LAYOUTS`
+lists the keys of each, and how ours are computed from them.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def _w2c(stored: np.ndarray) -> np.ndarray:
-    """Camera-to-world [T, 4, 4] of world-to-camera [T, 3 or 4, 4]."""
+    """Camera-to-world [T, 4, 4] from world-to-camera [T, 3 or 4, 4]."""
     w2c = np.tile(np.eye(4), (len(stored), 1, 1))
     w2c[:, :3] = stored[:, :3]
     return inverse_rigid(torch.from_numpy(w2c)).numpy()
 
 
 def _colours(stored: np.ndarray) -> np.ndarray:
-    """Images as uint8 [T, H, W, 3], of floats in [0, 1], channels first or last."""
+    """Images as uint8 [T, H, W, 3], from floats in [0, 1], channels first or last."""
     if stored.ndim == 4 and stored.shape[1] == 3 and stored.shape[3] != 3:
         stored = stored.transpose(0, 2, 3, 1)
     if stored.dtype.kind == "f":
@@ -55,7 +54,7 @@ def _maps(stored: np.ndarray) -> np.ndarray:
     return stored[..., 0] if stored.ndim == 4 else stored
 
 
-# Name, keys by which it is known, and how each of ours is made. The first that fits is taken.
+# Name, identifying keys, and how each of our arrays is computed. The first match is used.
 LAYOUTS: tuple[tuple[str, set[str], Mapping[str, Callable[[Arrays], np.ndarray]]], ...] = (
     (
         "this project",
@@ -115,7 +114,7 @@ LAYOUTS: tuple[tuple[str, set[str], Mapping[str, Callable[[Arrays], np.ndarray]]
 
 
 class Predictions(Recording):
-    """Frames, depth and cameras from arrays that are held whole.
+    """Frames, depth and cameras from arrays held in memory.
 
     Args:
         path: the .npz.
@@ -159,7 +158,7 @@ class Predictions(Recording):
 
 
 def is_predictions(file: Path) -> bool:
-    """Whether `file` is an .npz of any of `LAYOUTS`, by the names of its arrays."""
+    """Whether `file` is an .npz in any of `LAYOUTS`, judged by its array names."""
     if file.suffix.lower() != SUFFIX or not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as stored:
@@ -168,28 +167,28 @@ def is_predictions(file: Path) -> bool:
 
 
 def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predictions:
-    """The recording that a network's predictions of a video are.
+    """Opens a network's predictions for a video.
 
     Args:
-        file: the .npz, of any of `LAYOUTS`.
-        options: of which `min_confidence` leaves out depth that is less sure.
+        file: the .npz, in any of `LAYOUTS`.
+        options: `min_confidence` drops depth of lower confidence.
 
     Raises:
-        ValueError: no .npz, keys that are none of these layouts', arrays that do not fit each
-            other, no images, or wrong poses.
+        ValueError: not an .npz, keys of no known layout, mismatched arrays, no images, or invalid
+            poses.
     """
     options.refused(file, "depth_scale", "intrinsics", why="predictions state both")
     try:
         with np.load(file, allow_pickle=False) as stored:
             keys = set(stored.files)
             name, make = _layout(file, keys)
-            # What is optional is missing where its key is.
+            # Optional arrays are None if their key is missing.
             given = {key: _made(of, stored) for key, of in make.items()}
     except KeyError as error:
         raise ValueError(f"{file}: looks like {name} but lacks {error}") from error
     except ValueError:
         raise
-    # By where it is damaged, numpy raises anything.
+    # On damaged files numpy may raise anything.
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
     depth = _numbers(file, "depth", given["depth"], 3)
@@ -208,7 +207,7 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
     if (surer := options.min_confidence) is not None:
         if given.get("confidence") is None:
             raise ValueError(
-                f"{file}: recording.min_confidence={surer:g} is given, but it tells no confidence"
+                f"{file}: recording.min_confidence={surer:g} is set, but the file has no confidence"
             )
         confidence = _numbers(file, "confidence", given["confidence"], 3, depth.shape)
         depth = np.where(confidence >= surer, depth, 0)
@@ -246,7 +245,7 @@ def _numbers(
 
 
 def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
-    """Colours [T, 3, H, W], 0..255: of the file, of a video or of a folder beside it."""
+    """Colours [T, 3, H, W], 0..255: from the file, or from a video or folder beside it."""
     beside = file.with_suffix("")
     video = next((v for s in VIDEO_SUFFIXES if (v := file.with_suffix(s)).is_file()), None)
     if stored is not None:
@@ -266,8 +265,8 @@ def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
         images = (torch.stack(frames) * 255).round().byte() if frames else torch.zeros(0, 3, 1, 1)
     else:
         raise ValueError(
-            f"{file}: holds no images, and neither {beside.name}.mp4 nor a folder {beside.name}/ "
-            "of them lies beside it"
+            f"{file}: holds no images, and there is neither {beside.name}.mp4 nor a folder "
+            f"{beside.name}/ of images beside it"
         )
     if len(images) != count:
         raise ValueError(f"{file}: {count} depth maps, but {len(images)} images; one of each")

@@ -1,4 +1,4 @@
-"""The recordings that a path, or a description of procedural rooms, refers to."""
+"""Finds the recordings that a path, or a description of procedural rooms, refers to."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from anchorweave.recordings import FILE_FORMATS, FOLDER_FORMATS, camera_files_in
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 
-# What macOS puts beside the real files when it packs a folder.
+# Created by macOS next to the real files when it archives a folder.
 SHADOWS = "__MACOSX"
 
 
 def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
-    """Recordings by the name that their clips get.
+    """Recordings by the name their clips get.
 
     Args:
-        source: a recording, a folder with recordings at any depth, words such as
+        source: a recording, a folder with recordings at any depth, a description such as
             "procedural:seed=3" or "procedural:seed=0..399", or a list of these.
 
     Raises:
         FileNotFoundError: nothing at a path.
-        ValueError: a folder in which there is no recording, or two recordings of one name.
+        ValueError: a folder without recordings, or two recordings of the same name.
     """
     found: dict[str, str] = {}
     listed = [source] if isinstance(source, str) else source
@@ -60,7 +60,7 @@ def _recordings(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Recordings in `path` and below; a folder that is one of those `above` it is not entered."""
+    """Recordings at or below `path`; symlinks to one of the folders `above` are not followed."""
     if path.is_file():
         yield path
         return
@@ -89,5 +89,5 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def _name(words: str) -> str:
-    """A folder's name out of a path or of a procedural recording's words."""
+    """A folder name from a path or a procedural recording's description."""
     return re.sub(r"[^\w.=-]+", "-", words).strip("-.") or "recording"

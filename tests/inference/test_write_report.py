@@ -158,7 +158,7 @@ def test_unknown_names_are_refused(rows):
         ("against=other", "against=other is none of: bad, good"),
         ("by=other", "by=other is none of"),
         ("metric=lpips", "metric=lpips is none of: psnr, ssim"),
-        ("clips=[x]", "clips: x are none of the 4 clips"),
+        ("clips=[x]", "clips: x are not among the 4 measured clips"),
     ):
         with pytest.raises(ValueError, match=message):
             report(rows, word, results=results)

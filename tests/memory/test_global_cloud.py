@@ -143,7 +143,7 @@ def test_fewer_frames_than_target_frames_ask_are_all_assigned(tmp_path):
     # The seventh looks where the frame did.
     report = memory.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report[0]
     assert [pick.memory for pick in report.picks] == [0]
-    assert report.stopped == "every frame has its one"
+    assert report.stopped == "every frame is assigned"
     again = memory_at(tmp_path, references=3, choose="hungarian")
     assert again.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report == (report,)
 

@@ -289,7 +289,7 @@ def test_camera_features_survive_offloaded_weights(backbone):
         ({"fusion": "sum"}, "fusion is one of pose_guided, average; met 'sum'"),
         ({"attention": "cross"}, "attention is one of"),
         ({"tokens": "some"}, "tokens is one of"),
-        ({"holes": "grey"}, "holes is one of black, cracks, filled; met 'grey'"),
+        ({"holes": "grey"}, "holes is one of black, cracks, filled; got 'grey'"),
     ],
 )
 def test_a_controller_that_cannot_be_is_refused(backbone, options, message):

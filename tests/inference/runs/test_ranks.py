@@ -49,7 +49,10 @@ def test_two_ranks_sample_what_one_does_and_one_of_them_writes(tmp_path):
 
 def test_one_rank_and_a_shared_memory_are_refused(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(ValueError, match="was started on 1; start it by torchrun"), together(SPLIT):
+    with (
+        pytest.raises(ValueError, match="was started on 1; start it with torchrun"),
+        together(SPLIT),
+    ):
         pass
     monkeypatch.setenv("WORLD_SIZE", "2")
     shared = replace(SPLIT, memory=MemoryConfig(path="bank"))
