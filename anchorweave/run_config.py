@@ -47,7 +47,7 @@ class ModelConfig:
         storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's
             memory, cast to `dtype` layer by layer where they are computed with.
         split: `guidance` computes the two halves of guidance on two ranks (`torchrun
-            --nproc-per-node 2 -m inference.sample`); CogVideoX only.
+            --nproc-per-node 2 -m inference.sample`).
     """
 
     path: str = "tiny"
