@@ -85,8 +85,10 @@ def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=device)
     else:
-        # Parts of these are used outside a full forward call, and they are small.
-        beside = [name for name in ("controller", "references") if getattr(pipe, name, None)]
+        # These parts are used outside a full forward call, which is what brings weights back (the
+        # autoencoder only encodes or decodes), and they are small.
+        names = ("controller", "references", "vae")
+        beside = [name for name in names if getattr(pipe, name, None)]
         pipe.enable_group_offload(
             onload_device=torch.device(device),
             offload_type="block_level",
