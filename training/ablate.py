@@ -107,8 +107,8 @@ def own_output(overrides: Sequence[str]) -> str | None:
         ValueError: arguments that change the videos of rows, without a separate output for them.
     """
     outputs = [word.partition("=")[2] for word in overrides if word.startswith("output=")]
-    asked = [word for word in overrides if "=" in word]
-    others = [word for word in asked if word.partition("=")[0] not in SAME_VIDEOS]
+    overridden = [word for word in overrides if "=" in word]
+    others = [word for word in overridden if word.partition("=")[0] not in SAME_VIDEOS]
     if others and not outputs:
         raise ValueError(
             f"{' '.join(others)}: asks for other videos than the table's; give them a folder of "
@@ -119,10 +119,12 @@ def own_output(overrides: Sequence[str]) -> str | None:
 
 def groups(rows: Sequence[PlannedRow], folder: Path) -> dict[Path, list[PlannedRow]]:
     """Results folder -> rows measured together: those with the same evaluation settings."""
-    found: dict[Path, list[PlannedRow]] = {}
+    rows_by_folder: dict[Path, list[PlannedRow]] = {}
     for row in rows:
-        found.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(row)
-    return found
+        rows_by_folder.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(
+            row
+        )
+    return rows_by_folder
 
 
 def evaluate_words(
@@ -144,9 +146,9 @@ def measure(
     measured = {}
     for output, together in groups(rows, folder).items():
         evaluate.main(evaluate_words(table, together, output, config))
-        found = read_results(output)[1]
+        results_rows = read_results(output)[1]
         for row in together:
-            one = found[row.config.folder.name]
+            one = results_rows[row.config.folder.name]
             measured[row.name] = {metric: one.per_clip(metric) for metric in one.metrics()}
     return measured
 

@@ -97,14 +97,14 @@ def _from_table(config: CaptionRecordingsConfig, recordings: Sequence[Path]) -> 
     captions = read_captions(Path(config.table), config.key, config.column)
     files = {path: _beside(path, CAPTION) for path in recordings}
     todo = [path for path, file in files.items() if not file.exists()]
-    told = {path: caption_in(captions, path) for path in todo}
-    lacking = [path for path, words in told.items() if words is None]
+    caption_by_path = {path: caption_in(captions, path) for path in todo}
+    lacking = [path for path, words in caption_by_path.items() if words is None]
     if todo and len(lacking) == len(todo):
         raise ValueError(
             f"{config.table}: column {config.key!r} names none of {len(todo)} recordings, such as "
             f"{todo[0].name}; it names {next(iter(captions), 'nothing')}"
         )
-    for path, words in told.items():
+    for path, words in caption_by_path.items():
         if words is not None:
             with atomic_write(files[path]) as aside:
                 aside.write_text(words + "\n", encoding="utf-8")
@@ -123,11 +123,11 @@ def _from_model(config: CaptionRecordingsConfig, recordings: Sequence[str]) -> N
         if recording.stretches():
             print(f"{path}: has captions of its stretches, left as they are")
             continue
-        told = caption_recording(recording, captioner, config.every)
+        stretches = caption_recording(recording, captioner, config.every)
         file = _beside(recording.path, CAPTIONS)
         with atomic_write(file) as aside:
-            aside.write_text(write_stretches(told), encoding="utf-8")
-        print(f"{file}: {len(told)} captions")
+            aside.write_text(write_stretches(stretches), encoding="utf-8")
+        print(f"{file}: {len(stretches)} captions")
 
 
 def _beside(recording: Path, name: str) -> Path:
@@ -145,12 +145,12 @@ def caption_recording(recording: Recording, captioner: Captioner, every: int) ->
         raise ValueError(f"{recording.path}: is a trajectory only; there is nothing to describe")
     count = len(recording)
     stretches = max(1, (2 * count + every) // (2 * every))
-    told = []
+    captioned = []
     for i in range(stretches):
         first, end = i * every, count if i == stretches - 1 else (i + 1) * every
-        shown = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
-        told.append(Stretch(first, end - 1, captioner.describe(shown)))
-    return told
+        frames = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
+        captioned.append(Stretch(first, end - 1, captioner.describe(frames)))
+    return captioned
 
 
 COMMAND = Command(main, CaptionRecordingsConfig)

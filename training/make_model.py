@@ -146,8 +146,8 @@ def make(config: MakeModelConfig) -> None:
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():
-        there = json.loads((output / MADE).read_text())
-        check_made(output, flat(there), flat(made), "remove it, or name another output")
+        existing = json.loads((output / MADE).read_text())
+        check_made(output, flat(existing), flat(made), "remove it, or name another output")
         return print(f"{output} is there already, made of the same parts")
     parts = read_parts(config, folders)
     refuse_in_vain(config, folders, parts)
@@ -264,7 +264,7 @@ def refuse_in_vain(
             own = vars(family_of(network).sizes(network))
         for option, name in names.items():
             stated = getattr(described, option)
-            others = [getattr(getattr(one, section), option) for one in untold]
+            others = [getattr(getattr(defaults, section), option) for defaults in untold]
             has = own.get(name)
             if stated not in (has, *others):
                 raise ValueError(

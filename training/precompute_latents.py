@@ -229,10 +229,10 @@ def _made_once(
     """
     if path.exists():
         try:
-            there = read_made(path)
+            existing = read_made(path)
         except BadClip as bad:
             raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
-        compared = {key: value for key, value in (MADE_BEFORE | there).items() if key in made}
+        compared = {key: value for key, value in (MADE_BEFORE | existing).items() if key in made}
         check_made(path, compared, made, f"to make all again, remove every {path.name}")
         return Tally(there=1)
     remove_unfinished(path)

@@ -125,10 +125,10 @@ class Preparer:
                 made = {"recording": _identity(recording), CONTENT: _content(path, recording)}
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
-        return sum((self._one(name, recording, made, one) for one in stretches), Tally())
+        return sum((self._one(name, recording, made, stretch) for stretch in stretches), Tally())
 
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
-        """A recording with everything clips are made from, and the frame ranges that become clips."""
+        """A recording with everything clips need, and the frame ranges that become clips."""
         config = self.config
         with reading(path):
             recording = open_recording(path, config.missing, config.recording)
@@ -148,12 +148,12 @@ class Preparer:
             made[OWN_CAPTION] = ""
         if path.exists():
             try:
-                there = read_record(path)["made"]
+                existing = read_record(path)["made"]
             except BadClip as bad:
                 return Tally(failed={name: f"{bad}; remove {path} to have it made again"})
             way_out = "give another output=, or remove it to have it made again"
-            now = {key: value for key, value in made.items() if key != CONTENT or key in there}
-            check_made(path, there, now, way_out)
+            now = {key: value for key, value in made.items() if key != CONTENT or key in existing}
+            check_made(path, existing, now, way_out)
             return Tally(there=1)
         remove_unfinished(path)
         try:
@@ -170,11 +170,11 @@ class Preparer:
     ) -> PreparedClip:
         with reading(recording.path):
             target = recording.clip(split.target, self.config.size)
-            known = recording.clip([*split.history, split.target[0]], self.config.size)
+            clip = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, split.target, target.frames)
         # As in generation: image-to-video starts from the first target frame, so it is remembered,
         # as the last one.
-        seen = self._perception(known)
+        seen = self._perception(clip)
         check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
@@ -212,12 +212,12 @@ def _content(path: str, recording: Recording) -> str:
 
 def _identity(recording: Recording) -> str:
     """Path-independent identifier of the recording, from its frames' names and cameras."""
-    found = hashlib.sha256("\n".join(recording.names).encode())
+    digest = hashlib.sha256("\n".join(recording.names).encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        found.update(part.contiguous().numpy().tobytes())
+        digest.update(part.contiguous().numpy().tobytes())
     if any(recording.cameras.origin):
-        found.update(repr(recording.cameras.origin).encode())
-    return found.hexdigest()[:16]
+        digest.update(repr(recording.cameras.origin).encode())
+    return digest.hexdigest()[:16]
 
 
 def _seed(seed: int, clip: str) -> int:

@@ -72,10 +72,10 @@ class Stage:
             return [self]
         stages = []
         for values in product(*self.each.values()):
-            told = dict(zip(self.each, values, strict=True))
+            values_by_name = dict(zip(self.each, values, strict=True))
             try:
-                name = self.name.format(**told)
-                words = [word.format(**told) for word in self.words]
+                name = self.name.format(**values_by_name)
+                words = [word.format(**values_by_name) for word in self.words]
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(
                     f"stage {self.name}: {error} in braces is none of each={list(self.each)}"
@@ -212,15 +212,15 @@ class Recipe:
                 says which, and how to continue.
         """
         for stage in self.config.stages:
-            there = self._records.get(stage.name)
-            if there is None:
+            record = self._records.get(stage.name)
+            if record is None:
                 continue
             # Records of older versions lack newer options.
-            before = Stage(**there["stage"])
-            if before == stage and there["config"] != config_digest(stage):
+            before = Stage(**record["stage"])
+            if before == stage and record["config"] != config_digest(stage):
                 # Records of older versions have no values.
                 values = config_values(stage.words)
-                differ = differences(there.get("values", values), values)
+                differ = differences(record.get("values", values), values)
                 raise ValueError(
                     f"stage {stage.name}: its config file says something else than when it was "
                     f"run{': ' if differ else ''}{'; '.join(differ)}. Give the old values back, or "
@@ -234,7 +234,7 @@ class Recipe:
                     f"all after it with from={stage.name} (files that it wrote stay: remove them, "
                     "or give the stage another output=)"
                 )
-            if differ := changed(there.get("inputs", {}), inputs(stage.words)):
+            if differ := changed(record.get("inputs", {}), inputs(stage.words)):
                 raise ValueError(
                     f"stage {stage.name}: what it reads is not what it was when the stage was run: "
                     f"{'; '.join(differ)}. Put it back, or redo the stage and all after it with "

@@ -120,10 +120,10 @@ def check_there(config: TextTrainConfig, output: Path) -> None:
         raise ValueError(
             f"{output} exists and holds no {CONFIG}; remove it, or give another output="
         )
-    there = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
+    saved = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
     # A folder may be moved, or given by another path.
-    now = flat(replace(config, output=there["output"]))
-    check_made(output, there, now, "remove it, or give another output=")
+    now = flat(replace(config, output=saved["output"]))
+    check_made(output, saved, now, "remove it, or give another output=")
 
 
 def captions_of(source: str | Sequence[str]) -> list[str]:
@@ -206,8 +206,8 @@ def _measure(
     model.train()
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
     # Exclude sentinels and the end token, which were not in the caption.
-    asked = (targets > END) & (targets < vocabulary)
-    right = (logits.argmax(dim=-1) == targets)[asked].float().mean()
+    content = (targets > END) & (targets < vocabulary)
+    right = (logits.argmax(dim=-1) == targets)[content].float().mean()
     return {"loss": round(loss.item(), 4), "accuracy": round(right.item(), 4)}
 
 

@@ -63,7 +63,7 @@ class Column:
 
     @property
     def tau(self) -> float | None:
-        """Kendall's tau: the fraction of pairs in the paper's order minus that of swapped ones."""
+        """Kendall's tau: pairs in the paper's order minus swapped, as a fraction; None if none."""
         verdicts = [pair.verdict for pair in self.pairs]
         if not verdicts:
             return None

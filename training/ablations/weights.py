@@ -27,14 +27,14 @@ def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str
     work: dict[str, list[Stage]] = {}
     if not lacking:
         return work
-    asked = {recipe: stages_of(table, recipe) for recipe in table.made_by}
+    by_recipe = {recipe: stages_of(table, recipe) for recipe in table.made_by}
     # One recipe may prepare what another recipe's stages train on.
     trains = any(
         stage.module == TRAINING and lies_in(lacking, output_of(stage))
-        for stages in asked.values()
+        for stages in by_recipe.values()
         for stage in stages
     )
-    for recipe, stages in asked.items():
+    for recipe, stages in by_recipe.items():
         needed = [
             stage
             for stage in stages

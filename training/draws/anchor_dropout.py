@@ -172,16 +172,16 @@ def _drop_slots(
             coverage=None if share is None else share[:, kept],
         )
         return replace(preceding, anchors=anchors)
-    shown = kept[None, :, None, None, None]
+    mask = kept[None, :, None, None, None]
     blank = torch.zeros_like(anchors.latents[:, :1])
     if config.hidden == "black":
         # Causal: a frame does not depend on later ones.
         blank = black[: anchors.latents.shape[2]].to(blank)[None, None]
     anchors = replace(
         anchors,
-        latents=torch.where(shown[..., None], anchors.latents, blank),
-        visible_tokens=anchors.visible_tokens & shown,
-        coverage=None if share is None else share * shown,
+        latents=torch.where(mask[..., None], anchors.latents, blank),
+        visible_tokens=anchors.visible_tokens & mask,
+        coverage=None if share is None else share * mask,
     )
     return replace(preceding, anchors=anchors)
 

@@ -96,10 +96,10 @@ def warm_start(controller: WeavingController, saved: WeavingController, where: s
         theirs |= {name: own[name] for name in own if name.startswith("coverage_proj.")}
     for name, weight in own.items():
         if name not in theirs or theirs[name].shape != weight.shape:
-            met = list(theirs[name].shape) if name in theirs else "none"
+            actual = list(theirs[name].shape) if name in theirs else "none"
             raise ValueError(
-                f"model.warm_start={where} cannot start this controller: {name} has "
-                f"shape {list(weight.shape)}, there {met}; ask for its layers, heads and backbone"
+                f"model.warm_start={where} cannot start this controller: {name} has shape "
+                f"{list(weight.shape)}, there {actual}; ask for its layers, heads and backbone"
             )
     controller.load_state_dict({name: theirs[name] for name in own})
 

@@ -43,13 +43,13 @@ def inputs(words: list[str]) -> dict[str, str]:
         key, equals, value = word.partition("=")
         if equals and key != "config":
             values[key] = value
-    found = {}
+    digests = {}
     for key, value in values.items():
         if key.rpartition(".")[2] not in WRITTEN:
             for path in _paths(value):
                 if (name := identity(Path(path))) is not None:
-                    found[f"{key}={path}"] = name
-    return found
+                    digests[f"{key}={path}"] = name
+    return digests
 
 
 def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

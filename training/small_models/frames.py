@@ -50,15 +50,15 @@ def cache_frames(
         file = folder / f"{name}.npy"
         if file.exists():
             try:
-                there = read_frames(file, mmap_mode="r").shape
+                shape = read_frames(file, mmap_mode="r").shape
             except ValueError as error:
                 return Tally(failed={name: f"{error}; remove it to have it made again"})
-            if there[2:] != tuple(size):
-                wrong = f"{file} holds frames of {there[2:]}, not {size}; remove {folder}"
+            if shape[2:] != tuple(size):
+                wrong = f"{file} holds frames of {shape[2:]}, not {size}; remove {folder}"
                 return Tally(failed={name: wrong})
             # Not checked if all frames are used: opening a recording may take seconds.
-            if frames is not None and there[0] != frames:
-                wrong = f"{file} holds {there[0]} frames, not {frames}; remove {folder}"
+            if frames is not None and shape[0] != frames:
+                wrong = f"{file} holds {shape[0]} frames, not {frames}; remove {folder}"
                 return Tally(failed={name: wrong})
             return Tally(there=1)
         try:

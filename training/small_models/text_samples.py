@@ -61,12 +61,12 @@ def frequent_words(texts: Sequence[str], base: Sequence[str], most: int) -> list
     Raises:
         ValueError: fewer than the words that are always included.
     """
-    known = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
-    if most < len(known):
-        raise ValueError(f"vocabulary={most} is below the {len(known)} words that it starts from")
+    always = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
+    if most < len(always):
+        raise ValueError(f"vocabulary={most} is below the {len(always)} words that it starts from")
     # Ties are broken alphabetically.
     counted = sorted(Counter(re.findall(LETTERS, " ".join(texts))).items(), key=_commonest)
-    return list(dict.fromkeys([*known, *(word for word, _ in counted)]))[:most]
+    return list(dict.fromkeys([*always, *(word for word, _ in counted)]))[:most]
 
 
 def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequence[str]) -> str:
@@ -81,7 +81,7 @@ def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequen
     """
     clauses = [text, PROMPTS[rng.integers(len(PROMPTS))]] if rng.random() < prompts else [text]
     clauses = [part.strip() for clause in clauses for part in clause.split(",")]
-    kept = []
+    clauses_kept = []
     for i in rng.permutation(len(clauses)):
         chances = rng.random(len(clauses[i].split()))
         changed = [
@@ -89,8 +89,8 @@ def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequen
             for word, chance in zip(clauses[i].split(), chances, strict=True)
             if chance >= drop
         ]
-        kept += [" ".join(changed)] if changed else []
-    return ", ".join(kept) or text
+        clauses_kept += [" ".join(changed)] if changed else []
+    return ", ".join(clauses_kept) or text
 
 
 def with_gaps(

@@ -89,16 +89,16 @@ class VAETraining:
     def train(self, stop: Stop) -> None:
         """Runs until `steps` are done, or a signal arrives; ends with a checkpoint either way."""
         config = self.config
-        told = False
-        while self.step < config.steps and not told:
+        stopped = False
+        while self.step < config.steps and not stopped:
             began = time.perf_counter()
             values = self._one_step()
             self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
             validates = last or self.step % config.validate_every == 0
-            told = stop.asked_by is not None
-            saves = last or told or self.step % config.save_every == 0
+            stopped = stop.asked_by is not None
+            saves = last or stopped or self.step % config.save_every == 0
             # Reading values waits for the GPU, so a step is read when the next one is under way.
             self._read(keep=0 if validates or saves else 1, measures=validates)
             if saves:
@@ -164,8 +164,8 @@ class VAETraining:
                 values["validation/psnr"] = self.measure()
             self.log.log(values, step)
             if "validation/psnr" in values or (step + 1) % 50 == 0:
-                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-                print(f"step {step + 1}/{self.config.steps}: {shown}", flush=True)
+                described = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {step + 1}/{self.config.steps}: {described}", flush=True)
 
     def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log variance of the latents, and the decoding of a sample from them."""
@@ -204,13 +204,13 @@ class VAETraining:
         save_config(self.config, folder / CONFIG)
 
     def _restore(self, folder: Path) -> None:
-        there = load_config(VAETrainConfig, (), str(folder / CONFIG))
-        if (there.vae, there.seed) != (self.config.vae, self.config.seed):
+        saved = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (saved.vae, saved.seed) != (self.config.vae, self.config.seed):
             raise ValueError(
-                f"{folder} is of a run with {there.vae} and seed={there.seed}; go on as it was "
+                f"{folder} is of a run with {saved.vae} and seed={saved.seed}; go on as it was "
                 "begun, or name another output="
             )
-        for line in differences(flat(there), flat(self.config)):
+        for line in differences(flat(saved), flat(self.config)):
             print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
