@@ -208,8 +208,8 @@ class Bank:
         wanted = entry.get(SUMS, {}).get(kind)
         if wanted is not None and (actual := file_sum(path)) != wanted:
             raise ValueError(
-                f"{path} is not the picture that was remembered (its checksum is {actual}, the list "
-                f"says {wanted}); restore it, or start another bank with memory.path="
+                f"{path} is not the picture that was remembered (its sum is {actual}, the list "
+                f"says {wanted}); restore it, or begin another bank with memory.path="
             )
         return path
 

@@ -32,8 +32,9 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         recordings = list(_recordings(entry))
         if not recordings:
             raise ValueError(
-                f"{entry}: 0 recordings; searched it and subfolders for "
-                f"{', '.join(FOLDER_FORMATS)} and RealEstate10K camera files, and {', '.join(FILE_FORMATS)} files"
+                f"{entry}: 0 recordings; looked in it and below for "
+                f"{', '.join(FOLDER_FORMATS)} and RealEstate10K camera files, and "
+                f"{', '.join(FILE_FORMATS)} files"
             )
         for name, path in recordings:
             if path_by_name.setdefault(name, path) != path:
