@@ -1,13 +1,13 @@
-"""Caption recordings: by a model every so many frames, or from a data set's table.
+"""Caption recordings: with a model every so many frames, or from a data set's table.
 
     python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex
     python -m training.caption_recordings source=data/walks model=pretrained/Qwen2.5-VL every=97
     python -m training.caption_recordings source=miradata table=miradata_v0.csv
 
-SPMem and Context-as-Memory caption stretches of long videos (97 and 77 frames) by a video model.
-A model's captions go into captions.txt in each recording's folder (X.captions.txt beside a file X),
-a table's into caption.txt (X.caption.txt); preparing reads both. Recordings that have such a file
-are left as they are.
+SPMem and Context-as-Memory caption parts of long videos (97 and 77 frames) with a video model. A
+model's captions are written to captions.txt in each recording's folder (X.captions.txt beside a
+file X), a table's to caption.txt (X.caption.txt); preparation reads both. Recordings with an
+existing file are skipped.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class CaptionRecordingsConfig:
 
     Args:
         source: a recording, a folder with recordings at any depth, or a list of these.
-        model: folder or hub name of a model of transformers that captions videos (GIT's, such as
-            microsoft/git-base-vatex), chats about images (Qwen-VL and its kind), or captions images
-            (then the middle frame speaks for its stretch); this or `table` has to be given.
-        question: what a chat model is asked; null = a question of ours.
-        frames: of a stretch that a chat model is shown; null = 8.
-        every: frames of a stretch (Context-as-Memory: 77); what is left at the end, and is shorter
-            than half of it, belongs to the one before.
-        table: CSV file that captions whole recordings by their names.
+        model: folder or hub name of a transformers model that captions videos (GIT's, such as
+            microsoft/git-base-vatex), chats about images (Qwen-VL and similar), or captions images
+            (then the middle frame stands for its range); either this or `table` is required.
+        question: prompt for a chat model; null = a built-in one.
+        frames: number of frames of a range shown to a chat model; null = 8.
+        every: frames per range (Context-as-Memory: 77); a remainder shorter than half of it is
+            merged into the previous range.
+        table: CSV file that captions whole recordings by name.
         key: its column of names (MiraData: index).
         column: its column of captions.
         missing: what to do with frames that a recording lists but does not hold.
 
     Raises:
-        ValueError: no source, stretches without frames, or not one of `model` and `table`.
+        ValueError: no source, empty ranges, or not exactly one of `model` and `table`.
     """
 
     source: Any = "data/example_dataset"
@@ -97,14 +97,14 @@ def _from_table(config: CaptionRecordingsConfig, recordings: Sequence[Path]) -> 
     captions = read_captions(Path(config.table), config.key, config.column)
     files = {path: _beside(path, CAPTION) for path in recordings}
     todo = [path for path, file in files.items() if not file.exists()]
-    told = {path: caption_in(captions, path) for path in todo}
-    lacking = [path for path, words in told.items() if words is None]
+    caption_by_path = {path: caption_in(captions, path) for path in todo}
+    lacking = [path for path, words in caption_by_path.items() if words is None]
     if todo and len(lacking) == len(todo):
         raise ValueError(
             f"{config.table}: column {config.key!r} names none of {len(todo)} recordings, such as "
             f"{todo[0].name}; it names {next(iter(captions), 'nothing')}"
         )
-    for path, words in told.items():
+    for path, words in caption_by_path.items():
         if words is not None:
             with atomic_write(files[path]) as aside:
                 aside.write_text(words + "\n", encoding="utf-8")
@@ -123,34 +123,34 @@ def _from_model(config: CaptionRecordingsConfig, recordings: Sequence[str]) -> N
         if recording.stretches():
             print(f"{path}: has captions of its stretches, left as they are")
             continue
-        told = caption_recording(recording, captioner, config.every)
+        stretches = caption_recording(recording, captioner, config.every)
         file = _beside(recording.path, CAPTIONS)
         with atomic_write(file) as aside:
-            aside.write_text(write_stretches(told), encoding="utf-8")
-        print(f"{file}: {len(told)} captions")
+            aside.write_text(write_stretches(stretches), encoding="utf-8")
+        print(f"{file}: {len(stretches)} captions")
 
 
 def _beside(recording: Path, name: str) -> Path:
-    """Where a recording's captions lie."""
+    """Path of a recording's captions file."""
     return recording / name if recording.is_dir() else recording.with_suffix(f".{name}")
 
 
 def caption_recording(recording: Recording, captioner: Captioner, every: int) -> list[Stretch]:
-    """Captions of stretches of `every` frames, of which only those are decoded that are looked at.
+    """Captions of ranges of `every` frames; only the frames shown to the model are decoded.
 
     Raises:
-        ValueError: a trajectory without images, or a model that says nothing.
+        ValueError: a trajectory without images, or an empty answer of the model.
     """
     if not recording.has_frames:
         raise ValueError(f"{recording.path}: is a trajectory only; there is nothing to describe")
     count = len(recording)
     stretches = max(1, (2 * count + every) // (2 * every))
-    told = []
+    captioned = []
     for i in range(stretches):
         first, end = i * every, count if i == stretches - 1 else (i + 1) * every
-        shown = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
-        told.append(Stretch(first, end - 1, captioner.describe(shown)))
-    return told
+        frames = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
+        captioned.append(Stretch(first, end - 1, captioner.describe(frames)))
+    return captioned
 
 
 COMMAND = Command(main, CaptionRecordingsConfig)

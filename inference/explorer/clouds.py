@@ -60,11 +60,11 @@ def small_cloud(bank: Bank, number: int, edge: float, points: int) -> PointCloud
     """
     frame, depth = bank.frame(number), bank.clean_depth(number, edge)
     step = max(int((depth.numel() / points) ** 0.5 + 0.999), 1)
-    kept = torch.zeros_like(depth)
+    sampled = torch.zeros_like(depth)
     # A different grid offset for each memory, so that they fill each other's gaps.
     row, column = number % step, (number // step) % step
-    kept[row::step, column::step] = depth[row::step, column::step]
-    return cloud_from_frame(frame, kept, bank.cameras[number])
+    sampled[row::step, column::step] = depth[row::step, column::step]
+    return cloud_from_frame(frame, sampled, bank.cameras[number])
 
 
 def evenly(count: int, most: int) -> Int[np.ndarray, " n"]:

@@ -101,8 +101,8 @@ def path_cameras(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Came
     if float(steps.sum()) <= SAME_STEP:
         # Static for one segment.
         steps = torch.ones_like(steps)
-    kept = torch.cat([torch.tensor([True]), steps > SAME_STEP])
-    keys, steps = keys[kept], steps[steps > SAME_STEP]
+    moved = torch.cat([torch.tensor([True]), steps > SAME_STEP])
+    keys, steps = keys[moved], steps[steps > SAME_STEP]
     at = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
     times = torch.linspace(0, 1, segments * (frames - 1) + 1) * at[-1]
     after = torch.searchsorted(at, times).clamp(1, len(at) - 1)

@@ -53,8 +53,8 @@ def box_around(
     x, y = torch.meshgrid(x * half * aspect, y * half, indexing="xy")
     own = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
     c2w = c2w.float()
-    found = session.look_along(c2w[:3, 3], own @ c2w[:3, :3].mT)
-    points = found.points[found.met]
+    sight = session.look_along(c2w[:3, 3], own @ c2w[:3, :3].mT)
+    points = sight.points[sight.met]
     if len(points) < 2:
         raise ValueError("no memory has seen anything there; draw the rectangle over the clouds")
     ends = torch.quantile(points, torch.tensor([OUTSIDE, 1 - OUTSIDE]), dim=0)

@@ -115,8 +115,8 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
             # The one anchor of a fused memory belongs to no single pick.
             single = len(retrieved.references) > 0 or slot not in of_slot
             label = "all memories, fused" if single else f"slot {slot}: {of_slot[slot].memory}"
-            shown = _shown(retrieved.anchors.video[slot, 0], retrieved.anchors.visible[slot, 0])
-            tiles.append(_tile(shown, label, DIM if single else slot_colour(slot)))
+            image = _shown(retrieved.anchors.video[slot, 0], retrieved.anchors.visible[slot, 0])
+            tiles.append(_tile(image, label, DIM if single else slot_colour(slot)))
     for pick, frame in zip(looked.report.picks, retrieved.references.frames, strict=False):
         label = f"reference {pick.slot}: {pick.memory}"
         tiles.append(_tile(_pixels(frame), label, slot_colour(pick.slot)))

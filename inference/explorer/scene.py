@@ -135,9 +135,9 @@ class Scene:
 
     def keyframes_shown(self) -> list[int]:
         """Numbers of the keyframes that are drawn."""
-        shown = evenly(len(self.session.state.drawn.keyframes), KEYFRAMES_SHOWN).tolist()
+        numbers = evenly(len(self.session.state.drawn.keyframes), KEYFRAMES_SHOWN).tolist()
         chosen = self.session.state.keyframe
-        return shown if chosen is None or chosen in shown else sorted([*shown, chosen])
+        return numbers if chosen is None or chosen in numbers else sorted([*numbers, chosen])
 
     def points_of(self, cloud: PointCloud) -> tuple[np.ndarray, np.ndarray]:
         """A cloud in viser's format: points, and colours 0..255."""

@@ -254,11 +254,11 @@ class Session:
             current one and no job is running.
         """
         with self.lock:
-            known = len(self.bank) if self.state.current == 0 else None
-            if known is None or self.busy:
+            loaded = len(self.bank) if self.state.current == 0 else None
+            if loaded is None or self.busy:
                 return 0
-            there = Bank(self.bank.path)
-            more = len(there) - known
+            bank = Bank(self.bank.path)
+            more = len(bank) - loaded
             if more > 0:
                 self.switch(self.state)
             return max(more, 0)

@@ -72,9 +72,9 @@ def rotations_at(
     # Imported here, because scipy is slow to import.
     from scipy.spatial.transform import Rotation, RotationSpline
 
-    known = Rotation.from_matrix(rotations.double().numpy())
-    found = RotationSpline(at.double().numpy(), known)(times.double().numpy())
-    return torch.from_numpy(found.as_matrix()).to(rotations)
+    keys = Rotation.from_matrix(rotations.double().numpy())
+    spline = RotationSpline(at.double().numpy(), keys)(times.double().numpy())
+    return torch.from_numpy(spline.as_matrix()).to(rotations)
 
 
 def degrees_between(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n-1"]:

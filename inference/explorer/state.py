@@ -314,7 +314,7 @@ def load_state(output: Path) -> Explored | None:
 
 
 def _explored(values: dict[str, Any]) -> Explored:
-    found = Explored(
+    state = Explored(
         **{
             **values,
             "versions": tuple(
@@ -329,15 +329,15 @@ def _explored(values: dict[str, Any]) -> Explored:
             "future": tuple(map(_drawn, values["future"])),
         }
     )
-    numbered = [v.number for v in found.versions] == list(range(len(found.versions)))
-    if not numbered or not 0 <= found.current < len(found.versions):
-        raise ValueError(f"it is at version {found.current} of {len(found.versions)}")
-    parents = [found.versions[i].parent for i in range(1, len(found.versions))]
+    numbered = [v.number for v in state.versions] == list(range(len(state.versions)))
+    if not numbered or not 0 <= state.current < len(state.versions):
+        raise ValueError(f"it is at version {state.current} of {len(state.versions)}")
+    parents = [state.versions[i].parent for i in range(1, len(state.versions))]
     if any(not 0 <= parent <= i for i, parent in enumerate(parents)):
         raise ValueError("a version is made from a later one")
-    if found.pending is not None and not 0 <= found.pending < len(found.segments):
-        raise ValueError(f"segment {found.pending} of {len(found.segments)} is pending")
-    return found.choose(found.keyframe)
+    if state.pending is not None and not 0 <= state.pending < len(state.segments):
+        raise ValueError(f"segment {state.pending} of {len(state.segments)} is pending")
+    return state.choose(state.keyframe)
 
 
 def _drawn(values: dict[str, Any]) -> Drawn:

@@ -83,9 +83,9 @@ class EditSection(Section):
     def refresh(self, memory: bool) -> None:
         """Shows the session's state; `memory` says whether the memory changed."""
         session = self.page.session
-        there = self._gizmo is not None and not session.busy and session.state.pending is None
+        editable = self._gizmo is not None and not session.busy and session.state.pending is None
         for button in (self.remove, self.recolour, self.move):
-            button.disabled = not there
+            button.disabled = not editable
         self.undo.disabled = session.busy or session.state.version.made != "edit"
         if session.state.pending is not None:
             said = "A segment is pending: accept or revert it before you edit."

@@ -75,18 +75,18 @@ class See(Section):
     def _show_selected(self) -> None:
         session = self.page.session
         number, scene = session.state.selected, self.page.server.scene
-        there = number is not None and number < len(session.bank)
+        exists = number is not None and number < len(session.bank)
         for part in (self.picture, self.through, self.begin):
-            part.visible = there
+            part.visible = exists
         scene.remove_by_name(SELECTED)
-        if not there:
+        if not exists:
             self.selected.content = "Click on a camera in the scene."
             return
         frame = pixels(session.bank.frame(number))
         depth = session.bank.depth(number)
-        known = float((depth > 0).float().mean())
+        share = float((depth > 0).float().mean())
         self.selected.content = (
-            f"**Memory {number}**: {session.bank.names[number]}  \nDepth known at {known:.0%}"
+            f"**Memory {number}**: {session.bank.names[number]}  \nDepth known at {share:.0%}"
         )
         self.picture.image = frame
         size = 1.6 * self.page.scene.size
@@ -139,15 +139,15 @@ class See(Section):
         self, origin: torch.Tensor, direction: torch.Tensor, sight: Sight
     ) -> bool:
         """Selects the camera under a click, unless a surface occludes it."""
-        session, shown, reach = self.page.session, self.page.scene, torch.inf
+        session, scene, reach = self.page.session, self.page.scene, torch.inf
         if sight.met[0]:
             reach = float((sight.points[0] - origin).norm())
         ray = (origin, direction, reach)
-        memory = camera_along(session.bank.cameras, shown.size, *ray)
-        numbers = shown.keyframes_shown()
-        key = camera_along(shown.keyframes()[numbers], KEY_SIZE * shown.size, *ray)
+        memory = camera_along(session.bank.cameras, scene.size, *ray)
+        numbers = scene.keyframes_shown()
+        key = camera_along(scene.keyframes()[numbers], KEY_SIZE * scene.size, *ray)
         # Paths start among memories, so objects drawn over them take precedence.
-        if key is not None and (memory is None or key[1] <= memory[1] + shown.size):
+        if key is not None and (memory is None or key[1] <= memory[1] + scene.size):
             session.choose(numbers[key[0]])
             return True
         if memory is not None:
