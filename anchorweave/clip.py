@@ -1,4 +1,4 @@
-"""Clip: the frames, depth and cameras of one stretch of video, kept together."""
+"""Clip: the frames, depth and cameras of a stretch of video."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Clip:
         frames: colours [T, 3, H, W] in [0, 1].
         depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = unknown.
         cameras: one per frame, [T], of image size (H, W).
-        names: what each frame is called in its recording, T of them, for reports.
-        static: [T, H, W], False on moving things, which are kept out of memory; None = all static
-            (paper appendix F).
+        names: name of each frame in its recording, for reports.
+        static: [T, H, W], False on moving objects, which are excluded from memory; None = all
+            static (paper appendix F).
         sparse: depth [T, H, W] of the sparse points of structure from motion, 0 at most pixels;
-            None = there are none. It fixes the scale of estimated depth, and is never remembered.
+            None = there are none. It fixes the scale of estimated depth, and is never stored.
 
     Raises:
         ValueError: frames, depth, cameras, names, static or sparse differ in count or size.
@@ -65,11 +65,11 @@ class Clip:
 
     @property
     def static_depth(self) -> Float[Tensor, "T H W"]:
-        """Depth [T, H, W] of static things; 0 on moving ones."""
+        """Depth [T, H, W] of static pixels; 0 on moving objects."""
         return self.depth if self.static is None else torch.where(self.static, self.depth, 0.0)
 
     def __getitem__(self, index: slice | Sequence[int]) -> Clip:
-        """The frames picked by a slice or a list of positions, as a clip."""
+        """The frames selected by a slice or a list of indices, as a clip."""
         picked = range(len(self))[index] if isinstance(index, slice) else index
         return replace(
             self,
@@ -83,18 +83,18 @@ class Clip:
 
 
 def join_clips(parts: Sequence[Clip]) -> Clip:
-    """The clips of `parts` one after another in time.
+    """Concatenates clips along time.
 
     Raises:
-        ValueError: parts of different image sizes.
+        ValueError: parts with different image sizes.
     """
     static = sparse = None
     if any(part.static is not None for part in parts):
         every = [torch.ones_like(p.depth).bool() if p.static is None else p.static for p in parts]
         static = torch.cat(every)
     if any(part.sparse is not None for part in parts):
-        known = [torch.zeros_like(p.depth) if p.sparse is None else p.sparse for p in parts]
-        sparse = torch.cat(known)
+        depths = [torch.zeros_like(p.depth) if p.sparse is None else p.sparse for p in parts]
+        sparse = torch.cat(depths)
     cameras = join_cameras([part.cameras for part in parts])
     return Clip(
         frames=torch.cat([part.frames for part in parts]),

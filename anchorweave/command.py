@@ -1,4 +1,4 @@
-"""What all entry points share: `--help`, and one message without traceback for a user's mistake.
+"""Shared by all entry points: `--help`, and one-line messages without traceback for user errors.
 
 An entry point ends with
 
@@ -26,22 +26,22 @@ from anchorweave.config import UnknownOptionError, default_values
 from anchorweave.errors import ToldError
 from anchorweave.option_help import help_text, options_of
 
-# If set, as `--traceback`, also for processes that an entry point starts.
+# Equivalent to `--traceback` if set; subprocesses inherit it.
 TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
 TRACEBACK, HELP = "--traceback", ("--help", "-h")
-# Of all entry points.
+# Options of all entry points.
 ALSO = {
-    "config=FILE": "a YAML file of such options; several are laid one over the other, and OPTION="
-    "VALUE comes over all. In it, `base: FILE` names one that it is laid over.",
-    TRACEBACK: "where an error ends the run, show where in the code it was met; so does "
+    "config=FILE": "a YAML file of such options; later files override earlier ones, and OPTION="
+    "VALUE overrides all of them. `base: FILE` in it names a file that it overrides.",
+    TRACEBACK: "if an error ends the run, show the traceback; so does "
     f"{TRACEBACK_VARIABLE}=1 in the environment.",
     "--help": "this text.",
 }
-# Where entry points are; searched only when a word is not an option of the running one.
+# Packages with entry points; searched only for a word that is not an option of the running one.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
-# What a scheduler, a closed terminal or `kill` sends. Left alone they end a process between two
-# instructions, and temporary folders stay.
+# Sent by a scheduler, a closed terminal or `kill`. By default they end a process immediately and
+# leave temporary folders behind.
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,12 +50,12 @@ class Command:
     """An entry point.
 
     Args:
-        main: does the work; takes the words of the command line.
+        main: does the work; receives the command-line words.
         schema: dataclass of its options.
-        default: YAML file of their defaults; None = those of the dataclass.
-        first: the option that a first word without "=" stands for; None = there is none.
-        preset: words that come before the user's.
-        also: words that are no options, and their meaning.
+        default: YAML file of default values; None = the defaults of the dataclass.
+        first: option that a leading word without "=" is assigned to; None = none.
+        preset: words inserted before the user's.
+        also: accepted words that are not options, and their meaning.
     """
 
     main: Callable[[list[str]], object]
@@ -66,19 +66,19 @@ class Command:
     also: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, words: Sequence[str] | None = None) -> None:
-        """Run it by the words of the command line.
+        """Run with the given command-line words.
 
         Args:
-            words: those; None = the process's own.
+            words: the words; None = the arguments of this process.
 
         Raises:
-            SystemExit: with 2, after one message, for what a user can mend: a value or word that
-                does not fit, a file that is missing, damaged or cannot be written; with 128 and
-                the signal's number where SIGTERM or SIGHUP ended it, after it has tidied up. Any
-                other error goes on, with its traceback.
+            SystemExit: with 2, after one message, for user errors: an invalid value or word, or a
+                file that is missing, damaged or cannot be written; with 128 plus the signal number
+                on SIGTERM or SIGHUP, after cleaning up. All other errors propagate with their
+                traceback.
         """
         words = list(sys.argv[1:] if words is None else words)
-        shown = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
+        with_traceback = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
         words = [word for word in words if word != TRACEBACK]
         if self.first and words and "=" not in words[0] and not words[0].startswith("-"):
             words[0] = f"{self.first}={words[0]}"
@@ -90,16 +90,16 @@ class Command:
                     self.main(words)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader of the output (`| head`) has closed it.
+            # The reader of the output (`| head`) closed the pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (ValueError, OSError, ToldError) as error:
-            if shown:
+            if with_traceback:
                 traceback.print_exc()
-            print(self._told(error, shown), file=sys.stderr, flush=True)
+            print(self._told(error, with_traceback), file=sys.stderr, flush=True)
             sys.exit(MISTAKE)
         except KeyboardInterrupt:
-            if shown:
+            if with_traceback:
                 traceback.print_exc()
             print(f"{self._name()}: stopped by Ctrl-C", file=sys.stderr, flush=True)
             sys.exit(INTERRUPTED)
@@ -111,29 +111,29 @@ class Command:
         defaults = default_values(self.schema, self.default, self.preset)
         return help_text(self._name(), about, self.schema, self.default, defaults, also)
 
-    def _told(self, error: Exception, shown: bool) -> str:
+    def _told(self, error: Exception, with_traceback: bool) -> str:
         message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
             message += self._where_else(error.key)
-        # Names of files may hold what a terminal obeys.
+        # File names may contain terminal control sequences.
         message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
-        more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
+        more = "" if with_traceback else f"\n({TRACEBACK} shows the traceback, --help all options)"
         return f"{rank}{self._name()}: error: {message}{more}"
 
     def _where_else(self, key: str) -> str:
-        """Which options and which commands a word may have been meant for."""
+        """Suggests options and commands that an unknown word may have meant."""
         last = key.rpartition(".")[2]
         own = [
             option.key
             for option in options_of(self.schema)
             if not option.is_section and option.key.rpartition(".")[2] == last
         ]
-        # Stages beside this one first.
+        # The other stages of this command's package first.
         package = self._name().partition(".")[0]
-        # One that only ends so is meant here where there is one.
+        # If it is the last part of one of this command's options, that is probably meant.
         elsewhere = [pair for pair in options_elsewhere(key).items() if pair[0] == key or not own]
-        mine = f"\nOptions of {self._name()} called so: {', '.join(own)}" if own else ""
+        mine = f"\nOptions of {self._name()} with this name: {', '.join(own)}" if own else ""
         return mine + "".join(
             f"\n{option} is an option of "
             + ", ".join(sorted(names, key=lambda name: name.partition(".")[0] != package))
@@ -142,15 +142,15 @@ class Command:
 
     def _name(self) -> str:
         spec = sys.modules[self.main.__module__].__spec__
-        # What `python -m` runs is called __main__; its spec keeps the name.
+        # Run by `python -m`, a module is called __main__; its spec has the name.
         return self.main.__module__ if spec is None else spec.name
 
 
 @contextmanager
 def _ended_by_signals(command: Command) -> Iterator[None]:
-    """Inside, signals that would kill the process raise SystemExit, so that all is tidied up.
+    """Context in which fatal signals raise SystemExit, so that everything is cleaned up.
 
-    A training replaces this by its own way to stop; a signal that is ignored (`nohup`) stays so.
+    Training replaces these handlers by its own; ignored signals (`nohup`) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -158,7 +158,7 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
     own, before = os.getpid(), {}
 
     def end(number: int, frame: object) -> None:
-        # Once: a second one must not cut off the tidying up of the first.
+        # Once only: a second signal must not interrupt the cleanup.
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         if os.getpid() == own:
@@ -177,22 +177,22 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
 
 
 def commands() -> dict[str, Command]:
-    """All entry points by the name of their module."""
-    found = {}
+    """All entry points by module name."""
+    commands = {}
     for package in PACKAGES:
         for folder in importlib.import_module(package).__path__:
             for module in pkgutil.iter_modules([folder], f"{package}."):
                 file = Path(folder, f"{module.name.rpartition('.')[2]}.py")
                 if file.is_file() and "\nCOMMAND = Command(" in file.read_text(encoding="utf-8"):
-                    found[module.name] = importlib.import_module(module.name).COMMAND
-    return found
+                    commands[module.name] = importlib.import_module(module.name).COMMAND
+    return commands
 
 
 def options_elsewhere(key: str) -> dict[str, list[str]]:
-    """Option -> the entry points that have it: `key` itself, or else those that end so.
+    """Maps options to the entry points that have them: `key` itself, or options that end in it.
 
     Args:
-        key: dotted, or the last part alone, such as `chunk`.
+        key: dotted, or only the last part, such as `chunk`.
     """
     same: dict[str, list[str]] = {}
     similar: dict[str, list[str]] = {}

@@ -1,13 +1,12 @@
-"""Options of a command, a dataclass, read from YAML files and `a.b=c` words.
+"""Options of a command (a dataclass), read from YAML files and `a.b=c` words.
 
-Of several YAML files each comes over those before it, as a protocol over a row. A file may name
-another one as its `base:`, which comes right before it and may have a base as well; the words of
-the command line come last. A key that no dataclass knows is an error that names the nearest one. A
-section that offers several kinds may be given by the kind alone: `split=later` is
-`split.kind=later`.
+Later YAML files override earlier ones, such as a protocol over a row. A file may name a `base:`,
+which it overrides and which may have a base itself; command-line words override all files. An
+unknown key is an error that suggests the nearest known one. A section with several kinds may be
+given by its kind alone: `split=later` means `split.kind=later`.
 
-The config that a run saves may be given to every command that shares its options: it names those
-that only its own command has (`own_options:`), which others leave out, and say so.
+The config saved by a run can be passed to every command that shares its options: `own_options:`
+lists those specific to the saving command, which other commands ignore with a message.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from anchorweave.renamed_options import refuse_renamed
 from anchorweave.yaml_words import as_text
 
 Schema = TypeVar("Schema")
-# Of a saved config: which of its options only the command that saved it has.
+# In a saved config: the options that only the command that saved it has.
 OWN_OPTIONS = "own_options"
 
 
 class UnknownOptionError(ValueError):
-    """A key that no dataclass of the config knows.
+    """A key that does not exist in the config.
 
     Args:
-        message: with the word or file, and the nearest known key.
-        key: as it was given, dotted.
+        message: includes the word or file, and the nearest known key.
+        key: as given, dotted.
     """
 
     def __init__(self, message: str, key: str):
@@ -48,36 +47,36 @@ class UnknownOptionError(ValueError):
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
 ) -> Schema:
-    """Read a config from command-line words.
+    """Reads a config from command-line words.
 
     Args:
         schema: the dataclass to fill.
-        words: `a.b=c` overrides; each `config=FILE` is a YAML file that comes over those before it.
-            Overrides come over all files, wherever they stand.
-        default: the YAML file used where `words` name none; None = the dataclass as it is.
+        words: `a.b=c` overrides; each `config=FILE` is a YAML file that overrides those before it.
+            Overrides take precedence over all files, regardless of their order.
+        default: YAML file used if `words` names none; None = the dataclass defaults.
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        RenamedOptionError: a key that was renamed, with its new name.
-        UnknownOptionError: a key that is none, with the nearest known one.
-        ValueError: a word without "=", a value of another type, a number that is not finite or out
-            of its range, or an empty `output`, which would be the folder that one stands in.
+        RenamedOptionError: a renamed key; the message gives its new name.
+        UnknownOptionError: an unknown key; the message gives the nearest known one.
+        ValueError: a word without "=", a value of the wrong type, a number that is not finite or
+            out of range, or an empty `output`, which would be the current folder.
     """
     config = OmegaConf.to_object(_merged(schema, words, default))
     check_numbers(config)
     output = getattr(config, "output", None)
     if isinstance(output, str) and not output.strip():
-        raise ValueError(f"output={output}: name a folder; output=. is the one that you stand in")
+        raise ValueError(f"output={output}: name a folder; output=. is the current one")
     return config
 
 
 def default_values(
     schema: type, default: str | None = None, words: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """All options, nested as they are, with the values that they have before any is asked for.
+    """All options, nested, with their default values.
 
     Args:
-        schema: the dataclass; it need not be valid without words.
+        schema: the dataclass; it need not be valid without overrides.
         default: as in `load_config`.
         words: likewise.
     """
@@ -85,7 +84,7 @@ def default_values(
 
 
 def as_words(value: Any) -> str:
-    """A value as it is written behind `key=`, on one line."""
+    """A value formatted on one line, as written after `key=`."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
@@ -96,14 +95,14 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("-"):
-            raise ValueError(f"{word!r} is no option; write OPTION=VALUE without dashes")
+            raise ValueError(f"{word!r} is not an option; write OPTION=VALUE without dashes")
         if not equals:
-            raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
+            raise ValueError(f"{word!r} is not an override; write key=value, such as frames=49")
         if key == "config":
             paths.append(value)
         else:
             overrides.append(word)
-    # Word by word: `split=later split.history=0.5` are two steps into the same section.
+    # Word by word: `split=later split.history=0.5` sets two values of one section.
     typed = [(word, _parse(schema, word)) for word in overrides]
     paths = paths or ([] if default is None else [default])
     files = [layer for path in paths for layer in yaml_layers(path)]
@@ -125,9 +124,9 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 
 
 def save_config(config: Any, path: Path) -> None:
-    """Write the resolved config as YAML, aside and then renamed."""
+    """Writes the resolved config as YAML, atomically."""
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
-    # What a command adds to the options that several share.
+    # Options of this command that the shared ones do not include.
     bases = [base for base in type(config).__mro__[1:] if is_dataclass(base)]
     shared = {f.name for base in bases for f in fields(base)}
     own = [f.name for f in fields(config) if f.name not in shared]
@@ -138,20 +137,20 @@ def save_config(config: Any, path: Path) -> None:
 
 
 def _leave_out(schema: type, origin: str, values: dict) -> None:
-    """Take out of a saved config the options that only the command that saved it has."""
+    """Removes the options from a saved config that only the command that saved it has."""
     own = values.pop(OWN_OPTIONS, [])
-    known = {f.name for f in fields(schema)}
-    if foreign := [key for key in own if key in values and key not in known]:
+    own_fields = {f.name for f in fields(schema)}
+    if foreign := [key for key in own if key in values and key not in own_fields]:
         for key in foreign:
             del values[key]
         print(
-            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
+            f"{origin}: ignored {', '.join(foreign)}, which only the command that saved it has",
             flush=True,
         )
 
 
 def _parse(schema: type, word: str) -> dict:
-    """One override as nested keys. Text is taken as it stands: YAML would cut it at a `#`."""
+    """One override as nested keys. Text is taken literally: YAML would cut it at a `#`."""
     path, _, text = word.partition("=")
     kind: Any = schema
     for key in path.split("."):
@@ -169,22 +168,22 @@ def _parse(schema: type, word: str) -> dict:
 
 
 def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
-    """What a YAML file says, after what its base says, after what that one's base says, and so on.
+    """The contents of a YAML file, preceded by those of its base, of that file's base, and so on.
 
     Returns:
-        (file, its own keys and values), the one at `path` last.
+        (file, its own keys and values), the file at `path` last.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no YAML of keys and values, or bases in a circle.
+        ValueError: a file that is not a YAML mapping, or circular bases.
     """
     layers: list[tuple[str, dict]] = []
     read: list[Path] = []
     following: Path | None = Path(path)
     while following is not None:
         if any(_same_file(following, earlier) for earlier in read):
-            circle = " -> ".join(str(one) for one in [*read, following])
-            raise ValueError(f"configs are each other's base in a circle: {circle}")
+            circle = " -> ".join(str(file) for file in [*read, following])
+            raise ValueError(f"circular bases of configs: {circle}")
         read.append(following)
         values = _read_yaml(following)
         base = values.pop("base", None)
@@ -193,8 +192,8 @@ def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
     return layers
 
 
-def _same_file(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _same_file(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
 
 
 def _read_yaml(path: Path) -> dict:
@@ -205,12 +204,12 @@ def _read_yaml(path: Path) -> dict:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold keys and values, met {type(values).__name__}")
+        raise ValueError(f"{path} must hold keys and values, got {type(values).__name__}")
     return values
 
 
 def _expand_kinds(schema: type, values: dict) -> dict:
-    """`section: name` written out as `section: {kind: name}` where the section has kinds."""
+    """Expands `section: name` to `section: {kind: name}` if the section has kinds."""
     expanded = dict(values)
     hints = hints_of(schema)
     for key, value in values.items():
@@ -222,7 +221,7 @@ def _expand_kinds(schema: type, values: dict) -> dict:
 
 
 def _unlocked(node: DictConfig) -> DictConfig:
-    """Frozen dataclasses come as read-only nodes; layers are merged into them all the same."""
+    """Makes nodes writable: frozen dataclasses come read-only, but layers are merged into them."""
     OmegaConf.set_readonly(node, None)
     for key in node:
         child = node._get_node(key)

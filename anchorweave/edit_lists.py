@@ -1,4 +1,4 @@
-"""What the edit list of an mp4 or mov file says of how long its video is shown.
+"""Duration of a video according to the edit list of its mp4 or mov file.
 
 Source: ISO/IEC 14496-12, 8.6.6 (edit list box) and 8.2.2 (movie header box).
 """
@@ -12,14 +12,14 @@ from typing import BinaryIO
 
 HOLDERS = (b"moov", b"trak", b"edts", b"mdia")
 READ = (b"mvhd", b"elst", b"hdlr")
-# Both hold some dozen bytes; one that claims more is none.
+# Both boxes hold a few dozen bytes; anything larger is not one.
 MOST_BYTES = 1 << 20
 
 
 def shown_seconds(path: Path) -> float | None:
-    """How long the first video track is shown, in seconds.
+    """Presentation duration of the first video track, in seconds.
 
-    None where the file does not say: another container, or a track without an edit list.
+    None if the file does not state it: another container, or a track without an edit list.
     """
     ticks, track, lists, is_video = 0, 0, {}, {}
     with path.open("rb") as file:
@@ -36,12 +36,12 @@ def shown_seconds(path: Path) -> float | None:
     if first not in lists or not ticks:
         return None
     spans = _spans(lists[first])
-    # A span of 0 is as long as the track.
+    # A duration of 0 means the whole track.
     return sum(spans) / ticks if spans and all(spans) else None
 
 
 def _spans(content: bytes) -> list[int]:
-    """How long each edit that shows something lasts, in ticks of the movie."""
+    """Duration of each non-empty edit, in the movie's time scale."""
     entry = struct.Struct(">QqI" if content[:1] == b"\1" else ">IiI")
     count = min(int.from_bytes(content[4:8], "big"), (len(content) - 8) // entry.size)
     edits = [entry.unpack_from(content, 8 + i * entry.size) for i in range(count)]
@@ -49,9 +49,9 @@ def _spans(content: bytes) -> list[int]:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """The boxes that are looked for, in their order; those that hold others before what they hold.
+    """Iterates the boxes of interest in file order; containers come before their contents.
 
-    A file of another kind, or one that is cut off, has none, or fewer.
+    Files of other kinds, or truncated ones, yield none or fewer.
     """
     while start + 8 <= end:
         file.seek(start)

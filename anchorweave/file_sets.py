@@ -1,13 +1,13 @@
-"""Files that are read as a set: all of them take their places, or none does.
+"""Sets of files that are replaced together: either all of them or none.
 
-    FOLDER/.partial-WRITER-.complete-set/    a set that is being written
-    FOLDER/.complete-set/                    a complete one, until its files lie in FOLDER
+    FOLDER/.partial-WRITER-.complete-set/    a set being written
+    FOLDER/.complete-set/                    a complete set, until moved into FOLDER
 
-One rename makes a set complete. From then on it is the one that counts: the files of the old set
-are removed, and those of the new one put in their places, so that no file of the one ever lies
-beside a file of the other. If the run is killed in between, the next reader or writer of the folder
-finishes the work. Files that a person copied together are told apart by the id of their run, where
-the files bear one.
+A single rename completes a set. From then on the new set is authoritative: the files of the old set
+are removed and those of the new one moved into place, so that files of different sets never coexist
+in FOLDER. If the run is killed in between, the next reader or writer of the folder finishes the
+move. Files of different sets that a user copied together are detected by their run ids, where they
+have them.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from anchorweave.files import atomic_write, unfinished
 from anchorweave.locks import in_use_once
 
 COMPLETE = ".complete-set"
-# In a complete set, names of files of the old one that the new one has not; and what was there.
+# Listed in a complete set: files of the old set that the new one lacks, and what existed before.
 OBSOLETE, REPLACED = ".obsolete", ".replaced"
 
 
 class MixedSetError(ValueError):
-    """Files that are read together, but are of different runs."""
+    """Files that must be read together, but come from different runs."""
 
 
 @contextmanager
 def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
-    """A hidden folder to write a set of files and folders to, which replaces the set in `folder`.
+    """A hidden folder to write a set of files and folders to, which then replaces that in `folder`.
 
-    If the body fails, what it wrote is removed and `folder` is as it was before. Meanwhile `folder`
-    is this process's alone.
+    If the body fails, what it wrote is removed and `folder` is unchanged. Meanwhile this process
+    holds the lock of `folder`.
 
     Args:
-        folder: where the set belongs; made where there is none.
-        names: of everything that may belong to the set. What the body does not write of these is
-            removed with the old set; everything else in `folder` stays.
+        folder: where the set belongs; created if needed.
+        names: everything that may belong to the set. Those that the body does not write are
+            removed with the old set; everything else in `folder` is untouched.
 
     Raises:
-        FolderInUseError: another run works there.
-        ValueError: the body wrote something of another name.
+        FolderInUseError: another run is using the folder.
+        ValueError: the body wrote something under another name.
     """
     folder = Path(folder)
     with in_use_once(folder):
         _finish(folder)
-        # The folder is locked by this run, so the writer of these was killed.
+        # This run holds the folder's lock, so the writer of these was killed.
         for left in unfinished(folder / COMPLETE):
             shutil.rmtree(left)
         with atomic_write(folder / COMPLETE) as aside:
@@ -61,10 +61,10 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
 
 
 def finish_set(folder: str | Path) -> None:
-    """Put a complete set into its places where its run was killed before; called by readers.
+    """Finishes moving a complete set into place if its run was killed; called by readers.
 
     Raises:
-        FolderInUseError: the run is alive and doing so.
+        FolderInUseError: the run is alive and still moving files.
     """
     folder = Path(folder)
     if (folder / COMPLETE).is_dir():
@@ -73,15 +73,15 @@ def finish_set(folder: str | Path) -> None:
 
 
 def new_run() -> str:
-    """An id for the files of one run."""
+    """A unique id for the files of one run."""
     return uuid.uuid4().hex[:12]
 
 
 def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
-    """Refuse to read files of different runs as a set.
+    """Refuses to read files of different runs as a set.
 
     Args:
-        runs: file -> id of its run; None = it states none, as those of earlier versions.
+        runs: file -> id of its run; None = it has none, as in earlier versions.
 
     Raises:
         MixedSetError: names each file and its run.
@@ -89,7 +89,7 @@ def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
     if len(set(runs.values())) > 1:
         listing = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
         raise MixedSetError(
-            f"{listing} are no set: put the files of one run together, or make them again"
+            f"{listing} do not belong together: use files of a single run, or make them again"
         )
 
 
@@ -106,11 +106,11 @@ def _complete(aside: Path, names: Sequence[str]) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """Old files first, so that none lies beside a new one. May be cut off and begun again."""
+    """Removes old files first, so that old and new never coexist. Safe to interrupt and repeat."""
     complete = folder / COMPLETE
     if not complete.is_dir():
         return
-    # Those that lie in their places already are of this set.
+    # Files that are already in place belong to this set.
     coming = [path.name for path in complete.iterdir() if path.name not in (OBSOLETE, REPLACED)]
     if (complete / OBSOLETE).is_file():
         for name in (*coming, *filter(None, (complete / OBSOLETE).read_text().split("\n"))):
@@ -122,7 +122,7 @@ def _finish(folder: Path) -> None:
 
 def _remove(path: Path, away: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        # Gone at once, however long it takes to remove.
+        # Renamed first, so that it disappears at once, however long removal takes.
         if away.exists():
             shutil.rmtree(away)
         os.replace(path, away)

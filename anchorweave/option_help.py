@@ -1,4 +1,4 @@
-"""`--help`: every option with its default and its meaning, from the dataclasses that own them."""
+"""`--help`: every option with its default and description, from the dataclasses' docstrings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anchorweave.config import as_words
 from anchorweave.field_types import hints_of
 
 WIDEST = 100
-# Longer values, such as a recipe's stages, are cut: the YAML file has them.
+# Longer values, such as a recipe's stages, are truncated: see the YAML file.
 LONGEST_VALUE = 72
 
 
@@ -25,9 +25,9 @@ class Option:
     """One option.
 
     Args:
-        key: dotted, as in `sampling.steps`.
-        kind: its type; a dataclass stands for a section.
-        meaning: from the docstring of its owner; "" = undocumented.
+        key: dotted, such as `sampling.steps`.
+        kind: its type; a dataclass is a section.
+        meaning: description from the docstring of its dataclass; "" = undocumented.
     """
 
     key: str
@@ -36,21 +36,21 @@ class Option:
 
     @property
     def is_section(self) -> bool:
-        """Whether it holds options of its own."""
+        """Whether it has options of its own."""
         return is_dataclass(self.kind)
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The words that it may be, where it takes words only."""
+        """The choices, if it accepts only certain words."""
         parts = [self.kind, *get_args(self.kind)]
         named = [value for part in parts if _is_choice(part) for value in get_args(part)]
         return (*map(str, named), *(["null"] if named and NoneType in parts else []))
 
 
 def options_of(schema: type, above: str = "") -> Iterator[Option]:
-    """All options of a config dataclass and its sections, those of a section behind it."""
+    """All options of a config dataclass; those of a section follow it."""
     hints, meanings = hints_of(schema), meanings_of(schema)
-    # Sections last: what belongs to the whole stands together.
+    # Sections last, so that top-level options are listed together.
     for each in sorted(fields(schema), key=lambda each: is_dataclass(hints[each.name])):
         kind, key = hints[each.name], f"{above}{each.name}"
         meaning = meanings.get(each.name, "")
@@ -63,18 +63,18 @@ def options_of(schema: type, above: str = "") -> Iterator[Option]:
 
 def meanings_of(schema: type) -> dict[str, str]:
     """Descriptions of all fields, from the `Args:` of a dataclass and its bases."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for kind in reversed(schema.__mro__):
-        _, _, said = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
+        _, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
         name = None
-        for line in said.splitlines():
+        for line in arguments.splitlines():
             if line and not line.startswith("    "):
                 break
             if begun := re.match(r" {4}(\w+): *(.*)", line):
-                name, found[begun[1]] = begun[1], begun[2]
+                name, descriptions[begun[1]] = begun[1], begun[2]
             elif name is not None and line.strip():
-                found[name] += f" {line.strip()}"
-    return found
+                descriptions[name] += f" {line.strip()}"
+    return descriptions
 
 
 def help_text(
@@ -88,12 +88,12 @@ def help_text(
     """The help of one entry point.
 
     Args:
-        module: what `python -m` runs.
+        module: the module that `python -m` runs.
         about: its docstring.
         schema: its options.
-        default: the YAML file that is read where no other is named; None = none.
-        defaults: values of the options, nested as they are.
-        also: words that are no options, and their meaning.
+        default: the YAML file read if no other is named; None = none.
+        defaults: default values of the options, nested.
+        also: accepted words that are not options, and their meaning.
     """
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     lines = [f"python -m {module} [OPTION=VALUE ...]", "", inspect.cleandoc(about), ""]
@@ -122,7 +122,7 @@ def _filled(text: str, indent: int, width: int) -> list[str]:
 
 
 def _word(key: str, value: Any) -> str:
-    """`key=value` as it can be typed into a shell."""
+    """`key=value` as typed in a shell."""
     text = as_words(value)
     if len(text) > LONGEST_VALUE:
         return f"{key}={text[:LONGEST_VALUE]} ..."

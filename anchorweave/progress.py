@@ -1,6 +1,6 @@
-"""How far a step is that may take long: a bar on a terminal, a line now and then elsewhere.
+"""Progress of long steps: a bar on a terminal, an occasional line elsewhere.
 
-A thread that runs such steps for somebody else (a page in a browser) listens to them instead.
+A thread that works for someone else (a web page) reports to a listener instead.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-# Shorter steps are over before anyone wonders.
+# Seconds before a bar appears.
 SECONDS_UNSEEN = 2.0
-# Where the output is no terminal (a cluster's log), progress is a line this often.
+# Seconds between lines if the output is not a terminal (a cluster's log).
 LINE_SECONDS = 30.0
 
-# Takes what is being done, how many items are, and how many there are.
+# Takes the description, the number of items done, and the total.
 Listener = Callable[[str, int, int | None], None]
-# Of this thread: who listens, and what was said last.
+# Per thread: the listener, and the last report.
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", default=None)
 
@@ -30,13 +30,13 @@ _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", defau
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """`items`, with progress reported on stderr.
 
-    On a terminal that is a bar once they take more than two seconds; elsewhere a line whenever
-    half a minute has passed since the last one.
+    On a terminal this is a bar once they take more than two seconds; elsewhere it is a line at most
+    every half minute.
 
     Args:
-        items: to go through.
-        what: is being done.
-        total: their number; None = their length, where they have one.
+        items: the items to iterate.
+        what: description of the work.
+        total: their number; None = their length, if they have one.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -49,10 +49,10 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Inside, this thread tells its progress to `listener`, before every item, and not on stderr.
+    """Context in which this thread reports progress to `listener`, before each item, not to stderr.
 
     Args:
-        listener: what it raises ends the step, as an error in an item would.
+        listener: an exception it raises ends the step, like an error in an item.
     """
     before = _LISTENER.set(listener)
     try:
@@ -62,10 +62,10 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def still_at_it() -> None:
-    """Within an item that takes long itself: who listens hears of it again, and may end it."""
-    listener, said = _LISTENER.get(), _SAID.get()
-    if listener is not None and said is not None:
-        listener(*said)
+    """Repeats the last report within an item that takes long, so that the listener can end it."""
+    listener, report = _LISTENER.get(), _SAID.get()
+    if listener is not None and report is not None:
+        listener(*report)
 
 
 def _heard(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:

@@ -1,7 +1,7 @@
-"""Numbers of configs: finite, all of them, and in the range that their field states.
+"""Numbers in configs: always finite, and in the range stated by their field.
 
-Every comparison with a number that is not one is false, so that a limit of NaN is no limit, and a
-learning rate that is infinite is above every bound but one. `load_config` checks whatever it reads.
+Every comparison with NaN is false, so a NaN limit would be no limit, and an infinite learning rate
+would satisfy any lower bound. `load_config` checks everything it reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ RANGE = "range"
 
 @dataclass(frozen=True)
 class Range:
-    """Which numbers may stand in a field; None = no such bound.
+    """The allowed numbers of a field; None = no such bound.
 
     Args:
-        at_least: smallest.
-        above: what they have to be larger than.
-        at_most: largest.
-        below: what they have to be smaller than.
+        at_least: inclusive minimum.
+        above: exclusive minimum.
+        at_most: inclusive maximum.
+        below: exclusive maximum.
     """
 
     at_least: int | float | None = None
@@ -31,7 +31,7 @@ class Range:
     below: int | float | None = None
 
     def holds(self, number: int | float) -> bool:
-        """Whether a number lies within."""
+        """Whether a number is in the range."""
         return (
             (self.at_least is None or number >= self.at_least)
             and (self.above is None or number > self.above)
@@ -46,26 +46,28 @@ class Range:
             "at most": self.at_most,
             "below": self.below,
         }
-        return " and ".join(f"{word} {met:g}" for word, met in bounds.items() if met is not None)
+        return " and ".join(
+            f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None
+        )
 
 
 def within(default: Any, **bounds: int | float) -> Any:
-    """A field of a config dataclass with its default and a `Range` of these bounds.
+    """A field of a config dataclass with its default and a `Range`.
 
-    The bounds hold for a number, for every number of a tuple or list, and not for None.
+    The bounds apply to a number and to every number of a tuple or list; None is always allowed.
     """
     return field(default=default, metadata={RANGE: Range(**bounds)})
 
 
 def check_numbers(config: Any, prefix: str = "") -> None:
-    """Refuse numbers that are not finite, and those outside the range that their field states.
+    """Refuses numbers that are not finite, or outside the range stated by their field.
 
     Args:
-        config: a dataclass; others in it are checked as well.
-        prefix: of its keys, such as `network.` where it is a part of another.
+        config: a dataclass; nested ones are checked too.
+        prefix: prefix of its keys, such as `network.` if it is nested in another config.
 
     Raises:
-        ValueError: names the first one, by its dotted key, and what it has to be.
+        ValueError: the message names the first invalid key (dotted) and its range.
     """
     for key, number, stated in _numbers(config, prefix):
         if not math.isfinite(number):
@@ -76,11 +78,11 @@ def check_numbers(config: Any, prefix: str = "") -> None:
 
 def _numbers(config: Any, prefix: str) -> Iterator[tuple[str, int | float, Range | None]]:
     """Key, value and range of every number."""
-    for one in fields(config):
-        value = getattr(config, one.name)
+    for item in fields(config):
+        value = getattr(config, item.name)
         if is_dataclass(value):
-            yield from _numbers(value, f"{prefix}{one.name}.")
+            yield from _numbers(value, f"{prefix}{item.name}.")
             continue
         for number in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
-                yield f"{prefix}{one.name}", number, one.metadata.get(RANGE)
+                yield f"{prefix}{item.name}", number, item.metadata.get(RANGE)

@@ -1,4 +1,4 @@
-"""Options that were called otherwise in earlier versions: refused, with their new names."""
+"""Options that were renamed: refused, with their new names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-# Old key -> new key -> what it takes, where the old one took more than that.
+# Old key -> new key -> the values that the new one accepts, if the old one accepted more.
 RENAMED: dict[str, dict[str, str]] = {
     "network.path": {"model.path": ""},
     "network.controller": {
@@ -32,34 +32,34 @@ RENAMED: dict[str, dict[str, str]] = {
 
 
 class RenamedOptionError(ValueError):
-    """An option by the name that it had in an earlier version."""
+    """An option given by an old name."""
 
 
 def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None:
-    """Refuse keys of earlier versions that `schema` has under another name.
+    """Refuses old keys that `schema` has under a new name.
 
     Args:
         schema: the dataclass that `values` are for.
-        origin: where they stand, for the message.
+        origin: where they come from, for the message.
         values: nested by key.
 
     Raises:
-        RenamedOptionError: names every such key and its new name.
+        RenamedOptionError: the message lists every such key and its new name.
     """
     lines = []
     for old, new in RENAMED.items():
-        there, value = _look_up(values, old)
-        if not there or _takes(schema, old, value):
+        present, value = _look_up(values, old)
+        if not present or _takes(schema, old, value):
             continue
         if any(_takes(schema, key, None) for key in new):
-            told = (f"{key} ({takes})" if takes else key for key, takes in new.items())
-            lines.append(f"{old} is now {' or '.join(told)}")
+            replacements = (f"{key} ({takes})" if takes else key for key, takes in new.items())
+            lines.append(f"{old} is now {' or '.join(replacements)}")
     if lines:
         raise RenamedOptionError(f"{origin}: {'; '.join(lines)}")
 
 
 def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:
-    """Whether there is a value of a dotted key, and which."""
+    """Whether a dotted key has a value, and the value."""
     value: Any = values
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -69,7 +69,7 @@ def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:
 
 
 def _takes(schema: type, key: str, value: Any) -> bool:
-    """Whether there is an option of that dotted key, and `value` is none that no section takes."""
+    """Whether the dotted key is an option, and `value` is one that it accepts."""
     kind: Any = schema
     for part in key.split("."):
         kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None

@@ -1,4 +1,4 @@
-"""RunConfig: the owners' dataclasses put together, and which networks generate, and how."""
+"""RunConfig: the complete options of inference: input, memory, networks and sampling."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-# Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
+# Pixels along one side of a frame; larger ones would exhaust memory before any error message.
 SIDES = (16, 8192)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which networks generate.
+    """The networks used for generation.
 
     Args:
         path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official
             image-to-video one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with
             random weights, built in code.
-        controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
-            with the weaving controller; null = the one of `path`, or a new, untrained one.
-        released_weights: which weights of a released `.pt` are used: its moving average or the live
-            ones (its first stage has no moving average of its own).
-        references: a folder (such as `references/` of a training checkpoint) with what reads
-            references; null = the one of `path`, or none.
-        lora: a folder (such as `backbone_lora/` of a training checkpoint) with an adapter of the
-            backbone; null = none.
+        controller: the weaving controller: a folder (such as `controller/` of a training
+            checkpoint) or a released `.pt`; null = the one in `path`, or a new, untrained one.
+        released_weights: which weights of a released `.pt` to use: `ema`, or the `live` ones (its
+            first stage has no EMA of its own).
+        references: the reference network: a folder (such as `references/` of a training
+            checkpoint); null = the one in `path`, or none.
+        lora: a LoRA of the backbone: a folder (such as `backbone_lora/` of a training checkpoint);
+            null = none.
         dtype: precision of all networks.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        offload: `model` keeps on the GPU only the network at work, `group` of the backbone only the
-            block at work while the next one is fetched (both need a GPU); `none` keeps all there.
-        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
-            little slower.
-        attention_backend: what computes attention: `auto` (torch's choice), one of torch's kernels
-            (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
-        compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
-            before the first step.
-        storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's
-            memory, cast to `dtype` layer by layer where they are computed with.
-        split: `guidance` computes the two halves of guidance on two ranks (`torchrun
-            --nproc-per-node 2 -m inference.sample`); CogVideoX only.
+        offload: `model` keeps only the active network on the GPU, `group` only the active block of
+            the backbone while prefetching the next (both need a GPU); `none` keeps everything
+            there.
+        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory,
+            slightly slower.
+        attention_backend: implementation of attention: `auto` (torch's choice), one of torch's
+            kernels (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`,
+            `sage`).
+        compile: `regional` compiles each kind of block of the backbone and controller once: takes
+            minutes before the first step.
+        storage: storage precision of the backbone's weights: `dtype`, or `float8`, half the memory
+            of bfloat16, cast to `dtype` layer by layer for computation.
+        split: `guidance` computes the two halves of classifier-free guidance on two ranks
+            (`torchrun --nproc-per-node 2 -m inference.sample`); CogVideoX only.
     """
 
     path: str = "tiny"
@@ -70,38 +72,38 @@ class ModelConfig:
         file = Path(self.controller or "").suffix == ".pt"
         if self.released_weights != "ema" and not file:
             raise ValueError(
-                f"model.released_weights={self.released_weights} chooses within a released .pt, "
-                f"and model.controller={self.controller} is none; leave it out (folders of a "
-                "training end in _ema for the running average)"
+                f"model.released_weights={self.released_weights} selects weights of a released "
+                f".pt, but model.controller={self.controller} is not one; leave it out (folders of "
+                "a training run that hold the EMA end in _ema)"
             )
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a video is sampled.
+    """Sampling of a video.
 
     Args:
-        prompt: what is shown; null = the recording's `caption.txt`, or no words.
-        negative_prompt: what is not.
+        prompt: the text prompt; null = the recording's `caption.txt`, or an empty prompt.
+        negative_prompt: the negative prompt.
         steps: denoising steps (released script: 50).
-        guidance: classifier-free guidance; 1 = off, which halves the time (released script: 6, the
-            default of CogVideoX).
-        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default; Wan
-            cannot.
+        guidance: scale of classifier-free guidance; 1 = off, which halves the time (released
+            script: 6, the default of CogVideoX).
+        dynamic_guidance: increase guidance over the steps, as CogVideoX does by default; not
+            available for Wan.
         control_weight: strength of the anchors (paper section 3.4: 1).
         camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
-        control_window: share of the steps, from and to, in which both act. 0.8 in the released
-            script and appendix A.1, 0.9 in section 4.1.
-        visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
-            were `seen`, or `always`, as the released controller was trained.
-        start: what sampling starts from: `noise`, or the noised composite of the `anchors`, holes
-            filled, of which only the last steps are run (our addition; for any backbone, also with
-            both weights 0). Where no anchor shows anything of a frame, the nearest frame in time
-            stands in, the first frame if there is no other. The control window counts the steps
-            that are run; guidance rises as it does in a run of all steps.
-        start_share: with `anchors`, which share of the steps is run, in (0, 1]; at least one step.
-        control_every: the controller is run in every so many steps, and what it said is used again
-            in those between (our addition); 1 = in all.
+        control_window: fraction of the steps, from and to, in which both are active. 0.8 in the
+            released script and appendix A.1, 0.9 in section 4.1.
+        visible_first_frame: whether the tokens of an anchor's frame 0 count as visible only where
+            `seen`, or `always`, as the released controller was trained.
+        start: what sampling starts from: `noise`, or the noised composite of the `anchors` with
+            holes filled, of which only the last steps are run (our addition; for any backbone, also
+            with both weights 0). A frame that no anchor covers uses the nearest frame in time that
+            one covers, or else the first frame. The control window counts the steps that are run;
+            guidance is scheduled as in a run of all steps.
+        start_share: with `anchors`, the fraction of the steps to run, in (0, 1]; at least one step.
+        control_every: run the controller every this many steps and reuse its output in between (our
+            addition); 1 = in every step.
     """
 
     prompt: str | None = None
@@ -122,23 +124,24 @@ class SamplingConfig:
         _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
         _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
         share = self.start_share
-        _require(0 < share <= 1, "sampling.start_share", share, "a share of the steps in (0, 1]")
+        _require(0 < share <= 1, "sampling.start_share", share, "a fraction of the steps in (0, 1]")
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """A long video in segments.
+    """A long video, generated in segments.
 
     Args:
         trajectory: a preset, the paper's keyboard words (`geometry/trajectories.py` lists both),
             or the path of a camera file.
-        segments: how many clips of `frames` frames; each shares one frame with the one before.
-        seen: frames at the recording's start that are remembered; it goes on from the last one.
-        prompts: what is shown, one for each segment, in the place of `sampling.prompt` and of a
-            recording's caption; null = these, for all.
-        unit: what one unit of length of the trajectory is: `scene`, the median depth of the frame
-            that it starts from (most camera files have no metric scale), or `recording`, the unit
-            of the recording's poses, such as a metre.
+        segments: number of clips of `frames` frames; each shares one frame with the previous one.
+        seen: frames at the recording's start that are remembered; generation continues from the
+            last.
+        prompts: one prompt per segment, replacing `sampling.prompt` and the recording's caption;
+            null = use those for all segments.
+        unit: length unit of the trajectory: `scene`, the median depth of the frame that it starts
+            from (most camera files have no metric scale), or `recording`, the unit of the
+            recording's poses, such as a metre.
     """
 
     trajectory: str = "there_and_back(orbit(degrees=30))"
@@ -153,28 +156,28 @@ class RolloutConfig:
         if self.prompts is not None and len(self.prompts) != self.segments:
             raise ValueError(
                 f"rollout.prompts lists {len(self.prompts)} prompts for rollout.segments="
-                f"{self.segments}; give one a segment"
+                f"{self.segments}; give one per segment"
             )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything one run of `inference/` needs.
+    """Everything a run of `inference/` needs.
 
     Args:
-        source: a recording: any folder or file that `recordings.open_recording` knows.
-        missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than the recording says it: the scale of its depth,
-            its intrinsics, the order of its frames.
-        check: what to do with memories that contradict each other, as those of a wrong unit, K or
+        source: a recording: any folder or file that `recordings.open_recording` supports.
+        missing: how to handle frames that a recording lists but does not contain.
+        recording: overrides for the recording: the scale of its depth, its intrinsics, the order of
+            its frames.
+        check: how to handle memories that contradict each other, as those with a wrong unit, K or
             poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
             is measured.
         output: the folder that results are written to.
-        seed: of the sampling noise.
+        seed: seed of the sampling noise.
         size: (height, width) that frames are cropped and resized to; multiples of 16
             (cogvideox) or 32 (wan). Paper section 4.1: 480x720.
         frames: length T of a generated clip; 4k + 1 (paper section 4.1: 49).
-        fps: frames per second of the videos that are written (released script: 8).
+        fps: frames per second of the written videos (released script: 8).
     """
 
     source: str = "data/example_dataset"
@@ -196,17 +199,17 @@ class RunConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
     def __post_init__(self):
-        _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
+        _require(self.frames >= 2, "frames", self.frames, "at least 2 (the first is the input)")
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
         if self.rollout.prompts is not None and self.sampling.prompt is not None:
             raise ValueError(
-                "rollout.prompts and sampling.prompt are both given; the former is one prompt a "
-                "segment, the latter one for all: leave one out"
+                "rollout.prompts and sampling.prompt are both set; the former has one prompt per "
+                "segment, the latter one for all segments: leave one out"
             )
         fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
         _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
 
 
-def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
+def _require(holds: bool, key: str, value: Any, wanted: str) -> None:
     if not holds:
-        raise ValueError(f"{key}={met}: must be {wanted}")
+        raise ValueError(f"{key}={value}: must be {wanted}")

@@ -1,4 +1,4 @@
-"""Text that YAML takes for true or false: `off`, `no`, `on` and `yes`, without quotes."""
+"""Unquoted text that YAML reads as true or false: `off`, `no`, `on` and `yes`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from anchorweave.field_types import hints_of
 
-# What YAML 1.1 reads as each.
+# Words that YAML 1.1 reads as each.
 WORDS = {False: ("off", "no"), True: ("on", "yes")}
 
 
 def as_text(schema: type, origin: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with a choice such as `check: off` as the text that was written.
+    """Restores the text of choices such as `check: off`.
 
     Args:
-        schema: the dataclass that the values are of; keys that it lacks are left as they are.
+        schema: the dataclass of the values; unknown keys are left unchanged.
         origin: the file or word that they come from, for messages.
         values: nested, as read from YAML.
 
     Raises:
-        ValueError: true or false where free text is expected, as `prompt: no` is read: which word
-            was written is lost.
+        ValueError: true or false where free text is expected, such as `prompt: no`: the original
+            word is lost.
     """
     hints = hints_of(schema)
     return {key: _as_text(hints.get(key), f"{origin}: {key}", v) for key, v in values.items()}
@@ -35,19 +35,19 @@ def _as_text(kind: Any, where: str, value: Any) -> Any:
         return {key: _as_text(hints.get(key), f"{where}.{key}", v) for key, v in value.items()}
     kinds = _alternatives(kind)
     if isinstance(value, list):
-        inner = next((get_args(one) for one in kinds if get_origin(one) in (list, tuple)), ())
+        inner = next((get_args(k) for k in kinds if get_origin(k) in (list, tuple)), ())
         return [_as_text(inner[0] if inner else None, where, entry) for entry in value]
     if not isinstance(value, bool) or bool in kinds or Any in kinds:
         return value
-    choices = [choice for one in kinds if get_origin(one) is Literal for choice in get_args(one)]
+    choices = [choice for k in kinds if get_origin(k) is Literal for choice in get_args(k)]
     meant = [word for word in WORDS[value] if word in choices]
     if meant:
         return meant[0]
     if str in kinds:
         words = " or ".join(WORDS[value])
         raise ValueError(
-            f"{where}: YAML reads {words} without quotes as {str(value).lower()}; to give the "
-            "word, put it in quotes"
+            f"{where}: YAML reads {words} without quotes as {str(value).lower()}; to use it as "
+            "text, put it in quotes"
         )
     return value
 

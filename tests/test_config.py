@@ -168,7 +168,8 @@ def test_a_base_may_have_a_base(tmp_path):
 def test_bases_in_a_circle_are_printed(tmp_path):
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
-    with pytest.raises(ValueError, match=r"circle: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
+    circle = r"circular bases of configs: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"
+    with pytest.raises(ValueError, match=circle):
         load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
 
 

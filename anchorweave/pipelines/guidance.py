@@ -1,4 +1,4 @@
-"""Classifier-free guidance: its weight over the steps, and its two halves on two ranks."""
+"""Classifier-free guidance: its scale over the steps, and splitting its halves over two ranks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from anchorweave.models.rank_split import batch_over_ranks
 
 
 class Guidance:
-    """Guidance of a pipeline of diffusers: a mixin that reads its scheduler and timestep."""
+    """Mixin for guidance of a diffusers pipeline; reads its scheduler and timestep."""
 
-    # Whether guidance calls the backbone once, with a batch of both halves.
+    # Whether guidance calls the backbone once, with both halves in one batch.
     _guidance_in_one_call = True
     _split = False
     _dynamic_guidance = False
 
     def split_guidance(self) -> None:
-        """From now on, each of two ranks computes one half of guidance; both get the same video.
+        """Makes each of two ranks compute one half of guidance; both return the same video.
 
-        Every rank makes the same calls, with generators of the same seeds.
+        Both ranks must make the same calls, with generators of the same seeds.
 
         Raises:
-            ValueError: not two ranks of one process group, or a family whose guidance is two calls.
+            ValueError: not two ranks of one process group, or a family that calls its backbone
+                twice.
         """
         if not self._guidance_in_one_call:
             raise ValueError(
@@ -42,10 +43,10 @@ class Guidance:
 
     @contextmanager
     def guidance_as_set(self, scale: float | int) -> Iterator[None]:
-        """Inside, calls of the backbone are split over ranks if `split_guidance` was called.
+        """Context in which backbone calls are split over ranks if `split_guidance` was called.
 
         Args:
-            scale: of guidance.
+            scale: the guidance scale.
 
         Raises:
             ValueError: guidance is split, but off.
@@ -61,12 +62,12 @@ class Guidance:
             yield
 
     def _guidance_now(self, scale: float | int) -> float | int:
-        """Weight of the prompt in this step.
+        """Guidance scale of the current step.
 
-        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
-        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
-        completed steps, so that its weight jumps about. A run of the last steps alone has the
-        weights that they have in a whole one.
+        Dynamic guidance rises from 1 along a cosine of the fraction s of completed steps,
+        1 + scale (1 - cos(pi s^5)) / 2. diffusers uses the raw timestep (0..999) instead of
+        completed steps, so that its scale oscillates. A run of only the last steps uses the same
+        values as these steps in a full run.
         """
         if not self._dynamic_guidance or self.current_timestep is None:
             return scale
@@ -76,7 +77,7 @@ class Guidance:
         return 1 + scale * rise
 
     def _completed(self) -> float:
-        """The share of the steps that are completed, in [0, 1)."""
+        """The fraction of completed steps, in [0, 1)."""
         timesteps = self.scheduler.timesteps
         step = (timesteps == self.current_timestep).nonzero()[0].item()
         return step / len(timesteps)

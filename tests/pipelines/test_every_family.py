@@ -187,7 +187,7 @@ def test_the_controller_may_run_in_every_second_step(pipeline, known, every):
         (lambda p, known: {"image": pictures(p, 1, 2)}, r"2 image\(s\) for 1 prompt"),
         (lambda p, known: {"image": []}, r"0 image\(s\) for 1 prompt"),
         (lambda p, known: {"image": 2 * pictures(p, 1) - 1}, r"\[0, 1\]"),
-        (lambda p, known: {"prompt": None}, "give a prompt"),
+        (lambda p, known: {"prompt": None}, "no prompt"),
         (lambda p, known: {"num_frames": 0}, "the nearest lengths are 1 and 5"),
         (lambda p, known: {"num_frames": 8}, "the nearest lengths are 5 and 9"),
         (lambda p, known: {"height": 0}, "divisible by"),
