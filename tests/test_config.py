@@ -192,7 +192,7 @@ def test_a_saved_config_serves_every_command_that_shares_its_options(tmp_path, c
     assert load_config(RunConfig, [f"config={file}"]) == RunConfig(frames=9)
     assert load_config(OtherJob, [f"config={file}", "colour=blue"]).colour == "blue"
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"{file}: left out row, pictures, which only the command that saved it has"] * 2
+    assert said == [f"{file}: ignored row, pictures, which only the command that saved it has"] * 2
     # What nobody's option is stays an error.
     file.write_text(file.read_text() + "colours: 3\n")
     with pytest.raises(ValueError, match="colours"):

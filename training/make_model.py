@@ -1,13 +1,13 @@
-r"""Put a model folder together: trained parts, and new ones where there are none yet.
+r"""Assembles a model folder from trained components, and new ones where none exist.
 
     python -m training.make_model                     # anchorweave-tiny before its training
     python -m training.make_model config=configs/anchorweave_tiny/export.yaml
     python -m training.make_model model.path=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
-Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` opens, and made.json: what
-it was made of. Running it again leaves a folder that is there as it is, and refuses one that was
-made of something else.
+Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` loads, and made.json, which
+records its origin. Run again, it leaves an existing folder unchanged, and refuses one that was
+made from something else.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from training.networks.new import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
-# Options that came when folders were there already, at the value that changes nothing in them.
+# Options added later, at the value that corresponds to existing folders.
 ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1, "weaving.coverage": False}
-# Options -> what `BackboneSizes`, and a controller's own config, call them.
+# Option names -> names in `BackboneSizes` and in a controller's own config.
 BACKBONE_NAMES = {
     "layers": "num_layers",
     "heads": "num_heads",
@@ -50,7 +50,7 @@ BACKBONE_NAMES = {
     "patch_size": "patch_size",
 }
 WEAVING_NAMES = TRAINED_WITH | {"tokens": "tokens", "holes": "holes"}
-# A prompt is never as long; tokenizers that were not told a length state 10^30.
+# No prompt is this long; tokenizers without a set length state 10^30.
 MOST_TOKENS = 10_000
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 
@@ -60,14 +60,14 @@ class WeavingConfig:
     """A new controller.
 
     Args:
-        layers: layers of the backbone that are woven.
+        layers: number of woven backbone layers.
         heads: attention heads.
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
-        every: which layers are woven: every so many, from the first on.
-        coverage: whether each token is told which share of its pixels was seen.
+        holes: how holes of its training anchors are filled: `black`, `cracks` or `filled`.
+        every: stride between woven layers, starting with the first.
+        coverage: whether each token gets the fraction of its pixels that were observed.
     """
 
     layers: int = 3
@@ -82,7 +82,7 @@ class WeavingConfig:
 
 @dataclass(frozen=True)
 class BaseModelConfig:
-    """The model folder that every part is taken from that is not named.
+    """The base model, which provides every component that is not named.
 
     Args:
         path: the folder; null = none.
@@ -93,23 +93,23 @@ class BaseModelConfig:
 
 @dataclass(frozen=True)
 class MakeModelConfig:
-    """What a model folder is made of.
+    """What to assemble a model folder from.
 
     Args:
         output: the folder.
-        model: where every part comes from that is not named.
+        model: the base model, which provides all components not named here.
         vae: folder of the autoencoder; null = the base's.
-        text: folder that holds tokenizer/ and text_encoder/; null = the base's.
-        transformer: folder of the backbone, or of a training run, which stands for the averaged
-            weights of its newest checkpoint; null = the base's, and without a base a new one.
+        text: folder with tokenizer/ and text_encoder/; null = the base's.
+        transformer: folder of the backbone, or of a training run, meaning the EMA weights of its
+            newest checkpoint; null = the base's, or a new one without a base.
         controller: likewise the controller.
-        references: likewise what reads references; null = the base's, or none.
-        unfinished: whether a run that has steps left is taken as well.
-        dtype: precision that weights are stored in.
-        seed: of new weights.
-        card: a model card to copy in as README.md; null = none.
-        note: what the folder says about its weights; null = nothing.
-        backbone: architecture of a new backbone, of the family that the autoencoder is of.
+        references: likewise the reference network; null = the base's, or none.
+        unfinished: whether to accept a run that has not finished.
+        dtype: storage precision of the weights.
+        seed: seed of new weights.
+        card: a model card to copy as README.md; null = none.
+        note: note in the folder about its weights; null = none.
+        backbone: architecture of a new backbone, of the autoencoder's family.
         weaving: architecture of a new controller.
     """
 
@@ -130,30 +130,30 @@ class MakeModelConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Make the folder with `a.b=c` overrides."""
+    """Makes the folder, with `a.b=c` overrides."""
     config = load_config(MakeModelConfig, words, DEFAULT)
     with making(config.output):
         make(config)
 
 
 def make(config: MakeModelConfig) -> None:
-    """Make the folder, unless it is there already, made of the same parts.
+    """Makes the folder, unless it already exists with the same origin.
 
     Raises:
-        FingerprintError: it is there, made of others.
-        ValueError: parts that do not fit one another.
+        FingerprintError: it exists, made from something else.
+        ValueError: components that do not fit each other.
     """
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():
-        there = json.loads((output / MADE).read_text())
-        check_made(output, flat(there), flat(made), "remove it, or name another output")
-        return print(f"{output} is there already, made of the same parts")
+        stored = json.loads((output / MADE).read_text())
+        check_made(output, flat(stored), flat(made), "remove it, or name another output")
+        return print(f"{output} already exists, made from the same components")
     parts = read_parts(config, folders)
     refuse_in_vain(config, folders, parts)
     for name in (n for n in NETWORKS if parts[n] is not None):
         print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
-        # By torch's own method: those of the libraries spare some layers, or speak of them.
+        # With torch's own method: those of the libraries skip some layers, or print messages.
         nn.Module.to(parts[name], getattr(torch, config.dtype))
     files = {MADE: json.dumps(made, indent=1) + "\n"}
     if config.card is not None:
@@ -164,11 +164,11 @@ def make(config: MakeModelConfig) -> None:
 
 
 def part_folders(config: MakeModelConfig) -> dict[str, Path]:
-    """Where each part comes from, by name; a part that is to be new is not among them.
+    """The source folder of each component by name; new components are not included.
 
     Raises:
-        ValueError: a part that can be taken from nowhere.
-        FileNotFoundError: a base that is no model folder, or a run without the part.
+        ValueError: a component without any source.
+        FileNotFoundError: the base is not a model folder, or a run lacks the component.
     """
     folders = {}
     base = config.model.path
@@ -190,22 +190,20 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
             folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
     for name, key in (("vae", "vae"), ("tokenizer", "text")):
         if name not in folders:
-            raise ValueError(
-                f"nothing says where the {name} comes from; name a {key}= or a model.path="
-            )
+            raise ValueError(f"no source for the {name}; set {key}= or model.path=")
     return folders
 
 
 def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The parts of the model, networks in float32.
+    """The components of the model, networks in float32.
 
     Args:
-        config: describes new parts.
-        folders: where the others are.
+        config: describes new components.
+        folders: sources of the others.
 
     Raises:
-        ValueError: parts that do not fit one another.
-        FileNotFoundError: a folder without its part.
+        ValueError: components that do not fit each other.
+        FileNotFoundError: a folder without its component.
     """
     parts = {name: load_part(name, folder) for name, folder in folders.items() if name in PARTS}
     parts["references"] = None
@@ -229,14 +227,14 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     parts.setdefault("scheduler", noise_schedule(family.name))
     wants, has = family.sizes(backbone).text_dim, text_encoder.config.d_model
     if wants != has:
-        raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
+        raise ValueError(f"the backbone takes text features {wants} wide, the encoder's are {has}")
     for name, kind in family.parts.items():
         if not isinstance(parts[name], kind):
             raise ValueError(
-                f"the backbone is a {type(backbone).__name__}, which goes with a {kind.__name__}, "
-                f"but {folders.get(name, name)} holds a {type(parts[name]).__name__}"
+                f"the backbone is a {type(backbone).__name__}, which requires a {kind.__name__}, "
+                f"but {folders.get(name, name)} contains a {type(parts[name]).__name__}"
             )
-    # They refuse parts that do not fit.
+    # The constructor refuses components that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
     pipe = pipeline_of(family.name)(**parts)
     return {name: getattr(pipe, name) for name in parts}
@@ -245,12 +243,12 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
 def refuse_in_vain(
     config: MakeModelConfig, folders: Mapping[str, Path], parts: Mapping[str, Any]
 ) -> None:
-    """Refuse values of `backbone` and `weaving` where a part comes from a folder and differs.
+    """Refuses values of `backbone` and `weaving` that differ from those of a loaded component.
 
     Raises:
-        ValueError: names the first such value, and what the part has.
+        ValueError: the message names the first such value, and the component's.
     """
-    # Nobody asked for what stands there untold.
+    # Options left at their defaults are not checked.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
     for section, part, names in (
         ("backbone", "transformer", BACKBONE_NAMES),
@@ -269,7 +267,7 @@ def refuse_in_vain(
             if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {has}; leave it out, or let {part}=null (and model.path=null) make a "
+                    f"has {has}; leave it out, or set {part}=null (and model.path=null) to make a "
                     "new one"
                 )
 
@@ -281,10 +279,10 @@ def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> nn.Module:
 
 
 def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """What the folder depends on: options, and the weights behind the folders they name."""
+    """What the folder depends on: options, and digests of the weights in the named folders."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
     options = dict(item for item in options.items() if item not in ADDED_LATER.items())
-    # Folders that are there already call it so.
+    # Existing folders use this key.
     options["model"] = options.pop("model.path")
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:

@@ -1,12 +1,12 @@
-r"""Recordings to prepared clips: target videos with the anchors that memory has for them.
+r"""Prepares clips from recordings: target videos with the anchors retrieved for them.
 
     python -m training.prepare_clips                           # the embedded example, on a CPU
     python -m training.prepare_clips source=data/rooms output=outputs/prepared clips_per_recording=8
     torchrun --nproc_per_node 16 -m training.prepare_clips \
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
-A second run makes only what is missing. Every clip keeps what it was made with; one that was made
-with something else is an error. `data/README.md` describes what is written.
+A second run makes only what is missing. Every clip records the settings it was made with; a clip
+made with other settings is an error. `data/README.md` describes what is written.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from training.preparing.sharding import Shard, Tally
 from training.preparing.sources import find_recordings, windows
 
 DEFAULT = "configs/data/prepare_tiny.yaml"
-# Recordings named in a message before the rest is only counted.
+# Recordings listed in a message; the rest is only counted.
 NAMED = 5
-# Of what a clip was made with: a sum over its recording's files. Older clips do not state it.
+# In the settings of a clip: a checksum of its recording's files. Older clips lack it.
 CONTENT = "content"
 
 
 def main(words: Sequence[str]) -> None:
-    """Prepare this process's share of the clips, with `a.b=c` overrides."""
+    """Prepares this process's share of the clips, with `a.b=c` overrides."""
     config = load_config(PrepareConfig, words, DEFAULT)
     recordings = find_recordings(config.source)
     shard = Shard(cpu=config.caption.kind != "model")
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> None:
         preparer = Preparer(config, shard)
         preparer.look_at(shard.of(list(recordings.items())))
         tally = shard.run(list(recordings.items()), preparer.prepare, "recordings")
-        # Written last: by then no clip contradicts it.
+        # Written last, when no existing clip contradicts it.
         if shard.is_main:
             save_config(config, output / CONFIG)
         shard.finish(tally, f"clips in {output}")
@@ -73,8 +73,8 @@ class Preparer:
     """Makes the clips of one recording after another.
 
     Args:
-        config: how.
-        shard: the process that it works in.
+        config: options.
+        shard: this process's share of the work.
     """
 
     def __init__(self, config: PrepareConfig, shard: Shard):
@@ -84,9 +84,9 @@ class Preparer:
         self._made = config.made()
 
     def look_at(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Tell what the recordings (name, path) lack, before hours go into the first of them.
+        """Reports what the recordings (name, path) lack, before hours are spent on the first one.
 
-        Rooms that are made on the spot lack nothing, and are left out.
+        Procedural rooms lack nothing, and are skipped.
         """
         silent, wrong = [], {}
         for name, path in entries:
@@ -104,18 +104,18 @@ class Preparer:
             more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
             self._shard.say(
                 f"{len(silent)} of {len(entries)} recording(s) have no {CAPTION}, so their clips "
-                f"get the empty prompt: {', '.join(silent[:NAMED])}{more}; write one into each, or "
+                f"get the empty prompt: {', '.join(silent[:NAMED])}{more}; add one to each, or "
                 "set caption.kind=text caption.text=..., or caption.kind=model caption.model=..."
             )
 
     def prepare(self, entry: tuple[str, str]) -> Tally:
-        """All clips of the recording (name, path) that are not there yet.
+        """Makes all missing clips of the recording (name, path).
 
-        What is wrong with a recording is told at the end, after the others were prepared; a clip
-        that was made otherwise, or a disk that is full, ends the run.
+        Problems of a recording are reported at the end, after the others were prepared; an existing
+        clip with other settings, or a full disk, ends the run.
 
         Raises:
-            FingerprintError: a clip that is there was made with something else.
+            FingerprintError: a clip exists that was made with other settings.
             OSError: a clip could not be written.
         """
         name, path = entry
@@ -128,7 +128,7 @@ class Preparer:
         return sum((self._one(name, recording, made, one) for one in stretches), Tally())
 
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
-        """A recording with all that clips are made of, and the stretches that become clips."""
+        """A recording with all that its clips are made from, and the stretches to prepare."""
         config = self.config
         with reading(path):
             recording = open_recording(path, config.missing, config.recording)
@@ -144,16 +144,16 @@ class Preparer:
         path = Path(self.config.output) / name
         made = {**self._made, **of, "start": start}
         if self.config.caption.kind == "sidecar" and recording.caption(split.target) is None:
-            # So that one that is written later is not passed over.
+            # So that captions added later are not ignored.
             made[OWN_CAPTION] = ""
         if path.exists():
             try:
-                there = read_record(path)["made"]
+                stored = read_record(path)["made"]
             except BadClip as bad:
                 return Tally(failed={name: f"{bad}; remove {path} to have it made again"})
             way_out = "give another output=, or remove it to have it made again"
-            now = {key: value for key, value in made.items() if key != CONTENT or key in there}
-            check_made(path, there, now, way_out)
+            current = {key: value for key, value in made.items() if key != CONTENT or key in stored}
+            check_made(path, stored, current, way_out)
             return Tally(there=1)
         remove_unfinished(path)
         try:
@@ -170,11 +170,11 @@ class Preparer:
     ) -> PreparedClip:
         with reading(recording.path):
             target = recording.clip(split.target, self.config.size)
-            known = recording.clip([*split.history, split.target[0]], self.config.size)
+            observed = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, split.target, target.frames)
-        # As when generating: the first target frame is what image-to-video starts from, so it is
-        # seen, and seen last.
-        seen = self._perception(known)
+        # As in generation: image-to-video starts from the first target frame, so it belongs to the
+        # history, as its last frame.
+        seen = self._perception(observed)
         check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
@@ -206,22 +206,22 @@ class Preparer:
 
 
 def _content(path: str, recording: Recording) -> str:
-    """A short name for what the recording's files hold; for a room made on the spot, its words."""
+    """A digest of the recording's files; for a procedural room, its description."""
     return digest(path) if path.split(":")[0] == PREFIX else content_of(recording, captioned=False)
 
 
 def _identity(recording: Recording) -> str:
-    """A short name for the recording itself, wherever it lies: of its frames' names and cameras."""
-    found = hashlib.sha256("\n".join(recording.names).encode())
+    """A digest of the recording's frame names and cameras, independent of its location."""
+    checksum = hashlib.sha256("\n".join(recording.names).encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        found.update(part.contiguous().numpy().tobytes())
+        checksum.update(part.contiguous().numpy().tobytes())
     if any(recording.cameras.origin):
-        found.update(repr(recording.cameras.origin).encode())
-    return found.hexdigest()[:16]
+        checksum.update(repr(recording.cameras.origin).encode())
+    return checksum.hexdigest()[:16]
 
 
 def _seed(seed: int, clip: str) -> int:
-    """A seed of its own for every clip, whichever process makes it."""
+    """A separate seed for every clip, independent of the process that makes it."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:4], "big")
 
 

@@ -24,29 +24,29 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: list(values) if isinstance(values, tuple) else values}
 
 
-def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Differences between stored and current settings, one entry per key."""
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Differences between stored (`there`) and current settings, one entry per key."""
     missing = "not stated"
     return [
-        f"{key}: {stored.get(key, missing)!r} there, {now.get(key, missing)!r} now"
-        for key in sorted(stored.keys() | now.keys())
-        if stored.get(key, missing) != now.get(key, missing)
+        f"{key}: {there.get(key, missing)!r} there, {now.get(key, missing)!r} now"
+        for key in sorted(there.keys() | now.keys())
+        if there.get(key, missing) != now.get(key, missing)
     ]
 
 
-def check_made(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any], way_out: str) -> None:
+def check_made(path: Path, there: Mapping[str, Any], now: Mapping[str, Any], way_out: str) -> None:
     """Refuses a file that was made with other settings.
 
     Args:
         path: the file or folder.
-        stored: the settings it was made with.
+        there: the settings it was made with.
         now: the current settings.
         way_out: advice for the message.
 
     Raises:
         FingerprintError: the message lists every key that differs.
     """
-    if differ := differences(stored, now):
+    if differ := differences(there, now):
         raise FingerprintError(
             f"{path} was made with other settings than requested now; {way_out}:\n  "
             + "\n  ".join(differ)

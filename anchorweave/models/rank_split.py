@@ -1,4 +1,4 @@
-"""A batch of the backbone computed on several ranks, each its share."""
+"""Splits a batch of backbone calls over several ranks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# What has a batch axis among the arguments of diffusers' transformers.
+# Arguments of diffusers' transformers that have a batch axis.
 BATCHED = ("hidden_states", "encoder_hidden_states", "timestep")
 
 
 @contextmanager
 def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
-    """Inside, each rank computes its share of the samples of a call, and all get all of them.
+    """Context in which each rank computes its share of a call's samples; all ranks get the result.
 
-    What is woven into the backbone is made for the share alone, so the controller's work is shared
-    as well. All ranks have to make the same calls.
+    Woven features are also computed only for this share, so the controller's work is split as well.
+    All ranks must make the same calls.
 
     Args:
-        backbone: of any family; its answers are tuples (`return_dict=False`).
+        backbone: of any family; must return tuples (`return_dict=False`).
 
     Raises (from a call):
-        ValueError: a batch that the ranks do not divide.
+        ValueError: the batch is not divisible by the number of ranks.
     """
     rank, ranks = dist.get_rank(), dist.get_world_size()
 
@@ -34,7 +34,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
         batch = len(arguments["hidden_states"])
         if batch % ranks:
-            raise ValueError(f"a batch of {batch} is not shared evenly by {ranks} ranks")
+            raise ValueError(f"a batch of {batch} is not divisible by {ranks} ranks")
         share = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
         return (), {
             name: value[share] if name in BATCHED and isinstance(value, Tensor) else value
@@ -48,7 +48,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         return (torch.cat(parts), *answer[1:])
 
     hooks = [
-        # Before the weaving hooks, which then see this rank's share.
+        # Before the weaving hooks, so that these see only this rank's share.
         backbone.register_forward_pre_hook(own_share, with_kwargs=True, prepend=True),
         backbone.register_forward_hook(whole),
     ]

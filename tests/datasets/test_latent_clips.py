@@ -126,7 +126,7 @@ def scaled_unit(clip):
                 },
                 {},
             ),
-            "met shape|do not fit",
+            "got shape|do not fit",
         ),
     ],
 )

@@ -192,16 +192,16 @@ def test_the_controller_may_run_in_every_second_step(pipeline, known, every):
         (lambda p, known: {"num_frames": 8}, "the nearest lengths are 5 and 9"),
         (lambda p, known: {"height": 0}, "divisible by"),
         (lambda p, known: {"height": 40}, "divisible by"),
-        (lambda p, known: {"retrieved": known(frames=5)}, r"retrieved\[0\] shows 5 frames"),
+        (lambda p, known: {"retrieved": known(frames=5)}, r"retrieved\[0\] has 5 frames"),
         (
             lambda p, known: {"retrieved": known(size=(96, 96))},
-            r"retrieved\[0\] shows 9 frames of 96x96",
+            r"retrieved\[0\] has 9 frames of 96x96",
         ),
         (lambda p, known: {"retrieved": [known(), known()]}, "2 retrieved for 1 prompt"),
         (lambda p, known: {"retrieved": []}, "0 retrieved for 1 prompt"),
         (
             lambda p, known: {"retrieved": replace(known(), unit=None)},
-            r"retrieved\[0\] has the recording's own lengths.*in_unit",
+            r"retrieved\[0\] has lengths in the recording's unit.*in_unit",
         ),
         (lambda p, known: {"control_window": (0.8, 0.2)}, "control_window"),
         (lambda p, known: {"control_window": (0.0, 1.5)}, "control_window"),
@@ -212,7 +212,7 @@ def test_the_controller_may_run_in_every_second_step(pipeline, known, every):
         (lambda p, known: {"start": "anchors"}, "start='anchors' with nothing retrieved"),
         (
             lambda p, known: {"start": "anchors", "retrieved": known(), "start_share": 0.0},
-            "start_share=0.0 is no share",
+            "start_share=0.0 must be a fraction",
         ),
     ],
 )
