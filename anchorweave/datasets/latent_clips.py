@@ -1,4 +1,4 @@
-"""Prepared and precomputed clips, as training takes them."""
+"""Prepared and precomputed clips, as input to training."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ from anchorweave.datasets.training_clip import TrainingClip, training_clip
 class LatentClips(Dataset):
     """The clips of a prepared data set with the anchors and references of one memory system.
 
-    Deterministic: the same index is always the same clip; shuffling is training's.
+    Deterministic: an index always returns the same clip; shuffling is left to training.
 
     Args:
         root: the data set's folder.
         memory: name of the memory system; None = without anchors and references, for training
-            a backbone alone.
+            only a backbone.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
-        quarantine: clips to leave out, with the reason; None = the data set's own list
-            (`quarantine.json`). What it leaves out is in `quarantined`.
+        quarantine: clips to exclude, with the reason; None = the data set's own list
+            (`quarantine.json`). Those that were excluded are in `quarantined`.
 
     Raises:
-        ValueError: no clips, and why.
+        ValueError: there are no clips; the message says why.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LatentClips(Dataset):
             name, reason = next(iter(self.quarantined.items()))
             raise ValueError(
                 f"{root}: 0 clips, because all {len(clips)} are in quarantine ({name}: {reason}); "
-                "mend them and run training.doctor again"
+                "fix them and run training.doctor again"
             )
 
     def __len__(self) -> int:
@@ -82,15 +82,15 @@ class LatentClips(Dataset):
         """One clip, float32, lengths in scene units.
 
         Raises:
-            BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+            BadClip: a part is missing, unreadable, not finite, or inconsistent with the others.
         """
         return read_clip(self.clips[index], self.memory, self.first_frame)
 
     def holes(self) -> str:
-        """What anchors held where nothing was seen, by the first clip whose latents can be read.
+        """How holes of the anchors were filled, from the first clip with readable latents.
 
         Raises:
-            BadClip: none can.
+            BadClip: no clip has readable latents.
         """
         for clip in self.clips:
             try:
@@ -111,10 +111,10 @@ class LatentClips(Dataset):
 def read_clip(
     clip: Path, memory: str | None, first_frame: Literal["seen", "always"] = "seen"
 ) -> TrainingClip:
-    """One precomputed clip with the anchors of one memory system; see `LatentClips`.
+    """Reads one precomputed clip with the anchors of one memory system; see `LatentClips`.
 
     Raises:
-        BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+        BadClip: a part is missing, unreadable, not finite, or inconsistent with the others.
     """
     keys = (anchors_key, visible_key, references_key)
     names = () if memory is None else tuple(key(memory) for key in keys)
@@ -132,8 +132,8 @@ def read_clip(
         target2source = poses.target2source[memory]
         reference2first = poses.reference2first[memory]
     else:
-        known = ", ".join(poses.target2source) or "none"
-        raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
+        systems = ", ".join(poses.target2source) or "none"
+        raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, only of: {systems}")
     if first_frame == "always":
         seen[:, 0] = True
         if share is not None:
@@ -156,10 +156,10 @@ def read_clip(
 
 
 def holes_of(clip: Path) -> str:
-    """What the anchors of a precomputed clip held where nothing was seen.
+    """How holes of the anchors of a precomputed clip were filled.
 
     Raises:
-        BadClip: latents that are missing or cannot be read.
+        BadClip: latents are missing or unreadable.
     """
     return (MADE_BEFORE | read_made(clip / LATENTS))["holes"]
 
@@ -167,7 +167,7 @@ def holes_of(clip: Path) -> str:
 def _preceding(
     clip: Path, memory: str, encoded: Mapping[str, Tensor], poses: ClipCameras
 ) -> PrecedingLatents | None:
-    """A batch of one; None where the memory system gave no preceding frames."""
+    """A batch of one; None if the memory system provides no preceding frames."""
     if memory not in poses.preceding2first:
         return None
     keys = preceding_keys(memory)
@@ -186,7 +186,7 @@ def _preceding(
 
 
 def _no_anchors(latents: Tensor, target2first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, visible tokens and poses of none."""
+    """Empty latents, visible tokens and poses."""
     grid = (latents.shape[-2] // 2, latents.shape[-1] // 2)
     return (
         torch.zeros(0, *latents.shape),

@@ -37,9 +37,9 @@ from anchorweave.files import file_sum
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import read_frame, write_frame
 
-# Of what a clip was made with: "" where the recording brought no caption.
+# In the settings of a clip: "" if the recording has no caption.
 OWN_CAPTION = "caption"
-# In the record: of every file that preparing wrote, by its path, and of the record itself.
+# In the record: checksums of every file written by preparing, by path, and of the record itself.
 SUMS, OWN_SUM = "sums", "sum"
 
 
@@ -50,13 +50,13 @@ class PreparedClip:
     Args:
         source: the recording it was taken from.
         frame_names: names of its T frames in the recording.
-        history_names: names of the remembered frames.
+        history_names: names of the frames in memory.
         video: the target frames [T, 3, H, W] in [0, 1].
         cameras: the target cameras [T], in the recording's world and unit.
         unit: one scene unit, in the unit of the cameras: the first frame's median valid depth.
-        retrieved: by name of the memory system, what it retrieved for the target cameras.
-        caption: what the video shows.
-        made: what the clip was made with; see `fingerprint.py`.
+        retrieved: retrieval results for the target cameras, by memory system.
+        caption: caption of the target video.
+        made: the settings the clip was made with; see `fingerprint.py`.
     """
 
     source: str
@@ -77,11 +77,11 @@ class ClipCameras:
     Args:
         cameras: the target cameras [T].
         unit: one scene unit, in the unit of the cameras.
-        target2first: [T, 4, 4], each target camera seen from the first, in the cameras' unit.
+        target2first: [T, 4, 4], each target camera relative to the first, in the cameras' unit.
         target2source: per memory system [N, T, 4, 4], likewise.
         reference2first: per memory system [R, 4, 4], the cameras of its references, likewise.
-        preceding2source: per memory system that gives preceding frames [N, P, 4, 4], likewise.
-        preceding2first: of them [P, 4, 4], the cameras of these frames, likewise.
+        preceding2source: per memory system with preceding frames [N, P, 4, 4], likewise.
+        preceding2first: likewise [P, 4, 4], the cameras of these frames.
     """
 
     cameras: Cameras
@@ -94,40 +94,41 @@ class ClipCameras:
 
 
 def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage = "video") -> None:
-    """Write all files of a clip into an empty `folder`, which the caller renames when it is whole.
+    """Writes all files of a clip into an empty `folder`, which the caller renames when complete.
 
     Args:
-        folder: the clip's.
-        clip: what is written.
-        fps: of H.264 files.
+        folder: the clip's folder.
+        clip: what to write.
+        fps: frame rate of H.264 files.
         storage: how videos are stored, see `clip_videos.py`.
 
     Raises:
         OSError: not everything could be written.
     """
-    # By their folder.
-    anchors = {anchor_folder(folder, name): one.anchors for name, one in clip.retrieved.items()}
-    ahead = {name: one.preceding for name, one in clip.retrieved.items() if one.preceding}
-    anchors |= {preceding_folder(folder, name): one.anchors for name, one in ahead.items()}
+    # By folder.
+    retrieved = clip.retrieved
+    anchors = {anchor_folder(folder, name): result.anchors for name, result in retrieved.items()}
+    ahead = {name: result.preceding for name, result in retrieved.items() if result.preceding}
+    anchors |= {preceding_folder(folder, name): result.anchors for name, result in ahead.items()}
     videos = {folder / VIDEO: clip.video} | {
         anchor_video(place, slot): video
-        for place, known in anchors.items()
-        for slot, video in enumerate(known.video)
+        for place, folder_anchors in anchors.items()
+        for slot, video in enumerate(folder_anchors.video)
     }
-    videos |= {preceding_video(folder, name): one.frames for name, one in ahead.items()}
+    videos |= {preceding_video(folder, name): result.frames for name, result in ahead.items()}
     write_videos(folder, videos, fps, storage)
     (folder / CAPTION).parent.mkdir()
     (folder / CAPTION).write_text(clip.caption + "\n")
     poses = {
-        f"target2source.{name}": known.anchors.target2source.numpy()
-        for name, known in clip.retrieved.items()
+        f"target2source.{name}": result.anchors.target2source.numpy()
+        for name, result in clip.retrieved.items()
     } | {
-        f"reference2first.{name}": known.references.reference2first.numpy()
-        for name, known in clip.retrieved.items()
+        f"reference2first.{name}": result.references.reference2first.numpy()
+        for name, result in clip.retrieved.items()
     }
-    for name, one in ahead.items():
-        poses[f"preceding2source.{name}"] = one.anchors.target2source.numpy()
-        poses[f"preceding2first.{name}"] = one.preceding2first.numpy()
+    for name, preceding in ahead.items():
+        poses[f"preceding2source.{name}"] = preceding.anchors.target2source.numpy()
+        poses[f"preceding2first.{name}"] = preceding.preceding2first.numpy()
     first = clip.cameras.relative_to(clip.cameras[0]).numpy()
     np.savez(
         folder / CAMERAS,
@@ -139,10 +140,10 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         target2first=first,
         **poses,
     )
-    for place, known in anchors.items():
-        _write_visible(place, known.visible.numpy())
-    for name, known in clip.retrieved.items():
-        for number, frame in enumerate(known.references.frames):
+    for place, folder_anchors in anchors.items():
+        _write_visible(place, folder_anchors.visible.numpy())
+    for name, result in clip.retrieved.items():
+        for number, frame in enumerate(result.references.frames):
             path = reference_frame(folder, name, number)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_frame(frame, path)
@@ -159,7 +160,7 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         "made": dict(clip.made),
         SUMS: sums,
     }
-    # As it will be read: a sum of the record itself.
+    # As it will be read back, because it is part of its own checksum.
     record = json.loads(json.dumps(record))
     write_json({**record, OWN_SUM: digest(record)}, folder / RECORD)
 
@@ -168,7 +169,7 @@ def read_record(clip: Path) -> dict[str, Any]:
     """`clip.json`: source, frames, history and made.
 
     Raises:
-        BadClip: the file is missing, unreadable, incomplete, or not the one that was written.
+        BadClip: the file is missing, unreadable or incomplete, or does not match its checksum.
     """
     record = _whole_record(clip)
     with reading(clip, RECORD):
@@ -176,29 +177,29 @@ def read_record(clip: Path) -> dict[str, Any]:
 
 
 def check_sums(clip: Path, only: Sequence[str] = ()) -> bool:
-    """Check that the files of a clip that are there are those that preparing wrote.
+    """Verifies the checksums of the existing files of a clip.
 
     Args:
         clip: its folder.
-        only: paths in it; none = all files.
+        only: paths within it; None = all files.
 
     Returns:
-        Whether its record keeps sums; clips that an earlier version prepared have none.
+        Whether its record has checksums; clips prepared by an earlier version have none.
 
     Raises:
-        BadClip: the record is unreadable, or a file is another.
+        BadClip: the record is unreadable, or a file does not match.
     """
     sums = _whole_record(clip).get(SUMS, {})
     for path in only or sums:
-        # Pixels may be removed once they are encoded; who needs them says that they are missing.
+        # Pixels may be deleted after encoding; code that needs them reports that they are missing.
         if path in sums and (clip / path).is_file():
             with reading(clip, path):
-                met = file_sum(clip / path)
-            if met != sums[path]:
+                checksum = file_sum(clip / path)
+            if checksum != sums[path]:
                 raise BadClip(
                     clip,
-                    f"{path} is not what was prepared (its sum is {met}, {RECORD} says "
-                    f"{sums[path]}); remove the clip to have it made again",
+                    f"{path} has changed since it was prepared (its checksum is {checksum}, "
+                    f"{RECORD} says {sums[path]}); remove the clip to have it made again",
                 )
     return bool(sums)
 
@@ -208,16 +209,16 @@ def _whole_record(clip: Path) -> dict[str, Any]:
         record = read_json(clip / RECORD)
     if OWN_SUM in record and record.pop(OWN_SUM) != digest(record):
         raise BadClip(
-            clip, f"{RECORD} is not what was prepared; remove the clip to have it made again"
+            clip, f"{RECORD} has changed since it was prepared; remove the clip to make it again"
         )
     return record
 
 
 def read_caption(clip: Path) -> str:
-    """The caption; empty for a clip that was prepared without one, which its record says.
+    """The caption; empty for a clip whose record says that it was prepared without one.
 
     Raises:
-        BadClip: none is there, or one that lost its words.
+        BadClip: the file is missing, or unexpectedly empty.
     """
     with reading(clip, CAPTION):
         caption = (clip / CAPTION).read_text().strip()
@@ -244,7 +245,7 @@ def read_cameras(clip: Path) -> ClipCameras:
     with reading(clip, CAMERAS), np.load(clip / CAMERAS) as stored:
         arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
         height, width = arrays["size"].tolist()
-        # Clips that were prepared before it was written have none.
+        # Clips prepared by earlier versions have none.
         x, y, z = arrays["origin"].tolist() if "origin" in arrays else (0.0, 0.0, 0.0)
         poses = ClipCameras(
             Cameras(arrays["c2w"], arrays["K"], (height, width), (x, y, z)),
@@ -263,7 +264,7 @@ def read_cameras(clip: Path) -> ClipCameras:
 
 
 def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
-    """Which pixels of the anchors of one memory system were really seen.
+    """Which pixels of the anchors of one memory system were observed.
 
     Raises:
         BadClip: the file is missing, unreadable or incomplete.
@@ -280,10 +281,10 @@ def _read_visible(clip: Path, folder: Path) -> Bool[Tensor, "N T H W"]:
 
 
 def read_anchors(clip: Path, memory: str) -> Anchors:
-    """The anchors of one memory system, black again where compression put colours into holes.
+    """The anchors of one memory system, with compression artefacts in holes reset to black.
 
     Raises:
-        BadClip: a file is missing or unreadable, or they do not fit one another.
+        BadClip: a file is missing or unreadable, or they are inconsistent.
     """
     poses = read_cameras(clip).target2source.get(memory)
     if poses is None:
@@ -297,9 +298,9 @@ def _read_anchors(clip: Path, folder: Path, poses: Float[Tensor, "N T 4 4"]) -> 
     for slot in range(len(visible)):
         path = anchor_video(folder, slot)
         videos.append(read_clip_video(clip, path).float() / 255)
-        met, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
-        if met != expected:
-            what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+        shape, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
+        if shape != expected:
+            what = f"{path.relative_to(clip)} is {shape} (frames, height, width)"
             raise BadClip(clip, f"{what}, but {VISIBLE} is {expected}")
     T, H, W = visible.shape[1:]
     video = torch.stack(videos) if videos else torch.zeros(0, T, 3, H, W)
@@ -322,18 +323,18 @@ def read_references(clip: Path, memory: str) -> Float[Tensor, "R 3 H W"]:
         path = reference_frame(clip, memory, number)
         what = str(path.relative_to(clip))
         with reading(clip, what):
-            # An unreadable picture says its path itself.
+            # The error of an unreadable image includes its path.
             frames.append(read_frame(path))
-        if (met := tuple(frames[-1].shape[1:])) != poses.cameras.size:
-            raise BadClip(clip, f"{what} is {met} (height, width), not {poses.cameras.size}")
+        if (shape := tuple(frames[-1].shape[1:])) != poses.cameras.size:
+            raise BadClip(clip, f"{what} is {shape} (height, width), not {poses.cameras.size}")
     return torch.stack(frames) if frames else torch.zeros(0, 3, *poses.cameras.size)
 
 
 def read_preceding(clip: Path, memory: str) -> Preceding | None:
-    """The frames ahead of the target and the anchors at their cameras; None where none were given.
+    """The frames before the target and the anchors at their cameras; None if there are none.
 
     Raises:
-        BadClip: a file is missing or unreadable, or they do not fit one another.
+        BadClip: a file is missing or unreadable, or they are inconsistent.
     """
     poses = read_cameras(clip)
     first, source = (of.get(memory) for of in (poses.preceding2first, poses.preceding2source))
@@ -343,13 +344,13 @@ def read_preceding(clip: Path, memory: str) -> Preceding | None:
         raise BadClip(clip, f"{CAMERAS} has no poses for the preceding anchors of {memory}")
     path = preceding_video(clip, memory)
     frames = read_clip_video(clip, path).float() / 255
-    met, expected = (len(frames), *frames.shape[2:]), (len(first), *poses.cameras.size)
-    if met != expected:
-        what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+    shape, expected = (len(frames), *frames.shape[2:]), (len(first), *poses.cameras.size)
+    if shape != expected:
+        what = f"{path.relative_to(clip)} is {shape} (frames, height, width)"
         raise BadClip(clip, f"{what}, expected {expected}")
     anchors = _read_anchors(clip, preceding_folder(clip, memory), source)
-    if (met := (anchors.video.shape[1], *anchors.video.shape[3:])) != expected:
-        raise BadClip(clip, f"the preceding anchors of {memory} are {met}, expected {expected}")
+    if (shape := (anchors.video.shape[1], *anchors.video.shape[3:])) != expected:
+        raise BadClip(clip, f"the preceding anchors of {memory} are {shape}, expected {expected}")
     return Preceding(frames, anchors, first)
 
 

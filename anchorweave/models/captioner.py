@@ -1,4 +1,4 @@
-"""Captions from a model of transformers: of images, of videos, or one that chats about images."""
+"""Captions from a transformers model: an image captioner, a video captioner or a chat model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeatur
 from anchorweave.models.precision import computing_dtype
 
 MAX_TOKENS = 60
-# Chat models write whole sentences; T5 reads 226 tokens at most, UMT5 512.
+# Chat models write whole sentences; T5 reads at most 226 tokens, UMT5 512.
 CHAT_TOKENS = 160
 CHAT_FRAMES = 8
 QUESTION = (
@@ -25,23 +25,23 @@ QUESTION = (
 class Captioner:
     """Captions a video from a few of its frames.
 
-    Three kinds of models are told apart by what they bring along:
+    Three kinds of models are distinguished by their files:
 
-    * chat models (a chat template: Qwen-VL, LLaVA, SmolVLM and their kind) are shown `frames`
-      images and asked `question`;
-    * video models (GIT's, such as microsoft/git-base-vatex) take as many frames as they were
-      trained on, which their config says;
-    * image models (BLIP, GIT) take the middle frame.
+    * chat models (with a chat template: Qwen-VL, LLaVA, SmolVLM and similar) get `frames` images
+      and the `question`;
+    * video models (GIT's, such as microsoft/git-base-vatex) get the number of frames that they
+      were trained on, as stated in their config;
+    * image models (BLIP, GIT) get the middle frame.
 
     Args:
         model: folder or hub name.
-        device: where it computes; chat models in bfloat16 where the device is good at it.
-        question: what a chat model is asked; None = `QUESTION`.
-        frames: how many frames a chat model is shown; None = 8.
+        device: compute device; chat models use bfloat16 if the device supports it well.
+        question: prompt for a chat model; None = `QUESTION`.
+        frames: number of frames for a chat model; None = 8.
 
     Raises:
-        FileNotFoundError: no such model here, and none that can be fetched.
-        ValueError: `question` or `frames` for a model that is not asked anything.
+        FileNotFoundError: the model is neither here nor can it be downloaded.
+        ValueError: `question` or `frames` for a model that is not a chat model.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Captioner:
             network = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
             self._model = network.to(device).eval()
         except (OSError, ValueError, ImportError) as error:
-            # An ImportError names a package that its processor needs, such as torchvision.
+            # An ImportError names a package that its processor requires, such as torchvision.
             why = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
             raise FileNotFoundError(
                 f"the captioning model {model!r} cannot be loaded ({why}); "
@@ -66,24 +66,24 @@ class Captioner:
             ) from error
         if not self._chats and (question, frames) != (None, None):
             raise ValueError(
-                f"the captioning model {model!r} has no chat template: it captions without being "
-                "asked; leave out the question and the number of frames"
+                f"the captioning model {model!r} has no chat template and takes no prompt; "
+                "leave out the question and the number of frames"
             )
         self.name, self._device = model, device
         self._question = question or QUESTION
         if self._chats:
             self._frames = frames or CHAT_FRAMES
         else:
-            # Only GIT's configs have it, and only those of video models set it.
+            # Only GIT's configs have this entry, and only video models set it.
             self._frames = getattr(self._model.config, "num_image_with_embedding", None)
 
     def looks_at(self, count: int) -> list[int]:
-        """Positions of the frames that the model is given, evenly spread over `count` frames."""
-        shown = self._frames or 1
-        return [min(int((2 * i + 1) * count / (2 * shown)), count - 1) for i in range(shown)]
+        """Indices of the frames to give the model, evenly spread over `count` frames."""
+        wanted = self._frames or 1
+        return [min(int((2 * i + 1) * count / (2 * wanted)), count - 1) for i in range(wanted)]
 
     def __call__(self, frames: Float[Tensor, "T 3 H W"]) -> str:
-        """A caption of frames in [0, 1].
+        """A caption for frames in [0, 1].
 
         Raises:
             ValueError: the model returns no words.
@@ -92,7 +92,7 @@ class Captioner:
 
     @torch.no_grad()
     def describe(self, shown: Sequence[Float[Tensor, "3 H W"]]) -> str:
-        """A caption of just the frames that `looks_at` names, in [0, 1].
+        """A caption for just the frames selected by `looks_at`, in [0, 1].
 
         Raises:
             ValueError: the model returns no words.
@@ -105,13 +105,13 @@ class Captioner:
         limit = CHAT_TOKENS if self._chats else MAX_TOKENS
         tokens = self._model.generate(**inputs, max_new_tokens=limit, do_sample=False)
         if self._chats:
-            # A chat model repeats what it was asked.
+            # A chat model's output includes its prompt.
             tokens = tokens[:, inputs["input_ids"].shape[1] :]
         caption = self._processor.batch_decode(tokens, skip_special_tokens=True)[0]
-        # One line: captions.txt has a line a stretch.
+        # One line: captions.txt has one line per stretch.
         caption = " ".join(caption.split())
         if not caption:
-            raise ValueError(f"the captioning model {self.name!r} found no words for a frame")
+            raise ValueError(f"the captioning model {self.name!r} returned no words for a frame")
         return caption
 
     def _shown(self, images: Sequence[Image.Image]) -> BatchFeature:

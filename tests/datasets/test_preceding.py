@@ -104,7 +104,7 @@ def test_files_that_lack_something_are_named(folder):
     short = tensors()
     short[preceding_keys(MEMORY)[0]] = short[preceding_keys(MEMORY)[0]][:1]
     write_tensors(folder / LATENTS, small_clips.latents() | short, {"vae": "v"})
-    with pytest.raises(BadClip, match="preceding frames' anchors: met .*ted .1, 2, 1, 4, 4, 8"):
+    with pytest.raises(BadClip, match="preceding frames' anchors: got .*ted .1, 2, 1, 4, 4, 8"):
         read_clip(folder, MEMORY)
     (verdict,) = examine(folder.parent)
     assert any("preceding frames' anchors" in problem for problem in verdict.problems)

@@ -74,7 +74,7 @@ def test_a_prompt_a_segment(run, monkeypatch, capsys):
     assert asked == ["a round room"] * 3
     with pytest.raises(ValueError, match="lists 2 prompts for rollout.segments=3"):
         run("few", "rollout.prompts=[a door, a bed]")
-    with pytest.raises(ValueError, match="rollout.prompts and sampling.prompt are both given"):
+    with pytest.raises(ValueError, match="rollout.prompts and sampling.prompt are both set"):
         run("both", "rollout.prompts=[a, b, c]", "sampling.prompt=d")
 
 

@@ -41,7 +41,7 @@ def test_each_stretch_gets_words_of_its_own(room, capsys):
     assert f"{room / 'captions.txt'}: 2 captions" in capsys.readouterr().out
     (room / "captions.txt").write_text("0_6\tmine\n")
     module.main([f"source={room}", "model=any", "every=3"])
-    assert "left as they are" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
     assert (room / "captions.txt").read_text() == "0_6\tmine\n"
 
 
@@ -57,10 +57,10 @@ def test_stretches_hold_all_frames(room):
     [
         ([], "model= is missing: name a folder .*git-base-vatex"),
         (["model=any", "frames=0"], "frames"),
-        (["model=any", "every=0"], "every=0: is the frames of a stretch"),
+        (["model=any", "every=0"], "every=0: a stretch must have"),
         (["model=any", "table=captions.csv"], "captions come from one of them"),
         (["table=nowhere.csv"], "nowhere.csv: there is no such file"),
-        (["model=any", "source=procedural:seed=1"], "made on the spot"),
+        (["model=any", "source=procedural:seed=1"], "rendered on the fly"),
     ],
 )
 def test_a_mistake_is_one_message(words, said, capsys):
@@ -84,13 +84,13 @@ def test_a_data_sets_table_captions_recordings_by_their_names(tmp_path, capsys):
     table.write_text(TABLE)
     asked = [f"source={tmp_path / 'walks'}", f"table={table}"]
     module.main(asked)
-    assert "1 captions written, 0 were there, 2 recordings are not in" in capsys.readouterr().out
+    assert "1 captions written, 0 existed, 2 recordings are not in" in capsys.readouterr().out
     assert open_recording(tmp_path / "walks/000000008783_AJp-000114").caption() == (
         "Cars, and people."
     )
     assert open_recording(tmp_path / "walks/room").caption() is None
     module.main([*asked, "column=short_caption"])
-    assert "1 captions written, 1 were there" in capsys.readouterr().out
+    assert "1 captions written, 1 existed" in capsys.readouterr().out
     assert open_recording(tmp_path / "walks/room").caption() == "a room"
     with pytest.raises(
         ValueError, match="names none of 1 recordings, such as other; it names 0000"

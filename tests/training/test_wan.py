@@ -240,7 +240,7 @@ def test_every_other_layer_is_woven(tmp_path):
     backbone = small_backbone(family="wan")
     controller = small_controller(backbone, every=2)
     assert controller.config.every == 2 and len(controller.blocks) == 2
-    with pytest.raises(ValueError, match="every 2-th of them; ask for num_layers between 1 and 2"):
+    with pytest.raises(ValueError, match="every 2-th of them; num_layers must be between 1 and 2"):
         WeavingController.from_backbone(backbone, num_layers=3, num_heads=2, every=2)
     before, after = {}, {}
 

@@ -126,7 +126,9 @@ def test_results_of_one_run_are_not_read_with_videos_of_another(results, tmp_pat
     write_results(tmp_path)
     runs = [json.loads((one / "results.json").read_text())["run"] for one in (first, results)]
     shutil.copy(first / "videos.csv", results)
-    mixed = f"results.json of run {runs[1]} and .*results/videos.csv of run {runs[0]} are no set"
+    mixed = (
+        f"results.json of run {runs[1]} and .*/videos.csv of run {runs[0]} do not belong together"
+    )
     with pytest.raises(ValueError, match=mixed):
         read_results(results)
     with pytest.raises(ValueError, match=mixed):

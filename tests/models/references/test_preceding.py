@@ -179,7 +179,7 @@ def test_rows_are_independent_and_guidance_repeats(denoiser):
 
 
 def test_what_cannot_be_is_refused(backbone, denoiser):
-    with pytest.raises(ValueError, match="2 anchors are of the preceding frames and 3 of the vid"):
+    with pytest.raises(ValueError, match="preceding frames have 2 anchors and the video has 3"):
         answer(denoiser, preceding=small_preceding(N=2))
     ahead, call = small_preceding(), small_call(backbone)
     short = replace(ahead, latents=ahead.latents[:, :1])
