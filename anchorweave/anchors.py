@@ -1,4 +1,4 @@
-"""The joint between geometry and generation: what a memory system hands to the networks.
+"""The interface between geometry and generation: what a memory system passes to the networks.
 
 The only file that both halves import. What is written to disk between retrieval and training is
 exactly what is defined here.
@@ -25,7 +25,7 @@ class Anchors:
 
     Args:
         video: colours [N, T, 3, H, W] in [0, 1], black where nothing was seen.
-        visible: [N, T, H, W], True where a pixel was really seen.
+        visible: [N, T, H, W], True where a pixel was actually seen.
         target2source: [N, T, 4, 4], the target camera relative to the camera of the memory shown.
     """
 
@@ -40,7 +40,7 @@ class Anchors:
         return Anchors(self.video[slots], self.visible[slots], self.target2source[slots])
 
     def padded(self, slots: int) -> Anchors:
-        """These anchors filled up to `slots` with black, invisible ones at the identity pose."""
+        """These anchors padded to `slots` with black, invisible ones at the identity pose."""
         if slots == len(self):
             return self
         return stack_anchors([self, empty_anchors(slots - len(self), self.video.shape[1:])])
@@ -48,12 +48,12 @@ class Anchors:
 
 @dataclass(frozen=True)
 class References:
-    """R frames as they were seen.
+    """R unmodified frames, as reference views.
 
     Args:
         frames: colours [R, 3, H, W] in [0, 1].
-        cameras: that saw them [R], in the world of the memory.
-        reference2first: [R, 4, 4], these cameras seen from the first target camera.
+        cameras: their cameras [R], in the world of the memory.
+        reference2first: [R, 4, 4], these cameras relative to the first target camera.
     """
 
     frames: Float[Tensor, "R 3 H W"]
@@ -65,13 +65,29 @@ class References:
 
 
 @dataclass(frozen=True)
+class Preceding:
+    """The P frames preceding the target, as one clip, and the memory rendered at their cameras.
+
+    Args:
+        frames: colours [P, 3, H, W] in [0, 1], the newest last.
+        anchors: memory rendered at these frames' cameras, with as many slots as the target's
+            anchors.
+        preceding2first: [P, 4, 4], these cameras relative to the first target camera.
+    """
+
+    frames: Float[Tensor, "P 3 H W"]
+    anchors: Anchors
+    preceding2first: Float[Tensor, "P 4 4"]
+
+
+@dataclass(frozen=True)
 class Pick:
     """Why one memory fills one anchor slot of one chunk.
 
     Args:
         slot: which anchor, 0..N-1.
         memory: which memory of the bank, 0..M-1.
-        name: what its frame is called in its recording.
+        name: name of its frame in its recording.
         gain: newly covered pixels over all pixels of the chunk, in [0, 1].
         coverage: covered pixels over all pixels after this pick, in [0, 1].
         forced: True for a memory that gets its slot regardless of coverage: the first frame's, or
@@ -88,7 +104,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """What was retrieved for target frames [start, stop), out of how many, and why it ended."""
+    """What was retrieved for target frames [start, stop), from how many, and why it stopped."""
 
     start: int
     stop: int
@@ -103,11 +119,12 @@ class Retrieved:
 
     Args:
         anchors: N >= 0 rendered memories.
-        references: R >= 0 frames as they were seen.
-        target2first: [T, 4, 4], each target camera seen from the first one ("camera 0").
+        references: R >= 0 reference frames.
+        target2first: [T, 4, 4], each target camera relative to the first one ("camera 0").
         report: one entry per chunk of target frames.
-        unit: length of its unit in the recording's unit (`in_unit`); None = lengths are the
-            recording's own, which no network takes.
+        unit: length of its unit in the recording's unit (`in_unit`); None = lengths are in the
+            recording's own unit, which the networks do not accept.
+        preceding: the preceding frames as one clip; None = none.
     """
 
     anchors: Anchors
@@ -115,26 +132,35 @@ class Retrieved:
     target2first: Float[Tensor, "T 4 4"]
     report: tuple[ChunkReport, ...] = field(default=())
     unit: float | None = None
+    preceding: Preceding | None = None
 
     def in_unit(self, unit: float) -> Retrieved:
-        """The same with lengths divided by `unit`, so that a scene's scale does not matter.
+        """The same with lengths divided by `unit`, which removes the scene's scale.
 
-        The released code leaves translations as they come, and the paper is silent; we divide by
+        The released code uses translations as they are, and the paper does not say; we divide by
         the median valid depth of the first frame.
 
         Raises:
-            ValueError: a unit that is not positive and finite, or lengths that were brought to
-                one already.
+            ValueError: a unit that is not positive and finite, or lengths that were already
+                converted.
         """
         if self.unit is not None:
             raise ValueError(f"lengths are measured in {self.unit} already; call in_unit once")
         if not 0 < unit < float("inf"):
             raise ValueError(f"a unit of length must be positive and finite, met {unit}")
+
+        def scaled(anchors: Anchors) -> Anchors:
+            poses = scale_translation(anchors.target2source, 1 / unit)
+            return replace(anchors, target2source=poses)
+
+        preceding = self.preceding
+        if preceding is not None:
+            poses = scale_translation(preceding.preceding2first, 1 / unit)
+            preceding = Preceding(preceding.frames, scaled(preceding.anchors), poses)
         return replace(
             self,
-            anchors=replace(
-                self.anchors, target2source=scale_translation(self.anchors.target2source, 1 / unit)
-            ),
+            anchors=scaled(self.anchors),
+            preceding=preceding,
             references=replace(
                 self.references,
                 reference2first=scale_translation(self.references.reference2first, 1 / unit),
@@ -146,15 +172,15 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class AnchorLatents(Batched):
-    """A batch of `Retrieved` as the controller takes it.
+    """A batch of `Retrieved` in the controller's input format.
 
     Args:
         latents: VAE latents of the anchor videos, scaled [B, N, t, C, h, w].
         visible_tokens: [B, N, t, h//2, w//2], True where a token shows seen pixels.
-        target2source: [B, N, T, 4, 4], translations in units of the scene.
+        target2source: [B, N, T, 4, 4], translations in scene units.
         target2first: [B, T, 4, 4], likewise.
-        coverage: [B, N, t, h//2, w//2], share of each token's pixels that were seen, in [0, 1];
-            None = not known, as of released data.
+        coverage: [B, N, t, h//2, w//2], fraction of each token's pixels that were seen, in [0, 1];
+            None = unknown, as for released data.
     """
 
     latents: Float[Tensor, "B N t C h w"]
@@ -163,17 +189,49 @@ class AnchorLatents(Batched):
     target2first: Float[Tensor, "B T 4 4"]
     coverage: Float[Tensor, "B N t h2 w2"] | None = None
 
+    @classmethod
+    def in_sequence(cls, parts: Sequence[AnchorLatents]) -> AnchorLatents:
+        """Concatenates anchors of the same slots over consecutive frame ranges.
+
+        Poses are concatenated as well, so their number may differ from (t - 1) * compression + 1.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        shares = [part.coverage for part in parts if part.coverage is not None]
+        return cls(
+            torch.cat([part.latents for part in parts], dim=2),
+            torch.cat([part.visible_tokens for part in parts], dim=2),
+            torch.cat([part.target2source for part in parts], dim=2),
+            torch.cat([part.target2first for part in parts], dim=1),
+            torch.cat(shares, dim=2) if len(shares) == len(parts) else None,
+        )
+
+
+@dataclass(frozen=True)
+class PrecedingLatents(Batched):
+    """A batch of `Preceding` in the networks' input format.
+
+    Args:
+        latents: VAE latents of the P frames as one video, scaled [B, p, C, h, w] with
+            p = (P - 1) / compression + 1.
+        anchors: of these frames: p latent frames, P poses; their `target2first` is
+            `preceding2first`.
+    """
+
+    latents: Float[Tensor, "B p C h w"]
+    anchors: AnchorLatents
+
 
 @dataclass(frozen=True)
 class ReferenceLatents(Batched):
-    """A batch of references as the networks take them.
+    """A batch of references in the networks' input format.
 
     Args:
         latents: VAE latents of each frame alone, scaled [B, R, C, h, w].
         present: [B, R], False where a sample has fewer references than R.
-        reference2first: [B, R, 4, 4], each reference's camera seen from the first target camera,
-            translations in units of the scene.
-        target2first: [B, T, 4, 4], likewise of the target cameras.
+        reference2first: [B, R, 4, 4], each reference's camera relative to the first target camera,
+            translations in scene units.
+        target2first: [B, T, 4, 4], likewise for the target cameras.
     """
 
     latents: Float[Tensor, "B R C h w"]
@@ -186,6 +244,22 @@ class ReferenceLatents(Batched):
         """The samples of all parts; those with fewer references are padded with absent ones."""
         most = max(part.present.shape[1] for part in parts)
         return super().join([part._padded(most) for part in parts])
+
+    def followed_by(self, preceding: PrecedingLatents, compression: int) -> ReferenceLatents:
+        """These, followed by every latent frame of the preceding clip as an additional reference.
+
+        Args:
+            preceding: with the same number of samples.
+            compression: video frames per latent frame; the camera of the first one is used.
+        """
+        B, p = preceding.latents.shape[:2]
+        poses = preceding.anchors.target2first[:, ::compression]
+        return replace(
+            self,
+            latents=torch.cat([self.latents, preceding.latents.to(self.latents)], dim=1),
+            present=torch.cat([self.present, self.present.new_ones(B, p)], dim=1),
+            reference2first=torch.cat([self.reference2first, poses.to(self.reference2first)], 1),
+        )
 
     def _padded(self, count: int) -> ReferenceLatents:
         B, R = self.present.shape
@@ -221,19 +295,19 @@ def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
 def references_for(
     target: Cameras, frames: Iterable[Float[Tensor, "3 H W"]], cameras: Cameras
 ) -> References:
-    """Frames that were seen by `cameras`, as references for target cameras [T]; maybe none."""
+    """Frames with their `cameras` as references for target cameras [T]; possibly none."""
     seen = list(frames)
     shown = torch.stack(seen) if seen else torch.zeros(0, 3, *target.size)
     return References(shown, cameras, cameras.relative_to(target[0]))
 
 
 def stack_anchors(parts: Sequence[Anchors]) -> Anchors:
-    """The anchors of `parts`, which show the same T frames, as more slots."""
+    """Concatenates the anchors of `parts`, which show the same T frames, along slots."""
     return _cat_anchors(parts, dim=0)
 
 
 def join_anchors(parts: Sequence[Anchors]) -> Anchors:
-    """The anchors of `parts`, which fill the same slots, one after another in time."""
+    """Concatenates the anchors of `parts`, which fill the same slots, in time."""
     return _cat_anchors(parts, dim=1)
 
 

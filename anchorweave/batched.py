@@ -14,11 +14,10 @@ Kind = TypeVar("Kind", bound="Batched")
 
 @dataclass(frozen=True)
 class Batched:
-    """Values of B samples that are moved, repeated and joined as one.
+    """Values of B samples that are moved, repeated and concatenated together.
 
-    Fields are tensors with the samples along the first dimension, tuples, or `Batched`
-    themselves, or None for what is not known of them; a new field of these kinds needs no code here
-    or in a subclass.
+    Fields are tensors with the samples along the first dimension, tuples, nested `Batched` objects,
+    or None if unknown; new fields of these kinds need no extra code here or in subclasses.
     """
 
     def to(
@@ -27,7 +26,7 @@ class Batched:
         dtype: torch.dtype | None = None,
         non_blocking: bool = False,
     ) -> Kind:
-        """The same on another device; floating-point tensors also in another dtype."""
+        """A copy on another device; floating-point tensors also in another dtype."""
 
         def moved(tensor: Tensor) -> Tensor:
             other = dtype if tensor.is_floating_point() else None
@@ -36,16 +35,16 @@ class Batched:
         return self._changed(moved)
 
     def pin_memory(self: Kind) -> Kind:
-        """The same in pinned memory, which a GPU reads by itself; torch's loader calls this."""
+        """A copy in pinned memory, for asynchronous copies to a GPU; used by torch's loader."""
         return self._changed(Tensor.pin_memory)
 
     def repeat(self: Kind, times: int) -> Kind:
-        """The batch `times` over (sample order 0..B-1, 0..B-1, ...), as guidance needs it."""
+        """The batch repeated `times` times (sample order 0..B-1, 0..B-1, ...), as for guidance."""
         return self.join([self] * times)
 
     @classmethod
     def join(cls: type[Kind], parts: Sequence[Kind]) -> Kind:
-        """The samples of all parts, in their order, as one batch; what one lacks, all do."""
+        """Concatenates the samples of all parts; a field that any part lacks becomes None."""
         if len(parts) == 1:
             return parts[0]
         return cls(

@@ -1,4 +1,4 @@
-"""Clip: the frames, depth and cameras of one stretch of video, kept together."""
+"""Clip: frames, depth and cameras of a part of a video, kept together."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from anchorweave.geometry.cameras import Cameras, join_cameras
 
 @dataclass(frozen=True)
 class Clip:
-    """One stretch of posed video.
+    """A clip of posed video.
 
     Args:
         frames: colours [T, 3, H, W] in [0, 1].
         depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = unknown.
         cameras: one per frame, [T], of image size (H, W).
-        names: what each frame is called in its recording, T of them, for reports.
-        static: [T, H, W], False on moving things, which are kept out of memory; None = all static
+        names: name of each frame in its recording, T of them, for reports.
+        static: [T, H, W], False on moving objects, which are kept out of memory; None = all static
             (paper appendix F).
         sparse: depth [T, H, W] of the sparse points of structure from motion, 0 at most pixels;
-            None = there are none. It fixes the scale of estimated depth, and is never remembered.
+            None = none. It fixes the scale of estimated depth, and is never remembered.
 
     Raises:
         ValueError: frames, depth, cameras, names, static or sparse differ in count or size.
@@ -65,11 +65,11 @@ class Clip:
 
     @property
     def static_depth(self) -> Float[Tensor, "T H W"]:
-        """Depth [T, H, W] of static things; 0 on moving ones."""
+        """Depth [T, H, W] of static objects; 0 on moving ones."""
         return self.depth if self.static is None else torch.where(self.static, self.depth, 0.0)
 
     def __getitem__(self, index: slice | Sequence[int]) -> Clip:
-        """The frames picked by a slice or a list of positions, as a clip."""
+        """The frames selected by a slice or a list of positions, as a clip."""
         picked = range(len(self))[index] if isinstance(index, slice) else index
         return replace(
             self,
@@ -83,7 +83,7 @@ class Clip:
 
 
 def join_clips(parts: Sequence[Clip]) -> Clip:
-    """The clips of `parts` one after another in time.
+    """Concatenates the clips of `parts` in time.
 
     Raises:
         ValueError: parts of different image sizes.

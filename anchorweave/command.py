@@ -1,4 +1,4 @@
-"""What all entry points share: `--help`, and one message without traceback for a user's mistake.
+"""Shared by all entry points: `--help`, and a single message without traceback for user errors.
 
 An entry point ends with
 
@@ -31,17 +31,17 @@ TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
 TRACEBACK, HELP = "--traceback", ("--help", "-h")
 # Of all entry points.
 ALSO = {
-    "config=FILE": "a YAML file of such options; several are laid one over the other, and OPTION="
-    "VALUE comes over all. In it, `base: FILE` names one that it is laid over.",
-    TRACEBACK: "where an error ends the run, show where in the code it was met; so does "
+    "config=FILE": "a YAML file of such options; if there are several, later ones win, and OPTION="
+    "VALUE wins over all. In it, `base: FILE` names a file whose values it overrides.",
+    TRACEBACK: "on an error, show the traceback; also enabled by "
     f"{TRACEBACK_VARIABLE}=1 in the environment.",
     "--help": "this text.",
 }
-# Where entry points are; searched only when a word is not an option of the running one.
+# Packages with entry points; searched only when a word is not an option of the running one.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
-# What a scheduler, a closed terminal or `kill` sends. Left alone they end a process between two
-# instructions, and temporary folders stay.
+# Sent by schedulers, closed terminals or `kill`. By default they terminate a process immediately,
+# which would leave temporary folders behind.
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,12 +50,12 @@ class Command:
     """An entry point.
 
     Args:
-        main: does the work; takes the words of the command line.
+        main: the entry point's function; takes the command-line arguments.
         schema: dataclass of its options.
-        default: YAML file of their defaults; None = those of the dataclass.
-        first: the option that a first word without "=" stands for; None = there is none.
-        preset: words that come before the user's.
-        also: words that are no options, and their meaning.
+        default: YAML file with their defaults; None = those of the dataclass.
+        first: the option set by a first argument without "="; None = none.
+        preset: arguments inserted before the user's.
+        also: arguments that are not options, and their meaning.
     """
 
     main: Callable[[list[str]], object]
@@ -66,16 +66,16 @@ class Command:
     also: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, words: Sequence[str] | None = None) -> None:
-        """Run it by the words of the command line.
+        """Runs the entry point with command-line arguments.
 
         Args:
-            words: those; None = the process's own.
+            words: the arguments; None = the process's own.
 
         Raises:
-            SystemExit: with 2, after one message, for what a user can mend: a value or word that
-                does not fit, a file that is missing, damaged or cannot be written; with 128 and
-                the signal's number where SIGTERM or SIGHUP ended it, after it has tidied up. Any
-                other error goes on, with its traceback.
+            SystemExit: with code 2, after one message, for user errors: an invalid argument or
+            value, a missing or damaged file, or one that cannot be written; with 128 plus the
+            signal's number if ended by SIGTERM or SIGHUP, after cleaning up. Any other error
+            propagates with its traceback.
         """
         words = list(sys.argv[1:] if words is None else words)
         shown = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
@@ -115,14 +115,14 @@ class Command:
         message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
             message += self._where_else(error.key)
-        # Names of files may hold what a terminal obeys.
+        # File names may contain terminal control characters.
         message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
         more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
         return f"{rank}{self._name()}: error: {message}{more}"
 
     def _where_else(self, key: str) -> str:
-        """Which options and which commands a word may have been meant for."""
+        """Similar options, and commands that have an option of this name."""
         last = key.rpartition(".")[2]
         own = [
             option.key
@@ -148,9 +148,9 @@ class Command:
 
 @contextmanager
 def _ended_by_signals(command: Command) -> Iterator[None]:
-    """Inside, signals that would kill the process raise SystemExit, so that all is tidied up.
+    """Context in which terminating signals raise SystemExit, so that everything is cleaned up.
 
-    A training replaces this by its own way to stop; a signal that is ignored (`nohup`) stays so.
+    A training replaces this by its own handling; ignored signals (`nohup`) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -158,7 +158,7 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
     own, before = os.getpid(), {}
 
     def end(number: int, frame: object) -> None:
-        # Once: a second one must not cut off the tidying up of the first.
+        # Only once: a second signal must not interrupt the clean-up of the first.
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         if os.getpid() == own:
@@ -189,10 +189,10 @@ def commands() -> dict[str, Command]:
 
 
 def options_elsewhere(key: str) -> dict[str, list[str]]:
-    """Option -> the entry points that have it: `key` itself, or else those that end so.
+    """Option -> the entry points that have it: `key` itself, or else options that end with it.
 
     Args:
-        key: dotted, or the last part alone, such as `chunk`.
+        key: dotted, or only the last part, such as `chunk`.
     """
     same: dict[str, list[str]] = {}
     similar: dict[str, list[str]] = {}

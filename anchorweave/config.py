@@ -1,13 +1,12 @@
-"""Options of a command, a dataclass, read from YAML files and `a.b=c` words.
+"""Options of a command, a dataclass, read from YAML files and `a.b=c` overrides.
 
-Of several YAML files each comes over those before it, as a protocol over a row. A file may name
-another one as its `base:`, which comes right before it and may have a base as well; the words of
-the command line come last. A key that no dataclass knows is an error that names the nearest one. A
-section that offers several kinds may be given by the kind alone: `split=later` is
-`split.kind=later`.
+If there are several YAML files, later ones win, such as a protocol over a row. A file may name
+another one as its `base:`, whose values it overrides and which may have a base as well;
+command-line overrides come last. An unknown key is an error that suggests the nearest known one. A
+section with several kinds may be set by its kind alone: `split=later` is `split.kind=later`.
 
-The config that a run saves may be given to every command that shares its options: it names those
-that only its own command has (`own_options:`), which others leave out, and say so.
+The config saved by a run can be passed to every command that shares its options: it lists those
+that only its own command has (`own_options:`), which others ignore with a note.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from anchorweave.renamed_options import refuse_renamed
 from anchorweave.yaml_words import as_text
 
 Schema = TypeVar("Schema")
-# Of a saved config: which of its options only the command that saved it has.
+# Key in a saved config: its options that only the command that saved it has.
 OWN_OPTIONS = "own_options"
 
 
 class UnknownOptionError(ValueError):
-    """A key that no dataclass of the config knows.
+    """A key that no dataclass of the config has.
 
     Args:
-        message: with the word or file, and the nearest known key.
-        key: as it was given, dotted.
+        message: names the argument or file, and the nearest known key.
+        key: the dotted key as given.
     """
 
     def __init__(self, message: str, key: str):
@@ -48,20 +47,20 @@ class UnknownOptionError(ValueError):
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
 ) -> Schema:
-    """Read a config from command-line words.
+    """Reads a config from command-line arguments.
 
     Args:
         schema: the dataclass to fill.
-        words: `a.b=c` overrides; each `config=FILE` is a YAML file that comes over those before it.
-            Overrides come over all files, wherever they stand.
-        default: the YAML file used where `words` name none; None = the dataclass as it is.
+        words: `a.b=c` overrides; each `config=FILE` is a YAML file that overrides earlier ones.
+            Overrides take precedence over all files, regardless of their order.
+        default: the YAML file used if `words` name none; None = the dataclass's defaults.
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        RenamedOptionError: a key that was renamed, with its new name.
-        UnknownOptionError: a key that is none, with the nearest known one.
-        ValueError: a word without "=", a value of another type, a number that is not finite or out
-            of its range, or an empty `output`, which would be the folder that one stands in.
+        RenamedOptionError: a renamed key; the message has its new name.
+        UnknownOptionError: an unknown key; the message has the nearest known one.
+        ValueError: an argument without "=", a value of another type, a number that is not finite or
+            out of range, or an empty `output`, which would be the current folder.
     """
     config = OmegaConf.to_object(_merged(schema, words, default))
     check_numbers(config)
@@ -74,7 +73,7 @@ def load_config(
 def default_values(
     schema: type, default: str | None = None, words: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """All options, nested as they are, with the values that they have before any is asked for.
+    """All options, nested, with their default values.
 
     Args:
         schema: the dataclass; it need not be valid without words.
@@ -85,7 +84,7 @@ def default_values(
 
 
 def as_words(value: Any) -> str:
-    """A value as it is written behind `key=`, on one line."""
+    """A value as written after `key=`, on one line."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
@@ -103,7 +102,7 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
             paths.append(value)
         else:
             overrides.append(word)
-    # Word by word: `split=later split.history=0.5` are two steps into the same section.
+    # One by one: `split=later split.history=0.5` are two updates of the same section.
     typed = [(word, _parse(schema, word)) for word in overrides]
     paths = paths or ([] if default is None else [default])
     files = [layer for path in paths for layer in yaml_layers(path)]
@@ -127,7 +126,7 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 def save_config(config: Any, path: Path) -> None:
     """Write the resolved config as YAML, aside and then renamed."""
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
-    # What a command adds to the options that several share.
+    # Options that this command adds to those shared by several.
     bases = [base for base in type(config).__mro__[1:] if is_dataclass(base)]
     shared = {f.name for base in bases for f in fields(base)}
     own = [f.name for f in fields(config) if f.name not in shared]
@@ -138,7 +137,7 @@ def save_config(config: Any, path: Path) -> None:
 
 
 def _leave_out(schema: type, origin: str, values: dict) -> None:
-    """Take out of a saved config the options that only the command that saved it has."""
+    """Removes from a saved config the options that only the command that saved it has."""
     own = values.pop(OWN_OPTIONS, [])
     known = {f.name for f in fields(schema)}
     if foreign := [key for key in own if key in values and key not in known]:
@@ -151,7 +150,7 @@ def _leave_out(schema: type, origin: str, values: dict) -> None:
 
 
 def _parse(schema: type, word: str) -> dict:
-    """One override as nested keys. Text is taken as it stands: YAML would cut it at a `#`."""
+    """One override as nested keys. Strings are verbatim: YAML would truncate them at a `#`."""
     path, _, text = word.partition("=")
     kind: Any = schema
     for key in path.split("."):
@@ -169,14 +168,14 @@ def _parse(schema: type, word: str) -> dict:
 
 
 def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
-    """What a YAML file says, after what its base says, after what that one's base says, and so on.
+    """The content of a YAML file, preceded by that of its base, of its base's base, and so on.
 
     Returns:
         (file, its own keys and values), the one at `path` last.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no YAML of keys and values, or bases in a circle.
+        ValueError: a file that is not a YAML mapping, or a cycle of bases.
     """
     layers: list[tuple[str, dict]] = []
     read: list[Path] = []
@@ -210,7 +209,7 @@ def _read_yaml(path: Path) -> dict:
 
 
 def _expand_kinds(schema: type, values: dict) -> dict:
-    """`section: name` written out as `section: {kind: name}` where the section has kinds."""
+    """Expands `section: name` to `section: {kind: name}` for sections with kinds."""
     expanded = dict(values)
     hints = hints_of(schema)
     for key, value in values.items():

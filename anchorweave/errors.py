@@ -2,7 +2,7 @@
 
 
 class ToldError(Exception):
-    """Something to be mended by the user; an entry point prints its message and no traceback."""
+    """A user error; entry points print its message without a traceback."""
 
 
 class EndedError(ToldError, RuntimeError):

@@ -7,9 +7,9 @@ from typing import Any, get_type_hints
 
 
 def hints_of(schema: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; of a section the subclass that its default is of.
+    """The types of a dataclass's fields; for a section, the subclass of its default value.
 
-    Memory systems that are registered have their options in such a subclass.
+    Registered memory systems have their options in such a subclass.
     """
     hints = get_type_hints(schema)
     for each in fields(schema):

@@ -1,13 +1,12 @@
-"""Files that are read as a set: all of them take their places, or none does.
+"""Sets of files that are replaced together: all of them or none.
 
     FOLDER/.partial-WRITER-.complete-set/    a set that is being written
-    FOLDER/.complete-set/                    a complete one, until its files lie in FOLDER
+    FOLDER/.complete-set/                    a complete one, until its files are moved to FOLDER
 
-One rename makes a set complete. From then on it is the one that counts: the files of the old set
-are removed, and those of the new one put in their places, so that no file of the one ever lies
-beside a file of the other. If the run is killed in between, the next reader or writer of the folder
-finishes the work. Files that a person copied together are told apart by the id of their run, where
-the files bear one.
+One rename makes a set complete. From then on it is the current one: the files of the old set are
+deleted, and the new ones moved into their places, so that files of the two never coexist. If the
+run is killed in between, the next reader or writer of the folder completes the operation. Files
+from different runs that a person copied together are recognised by their run ids, if they have any.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ from anchorweave.files import atomic_write, unfinished
 from anchorweave.locks import in_use_once
 
 COMPLETE = ".complete-set"
-# In a complete set, names of files of the old one that the new one has not; and what was there.
+# In a complete set: names of old files that the new set lacks; and the replaced files.
 OBSOLETE, REPLACED = ".obsolete", ".replaced"
 
 
 class MixedSetError(ValueError):
-    """Files that are read together, but are of different runs."""
+    """Files that are read together but come from different runs."""
 
 
 @contextmanager
 def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
-    """A hidden folder to write a set of files and folders to, which replaces the set in `folder`.
+    """A hidden folder to write a set of files to, which then replaces the set in `folder`.
 
-    If the body fails, what it wrote is removed and `folder` is as it was before. Meanwhile `folder`
-    is this process's alone.
+    If the body fails, its output is deleted and `folder` stays as it was. In the meantime `folder`
+    is locked by this process.
 
     Args:
-        folder: where the set belongs; made where there is none.
-        names: of everything that may belong to the set. What the body does not write of these is
-            removed with the old set; everything else in `folder` stays.
+        folder: the destination; created if missing.
+        names: everything that may belong to the set. Names that the body does not write are deleted
+            with the old set; everything else in `folder` stays.
 
     Raises:
         FolderInUseError: another run works there.
-        ValueError: the body wrote something of another name.
+        ValueError: the body wrote something with another name.
     """
     folder = Path(folder)
     with in_use_once(folder):
@@ -61,10 +60,10 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
 
 
 def finish_set(folder: str | Path) -> None:
-    """Put a complete set into its places where its run was killed before; called by readers.
+    """Completes a replacement whose run was killed; called by readers.
 
     Raises:
-        FolderInUseError: the run is alive and doing so.
+        FolderInUseError: the run is alive and still replacing.
     """
     folder = Path(folder)
     if (folder / COMPLETE).is_dir():
@@ -78,10 +77,10 @@ def new_run() -> str:
 
 
 def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
-    """Refuse to read files of different runs as a set.
+    """Rejects reading files of different runs as a set.
 
     Args:
-        runs: file -> id of its run; None = it states none, as those of earlier versions.
+        runs: file -> id of its run; None = it has none, as in earlier versions.
 
     Raises:
         MixedSetError: names each file and its run.
@@ -106,11 +105,11 @@ def _complete(aside: Path, names: Sequence[str]) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """Old files first, so that none lies beside a new one. May be cut off and begun again."""
+    """Old files first, so that none coexists with a new one. Safe to interrupt and repeat."""
     complete = folder / COMPLETE
     if not complete.is_dir():
         return
-    # Those that lie in their places already are of this set.
+    # Files that are already in place belong to this set.
     coming = [path.name for path in complete.iterdir() if path.name not in (OBSOLETE, REPLACED)]
     if (complete / OBSOLETE).is_file():
         for name in (*coming, *filter(None, (complete / OBSOLETE).read_text().split("\n"))):
@@ -122,7 +121,7 @@ def _finish(folder: Path) -> None:
 
 def _remove(path: Path, away: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        # Gone at once, however long it takes to remove.
+        # The rename removes it at once, however long deletion takes.
         if away.exists():
             shutil.rmtree(away)
         os.replace(path, away)

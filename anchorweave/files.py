@@ -1,4 +1,4 @@
-"""No half-written file ever carries a final name, and a file is known by its sum."""
+"""Atomic file writes, and checksums of files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What `atomic_write` writes to until it is whole.
+# Temporary names used by `atomic_write`.
 PARTIAL = re.compile(r"\.partial-[0-9a-f]+-.+")
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A hidden name beside `path` to write a file or folder to; renamed when the body succeeds.
+    """A hidden name next to `path` to write a file or folder to; renamed when the body succeeds.
 
-    The suffix is kept, for writers that choose the format by it. If the body fails (a full disk,
-    an interrupt), what it wrote is removed and `path` is as it was before.
+    Keeps the suffix, for writers that infer the format from it. If the body fails (a full disk, an
+    interrupt), its output is deleted and `path` stays as it was.
     """
     path = Path(path)
     aside = path.with_name(f".partial-{_writer()}-{path.name}")
@@ -37,14 +37,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def unfinished(path: str | Path) -> list[Path]:
-    """What ended runs left of a file or folder that they were writing aside; of no other's."""
+    """Leftovers of ended runs that were writing this file or folder."""
     path = Path(path)
     name = re.compile(r"\.partial-[0-9a-f]+-" + re.escape(path.name))
     return [one for one in unfinished_in(path.parent) if name.fullmatch(one.name)]
 
 
 def unfinished_in(folder: str | Path) -> list[Path]:
-    """The same of all files and folders in one."""
+    """Likewise for all files and folders in a folder."""
     folder = Path(folder)
     if not folder.is_dir():
         return []
@@ -52,15 +52,15 @@ def unfinished_in(folder: str | Path) -> list[Path]:
 
 
 def _writer() -> str:
-    """A name for this process, in hexadecimal digits, also where several hosts share a folder."""
+    """An id of this process in hexadecimal digits, unique even if several hosts share a folder."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}{os.getpid():x}"
 
 
 def file_sum(path: str | Path) -> str:
-    """A short name for a file's bytes: one flipped bit, another name."""
+    """Checksum of a file's bytes."""
     return bytes_sum(Path(path).read_bytes())
 
 
 def bytes_sum(stored: bytes) -> str:
-    """The same of bytes in memory."""
+    """Checksum of bytes in memory."""
     return hashlib.sha256(stored).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """Still images and depth maps on disk (Pillow: Debian's decoders, 16-bit PNG, no torchvision).
 
-An image that says by its EXIF orientation how it is to be turned is turned so, its size as well:
-everything else about it (K, depth) is meant for the upright image.
+Images are rotated according to their EXIF orientation, including their size: everything else about
+them (K, depth) refers to the upright image.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from anchorweave.files import atomic_write
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES)
-# Kinect-style recordings write the largest uint16 where the sensor saw nothing.
+# Kinect-style recordings use the largest uint16 for invalid depth.
 SATURATED = 65535
 JPEG_QUALITY = 92
-# Grey of more than 8 bits: Pillow would cut it off at 255.
+# Greyscale modes of more than 8 bits, which Pillow would clip at 255.
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I")
 
 
@@ -36,13 +36,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def exif_focal(path: Path) -> float | None:
-    """Focal length in pixels of the upright image, as its EXIF data say it; None where they do not.
+    """Focal length in pixels of the upright image, from its EXIF data; None if unknown.
 
-    Cameras state it for a film of 36 mm x 24 mm, or in millimetres with the sensor's resolution.
-    A photograph that was cropped afterwards keeps the number of the whole one.
+    Cameras state it as 35 mm equivalent, or in millimetres with the sensor's resolution. A
+    photograph that was cropped afterwards keeps the value of the original.
 
     Raises:
-        ValueError: the file is missing, or no image.
+        ValueError: the file is missing, or not an image.
     """
     with _header(path) as image:
         told = image.getexif().get_ifd(IFD.Exif)
@@ -59,10 +59,10 @@ def exif_focal(path: Path) -> float | None:
 
 
 def about_orientation(path: Path) -> str:
-    """What an error in size should add of an image that is stored turned; "" of any other.
+    """A hint for size errors of an image that is stored rotated; "" for any other.
 
-    Tools that do not look at the EXIF orientation (COLMAP among them) state sizes and intrinsics of
-    the pixels as they are stored.
+    Tools that ignore the EXIF orientation (such as COLMAP) state sizes and intrinsics for the
+    pixels as they are stored.
     """
     if not path.is_file():
         return ""
@@ -79,16 +79,16 @@ def about_orientation(path: Path) -> str:
 def read_frame(path: Path, data: bytes | None = None) -> Float[Tensor, "3 H W"]:
     """The colours [3, H, W] in [0, 1] of the image at `path`, upright.
 
-    Transparent pixels are laid over black, as everything is that nobody saw: the colours stored
-    under alpha 0 mean nothing. Grey of 16 bits spans [0, 65535].
+    Transparent pixels are composited over black, like everything unseen: the colours stored under
+    alpha 0 are meaningless. 16-bit grey spans [0, 65535].
 
     Args:
-        path: the image, or what messages call it.
-        data: its bytes, where it lies in an archive.
+        path: the image, or its name for messages.
+        data: its bytes, if it is in an archive.
 
     Raises:
-        ValueError: the file is missing, cut off or no image, or of a kind of pixels that has no
-            agreed range.
+        ValueError: the file is missing, truncated or not an image, or has a pixel format without a
+            well-defined range.
     """
     with _readable(path, data) as image:
         if image.mode in DEEP_GREY:
@@ -113,7 +113,7 @@ def read_opaque(path: Path) -> Bool[Tensor, "H W"] | None:
     """Where the image at `path` is opaque [H, W]; None if it is everywhere.
 
     Raises:
-        ValueError: the file is missing, cut off or no image.
+        ValueError: the file is missing, truncated or not an image.
     """
     with _header(path) as image:
         if not image.has_transparency_data:
@@ -124,14 +124,14 @@ def read_opaque(path: Path) -> Bool[Tensor, "H W"] | None:
 
 
 def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
-    """The depth [H, W] stored as uint16 at `path`; 0 and 65535 come back as 0 (invalid).
+    """The depth [H, W] stored as uint16 at `path`; 0 and 65535 become 0 (invalid).
 
     Args:
         path: a 16-bit grey PNG.
         unit: length of one step, in the unit of the recording's poses.
 
     Raises:
-        ValueError: the file is missing, cut off, or no 16-bit image.
+        ValueError: the file is missing, truncated, or not a 16-bit image.
     """
     with _readable(path) as image:
         if image.mode not in DEEP_GREY:
@@ -168,7 +168,7 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path, packed: bo
         packed: as of `write_frame`.
 
     Raises:
-        ValueError: a depth that 16 bits cannot hold in this unit, or a negative or NaN one.
+        ValueError: a depth out of the 16-bit range in this unit, or a negative or NaN one.
     """
     steps = (depth.double() / unit).round()
     if not ((steps >= 0) & (steps < SATURATED)).all():
@@ -189,10 +189,10 @@ def _level(packed: bool) -> int:
 def read_mask(path: Path) -> Bool[Tensor, "H W"]:
     """A mask [H, W] stored as a grey image: False where it is black.
 
-    The black of a JPEG is not quite: there everything below the middle grey counts.
+    In a JPEG, black is not exact: everything below middle grey counts.
 
     Raises:
-        ValueError: the file is missing, cut off or no image, or has transparency.
+        ValueError: the file is missing, truncated or not an image, or has transparency.
     """
     with _readable(path) as image:
         if image.mode not in ("1", "L", "P", "RGB", "I", "I;16", "I;16B"):
@@ -212,14 +212,14 @@ def _alpha(image: Image.Image) -> np.ndarray | None:
     if not image.has_transparency_data:
         return None
     if image.mode in DEEP_GREY:
-        # PNG's way to make one grey level of 16 bits transparent.
+        # PNG's way to mark one 16-bit grey level as transparent.
         return (np.array(image) != image.info["transparency"]).astype(np.float32)
     return np.array(image.convert("RGBA").getchannel("A")).astype(np.float32) / 255
 
 
 @contextmanager
 def _readable(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    """The whole image, decoded and turned upright."""
+    """The complete image, decoded and rotated upright."""
     with _header(path, data) as image:
         image.load()
         yield ImageOps.exif_transpose(image)
@@ -227,7 +227,7 @@ def _readable(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
 
 @contextmanager
 def _header(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    # Pillow reports damage as any of these, depending on the format and on where the file ends.
+    # Depending on the format and the damage, Pillow raises any of these.
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as image:
             yield image

@@ -1,10 +1,10 @@
-"""A lock on a folder: one run at a time, so that none overwrites the files of another.
+"""Folder locks: one run at a time, so that none overwrites the files of another.
 
-    FOLDER/.in-use.json       process, host and command of the run; gone when it has ended
+    FOLDER/.in-use.json       process, host and command of the run; deleted when it has ended
 
-A run that was killed leaves the file; the next one on the same host sees that the process is
-gone, and takes the folder over. From another host this cannot be seen, so there the file has to be
-removed by hand.
+A killed run leaves the file behind; the next run on the same host sees that the process is gone,
+and takes over the folder. From another host this cannot be determined, so there the file must be
+deleted manually.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 IN_USE = ".in-use.json"
-# What this process wrote to the locks that it holds now.
+# What this process wrote to its current locks.
 _HELD: set[str] = set()
 
 
@@ -31,9 +31,9 @@ class FolderInUseError(ValueError):
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Inside, `folder` is this process's.
+    """Context in which this process owns `folder`.
 
-    It is made where there is none, as are those above it; what is empty at the end goes again.
+    The folder is created if missing, including its parents; empty ones are deleted at the end.
 
     Raises:
         FolderInUseError: another run works there; names it, and says what to do.
@@ -58,7 +58,7 @@ def in_use(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def in_use_once(folder: str | Path) -> Iterator[None]:
-    """As `in_use`, for parts of a run that may hold the folder already.
+    """Like `in_use`, for parts of a run that may already own the folder.
 
     Raises:
         FolderInUseError: another run works there; names it, and says what to do.
@@ -73,9 +73,9 @@ def in_use_once(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def making(path: str | Path) -> Iterator[None]:
-    """Inside, this process makes `path`, a folder that appears when it is whole, and no other does.
+    """Context in which only this process makes `path`, a folder that appears when complete.
 
-    The lock lies beside it, in `.NAME.making`.
+    The lock is stored next to it, in `.NAME.making`.
 
     Raises:
         FolderInUseError: another run makes it; names it, and says what to do.
@@ -83,13 +83,13 @@ def making(path: str | Path) -> Iterator[None]:
     beside = Path(path).with_name(f".{Path(path).name}.making")
     with in_use(beside):
         yield
-    # Left by a run that was killed and taken over by this one.
+    # Left by a killed run that this one replaced.
     if beside.is_dir() and not any(beside.iterdir()):
         beside.rmdir()
 
 
 def refuse_in_use(folder: str | Path) -> None:
-    """Refuse a folder that another run works in; what a dead one left of itself is removed.
+    """Rejects a folder that another run works in; deletes the lock of a dead one.
 
     Raises:
         FolderInUseError: names the run, and says what to do.
@@ -114,7 +114,7 @@ def refuse_in_use(folder: str | Path) -> None:
         if alive is None:
             end += f"; it cannot be seen from here, so if it has ended, remove {lock}"
         raise FolderInUseError(f"{folder} is in use by {described}); {end}")
-    # Renamed first: of two that come at once, one finds it gone.
+    # Renamed first: if two processes race, one of them fails to find it.
     aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
     try:
         os.rename(lock, aside)
@@ -123,13 +123,13 @@ def refuse_in_use(folder: str | Path) -> None:
     if aside.read_text() == text:
         aside.unlink()
     else:
-        # The other one has taken the folder since it was looked at.
+        # Another process has taken the folder since it was checked.
         os.rename(aside, lock)
 
 
 def _taken(lock: Path, text: str) -> bool:
     """Whether the lock was free, and is now ours."""
-    # Written before it gets its name, so that nobody reads half of it.
+    # Written before it gets its final name, so that nobody reads a partial file.
     aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
     aside.write_text(text)
     try:
@@ -142,7 +142,7 @@ def _taken(lock: Path, text: str) -> bool:
 
 
 def _give_back(lock: Path, text: str) -> None:
-    # Not one that another run took, after this one's was removed by hand.
+    # Not one that another run took after this one's was deleted manually.
     if lock.is_file() and lock.read_text() == text:
         lock.unlink()
 
@@ -162,12 +162,12 @@ def _owner() -> dict[str, Any]:
 
 
 def _is_alive(owner: dict[str, Any]) -> bool | None:
-    """Whether a process is at work; None where that cannot be seen from here."""
+    """Whether a process is running; None if that cannot be determined from here."""
     if owner["host"] != socket.gethostname():
         return None
     if owner["boot"] != _boot():
         return False
-    # In another container numbers of processes mean others.
+    # In another container process ids refer to other processes.
     if owner["processes"] != _process_space():
         return None
     try:
@@ -176,14 +176,14 @@ def _is_alive(owner: dict[str, Any]) -> bool | None:
         return False
     except PermissionError:
         pass
-    # Its number may have gone to another process since.
+    # The id may have been reused by another process since.
     return owner["started"] == _started(owner["pid"])
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in the kernel's own count; `ended` where it waits to be buried."""
+    """Start time of a process, in kernel ticks; `ended` for a zombie."""
     try:
-        # The name, in brackets, may hold anything.
+        # The name, in brackets, may contain anything.
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -191,12 +191,12 @@ def _started(pid: int) -> str | None:
 
 
 def _boot() -> str | None:
-    """Which start of the machine this is."""
+    """Id of the machine's current boot."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.is_file() else None
 
 
 def _process_space() -> str | None:
-    """Within which processes are numbered: a container has its own."""
+    """Id of the process namespace: a container has its own."""
     path = Path("/proc/self/ns/pid")
     return os.readlink(path) if path.is_symlink() else None

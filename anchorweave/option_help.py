@@ -1,4 +1,4 @@
-"""`--help`: every option with its default and its meaning, from the dataclasses that own them."""
+"""`--help`: every option with its default and meaning, from the dataclasses that define them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anchorweave.config import as_words
 from anchorweave.field_types import hints_of
 
 WIDEST = 100
-# Longer values, such as a recipe's stages, are cut: the YAML file has them.
+# Longer values, such as a recipe's stages, are truncated: see the YAML file.
 LONGEST_VALUE = 72
 
 
@@ -26,8 +26,8 @@ class Option:
 
     Args:
         key: dotted, as in `sampling.steps`.
-        kind: its type; a dataclass stands for a section.
-        meaning: from the docstring of its owner; "" = undocumented.
+        kind: its type; a dataclass for a section.
+        meaning: from its dataclass's docstring; "" = undocumented.
     """
 
     key: str
@@ -41,16 +41,16 @@ class Option:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The words that it may be, where it takes words only."""
+        """Its allowed values, if it is a choice."""
         parts = [self.kind, *get_args(self.kind)]
         named = [value for part in parts if _is_choice(part) for value in get_args(part)]
         return (*map(str, named), *(["null"] if named and NoneType in parts else []))
 
 
 def options_of(schema: type, above: str = "") -> Iterator[Option]:
-    """All options of a config dataclass and its sections, those of a section behind it."""
+    """All options of a config dataclass and its sections, each section's options after it."""
     hints, meanings = hints_of(schema), meanings_of(schema)
-    # Sections last: what belongs to the whole stands together.
+    # Sections last, so that top-level options are grouped.
     for each in sorted(fields(schema), key=lambda each: is_dataclass(hints[each.name])):
         kind, key = hints[each.name], f"{above}{each.name}"
         meaning = meanings.get(each.name, "")
@@ -88,12 +88,12 @@ def help_text(
     """The help of one entry point.
 
     Args:
-        module: what `python -m` runs.
+        module: the module for `python -m`.
         about: its docstring.
         schema: its options.
-        default: the YAML file that is read where no other is named; None = none.
-        defaults: values of the options, nested as they are.
-        also: words that are no options, and their meaning.
+        default: the YAML file used by default; None = none.
+        defaults: values of the options, nested.
+        also: arguments that are not options, and their meaning.
     """
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     lines = [f"python -m {module} [OPTION=VALUE ...]", "", inspect.cleandoc(about), ""]

@@ -1,6 +1,7 @@
-"""How far a step is that may take long: a bar on a terminal, a line now and then elsewhere.
+"""Progress of long steps: a bar on a terminal, an occasional line elsewhere.
 
-A thread that runs such steps for somebody else (a page in a browser) listens to them instead.
+A thread that runs such steps on behalf of another component (a page in a browser) receives the
+progress through a listener instead.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-# Shorter steps are over before anyone wonders.
+# No bar for shorter steps.
 SECONDS_UNSEEN = 2.0
-# Where the output is no terminal (a cluster's log), progress is a line this often.
+# If the output is not a terminal (a cluster's log), one line per interval.
 LINE_SECONDS = 30.0
 
-# Takes what is being done, how many items are, and how many there are.
+# Called with the description, the number of finished items, and their total.
 Listener = Callable[[str, int, int | None], None]
-# Of this thread: who listens, and what was said last.
+# This thread's listener.
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", default=None)
 
@@ -30,13 +31,12 @@ _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", defau
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """`items`, with progress reported on stderr.
 
-    On a terminal that is a bar once they take more than two seconds; elsewhere a line whenever
-    half a minute has passed since the last one.
+    On a terminal it is a bar, shown after two seconds; elsewhere one line every half minute.
 
     Args:
-        items: to go through.
-        what: is being done.
-        total: their number; None = their length, where they have one.
+        items: to iterate over.
+        what: description.
+        total: their number; None = their length, if they have one.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -49,10 +49,10 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Inside, this thread tells its progress to `listener`, before every item, and not on stderr.
+    """Context in which this thread reports progress to `listener` instead of stderr.
 
     Args:
-        listener: what it raises ends the step, as an error in an item would.
+        listener: an exception raised by it aborts the step.
     """
     before = _LISTENER.set(listener)
     try:
@@ -62,7 +62,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def still_at_it() -> None:
-    """Within an item that takes long itself: who listens hears of it again, and may end it."""
+    """Reports again within a long item, so that the listener may abort it."""
     listener, said = _LISTENER.get(), _SAID.get()
     if listener is not None and said is not None:
         listener(*said)

@@ -1,7 +1,7 @@
-"""Numbers of configs: finite, all of them, and in the range that their field states.
+"""Checks numbers in configs: all must be finite and in their field's range.
 
-Every comparison with a number that is not one is false, so that a limit of NaN is no limit, and a
-learning rate that is infinite is above every bound but one. `load_config` checks whatever it reads.
+Comparisons with NaN are false, so a NaN limit would not limit anything, and an infinite learning
+rate exceeds any bound. `load_config` checks everything it reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ RANGE = "range"
 
 @dataclass(frozen=True)
 class Range:
-    """Which numbers may stand in a field; None = no such bound.
+    """Allowed range of a field; None = no such bound.
 
     Args:
-        at_least: smallest.
-        above: what they have to be larger than.
-        at_most: largest.
-        below: what they have to be smaller than.
+        at_least: minimum.
+        above: exclusive lower bound.
+        at_most: maximum.
+        below: exclusive upper bound.
     """
 
     at_least: int | float | None = None
@@ -31,7 +31,7 @@ class Range:
     below: int | float | None = None
 
     def holds(self, number: int | float) -> bool:
-        """Whether a number lies within."""
+        """Whether a number is in the range."""
         return (
             (self.at_least is None or number >= self.at_least)
             and (self.above is None or number > self.above)
@@ -52,20 +52,20 @@ class Range:
 def within(default: Any, **bounds: int | float) -> Any:
     """A field of a config dataclass with its default and a `Range` of these bounds.
 
-    The bounds hold for a number, for every number of a tuple or list, and not for None.
+    The bounds apply to a number and to every number of a tuple or list, but not to None.
     """
     return field(default=default, metadata={RANGE: Range(**bounds)})
 
 
 def check_numbers(config: Any, prefix: str = "") -> None:
-    """Refuse numbers that are not finite, and those outside the range that their field states.
+    """Rejects numbers that are not finite or out of their field's range.
 
     Args:
-        config: a dataclass; others in it are checked as well.
-        prefix: of its keys, such as `network.` where it is a part of another.
+        config: a dataclass; nested ones are checked as well.
+        prefix: prefix of its keys, such as `network.` if it is a section of another.
 
     Raises:
-        ValueError: names the first one, by its dotted key, and what it has to be.
+        ValueError: names the first one, by its dotted key, and the requirement.
     """
     for key, number, stated in _numbers(config, prefix):
         if not math.isfinite(number):

@@ -1,4 +1,4 @@
-"""Options that were called otherwise in earlier versions: refused, with their new names."""
+"""Options with other names in earlier versions: rejected, with their new names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-# Old key -> new key -> what it takes, where the old one took more than that.
+# Old key -> new key -> its value, if the old key covered more than that.
 RENAMED: dict[str, dict[str, str]] = {
     "network.path": {"model.path": ""},
     "network.controller": {
@@ -32,15 +32,15 @@ RENAMED: dict[str, dict[str, str]] = {
 
 
 class RenamedOptionError(ValueError):
-    """An option by the name that it had in an earlier version."""
+    """An option with its name from an earlier version."""
 
 
 def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None:
-    """Refuse keys of earlier versions that `schema` has under another name.
+    """Rejects keys of earlier versions that `schema` has under another name.
 
     Args:
         schema: the dataclass that `values` are for.
-        origin: where they stand, for the message.
+        origin: their source, for the message.
         values: nested by key.
 
     Raises:
@@ -59,7 +59,7 @@ def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None
 
 
 def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:
-    """Whether there is a value of a dotted key, and which."""
+    """Whether a dotted key has a value, and the value."""
     value: Any = values
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:

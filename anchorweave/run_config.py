@@ -1,4 +1,4 @@
-"""RunConfig: the owners' dataclasses put together, and which networks generate, and how."""
+"""RunConfig: all options of an inference run, and ModelConfig, SamplingConfig, RolloutConfig."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-# Pixels along one side of a frame; larger ones fill any machine's memory before anything is said.
+# Allowed image sides in pixels; larger ones would exhaust memory before any error message.
 SIDES = (16, 8192)
 
 
@@ -23,31 +23,31 @@ class ModelConfig:
     """Which networks generate.
 
     Args:
-        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official
-            image-to-video one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with
-            random weights, built in code.
+        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official image-to-video
+            one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with random weights,
+            built in code.
         controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
             with the weaving controller; null = the one of `path`, or a new, untrained one.
-        released_weights: which weights of a released `.pt` are used: its moving average or the live
-            ones (its first stage has no moving average of its own).
-        references: a folder (such as `references/` of a training checkpoint) with what reads
-            references; null = the one of `path`, or none.
-        lora: a folder (such as `backbone_lora/` of a training checkpoint) with an adapter of the
-            backbone; null = none.
+        released_weights: which weights of a released `.pt` to use: its moving average or the live
+            ones (its first stage has no moving average).
+        references: a folder (such as `references/` of a training checkpoint) with a reference
+            network; null = the one of `path`, or none.
+        lora: a folder (such as `backbone_lora/` of a training checkpoint) with a LoRA adapter for
+            the backbone; null = none.
         dtype: precision of all networks.
-        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        offload: `model` keeps on the GPU only the network at work, `group` of the backbone only the
-            block at work while the next one is fetched (both need a GPU); `none` keeps all there.
+        device: `auto` (a GPU if available), `cpu` or `cuda`.
+        offload: `model` keeps only the active network on the GPU, `group` only the backbone's
+            active block while the next one is prefetched (both need a GPU); `none` keeps all there.
         tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
             little slower.
-        attention_backend: what computes attention: `auto` (torch's choice), one of torch's kernels
+        attention_backend: attention implementation: `auto` (torch's choice), one of torch's kernels
             (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
-        compile: `regional` compiles the blocks of backbone and controller, each kind once: minutes
-            before the first step.
-        storage: what the backbone's weights lie in: `dtype`, or `float8`, half of bfloat16's
-            memory, cast to `dtype` layer by layer where they are computed with.
+        compile: `regional` compiles the blocks of backbone and controller, once per kind: takes
+            minutes before the first step.
+        storage: storage precision of the backbone's weights: `dtype`, or `float8`, half of
+            bfloat16's memory, cast to `dtype` layer by layer for computation.
         split: `guidance` computes the two halves of guidance on two ranks (`torchrun
-            --nproc-per-node 2 -m inference.sample`); CogVideoX only.
+            --nproc-per-node 2 -m inference.sample`).
     """
 
     path: str = "tiny"
@@ -81,27 +81,27 @@ class SamplingConfig:
     """How a video is sampled.
 
     Args:
-        prompt: what is shown; null = the recording's `caption.txt`, or no words.
-        negative_prompt: what is not.
+        prompt: the prompt; null = the recording's `caption.txt`, or the empty prompt.
+        negative_prompt: the negative prompt.
         steps: denoising steps (released script: 50).
-        guidance: classifier-free guidance; 1 = off, which halves the time (released script: 6, the
-            default of CogVideoX).
-        dynamic_guidance: let guidance rise over the steps, as CogVideoX does by default; Wan
-            cannot.
+        guidance: classifier-free guidance scale; 1 = off, which halves the time (released script:
+            6, the default of CogVideoX).
+        dynamic_guidance: increase guidance over the steps, as CogVideoX does by default; not for
+            Wan.
         control_weight: strength of the anchors (paper section 3.4: 1).
         camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
-        control_window: share of the steps, from and to, in which both act. 0.8 in the released
+        control_window: range of steps, as fractions, in which both are active. 0.8 in the released
             script and appendix A.1, 0.9 in section 4.1.
         visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
             were `seen`, or `always`, as the released controller was trained.
-        start: what sampling starts from: `noise`, or the noised composite of the `anchors`, holes
-            filled, of which only the last steps are run (our addition; for any backbone, also with
-            both weights 0). Where no anchor shows anything of a frame, the nearest frame in time
-            stands in, the first frame if there is no other. The control window counts the steps
-            that are run; guidance rises as it does in a run of all steps.
-        start_share: with `anchors`, which share of the steps is run, in (0, 1]; at least one step.
-        control_every: the controller is run in every so many steps, and what it said is used again
-            in those between (our addition); 1 = in all.
+        start: initial latents: `noise`, or the noised composite of the `anchors` with holes filled,
+            from which only the last steps are run (our addition; for any backbone, also with both
+            weights 0). If no anchor shows anything of a frame, the nearest frame in time is used,
+            or the first frame if there is no other. The control window counts the steps that are
+            run; dynamic guidance continues as in a run of all steps.
+        start_share: with `anchors`, fraction of the steps to run, in (0, 1]; at least one step.
+        control_every: run the controller only in every so many steps, and reuse its output in
+            between (our addition); 1 = in every step.
     """
 
     prompt: str | None = None
@@ -130,15 +130,17 @@ class RolloutConfig:
     """A long video in segments.
 
     Args:
-        trajectory: a preset, the paper's keyboard words (`geometry/trajectories.py` lists both),
-            or the path of a camera file.
-        segments: how many clips of `frames` frames; each shares one frame with the one before.
-        seen: frames at the recording's start that are remembered; it goes on from the last one.
-        prompts: what is shown, one for each segment, in the place of `sampling.prompt` and of a
-            recording's caption; null = these, for all.
-        unit: what one unit of length of the trajectory is: `scene`, the median depth of the frame
-            that it starts from (most camera files have no metric scale), or `recording`, the unit
-            of the recording's poses, such as a metre.
+        trajectory: a preset, the paper's keyboard commands (both listed in
+            `geometry/trajectories.py`), or the path of a camera file.
+        segments: number of segments of `frames` frames; each shares one frame with the previous
+            one.
+        seen: number of frames from the recording's start to remember; the rollout continues from
+            the last one.
+        prompts: one prompt per segment, instead of `sampling.prompt` or the recording's caption;
+            null = that one for all.
+        unit: unit of lengths of the trajectory: `scene`, the median depth of the start frame (most
+            camera files have no metric scale), or `recording`, the unit of the recording's poses,
+            such as a metre.
     """
 
     trajectory: str = "there_and_back(orbit(degrees=30))"
@@ -162,19 +164,17 @@ class RunConfig:
     """Everything one run of `inference/` needs.
 
     Args:
-        source: a recording: any folder or file that `recordings.open_recording` knows.
+        source: a recording: any folder or file supported by `recordings.open_recording`.
         missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than the recording says it: the scale of its depth,
-            its intrinsics, the order of its frames.
-        check: what to do with memories that contradict each other, as those of a wrong unit, K or
-            poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
-            is measured.
-        output: the folder that results are written to.
-        seed: of the sampling noise.
-        size: (height, width) that frames are cropped and resized to; multiples of 16
-            (cogvideox) or 32 (wan). Paper section 4.1: 480x720.
+        recording: overrides for what the recording states: depth scale, intrinsics, frame order.
+        check: what to do with inconsistent memories, caused by a wrong unit, K or poses: `warn`,
+            `error` (reject) or `off`; see `evaluation/contradiction.py`.
+        output: the output folder.
+        seed: seed of the sampling noise.
+        size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox) or
+            32 (wan). Paper section 4.1: 480x720.
         frames: length T of a generated clip; 4k + 1 (paper section 4.1: 49).
-        fps: frames per second of the videos that are written (released script: 8).
+        fps: frame rate of written videos (released script: 8).
     """
 
     source: str = "data/example_dataset"

@@ -1,4 +1,4 @@
-"""The only door to video files: decord reads, ffmpeg (through imageio) writes."""
+"""Reading and writing video files: decord reads, ffmpeg (through imageio) writes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from anchorweave.errors import OutsideError
 from anchorweave.files import atomic_write
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-# x264's constant rate factor: 17 and below cannot be told from the original by eye.
+# x264's constant rate factor: 17 and below is visually lossless.
 RATE_FACTOR = 12
-# Times before 0 or after the end by more than rounding are of frames that the container hides.
+# Frames outside the displayed time range by more than this are hidden by the container.
 HIDDEN_SECONDS = 1e-3
 
 
 class VideoFile:
     """A video opened for random access.
 
-    A video that was cut without being encoded again hides frames before time 0, which its first
-    shown frames are decoded from, or after its end. decord counts them and then returns others than
-    were asked for, so such a video is copied once, without loss, as it is shown; the copy goes with
-    this object.
+    A video cut without re-encoding hides frames before time 0, from which its first displayed
+    frames are decoded, or after its end. decord counts them and then returns wrong frames, so such
+    a video is first copied losslessly as displayed; the copy is deleted with this object.
 
     Args:
         path: any file that ffmpeg decodes.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no video, or is cut off.
+        ValueError: a file that is not a video, or is truncated.
     """
 
     def __init__(self, path: str | Path):
@@ -74,7 +73,7 @@ class VideoFile:
         return len(self._reader)
 
     def times(self) -> Float[Tensor, " T"]:
-        """When each frame begins, in seconds [T], float64."""
+        """Start time of each frame, in seconds [T], float64."""
         spans = self._reader.get_frame_timestamp(range(len(self)))
         return torch.from_numpy(spans[:, 0].astype(np.float64))
 
@@ -100,14 +99,14 @@ def read_video(path: str | Path, indices: Sequence[int] | None = None) -> UInt8[
     Raises:
         FileNotFoundError: no such file.
         IndexError: an index outside the video.
-        ValueError: a file that is no video, or is cut off.
+        ValueError: a file that is not a video, or is truncated.
     """
     video = VideoFile(path)
     return video.frames(range(len(video)) if indices is None else indices)
 
 
 def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | float = 8) -> None:
-    """Write `frames` as an H.264 video that every player shows.
+    """Writes `frames` as a widely playable H.264 video.
 
     Args:
         path: the file to write, ending in .mp4; it appears when it is complete.
@@ -116,7 +115,7 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
 
     Raises:
         ValueError: no frames, or an odd size.
-        OSError: the video could not be written whole (a full disk).
+        OSError: the video could not be written completely (a full disk).
     """
     path = Path(path)
     T, _, H, W = frames.shape
@@ -136,7 +135,7 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
         ) as writer:
             for frame in frames:
                 writer.append_data(_pixels(frame))
-        # ffmpeg's exit status is lost on the way; what it left on disk is not.
+        # ffmpeg's exit status is not available, but the number of written frames is.
         if (written := _count(aside)) != T:
             raise OSError(
                 f"{path}: only {written} of {T} frames could be written; is the disk full?"
@@ -151,7 +150,7 @@ def _pixels(frame: Num[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _copy_shown(path: Path, shown: Path) -> None:
-    """Writes the frames that players show, at their times, with the pixels that they have."""
+    """Writes the displayed frames, with their times and pixels unchanged."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path)]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0"]
     command += ["-preset", "ultrafast", "-bf", "0", str(shown)]

@@ -16,7 +16,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory.base import Memory
 from anchorweave.perception.base import DepthNotFoundError, Perception
 
-# (first frame [3, H, W], what was retrieved, seed) -> video [T, 3, H, W] in [0, 1]
+# (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W] in [0, 1]
 Generate = Callable[[Tensor, Retrieved, int], Tensor]
 
 
@@ -50,12 +50,12 @@ class World:
         seed: int,
         generate: Generate | None = None,
     ) -> tuple[Float[Tensor, "T 3 H W"], Retrieved]:
-        """Retrieve for T cameras, and generate what they see.
+        """Retrieves for T cameras, and generates what they see.
 
         Args:
             first: the frame that the first camera sees, in [0, 1].
             cameras: the target cameras [T].
-            seed: of the sampling noise.
+            seed: seed of the sampling noise.
             generate: replaces the world's own model; None = the world's own.
 
         Returns:
@@ -66,7 +66,7 @@ class World:
         return (generate or self.generate)(first, retrieved, seed), retrieved
 
     def remember(self, clip: Clip) -> None:
-        """As `remember`, by the world's own memory and perception."""
+        """Like the function `remember`, with the world's own memory and perception."""
         remember(self.memory, self.perception, clip)
 
     def rollout(
@@ -79,7 +79,7 @@ class World:
         recall: Callable[[], Tensor] | None = None,
         each: Sequence[Generate] | None = None,
     ) -> Iterator[Segment]:
-        """Generate a long trajectory: each segment starts from the last frame of the one before.
+        """Generates a long trajectory: each segment starts from the last frame of the previous one.
 
         Args:
             last: the newest frame, seen from camera `start * (length - 1)`.
@@ -88,17 +88,17 @@ class World:
             seed: segment i is sampled with seed + i, so it does not matter where a run resumed.
             start: number of the first segment to generate.
             recall: returns the newest remembered frame; None = take it from the video. Memory
-                rounds colours to 8 bits, so a run that may be resumed recalls.
-            each: one model per segment, such as for different prompts; None = the world's own for
-                all.
+                rounds colours to 8 bits, so a resumable run must recall it.
+            each: one model per segment, for instance for different prompts; None = the world's own
+                for all.
 
         Yields:
             Each segment, before it is remembered, so that what the caller writes about it is kept
-            even if the run is killed while remembering. Its clip holds the new frames only, without
+            even if the run is killed while remembering. Its clip holds only the new frames, without
             the shared first one.
 
         Raises:
-            ValueError: a trajectory that is no whole number of segments.
+            ValueError: a trajectory that is not a whole number of segments.
         """
         steps = length - 1
         if len(cameras) < 2 or (len(cameras) - 1) % steps:
@@ -121,9 +121,9 @@ class World:
 
 
 def remember(memory: Memory, perception: Perception, clip: Clip) -> None:
-    """Estimate the depth that memory does not provide, and remember the frames.
+    """Estimates the depth that memory does not provide, and remembers the frames.
 
-    Where nothing can be estimated (the camera only turned, away from everything seen so far), the
+    If nothing can be estimated (the camera only rotated, away from everything seen so far), the
     frames are remembered without new depth, with a warning: they are stored, but later cameras see
     nothing of them.
 
@@ -142,7 +142,7 @@ def remember(memory: Memory, perception: Perception, clip: Clip) -> None:
 
 
 def scene_unit(depth: Float[Tensor, "H W"]) -> float:
-    """The median valid depth: the length that poses are measured in, whatever a scene's scale.
+    """The median valid depth: the unit of length for poses, independent of a scene's scale.
 
     Not given in the paper.
 

@@ -1,4 +1,4 @@
-"""Text that YAML takes for true or false: `off`, `no`, `on` and `yes`, without quotes."""
+"""Unquoted text that YAML reads as true or false: `off`, `no`, `on` and `yes`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from anchorweave.field_types import hints_of
 
-# What YAML 1.1 reads as each.
+# The words that YAML 1.1 reads as each.
 WORDS = {False: ("off", "no"), True: ("on", "yes")}
 
 
 def as_text(schema: type, origin: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with a choice such as `check: off` as the text that was written.
+    """The values, with choices such as `check: off` restored to the original text.
 
     Args:
-        schema: the dataclass that the values are of; keys that it lacks are left as they are.
-        origin: the file or word that they come from, for messages.
+        schema: the dataclass of the values; unknown keys are left unchanged.
+        origin: the file or argument that they come from, for messages.
         values: nested, as read from YAML.
 
     Raises:
-        ValueError: true or false where free text is expected, as `prompt: no` is read: which word
-            was written is lost.
+        ValueError: true or false for a free-text option, as `prompt: no` is read: the original word
+            is lost.
     """
     hints = hints_of(schema)
     return {key: _as_text(hints.get(key), f"{origin}: {key}", v) for key, v in values.items()}

@@ -1,18 +1,19 @@
-r"""What each memory system shows of frames to come, without any network: the field's question.
+r"""Compare what each memory system shows of future frames, without any network.
 
     python -m inference.compare_geometry source=my_recording output=outputs/geometry
     python -m inference.compare_geometry source=KITCHEN colour_focal=0.8974   # 7-Scenes: 525 / 585
 
 The first part of an RGB-D recording is the history, the rest the target. Every system remembers the
-same history: local clouds, of which the best K are drawn per chunk of target frames; one fused
-cloud at several sides of its voxels; a TSDF map; plain frames. What they show is compared with the
-true target frames: how much, how true on the pixels that each shows and on those that all show, how
-far from one view to the next it disagrees with itself (`evaluation/cross_view.py`), and what it
-costs. Plain frames show nothing by themselves; of them, as of all, it is told what share of the
-target the chosen frames saw. Moving things, where the recording marks them, are neither remembered
-nor compared. A history whose frames contradict each other is warned of (`check`). Prints two tables
-and writes to `output`, all or none: geometry.json, geometry.csv, shown.png (some target frames and
-what each system shows of them), coverage_against_psnr.png and psnr_by_frame.png.
+same history: local clouds, of which the best K are rendered per chunk of target frames; one fused
+cloud at several voxel sizes; a TSDF map; plain frames. What they show is compared with the true
+target frames: coverage, accuracy on the pixels that each shows and on those that all show,
+self-consistency across views (`evaluation/cross_view.py`), and cost. Plain frames render nothing
+themselves; for them, as for all, the table gives the fraction of the target that the chosen frames
+saw. Moving objects, if the recording marks them, are neither remembered nor compared. A history
+with inconsistent frames triggers a warning (`check`). Prints two tables and writes to `output`, all
+or
+none: geometry.json, geometry.csv, shown.png (some target frames and what each system shows of
+them), coverage_against_psnr.png and psnr_by_frame.png.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from inference.geometry.rows import (
 )
 from inference.runs.report import write_json
 
-# So many frames have everything compiled and loaded before time is taken.
+# This many warm-up frames compile and load everything before timing starts.
 WARM_UP = 2
 
 
@@ -63,7 +64,7 @@ def main(words: list[str]) -> None:
 
 
 def compare_recording(config: CompareConfig) -> None:
-    """Compare, into an output that is held."""
+    """Compares, with the output locked."""
     recording = open_recording(config.source, config.missing, config.recording)
     history, target = history_and_target(config, recording)
     counted = f"{len(history)} frames of history, {len(target)} of target"
@@ -75,7 +76,7 @@ def compare_recording(config: CompareConfig) -> None:
     named = ("split", "retrieval", "rendering")
     settings = {"memory": memory, **{name: asdict(getattr(config, name)) for name in named}}
     counts = {"history_frames": len(history), "target_frames": len(target)}
-    # Where the recording lies is nobody's business.
+    # The recording's path is private.
     about = {"recording": recording.path.name, "colour_focal": config.colour_focal}
     output = Path(config.output)
     about |= {"size": target.cameras.size, **counts}
@@ -87,14 +88,14 @@ def compare_recording(config: CompareConfig) -> None:
 
 
 def history_and_target(config: CompareConfig, recording: Recording) -> tuple[Clip, Clip]:
-    """What is remembered, with its depth, and what is compared with.
+    """The clip to remember, with its depth, and the clip to compare with.
 
     Raises:
-        ValueError: a recording without depth that is not to be estimated, or with too few frames.
+        ValueError: a recording without depth (and no estimation), or with too few frames.
     """
     if not recording.has_depth and config.perception.kind == "recorded":
         raise ValueError(
-            f"{recording.path}: holds no depth, of which memories are made; estimate it with "
+            f"{recording.path}: holds no depth, which memories need; estimate it with "
             "perception=plane_sweep"
         )
     native, count = recording.cameras.size, len(recording)
@@ -104,8 +105,8 @@ def history_and_target(config: CompareConfig, recording: Recording) -> tuple[Cli
     if not split.history or len(split.target) <= min(config.gaps):
         raise ValueError(
             f"{recording.path}: {count} frames give {len(split.history)} of history and "
-            f"{len(split.target)} of target; comparing takes 1 and {min(config.gaps) + 1} at "
-            "least: record more, or set split.start, split.history or gaps"
+            f"{len(split.target)} of target, but at least 1 and {min(config.gaps) + 1} are needed: "
+            "use a longer recording, or set split.start, split.history or gaps"
         )
     history, target = (_read(config, recording, i, size) for i in (split.history, split.target))
     return make_perception(config.perception.kind, config.perception)(history), target
@@ -115,7 +116,7 @@ def _read(config: CompareConfig, recording: Recording, indices, size: tuple[int,
     if config.colour_focal == 1:
         return recording.clip(indices, size)
     own = (colours_as_seen_by_depth(recording.clip([i]), config.colour_focal) for i in indices)
-    return join_clips([reframed(one, size) for one in own])
+    return join_clips([reframed(clip, size) for clip in own])
 
 
 def compare(
@@ -124,15 +125,15 @@ def compare(
     """Every system remembers `history` and shows what it knows from the cameras of `target`.
 
     Args:
-        config: which systems, and how.
+        config: which systems, and options.
         history: with depth.
-        target: the true frames; depth 0 = unknown, on which disagreement is not told.
-        folder: where the history is kept meanwhile, which does not exist or is empty.
+        target: the true frames; where depth is 0 (unknown), disagreement is not measured.
+        folder: temporary storage of the history; missing or empty.
 
     Returns:
-        Numbers of every row under `systems`; of the fused cloud with `memory.global_cloud.voxel`
-        against K = min(`anchors`) local memories on the pixels that both show, where both are
-        compared; and what each row shows.
+        Numbers of every row under `systems`; K = min(`anchors`) local memories against the fused
+        cloud with `memory.global_cloud.voxel` on the pixels that both show, if both are compared;
+        and what each row shows.
     """
     rows = rows_of(config, history)
     warm = Bank(folder / "warm")
@@ -145,7 +146,7 @@ def compare(
     store_seconds = time.process_time() - begun
     shown = {
         name: show(row, bank, target.cameras)
-        for name, row in progress(rows.items(), "retrieving and drawing", len(rows))
+        for name, row in progress(rows.items(), "retrieving and rendering", len(rows))
     }
     drawn = [one.visible for one in shown.values() if one.visible is not None]
     still = still_pixels(target)
@@ -177,7 +178,7 @@ def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: 
     if local is None or fused is None:
         return dict.fromkeys(names)
     both = local.visible & fused.visible & still_pixels(target)
-    dbs = [psnr(one.video, target.frames, both) for one in (local, fused)]
+    dbs = [psnr(shown_row.video, target.frames, both) for shown_row in (local, fused)]
     return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 
 

@@ -1,15 +1,15 @@
-"""Compare any two runs clip by clip. Never generates anything.
+"""Compare two runs clip by clip. Never generates anything.
 
     python -m inference.compare_runs one=outputs/e/closed_loop/k4 other=outputs/e/closed_loop/k1
     python -m inference.compare_runs one=results/k4 other=results/k1
     python -m inference.compare_runs one=results_before other=results_after
 
-A run is a folder of `python -m inference.generate` (a row, measured now), a folder of
-`python -m inference.evaluate` (of two such, rows of one name are compared), or one row in it,
-RESULTS/ROW. Says per metric the mean of one minus other with its 95 % bootstrap interval over
-clips, on how many clips one is higher, and where they differ most; whether higher is better is the
-metric's matter. Writes to `output`: comparison.json and clips.csv (every clip). Runs that were not
-asked the same are an error.
+A run is a folder written by `python -m inference.generate` (a row, measured now), a folder written
+by `python -m inference.evaluate` (for two of these, rows with the same name are compared), or one
+row in it, RESULTS/ROW. Per metric, prints the mean of one minus other with its 95 % bootstrap
+interval over clips, on how many clips one is higher, and where they differ most; whether higher is
+better depends on the metric. Writes to `output`: comparison.json and clips.csv (every clip). Runs
+with different evaluation settings are an error.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class CompareRunsConfig:
 
     Args:
         one: a run.
-        other: the run that is taken from it.
+        other: the run to subtract from it.
         output: the folder for the comparison.
-        most: how many clips are listed, of those where the two differ most.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        most: number of clips listed, of those where the two differ most.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: a run is not named, or a number out of range.
@@ -79,11 +79,11 @@ def main(words: list[str]) -> None:
 
 
 def compare_runs(config: CompareRunsConfig, words: Sequence[str]) -> None:
-    """Compare, into an output that is held.
+    """Compares, with the output locked.
 
     Args:
-        config: what.
-        words: of the command line.
+        config: what to compare.
+        words: command-line arguments.
     """
     one, other = find_run(config.one), find_run(config.other)
     pairs = {name: compare(*pair, config) for name, pair in pair_up(one, other).items()}
@@ -100,15 +100,15 @@ def compare_runs(config: CompareRunsConfig, words: Sequence[str]) -> None:
     console = Console()
     for name, pair in pairs.items():
         print_pair(console, name, pair, config.most)
-    # Only where whole folders were compared can rows be without a partner.
+    # Only when whole folders are compared can rows lack a counterpart.
     if alone := sorted(one.keys() ^ other.keys()) if len(one) > 1 or len(other) > 1 else []:
-        console.print(f"in one of the two only, not compared: {', '.join(alone)}", markup=False)
+        console.print(f"only in one of the two, not compared: {', '.join(alone)}", markup=False)
     console.print(f"look at {output}/comparison.json, {output}/clips.csv", markup=False)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows and what their comparison found, by metric."""
+    """Two rows and the results of their comparison, by metric."""
 
     one: MeasuredRow
     other: MeasuredRow
@@ -116,21 +116,21 @@ class Pair:
 
     @property
     def unpaired(self) -> list[str]:
-        """Metrics of one of the two only."""
+        """Metrics that only one of the two has."""
         return sorted(set(self.one.metrics()) ^ set(self.other.metrics()))
 
     def sides(self) -> dict[str, MeasuredRow]:
-        """The two rows by what they are called on the command line."""
+        """The two rows by their names on the command line."""
         return {"one": self.one, "other": self.other}
 
 
 def pair_up(
     one: dict[str, MeasuredRow], other: dict[str, MeasuredRow]
 ) -> dict[str, tuple[MeasuredRow, MeasuredRow]]:
-    """What is compared with what, by a name for it.
+    """The pairs of rows to compare, by name.
 
     Raises:
-        ValueError: it is not clear which rows, or no two of one name.
+        ValueError: it is ambiguous which rows to compare, or no names match.
     """
     if len(one) == len(other) == 1:
         (first, a), (second, b) = next(iter(one.items())), next(iter(other.items()))
@@ -140,38 +140,38 @@ def pair_up(
     shared = [name for name in one if name in other]
     if 1 in (len(one), len(other)) or not shared:
         raise ValueError(
-            f"one has {', '.join(one)}; other has {', '.join(other)}: write RESULTS/ROW for either "
-            "to say which two are compared"
+            f"one has {', '.join(one)}; other has {', '.join(other)}: use RESULTS/ROW for each "
+            "to choose the two rows to compare"
         )
     return {name: (one[name], other[name]) for name in shared}
 
 
 def compare(one: MeasuredRow, other: MeasuredRow, config: CompareRunsConfig) -> Pair:
-    """One minus other by every metric that both have on some clip.
+    """One minus other for every metric that both have on some clip.
 
     Raises:
-        ValueError: they were not asked the same, or have no metric of any clip in common.
+        ValueError: different evaluation settings, or no metric in common on any clip.
     """
     refuse_other_clips({"one": one, "other": other})
-    found = {}
+    results = {}
     for metric in filter(comparable, one.metrics()):
         values = one.per_clip(metric), other.per_clip(metric)
         if values[0].keys() & values[1].keys():
-            found[metric] = compare_clips(*values, config.resamples, config.seed)
-    if not found:
-        raise ValueError(f"{one.path} and {other.path} have no metric of any clip in common")
-    return Pair(one, other, found)
+            results[metric] = compare_clips(*values, config.resamples, config.seed)
+    if not results:
+        raise ValueError(f"{one.path} and {other.path} have no metric in common on any clip")
+    return Pair(one, other, results)
 
 
 def write_clips(pairs: dict[str, Pair], path: Path) -> None:
-    """A line per pair, metric and clip, where they differ most first."""
+    """One line per pair, metric and clip, largest difference first."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["pair", "metric", "clip", "one", "other", "difference"])
         for name, pair in pairs.items():
-            for metric, found in pair.metrics.items():
+            for metric, paired in pair.metrics.items():
                 values = pair.one.per_clip(metric), pair.other.per_clip(metric)
-                for clip, difference in found.differences.items():
+                for clip, difference in paired.differences.items():
                     writer.writerow([name, metric, clip, *(v[clip] for v in values), difference])
 
 
@@ -180,24 +180,26 @@ def print_pair(console: Console, name: str, pair: Pair, most: int) -> None:
     table = Table(title=escape(name), title_justify="left")
     for heading in ("metric", "difference [95 %]", "higher", "lower", "equal", "clips"):
         table.add_column(heading)
-    for metric, found in pair.metrics.items():
-        i = found.interval
+    for metric, paired in pair.metrics.items():
+        i = paired.interval
         mean = f"{number(i.mean, '+')} [{number(i.low, '+')}, {number(i.high, '+')}]"
-        counts = (found.higher, found.lower, found.equal, i.clips)
+        counts = (paired.higher, paired.lower, paired.equal, i.clips)
         table.add_row(label(metric), mean, *map(str, counts))
     console.print(table)
     called = readable(clip for row in pair.sides().values() for clip in row.record()["clips"])
-    for metric, found in pair.metrics.items() if most else ():
+    for metric, paired in pair.metrics.items() if most else ():
         console.print(f"{label(metric)}, where they differ most:", markup=False)
-        for clip, value in list(found.differences.items())[:most]:
+        for clip, value in list(paired.differences.items())[:most]:
             console.print(f"  {number(value, '+')} {called[clip]}", markup=False, soft_wrap=True)
     if pair.unpaired:
         names = ", ".join(pair.unpaired)
-        console.print(f"metrics of one only, not compared: {names}", markup=False)
+        console.print(f"metrics that only one has, not compared: {names}", markup=False)
     for side, row in pair.sides().items():
         if missing := row.missing:
-            shown = "; ".join([*missing[:SHOWN_MISSING], *["..."][: len(missing) > SHOWN_MISSING]])
-            console.print(f"{side} lacks {len(missing)} videos: {shown}", markup=False)
+            examples = "; ".join(
+                [*missing[:SHOWN_MISSING], *["..."][: len(missing) > SHOWN_MISSING]]
+            )
+            console.print(f"{side} lacks {len(missing)} videos: {examples}", markup=False)
 
 
 def _as_json(pair: Pair, most: int) -> dict[str, Any]:
@@ -214,13 +216,13 @@ def _as_json(pair: Pair, most: int) -> dict[str, Any]:
     }
     metrics = {
         metric: {
-            **vars(found.interval),
-            "higher": found.higher,
-            "lower": found.lower,
-            "equal": found.equal,
-            "most": dict(list(found.differences.items())[:most]),
+            **vars(paired.interval),
+            "higher": paired.higher,
+            "lower": paired.lower,
+            "equal": paired.equal,
+            "most": dict(list(paired.differences.items())[:most]),
         }
-        for metric, found in pair.metrics.items()
+        for metric, paired in pair.metrics.items()
     }
     made = one["made"], other["made"]
     differ = {

@@ -1,15 +1,15 @@
-r"""How much the frames of a recording disagree about what they both see, without any network.
+r"""Measure how much the frames of a recording disagree about what both see, without any network.
 
     python -m inference.disagreement source=my_recording
     python -m inference.disagreement \
         'source=[my_recording, "procedural:seed=900..907,frames=100,size=64x96,errors=1"]'
 
-Pairs of frames at several distances in time are compared: points of the one are looked up in the
-other. For each source, prints by distance, and writes to `output`, the median and the 90th
-percentile of the relative difference in depth, by how many pixels colours are off, and their PSNR.
-A verdict stands beneath: fine, a wrong unit of depth, a wrong K, world-to-camera poses for
-camera-to-world ones, other axes, or frames that contradict each other for no known cause.
-The numbers are what procedural rooms' errors are set by (`recordings/reconstruction_errors.py`).
+Compares pairs of frames at several temporal distances by projecting points of one into the other.
+For each source, prints by distance, and writes to `output`, the median and the 90th percentile of
+the relative depth difference, the colour shift in pixels, and PSNR. A verdict follows: fine, a
+wrong depth unit, a wrong K, world-to-camera instead of camera-to-world poses, other axes, or
+inconsistent frames for an unknown reason. The errors of procedural rooms are calibrated by these
+numbers (`recordings/procedural_rooms/reconstruction_errors.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 from inference.runs.report import write_json
 
-# Frames that the verdict is of, spread over a recording.
+# Number of frames, spread over a recording, that the verdict is based on.
 JUDGED = 24
 NUMBERS = ("depth_median", "depth_p90", "shift_median", "psnr")
 
@@ -46,22 +46,21 @@ class DisagreementConfig:
     """What is compared.
 
     Args:
-        source: a recording with depth, or a list of them, compared one after another; procedural
-            words may give a range of seeds (seed=0..7), whose rooms are counted together.
+        source: a recording with depth, or a list of them, compared separately; a procedural
+            description may give a range of seeds (seed=0..7), whose rooms are pooled.
         missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than the recordings say it.
+        recording: overrides for what the recordings state.
         output: the JSON file to write.
         size: (height, width) that frames are cropped and resized to.
-        gaps: distances in time, in frames of the recording.
-        pairs: how many pairs of frames per distance and recording, spread over its length.
-        least_share: pairs with a smaller share of common points, in [0, 1], see too little.
-        colour_focal: focal length of the camera that took the colours, as a share of the one that
-            the poses and depth belong to; other than 1 only where a device has two cameras and its
-            images were not registered (7-Scenes: 525/585 = 0.897). Colours are brought to the
-            depth's view by it before they are compared.
+        gaps: temporal distances, in frames of the recording.
+        pairs: number of frame pairs per distance and recording, spread over its length.
+        least_share: pairs with a smaller fraction of common points, in [0, 1], are skipped.
+        colour_focal: focal length of the colour camera relative to that of the depth camera; other
+            than 1 only if a device has two cameras and its images were not registered (7-Scenes:
+            525/585 = 0.897). Colours are cropped to the depth camera's view before comparing.
 
     Raises:
-        ValueError: no source, distances or pairs, or a share or focal length out of range.
+        ValueError: no source, distances or pairs, or a fraction or focal length out of range.
     """
 
     source: Any = "data/example_dataset"
@@ -102,52 +101,58 @@ def main(words: Sequence[str]) -> None:
 
 
 def measure(config: DisagreementConfig, source: str) -> dict:
-    """The numbers of one source, by distance and over all pairs, and the verdict on it.
+    """The numbers for one source, by distance and over all pairs, and its verdict.
 
-    Of several rooms that one source stands for, the verdict is the first that is not fine.
+    If a source stands for several rooms, the verdict is the first that is not fine.
 
     Raises:
-        ValueError: a recording without depth or frames, or frames of which no two see the same
-            though nothing else is wrong with them.
+        ValueError: a recording without depth or frames, or consistent frames with nothing in
+            common.
     """
     words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
     views, verdicts = {gap: [] for gap in config.gaps}, []
-    for one in progress(words, f"comparing the frames of {source}"):
-        recording = open_recording(one, config.missing, config.recording)
+    for description in progress(words, f"comparing the frames of {source}"):
+        recording = open_recording(description, config.missing, config.recording)
         if not (recording.has_depth and recording.has_frames):
-            raise ValueError(f"{recording.path}: comparing needs frames and depth; it lacks one")
+            raise ValueError(f"{recording.path}: needs both frames and depth")
         frame = lru_cache(maxsize=len(recording))(partial(_one, config, recording))
         for gap, found in common_views(config, len(recording), frame).items():
             views[gap] += found
         at = np.unique(np.linspace(0, len(recording) - 1, JUDGED).round().astype(int))
         verdicts.append(verdict(join_clips([frame(i) for i in at.tolist()])))
-    told = next((one for one in verdicts if one.kind != "fine"), verdicts[0])
+    conclusion = next(
+        (description for description in verdicts if description.kind != "fine"), verdicts[0]
+    )
     views = {gap: found for gap, found in views.items() if found}
-    if not views and not told.fault:
+    if not views and not conclusion.fault:
         raise ValueError(
             f"{source}: no two frames at distances {list(config.gaps)} share "
             f"{config.least_share:.0%} of their points; give smaller gaps or least_share"
         )
     by_gap = {str(gap): numbers(found) for gap, found in views.items()}
     overall = numbers(sum(views.values(), [])) if views else None
-    return {"by_gap": by_gap, "overall": overall, "verdict": {**asdict(told), "line": told.line()}}
+    return {
+        "by_gap": by_gap,
+        "overall": overall,
+        "verdict": {**asdict(conclusion), "line": conclusion.line()},
+    }
 
 
 def common_views(
     config: DisagreementConfig, count: int, frame: Callable[[int], Clip]
 ) -> dict[int, list[CommonView]]:
-    """What pairs of `count` frames see in common, by their distance in time."""
-    found = {}
+    """The common views of pairs among `count` frames, by temporal distance."""
+    views = {}
     for gap in config.gaps:
         last = count - 1 - gap
         starts = np.unique(np.linspace(0, last, config.pairs).round()) if last >= 0 else []
         both = [common_view(frame(int(i)), frame(int(i) + gap)) for i in starts]
-        found[gap] = [view for view in both if view.share >= config.least_share]
-    return found
+        views[gap] = [view for view in both if view.share >= config.least_share]
+    return views
 
 
 def numbers(views: Sequence[CommonView]) -> dict:
-    """Of all points of `views` together: depth; of pairs: shift in pixels and PSNR in dB."""
+    """Statistics of `views`: depth over all points; shift in pixels and PSNR in dB over pairs."""
     depth = np.concatenate([view.difference.numpy() for view in views])
     shifts = [view.shift for view in views if view.shift is not None]
     return {
@@ -160,26 +165,26 @@ def numbers(views: Sequence[CommonView]) -> dict:
 
 
 def print_tables(results: dict) -> None:
-    """One table for each source."""
+    """Prints one table per source."""
     console = Console()
-    for source, found in results.items():
+    for source, result in results.items():
         table = Table(title=source)
         for heading in ("frames apart", "pairs", *NUMBERS):
             table.add_column(heading)
-        rows = [*found["by_gap"].items(), ("all", found["overall"])] if found["overall"] else []
+        rows = [*result["by_gap"].items(), ("all", result["overall"])] if result["overall"] else []
         for gap, row in rows:
             cells = ["-" if row[key] is None else f"{row[key]:.4f}" for key in NUMBERS]
             table.add_row(gap, str(row["pairs"]), *cells)
         console.print(table)
-        line = found["verdict"]["line"]
+        line = result["verdict"]["line"]
         console.print(f"verdict: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:
-    one = recording.clip([i])
+    clip = recording.clip([i])
     if config.colour_focal != 1:
-        one = colours_as_seen_by_depth(one, config.colour_focal)
-    return reframed(one, config.size)
+        clip = colours_as_seen_by_depth(clip, config.colour_focal)
+    return reframed(clip, config.size)
 
 
 COMMAND = Command(main, DisagreementConfig)

@@ -1,4 +1,4 @@
-r"""Edit what a memory remembers: remove, recolour, move or add things, for any memory system.
+r"""Edit what a memory remembers: remove, recolour, move or add objects, for any memory system.
 
     python -m inference.edit_memory memory=outputs/rollout/memory points=outputs/points.ply
     python -m inference.edit_memory memory=outputs/rollout/memory output=outputs/edited \
@@ -6,10 +6,10 @@ r"""Edit what a memory remembers: remove, recolour, move or add things, for any 
     python -m inference.edit_memory config=configs/edits/furnished_room.yaml
     python -m inference.rollout memory.path=outputs/edited output=outputs/further
 
-The first writes the memory's points, to find places in and to cut parts out of in any viewer. The
-others write a new memory whose frames show the edited scene, which any run goes on with; beside the
-frames lie edits.json, what was done, and edits.png, frames before and after. `memory/edits.py`
-lists the options of every edit.
+The first writes the memory's points, to locate objects or cut out parts in any viewer. The others
+write a new memory whose frames show the edited scene and which any run can continue; next to the
+frames are edits.json, the list of edits, and edits.png, frames before and after.
+`memory/edits.py` lists the options of every edit.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class EditMemoryConfig:
     """What is edited, and how.
 
     Args:
-        memory: folder of the memory bank that is edited; it stays as it is.
+        memory: folder of the memory bank to edit; it stays unchanged.
         output: folder of the new one.
-        edits: done in turn, each as {operation: {option: value}}.
+        edits: applied in order, each as {operation: {option: value}}.
         points: PLY file to write the unedited memory's points to; null = none.
-        voxel: side of the voxels that these points are averaged in, in the recording's unit.
-        depth_edge: points at a relative step in depth above this are dropped (`memory.depth_edge`).
-        rendering: how moved and added points, and those behind removed ones, become pixels.
-        rows: frames in the picture, of those that changed.
+        voxel: voxel side for averaging these points, in the recording's unit.
+        depth_edge: points at a relative depth step above this are dropped (`memory.depth_edge`).
+        rendering: how moved, added and uncovered points are rendered.
+        rows: number of changed frames in the picture.
 
     Raises:
         ValueError: neither edits nor points, or a number out of range.
@@ -64,7 +64,7 @@ class EditMemoryConfig:
 
     def __post_init__(self):
         if not self.edits and self.points is None:
-            raise ValueError("edits=[]: give an edit or more, or points= to look at the memory")
+            raise ValueError("edits=[]: give one or more edits, or points= to inspect the memory")
         if self.rows < 1:
             raise ValueError(f"rows={self.rows} must be 1 or more")
         if not self.depth_edge > 0:
@@ -86,31 +86,31 @@ def main(words: list[str]) -> None:
         for done in edits_of(after)[-1]["edits"]:
             name, changed = next(iter(done)), done["changed"]
             print(f"{name}: {changed['pixels']} pixels in {changed['frames']} frames changed")
-        print(f"look at {config.output}/edits.png; go on with memory.path={config.output}")
+        print(f"look at {config.output}/edits.png; continue with memory.path={config.output}")
     if config.points is not None:
         write_points(before, config)
         print(f"the memory's points: {config.points}")
 
 
 def read_edit(entry: Any, where: str) -> Edit:
-    """One edit from the words of a config.
+    """Parses one edit from a config.
 
     Args:
         entry: {operation: {option: value}}.
-        where: what it is called there, for messages.
+        where: its name in the config, for messages.
 
     Raises:
-        ValueError: an unknown operation or option, one that is missing, a value that does not fit.
+        ValueError: an unknown operation or option, a missing one, or an invalid value.
     """
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{where}: write {{operation: {{option: value}}}}, met {entry!r}")
+        raise ValueError(f"{where}: write {{operation: {{option: value}}}}, got {entry!r}")
     ((name, options),) = entry.items()
     if name not in OPERATIONS:
         raise ValueError(f"{where}: unknown operation {name!r}; known are {', '.join(OPERATIONS)}")
     _require_options(OPERATIONS[name], options, f"{where}.{name}")
     if options.get("box") is not None:
         _require_options(Box, options["box"], f"{where}.{name}.box")
-    # Text is taken as it stands, everything else as YAML, of which JSON is a part.
+    # Strings are passed as they are, everything else as YAML, of which JSON is a subset.
     words = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in options.items()]
     try:
         return load_config(OPERATIONS[name], words)
@@ -119,21 +119,21 @@ def read_edit(entry: Any, where: str) -> Edit:
 
 
 def write_picture(before: Bank, after: Bank, rows: int) -> None:
-    """edits.png in the new bank: changed frames as they were and as they are, evenly spread."""
+    """edits.png in the new bank: changed frames before and after, evenly spread."""
     changed = [i for i in range(len(after)) if not _alike(before, after, i)]
     picked = np.unique(np.linspace(0, len(changed) - 1, min(rows, len(changed))).round())
-    shown = [changed[int(place)] for place in picked]
+    numbers = [changed[int(place)] for place in picked]
     videos = {
-        label: torch.stack([bank.frame(i) for i in shown])
+        label: torch.stack([bank.frame(i) for i in numbers])
         for label, bank in (("before", before), ("after", after))
     }
-    names = tuple(f"frame {i}" for i in shown)
+    names = tuple(f"frame {i}" for i in numbers)
     with atomic_write(after.path / "edits.png") as aside:
-        contact_sheet(side_by_side(videos), len(shown), names).save(aside)
+        contact_sheet(side_by_side(videos), len(numbers), names).save(aside)
 
 
 def write_points(bank: Bank, config: EditMemoryConfig) -> None:
-    """All points of a memory as one PLY file."""
+    """Writes all points of a memory as one PLY file."""
     voxels = GlobalCloudConfig(voxel=config.voxel)
     memory = GlobalCloud(
         bank, MemoryConfig("global_cloud", depth_edge=config.depth_edge, global_cloud=voxels)
@@ -148,10 +148,10 @@ def _alike(before: Bank, after: Bank, i: int) -> bool:
 
 def _require_options(kind: type, options: Any, where: str) -> None:
     if not isinstance(options, Mapping):
-        raise ValueError(f"{where}: write {{option: value}}, met {options!r}")
+        raise ValueError(f"{where}: write {{option: value}}, got {options!r}")
     needed = [option.name for option in fields(kind) if option.default is MISSING]
     if missing := [name for name in needed if options.get(name) is None]:
-        raise ValueError(f"{where}: {', '.join(missing)} missing; met {dict(options)}")
+        raise ValueError(f"{where}: {', '.join(missing)} missing; got {dict(options)}")
 
 
 COMMAND = Command(main, EditMemoryConfig)

@@ -5,13 +5,13 @@
     python -m inference.evaluate rows=outputs/evaluation/partial_revisit against=no_memory
     python -m inference.evaluate rows=outputs/evaluation/closed_loop cameras=true truth=true
 
-`python -m inference.generate` makes rows. Means are over clips, after the mean over each clip's
+Rows are made by `python -m inference.generate`. Means are over clips, after averaging each clip's
 seeds; intervals are 95 % bootstrap intervals over clips. Writes to `output`, all or none:
-results.json (per row and metric mean, interval and clips; drift; what each row was made with),
-videos.csv (every video), table.md and drift.png. Results and videos bear the id of their run, and
-are not read with another's. Ends with an error when a row lacks videos. Estimated cameras, which
-take some seconds a video, are kept beside the videos; a video of whom none can be estimated counts
-as failed in a column of its own, and the errors beside it are of the others.
+results.json (per row and metric: mean, interval and clips; drift; what each row was made with),
+videos.csv (every video), table.md and drift.png. Results and videos carry the id of their run and
+cannot be mixed with another's. Exits with an error if a row lacks videos. Estimated cameras, which
+take some seconds per video, are cached next to the videos; videos for which they cannot be
+estimated are counted as failed in a separate column, and errors are over the others.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from inference.evaluation.score_table import compare, table, write_drift, write_
 from inference.evaluation.scores import TRUTH, RowScores, score_row, score_truth
 from inference.runs.report import write_json
 
-# Rows that are set side by side have these in common; the rest is what they differ in.
+# Rows in one table have these in common and may differ in everything else.
 SHARED = ("protocol", "frames", "size", "split", "rollout")
 SHOWN_MISSING = 5
 
@@ -58,19 +58,20 @@ class EvaluateConfig:
     """What is measured.
 
     Args:
-        rows: a folder of rows, or a list of rows' own folders.
+        rows: a folder of rows, or a list of individual row folders.
         output: the folder for the results.
-        against: a row; every other row's difference from it is given clip by clip; null = none.
-        truth: whether the true frames are measured as a further row, `truth`: what the metrics say
-            of a video without fault, and the error of the estimated cameras themselves.
-        cameras: whether cameras are estimated from the frames and compared with the true ones.
-        estimate: how they are.
-        processes: that estimate cameras at once.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        against: a baseline row; every other row's difference to it is computed clip by clip; null =
+            none.
+        truth: whether to also measure the true frames, as a row `truth`: the metrics of a perfect
+            video, and the error of camera estimation itself.
+        cameras: whether to estimate cameras from the frames and compare them with the true ones.
+        estimate: options of camera estimation.
+        processes: number of parallel processes for camera estimation.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: no draws, or no process.
+        ValueError: no resamples, or no process.
     """
 
     rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
@@ -97,15 +98,15 @@ def main(words: list[str]) -> None:
 
 
 def evaluate(config: EvaluateConfig, words: Sequence[str]) -> None:
-    """Measure, into an output that is held.
+    """Measures, with the output locked.
 
     Args:
-        config: what.
-        words: of the command line.
+        config: what to measure.
+        words: command-line arguments.
     """
     rows = find_rows(config.rows)
     if config.truth and TRUTH in rows:
-        raise ValueError(f"truth=true adds a row {TRUTH!r}, and one of the rows is called so")
+        raise ValueError(f"truth=true adds a row {TRUTH!r}, but a row with that name exists")
     names = [*rows, TRUTH] if config.truth else list(rows)
     if config.against is not None and config.against not in names:
         raise ValueError(f"against={config.against} is none of the rows: {', '.join(names)}")
@@ -137,7 +138,7 @@ def evaluate(config: EvaluateConfig, words: Sequence[str]) -> None:
     console.print(text, markup=False)
     for name in filter(lambda name: keeps_no_cameras(rows[name]), rows):
         console.print(
-            f"{name} does not keep its cameras (it was made by an earlier version): frames of one "
+            f"{name} stores no cameras (it was made by an earlier version): frames with the same "
             "pose are not compared",
             markup=False,
         )
@@ -145,8 +146,8 @@ def evaluate(config: EvaluateConfig, words: Sequence[str]) -> None:
 
 
 def measure(rows: Mapping[str, CachedRow], config: EvaluateConfig) -> dict[str, RowScores]:
-    """Every row, and the truth of the clips where that is asked for."""
-    # Any row keeps the truth of the clips that it has; they are the same in all.
+    """Scores of every row, and of the true frames if requested."""
+    # Any row stores the truth of the clips it has, which is the same in all rows.
     fullest = max(rows.values(), key=lambda row: sum(map(row.has_given, row.record()["clips"])))
     cameras = config.estimate if config.cameras else None
     if cameras is not None:
@@ -164,7 +165,7 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
 
     Raises:
         FileNotFoundError: no row there.
-        ValueError: none, or two rows of one name.
+        ValueError: no rows, or two rows with the same name.
     """
     if isinstance(places, str):
         folders = [p.parent for p in sorted(Path(places).glob(f"*/{ROW}"))]
@@ -178,7 +179,7 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
     else:
         folders = [Path(place) for place in places]
         if not folders:
-            raise ValueError("rows=[] names none; give a folder of rows, or [FOLDER,...]")
+            raise ValueError("rows=[] is empty; give a folder of rows, or [FOLDER,...]")
     refuse_unprintable((folder.name for folder in folders), "rows")
     rows: dict[str, CachedRow] = {}
     for folder in folders:
@@ -189,47 +190,47 @@ def find_rows(places: str | list[str]) -> dict[str, CachedRow]:
 
 
 def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
-    """Rows that were not asked the same cannot stand in one table.
+    """Rejects rows with different evaluation settings, which are not comparable.
 
     Raises:
         ValueError: names two rows and what differs.
     """
-    asked = {
+    settings = {
         name: {k: v for k, v in row.record()["made"].items() if k.split(".")[0] in SHARED}
         for name, row in rows.items()
     }
-    first = next(iter(asked))
+    first = next(iter(settings))
     for name, row in rows.items():
         if row.record()["clips"] != rows[first].record()["clips"]:
             raise ValueError(
-                f"rows {first} and {name} were made of other lists of clips; generate both from "
-                "one source"
+                f"rows {first} and {name} were made from different clips; generate both from "
+                "the same source"
             )
     for name in rows:
         one, other = (rows[n].record().get("recordings", {}) for n in (first, name))
         if differ := [clip for clip in one if other.get(clip, one[clip]) != one[clip]]:
             raise ValueError(
-                f"rows {first} and {name} were made of other recordings of one name, so they have "
-                f"other truths: {', '.join(differ[:SHOWN_MISSING])}; generate both from one source"
+                f"rows {first} and {name} have clips of one name from different recordings, so the "
+                f"truth differs: {', '.join(differ[:SHOWN_MISSING])}; generate both from one source"
             )
-    for name, values in asked.items():
-        if differ := differences(asked[first], values):
+    for name, values in settings.items():
+        if differ := differences(settings[first], values):
             raise ValueError(
-                f"rows {first} ('there') and {name} ('now') were not asked the same, so they "
-                f"cannot stand in one table: {'; '.join(differ)}; name rows of one protocol"
+                f"rows {first} ('there') and {name} ('now') have different evaluation settings and "
+                f"are not comparable: {'; '.join(differ)}; choose rows of one protocol"
             )
 
 
 def keeps_no_cameras(row: CachedRow) -> bool:
-    """Whether a rollout cannot say which of its frames see from one place."""
+    """Whether a rollout lacks the cameras needed to find frames with the same pose."""
     record = row.record()
-    there = [clip for clip in record["clips"] if row.has_given(clip)]
+    existing = [clip for clip in record["clips"] if row.has_given(clip)]
     loop = rolls_out(record["made"]["protocol"])
-    return loop and any(row.read_given(clip).cameras is None for clip in there[:1])
+    return loop and any(row.read_given(clip).cameras is None for clip in existing[:1])
 
 
 def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> None:
-    """Say what is missing, and where the results lie.
+    """Reports what is missing, and where the results are.
 
     Raises:
         SystemExit: rows that lack videos.
@@ -237,23 +238,23 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
     for name, scores in measured.items():
         if missing := scores.missing:
             more = f" and {len(missing) - SHOWN_MISSING} more" * (len(missing) > SHOWN_MISSING)
-            shown = "; ".join(missing[:SHOWN_MISSING])
-            console.print(f"{name} lacks {len(missing)} videos: {shown}{more}", markup=False)
+            examples = "; ".join(missing[:SHOWN_MISSING])
+            console.print(f"{name} lacks {len(missing)} videos: {examples}{more}", markup=False)
     drawn = [output / name for name in (TABLE, DRIFT, RESULTS) if (output / name).is_file()]
     console.print(f"look at {', '.join(map(str, drawn))}", markup=False, soft_wrap=True)
     if (output / REPORT).is_file():
         console.print(
-            f"{output / REPORT} shows the results that were there before; python -m "
-            f"inference.write_report results={output} writes it anew",
+            f"{output / REPORT} still shows the previous results; update it with python -m "
+            f"inference.write_report results={output}",
             markup=False,
             soft_wrap=True,
         )
     if short := [name for name, scores in measured.items() if scores.missing]:
-        # A row that was begun and never made is another matter than one that lacks a video.
+        # A row without any video is reported separately from one that lacks some.
         empty = [name for name in short if not measured[name].scores]
         none = f" (no video at all of: {', '.join(empty)})" if empty else ""
         sys.exit(
-            f"not all videos are there of: {', '.join(short)}{none}; python -m inference.generate "
+            f"videos are missing in: {', '.join(short)}{none}; python -m inference.generate "
             "makes them"
         )
 

@@ -1,13 +1,13 @@
-"""Walk a memory in the browser: see it, draw a path, see what it retrieves, generate, edit.
+"""Explore a memory in the browser: look around, draw a path, see retrievals, generate, edit.
 
     python -m inference.explore
     python -m inference.explore memory.path=outputs/tiny/memory output=outputs/explorer_tiny
     python -m inference.explore memory.path=outputs/rollout/memory config=configs/cogvideox_5b.yaml
 
-Begins with frames of a recording, or with the memory at `memory.path`, which stays as it is; every
-accepted segment and every edit is a version of its own in `output`, from which any run goes on
-(memory.path=OUTPUT/memories/NNNN). Run again, everything is as it was. Prints the address; Ctrl-C
-ends it.
+Starts from frames of a recording, or from the memory at `memory.path`, which stays unchanged; every
+accepted segment and every edit is a new version in `output`, which any run can continue
+(memory.path=OUTPUT/memories/NNNN). Running it again resumes the exploration. Prints the address;
+Ctrl-C stops it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from inference.runs.output import bank_path
 from inference.runs.source import posed
 
 DEFAULT = "configs/tiny.yaml"
-# Beside the main job's results, and over every YAML file.
+# Overrides the main job's results folder, and every YAML file.
 PRESET = ("output=outputs/explorer",)
 
 
 def main(words: list[str]) -> None:
-    """Serve the explorer with `a.b=c` overrides, until it is ended."""
+    """Serves the explorer with `a.b=c` overrides, until it is stopped."""
     config = posed(load_config(ExploreConfig, [*PRESET, *words], DEFAULT))
     console = Console()
     with ExitStack() as held:
         held.enter_context(in_use(config.output))
         if config.memory.path is None and not (Path(config.output) / STATE).exists():
-            # What lies there is about to be removed.
+            # What is there is about to be removed.
             refuse_in_use(bank_path(config))
         session = Session(config)
         networks = Networks(config)
@@ -50,18 +50,18 @@ def main(words: list[str]) -> None:
         held.callback(page.stop)
         frames = f"{len(session.bank)} frames, version {session.state.current}"
         console.print(f"memory: {session.bank.path} ({frames})", markup=False, soft_wrap=True)
-        console.print(f"open {page.address} in a browser; Ctrl-C ends it", soft_wrap=True)
+        console.print(f"open {page.address} in a browser; Ctrl-C stops it", soft_wrap=True)
         threading.Thread(target=_load, args=(networks, page, console), daemon=True).start()
         wait()
 
 
 def _load(networks: Networks, page: Page, console: Console) -> None:
-    """Gets ready what takes long, while one looks around already."""
+    """Loads whatever takes long, while the page is already usable."""
     session = page.session
     if len(session.bank):
-        # Retrieval is compiled before anybody waits for it.
+        # Compile retrieval before the first use.
         session.look(session.view(session.start.c2w))
-        # What a click in the scene asks takes seconds to read of many frames.
+        # Reading the views that a click in the scene needs takes seconds for many frames.
         session.look_along(session.start.centres, session.start.c2w[:3, 2][None])
     try:
         _, weights = networks.get()

@@ -1,4 +1,4 @@
-r"""Generate one row of a table on held-out clips, and keep its videos for `inference.evaluate`.
+r"""Generate one row of a table on held-out clips, and store its videos for `inference.evaluate`.
 
     python -m inference.generate                                            # the base row
     python -m inference.generate config=configs/evaluation/rows/no_memory.yaml
@@ -6,12 +6,11 @@ r"""Generate one row of a table on held-out clips, and keep its videos for `infe
         config=configs/evaluation/protocols/rotate_away.yaml
     python -m inference.generate model.path=tiny source=data/example_dataset output=outputs/look
 
-A row says what generates, a protocol (`inference/evaluation/protocols.py`) what is asked for:
-without one, a partial revisit. A second run makes only the videos that are not there yet; videos
-that were made with another config or other weights are an error. Writes to
-`output`/`protocol`/`row`: row.json, config.yaml, a folder per clip
-(`inference/evaluation/cached_row.py` says what is in it), and montage.mp4 and montage.png of the
-first clip to look at.
+A row defines what generates, a protocol (`inference/evaluation/protocols.py`) the task; the default
+is a partial revisit. A second run makes only the missing videos; videos made with another config or
+other weights are an error. Writes to `output`/`protocol`/`row`: row.json, config.yaml, a folder per
+clip (see `inference/evaluation/cached_row.py`), and montage.mp4 and montage.png of the first clip
+to look at.
 """
 
 from __future__ import annotations
@@ -58,18 +57,18 @@ DEFAULT = "configs/evaluation/anchorweave_tiny.yaml"
 
 
 def main(words: list[str]) -> None:
-    """Generate what is missing of a row, with `a.b=c` overrides."""
+    """Generate the missing videos of a row, with `a.b=c` overrides."""
     config = load_config(EvaluationConfig, words, DEFAULT)
     with in_use(config.folder):
         generate_row(config, words)
 
 
 def generate_row(config: EvaluationConfig, words: Sequence[str]) -> None:
-    """Generate what is missing of a row, whose folder is held.
+    """Generates the missing videos of a row, with its folder locked.
 
     Args:
-        config: of the row.
-        words: of the command line.
+        config: config of the row.
+        words: command-line arguments.
     """
     console = Console()
     recordings = find_recordings(config.source)
@@ -80,7 +79,7 @@ def generate_row(config: EvaluationConfig, words: Sequence[str]) -> None:
             open_source(replace(config, source=path))
     pipe, weights = load_pipeline(config) if config.needs_networks else (None, "no network")
     if pipe is not None:
-        # One bar over all clips says more than one per clip.
+        # One bar over all clips instead of one per clip.
         pipe.set_progress_bar_config(disable=True)
     row = CachedRow(config.folder)
     command = shlex.join(["python", "-m", "inference.generate", *words])
@@ -106,7 +105,7 @@ def generate_row(config: EvaluationConfig, words: Sequence[str]) -> None:
 
 
 def contents_of(recordings: Mapping[str, str], missing: Missing) -> dict[str, str]:
-    """What each recording is, by the name of its clip; rooms made on the spot are their words."""
+    """Content identifiers of the recordings, by clip; for procedural rooms, their description."""
     return {
         name: digest(place)
         if place.startswith(f"{PREFIX}:")
@@ -126,20 +125,20 @@ def _held_back_clips(
     recordings: dict[str, str],
     missing: Sequence[str],
 ) -> Iterator[str]:
-    """Does `config.batch` clips at a time; yields each name when its clip is complete."""
+    """Generates `config.batch` clips at a time; yields each name when its clip is complete."""
     for start in range(0, len(missing), config.batch):
-        clips, known = [], []
+        clips, retrieved = [], []
         for name in missing[start : start + config.batch]:
             clip = hold_out(config, name, recordings[name])
             clips.append(clip)
-            known.append(_retrieve(config, row, clip))
+            retrieved.append(_retrieve(config, row, clip))
         for seed in config.seeds():
             wanted = [i for i, clip in enumerate(clips) if not row.has_sample(clip.name, seed)]
             if not wanted:
                 continue
             began = time.perf_counter()
             chosen = [clips[i] for i in wanted]
-            videos = _videos(config, pipe, chosen, [known[i] for i in wanted], seed)
+            videos = _videos(config, pipe, chosen, [retrieved[i] for i in wanted], seed)
             seconds = (time.perf_counter() - began) / len(wanted)
             for clip, video in zip(chosen, videos, strict=True):
                 row.write_sample(clip.name, seed, video, seconds)
@@ -147,7 +146,7 @@ def _held_back_clips(
 
 
 def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrieved:
-    """What memory knows of the clip, of which the row keeps what is measured."""
+    """What memory knows of the clip; stores the clip's evaluation target in the row."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         memory = _memory(config, folder)
@@ -157,12 +156,12 @@ def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrie
         retrieved = replace(retrieved, anchors=retrieved.anchors.padded(config.slots))
     seconds = time.perf_counter() - began
     if not row.has_given(clip.name):
-        anchors, shown = composite(retrieved.anchors)
+        anchors, visible = composite(retrieved.anchors)
         only_memory = clip.only_memory(config.memory.depth_edge)
-        given = EvaluationTarget(
-            clip.truth.frames, anchors, shown, only_memory, seconds, clip.cameras, clip.unit
+        target = EvaluationTarget(
+            clip.truth.frames, anchors, visible, only_memory, seconds, clip.cameras, clip.unit
         )
-        row.write_given(clip.name, given, selection(retrieved.report, clip.truth.names))
+        row.write_given(clip.name, target, selection(retrieved.report, clip.truth.names))
     return retrieved
 
 
@@ -205,13 +204,13 @@ def _rollouts(
     recordings: dict[str, str],
     missing: Sequence[str],
 ) -> Iterator[str]:
-    """One room after another; yields each name when its clip is complete."""
+    """Generates one room after another; yields each name when its clip is complete."""
     for name in missing:
         clip = closed_loop(config, name, recordings[name])
         if not row.has_given(name):
             truth = None if clip.truth is None else clip.truth.frames
-            given = EvaluationTarget(truth, None, None, None, 0.0, clip.cameras, clip.unit)
-            row.write_given(name, given, [])
+            target = EvaluationTarget(truth, None, None, None, 0.0, clip.cameras, clip.unit)
+            row.write_given(name, target, [])
         for seed in config.seeds():
             if not row.has_sample(name, seed):
                 began = time.perf_counter()
@@ -223,7 +222,7 @@ def _rollouts(
 def _roll_out(
     config: EvaluationConfig, pipe: WeavingMixin, clip: HeldOut, seed: int
 ) -> tuple[Tensor, list]:
-    """The whole video of a rollout, its first frame included, and what was retrieved."""
+    """The whole video of a rollout, including its first frame, and what was retrieved."""
     perceive = make_perception(config.perception.generated, config.perception)
     each = make_segment_generators(pipe, config, clip.prompt)
     frames, names, report = [clip.seen.frames[-1:]], clip.seen.names[-1], []
@@ -241,9 +240,9 @@ def _roll_out(
 
 
 def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
-    given = row.read_given(name)
-    shown = {"target": given.truth, "anchors, composite": given.anchors}
-    tiles = {label: video for label, video in shown.items() if video is not None}
+    target = row.read_given(name)
+    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    tiles = {label: video for label, video in videos.items() if video is not None}
     for seed in config.seeds():
         tiles[f"{config.row}, seed {seed}"] = row.read_sample(name, seed)[0]
     montage = side_by_side(tiles)

@@ -5,11 +5,10 @@
     python -m inference.measure_extras rows=[outputs/a/closed_loop/k4] metrics=[match_accuracy]
 
 Never generates and never downloads: each metric needs packages (requirements-eval.txt) or files
-(pretrained/README.md), and where they are not there, one line says what to do and the others are
-measured all the same. Means of metrics per video are over clips, after the mean over each clip's
-seeds, with 95 % bootstrap intervals over clips. Writes `output`/extras.json after each metric,
-where one that was not measured, or that the run has not come to, says "not measured: ..."; ends
-with an error when none was.
+(pretrained/README.md); if they are missing, one line says what to do and the other metrics are
+still measured. Means of per-video metrics are over clips, after averaging each clip's seeds, with
+95 % bootstrap intervals over clips. Writes `output`/extras.json after each metric; metrics that
+failed or have not run yet are marked "not measured: ...". Exits with an error if none was measured.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ from inference.evaluation.video_scores import comes_back
 from inference.runs.report import write_json
 
 NOT_MEASURED = "not measured: "
-NOT_YET = f"{NOT_MEASURED}the run has not come to it, or was ended before; measure again"
-# Of a metric, beside its numbers.
+NOT_YET = f"{NOT_MEASURED}not reached yet, or the run was interrupted; measure again"
+# Descriptive fields of a metric.
 TOLD = ("what", "needs", "kind")
 
 
@@ -57,15 +56,15 @@ class ExtrasConfig:
     """What is measured.
 
     Args:
-        rows: a folder of rows, or a list of rows' own folders.
-        metrics: which ones; default: all.
+        rows: a folder of rows, or a list of individual row folders.
+        metrics: which metrics; default: all.
         output: the folder for extras.json.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        perceptual: what they are measured with.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+        perceptual: options of the metrics.
 
     Raises:
-        ValueError: no metrics, an unknown one, or no draws.
+        ValueError: no metrics, an unknown one, or no resamples.
     """
 
     rows: Any = "outputs/anchorweave_tiny/evaluation/partial_revisit"
@@ -89,11 +88,11 @@ def main(words: list[str]) -> None:
 
 
 def measure_rows(config: ExtrasConfig, words: Sequence[str]) -> None:
-    """Measure, into an output that is held.
+    """Measures, with the output locked.
 
     Args:
-        config: what.
-        words: of the command line.
+        config: what to measure.
+        words: command-line arguments.
     """
     metrics = chosen_metrics(config.metrics)
     rows = find_rows(config.rows)
@@ -112,44 +111,44 @@ def measure_rows(config: ExtrasConfig, words: Sequence[str]) -> None:
         measured = measure(name, metric, rows, config, console)
         for row, values in measured.items():
             results["rows"][row]["metrics"][name] = values
-        # After each metric: some take hours, and the next may fail.
+        # After each metric, because some take hours, and the next may fail.
         write_json(results, output / "extras.json")
     console.print(table(results["rows"], metrics))
     for name, row in results["rows"].items():
         if row["missing"]:
             console.print(f"{name} lacks {len(row['missing'])} videos", markup=False)
     console.print(f"look at {output}/extras.json", markup=False)
-    found = [v for row in results["rows"].values() for v in row["metrics"].values()]
-    if all(isinstance(value, str) for value in found):
+    results_ = [v for row in results["rows"].values() for v in row["metrics"].values()]
+    if all(isinstance(value, str) for value in results_):
         sys.exit(f"none of {', '.join(metrics)} could be measured; the lines above say why")
 
 
 def describe(row: CachedRow, metrics: Iterable[str]) -> dict[str, Any]:
-    """What a row's results begin with; `metrics` are filled in."""
+    """The header of a row's results; `metrics` are filled in later."""
     record = row.record()
-    asked = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
+    videos = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
     return {
         "metrics": dict.fromkeys(metrics, NOT_YET),
         "clips": len(record["clips"]),
         "seeds": record["seeds"],
-        "missing": [f"{clip}, seed {seed}" for clip, seed in asked if not _there(row, clip, seed)],
+        "missing": [f"{clip}, seed {seed}" for clip, seed in videos if not _there(row, clip, seed)],
         "command": record["command"],
         "fingerprint": digest(record["made"]),
     }
 
 
 def samples(row: CachedRow, what: str) -> Iterator[Sample]:
-    """A row's videos, one after the other; those that are missing are passed over."""
+    """A row's videos, one after another; missing ones are skipped."""
     record = row.record()
     loop = rolls_out(record["made"]["protocol"])
     for clip in progress(record["clips"], what):
-        there = [seed for seed in record["seeds"] if _there(row, clip, seed)]
-        if not there:
+        seeds = [seed for seed in record["seeds"] if _there(row, clip, seed)]
+        if not seeds:
             continue
-        given = row.read_given(clip)
-        returns = loop and comes_back(given)
-        for seed in there:
-            yield Sample(clip, seed, row.read_sample(clip, seed)[0], given.truth, returns)
+        target = row.read_given(clip)
+        returns = loop and comes_back(target)
+        for seed in seeds:
+            yield Sample(clip, seed, row.read_sample(clip, seed)[0], target.truth, returns)
 
 
 def measure(
@@ -159,23 +158,23 @@ def measure(
     config: ExtrasConfig,
     console: Console,
 ) -> dict[str, Any]:
-    """Row -> what the metric says of it, as JSON; text where it could not be measured."""
+    """Row -> the metric's result as JSON; a text if it could not be measured."""
     try:
         loaded = metric.load(config.perceptual)
     except NotMeasuredError as error:
         console.print(f"{name}: {NOT_MEASURED}{error}", markup=False, soft_wrap=True)
         return dict.fromkeys(rows, f"{NOT_MEASURED}{error}")
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for row, cached in rows.items():
         try:
-            found[row] = _measure_row(name, loaded, cached, config)
+            results[row] = _measure_row(name, loaded, cached, config)
         except NotMeasuredError as error:
-            found[row] = f"{NOT_MEASURED}{error}"
-            console.print(f"{name} of {row}: {found[row]}", markup=False, soft_wrap=True)
+            results[row] = f"{NOT_MEASURED}{error}"
+            console.print(f"{name} of {row}: {results[row]}", markup=False, soft_wrap=True)
             continue
-        if warning := found[row].get("warning"):
+        if warning := results[row].get("warning"):
             console.print(f"{name} of {row}: {warning}", markup=False, soft_wrap=True)
-    return found
+    return results
 
 
 def _measure_row(
@@ -183,13 +182,13 @@ def _measure_row(
 ) -> dict[str, Any]:
     record = cached.record()
     if not any(_there(cached, clip, s) for clip in record["clips"] for s in record["seeds"]):
-        raise NotMeasuredError("the row holds no video; python -m inference.generate makes them")
+        raise NotMeasuredError("the row has no videos; python -m inference.generate makes them")
     values = loaded(samples(cached, f"{name} of {cached.path.name}"))
     if isinstance(values, SetDistance):
         return {**vars(values), "warning": values.warning}
     columns = dict.fromkeys(column for video in values.values() for column in video)
     if not columns:
-        raise NotMeasuredError("none of its videos has what this is measured against")
+        raise NotMeasuredError("none of its videos has the reference that this metric needs")
     means = {
         column: vars(bootstrap_interval(_per_clip(values, column), config.resamples, config.seed))
         for column in columns
@@ -203,7 +202,7 @@ def _there(row: CachedRow, clip: str, seed: int) -> bool:
 
 
 def _per_clip(values: PerVideo, column: str) -> list[float]:
-    """The mean over its seeds of every clip that has the column."""
+    """The mean over seeds for every clip that has the column."""
     clips: dict[str, list[float]] = {}
     for (clip, _), video in values.items():
         if column in video:
@@ -212,13 +211,13 @@ def _per_clip(values: PerVideo, column: str) -> list[float]:
 
 
 def table(rows: Mapping[str, dict], metrics: Mapping[str, OptionalMetric]) -> Table:
-    """A line per value, a column per row: mean [low, high], or a distance."""
-    shown = Table("metric", *rows)
+    """One line per value, one column per row: mean [low, high], or a distance."""
+    columns = Table("metric", *rows)
     for name, metric in metrics.items():
         for column, heading in metric.columns.items():
             cells = [_cell(row["metrics"][name], column) for row in rows.values()]
-            shown.add_row(heading, *cells)
-    return shown
+            columns.add_row(heading, *cells)
+    return columns
 
 
 def _cell(values: dict | str, column: str) -> str:

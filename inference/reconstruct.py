@@ -1,12 +1,12 @@
-"""Find the cameras of a plain video or of a folder of photographs: a recording for any later run.
+"""Estimate the cameras of a plain video or a folder of photographs, and write a recording.
 
     python -m inference.reconstruct source=walk.mp4 output=data/walk
     python -m inference.reconstruct source=photographs output=data/walk recording.field_of_view=65
     python -m inference.reconstruct source=walk.mp4 reconstruction.between=interpolate
 
-Runs COLMAP on the CPU (one or two seconds a frame) and needs no network and no weights. `output`
-becomes a COLMAP project: images/, sparse/0/ and reconstruction.json. The scale is any. It holds no
-depth: run with perception=plane_sweep, or with a depth network.
+Runs COLMAP on the CPU (one or two seconds per frame) and needs no network and no weights. `output`
+becomes a COLMAP project: images/, sparse/0/ and reconstruction.json. The scale is arbitrary. It has
+no depth: use perception=plane_sweep, or a depth network.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class ReconstructConfig:
     """What is reconstructed.
 
     Args:
-        source: a video file, or a folder of photographs by one camera; has to be given.
-        output: the recording's folder, which does not exist yet.
-        recording: `intrinsics` in pixels of the footage where they are known, or `field_of_view`
-            as a start.
-        reconstruction: how cameras are found.
+        source: a video file, or a folder of photographs from one camera; required.
+        output: the recording's folder, which must not exist yet.
+        recording: `intrinsics` in pixels of the footage if known, or `field_of_view` as an initial
+            value.
+        reconstruction: options of the reconstruction.
     """
 
     source: str | None = None
@@ -44,8 +44,8 @@ def main(words: list[str]) -> None:
     config = load_config(ReconstructConfig, words)
     if config.source is None:
         raise ValueError(
-            "source= is missing: name a video, as in source=walk.mp4, or a folder of photographs "
-            "by one camera"
+            "source= is missing: give a video, as in source=walk.mp4, or a folder of photographs "
+            "from one camera"
         )
     began = time.perf_counter()
     output = Path(config.output)

@@ -1,14 +1,14 @@
-"""One image and a trajectory: several segments, each from the last frame of the one before.
+"""Generate a long video along a trajectory: segments, each starting from the last frame.
 
     python -m inference.rollout rollout.trajectory='pan(degrees=40)' rollout.segments=2
     python -m inference.rollout rollout.trajectory='move_left:8, orient_up:8, move_backward:8'
     python -m inference.rollout memory.path=outputs/rollout/memory output=outputs/further
 
-Memory grows by the new frames of every segment. Run again, it continues at the segment where it
-stopped; pointed at the memory of an earlier run, it goes on from that run's last frame. Writes to
-`output`: rollout.mp4; rollout.png, a column per segment; segments/NNNN.mp4, each beside what memory
-showed it, and segments/NNNN.json, why; rollout.json (where it stands), config.yaml and the memory
-bank.
+Memory grows by the new frames of every segment. Running it again resumes at the segment where it
+stopped; with the memory of an earlier run, it continues from that run's last frame. Writes to
+`output`: rollout.mp4; rollout.png, one column per segment; segments/NNNN.mp4, each next to its
+anchors, and segments/NNNN.json, the retrieval report; rollout.json (the state), config.yaml and the
+memory bank.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"
-# Beside the main job's results, and over every YAML file.
+# Overrides the main job's results folder, and every YAML file.
 PRESET = ("output=outputs/rollout",)
 
 
@@ -62,12 +62,12 @@ class Plan:
     """What a rollout is about to do.
 
     Args:
-        seen: frames of the recording to remember first; None where a memory is gone on with.
-        base: frames in memory before the rollout's first one.
+        seen: frames of the recording to remember first; None when continuing from a memory.
+        base: number of frames in memory before the rollout's first one.
         unit: length of one scene unit.
-        prompt: what is to be shown, and a line that says where the words come from.
-        cameras: of the whole rollout, from the newest frame before it on.
-        done: segments that are in memory already.
+        prompt: the prompt, and a line that says where it comes from.
+        cameras: cameras of the whole rollout, starting with the newest frame before it.
+        done: number of segments already in memory.
     """
 
     seen: Clip | None
@@ -79,7 +79,7 @@ class Plan:
 
 
 def main(words: list[str]) -> None:
-    """Run or continue a rollout with `a.b=c` overrides."""
+    """Run or resume a rollout with `a.b=c` overrides."""
     config = posed(load_config(RunConfig, [*PRESET, *words], DEFAULT))
     finish_set(config.output)
     refuse_other_config(config)
@@ -89,28 +89,28 @@ def main(words: list[str]) -> None:
 
 
 def roll_out(config: RunConfig, held: ExitStack) -> None:
-    """Run or continue the rollout.
+    """Runs or resumes the rollout.
 
     Args:
-        config: of the run, whose output is held already.
-        held: keeps other runs out of the memory bank as well, from before it is looked at.
+        config: config of the run, whose output is already locked.
+        held: also locks the memory bank against other runs, before it is read.
 
     Raises:
-        FolderInUseError: another run works with the bank.
+        FolderInUseError: another run uses the bank.
     """
     console = Console()
     begins = config.memory.path is None and not (Path(config.output) / ROLLOUT).exists()
     if begins:
-        # What lies there is about to be removed.
+        # What is there is about to be removed.
         refuse_in_use(bank_path(config))
     else:
         held.enter_context(in_use(bank_path(config)))
-    # Nothing is written before all that was asked for is known to be possible.
+    # Nothing is written until everything requested is known to be possible.
     plan = make_plan(config)
     pipe, weights = load_pipeline(config)
     made = networks_made(pipe)
     if "new (untrained" in weights:
-        # It changes nothing, and is another one every time.
+        # It has no effect, and differs every time.
         made = {key: value for key, value in made.items() if not key.endswith(".controller")}
     note = refuse_other_networks(config, made)
     prompt, about_prompt = plan.prompt
@@ -135,9 +135,9 @@ def write_segments(
     made: dict,
     console: Console,
 ) -> None:
-    """Generate what is planned and not done, and remember it.
+    """Generates and remembers the planned segments that are not done.
 
-    `made`, what the networks are, is kept for whoever goes on.
+    `made` identifies the networks, and is stored for resuming.
     """
     output, bank, (prompt, _) = Path(config.output), memory.bank, plan.prompt
     if plan.seen:
@@ -163,11 +163,11 @@ def write_segments(
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Begin a rollout, go on with a memory, or continue a rollout that was cut off.
+    """Plans a new rollout, one that continues from a memory, or an interrupted one.
 
     Raises:
-        ValueError: a memory without depth, or one that is not this rollout's any more; anything
-            wrong with the source or the trajectory.
+        ValueError: a memory without depth, or one that another run has changed; anything wrong with
+            the source or the trajectory.
     """
     state_file = Path(config.output) / ROLLOUT
     if state_file.exists():
@@ -188,7 +188,7 @@ def make_plan(config: RunConfig) -> Plan:
 
 
 def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> None:
-    """The long video with the frame that it started from, and a picture of it."""
+    """Writes the long video, including its start frame, and a picture of it."""
     steps, segments = config.frames - 1, config.rollout.segments
     video = torch.stack([bank.frame(i) for i in range(base - 1, base + segments * steps)])
     columns = {
@@ -201,29 +201,29 @@ def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> Non
 
 
 def segments_done(config: RunConfig, bank: Bank, base: int, cameras: Cameras) -> int:
-    """How many segments of this rollout the bank holds.
+    """Number of this rollout's segments in the bank.
 
     Raises:
-        ValueError: frames that follow are not this rollout's.
+        ValueError: later frames belong to another rollout.
     """
     steps = config.frames - 1
     done = min((len(bank) - base) // steps, config.rollout.segments)
-    there = bank.cameras.c2w[base : base + done * steps]
-    if not torch.allclose(there, cameras.c2w[1 : 1 + done * steps], atol=1e-3):
+    poses = bank.cameras.c2w[base : base + done * steps]
+    if not torch.allclose(poses, cameras.c2w[1 : 1 + done * steps], atol=1e-3):
         raise ValueError(
-            f"the memory bank {bank.path} was continued by another run before this one was done, "
-            f"so it cannot be finished; go on with memory.path={bank.path} and another output"
+            f"the memory bank {bank.path} was extended by another run before this one was done, "
+            f"so it cannot be resumed; continue with memory.path={bank.path} and another output"
         )
     return done
 
 
 def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None:
-    """A segment's new frames beside its anchors, and the choice of memories.
+    """Writes a segment's new frames next to its anchors, and the retrieval report.
 
     Args:
         segment: the segment.
         before: name of the frame that it starts from.
-        folder: where its files go.
+        folder: folder for its files.
         fps: frames per second.
     """
     anchors = segment.retrieved.anchors
@@ -238,17 +238,17 @@ def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None
 
 
 def refuse_other_networks(config: RunConfig, made: dict) -> str | None:
-    """A rollout goes on with the very networks that it began with, wherever they lie.
+    """Rejects resuming a rollout with other networks than it was started with.
 
     Args:
         config: the run.
-        made: what its networks are, see `networks_made`.
+        made: identifies its networks, see `networks_made`.
 
     Returns:
-        What is to be said of a rollout that is too old to tell.
+        A note if the rollout is too old to tell.
 
     Raises:
-        ValueError: they are others, and which.
+        ValueError: other networks; the message says which.
     """
     state_file = Path(config.output) / ROLLOUT
     if not state_file.exists():
@@ -256,34 +256,35 @@ def refuse_other_networks(config: RunConfig, made: dict) -> str | None:
     begun = json.loads(state_file.read_text()).get("made")
     if begun is None:
         return (
-            f"{state_file} is of an earlier version and does not say which weights it was begun "
-            "with; nobody can tell whether these are the same"
+            f"{state_file} was written by an earlier version, which did not record the weights; "
+            "it is unknown whether they are the same"
         )
     if changed := differences(begun, json.loads(json.dumps(made))):
         raise ValueError(
-            f"{config.output} holds a rollout that was begun with other networks than those there "
-            f"now: {'; '.join(changed)}; put these back, or set another output (memory.path= goes "
-            "on with its memory)"
+            f"{config.output} holds a rollout that was started with other networks than those "
+            f"now: {'; '.join(changed)}; restore these, or set another output (memory.path= "
+            "continues from its memory)"
         )
     return None
 
 
 def refuse_other_config(config: RunConfig) -> None:
-    """A rollout is continued only as it was begun.
+    """Rejects resuming a rollout with another config.
 
     Raises:
-        ValueError: the output folder holds a rollout with another config, and which keys differ.
+        ValueError: the output folder holds a rollout with another config; lists the keys that
+            differ.
     """
     output = Path(config.output)
     if not (output / ROLLOUT).exists():
         return
     begun = load_config(RunConfig, [f"config={output / CONFIG}"])
-    # Whether it warns changes nothing that is made.
+    # Whether it warns has no effect on the result.
     begun = replace(begun, check=config.check)
     if changed := differences(flat(begun), flat(config)):
         raise ValueError(
-            f"{output} holds a rollout that was begun with another config: {'; '.join(changed)}; "
-            "run it as it was, or set another output"
+            f"{output} holds a rollout that was started with another config: {'; '.join(changed)}; "
+            "use the same config, or set another output"
         )
 
 

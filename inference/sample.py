@@ -1,4 +1,4 @@
-"""Hold back a stretch of a posed video, remember the rest, generate the stretch, and measure.
+"""Hold back part of a posed video, remember the rest, generate that part, and measure.
 
     python -m inference.sample                                   # the embedded example, on a CPU
     python -m inference.sample source=my_recording split=later frames=49
@@ -6,10 +6,10 @@
     torchrun --nproc-per-node 2 -m inference.sample model.split=guidance   # on two GPUs or CPUs
 
 Writes to `output`: generated.mp4; anchors.mp4 and anchors.png, what memory shows of the target;
-montage.mp4 and montage.png, all beside the truth; selection.json, metrics.json, config.yaml and the
-memory bank. Small videos are also generated without memory, for the same noise (`without_memory`):
-without_memory.mp4, and a column of the montage. All files take the places of an earlier run's at
-once when the run is done; one that ends before leaves these as they were.
+montage.mp4 and montage.png, all next to the truth; selection.json, metrics.json, config.yaml and
+the memory bank. Small videos are also generated without memory, from the same noise
+(`without_memory`): without_memory.mp4, and a column of the montage. All files replace an earlier
+run's at once when the run is done; an interrupted run leaves the earlier ones unchanged.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ WRITTEN = (
     *("generated.mp4", "without_memory.mp4", "anchors.mp4", "anchors.png"),
     *("montage.mp4", "montage.png", "selection.json", "metrics.json", "config.yaml"),
 )
-# Pixels of all frames up to which a video is also generated without memory: 25 frames of 128x192
-# have 0.6 million. There it adds 42 s of processor time to 99 s, some 20 s on two quiet cores.
+# Maximum number of pixels of videos that are also generated without memory: 25 frames of 128x192
+# have 0.6 million. There it adds 42 s of CPU time to 99 s, about 20 s on two idle cores.
 SMALL_VIDEO = 1_000_000
 
 
@@ -57,16 +57,16 @@ class SampleConfig(RunConfig):
     """The main job.
 
     Args:
-        without_memory: whether the stretch is also generated without memory, from the first frame
-            and the prompt alone, so that the montage shows what memory brings; null = where a video
-            has at most a million pixels, as 25 frames of 128x192 do.
+        without_memory: whether to also generate the clip without memory, from the first frame and
+            the prompt alone, so that the montage shows the effect of memory; null = only for videos
+            of at most a million pixels, such as 25 frames of 128x192.
     """
 
     without_memory: bool | None = None
 
     @property
     def shows_without(self) -> bool:
-        """Whether it is generated without memory as well."""
+        """Whether to generate it without memory as well."""
         if self.without_memory is not None:
             return self.without_memory
         return self.frames * self.size[0] * self.size[1] <= SMALL_VIDEO
@@ -80,7 +80,7 @@ def main(words: list[str]) -> None:
 
 def sample(config: SampleConfig) -> None:
     """Run the main job."""
-    # Said before anything is computed; both are held once there is something to write.
+    # Checked before anything is computed; both are locked once there is something to write.
     refuse_in_use(config.output)
     refuse_in_use(bank_path(config))
     config = posed(config)
@@ -91,8 +91,8 @@ def sample(config: SampleConfig) -> None:
     prompt, about_prompt = prompt_of(config, recording, frames=split.target)
     console.print(f"source: {config.source} ({len(recording)} frames)\n{about_prompt}")
     check_output(config)
-    # The first target frame is what image-to-video starts from, so it is seen, and seen last.
-    # What is wrong with the recording is met here, before networks are loaded.
+    # Image-to-video starts from the first target frame, so it is remembered, as the last one.
+    # Problems with the recording surface here, before networks are loaded.
     seen = seen_clip(config, recording, [*split.history, split.target[0]])
     target = recording.clip(split.target, config.size)
     pipe, weights = load_pipeline(config)
@@ -121,7 +121,7 @@ def sample(config: SampleConfig) -> None:
         write_json(selection(retrieved.report, target.names), aside / "selection.json")
         save_config(config, aside / "config.yaml")
         write_pictures(aside, videos, target, retrieved, config.fps)
-        # What a person may have put beside the old bank meanwhile is not to go with it.
+        # Files that a user added to the old bank in the meantime must not be deleted with it.
         check_output(config)
     print_report(console, metrics, retrieved.report)
     output = config.output
@@ -136,20 +136,21 @@ def _without_memory(
     retrieved: Retrieved,
     console: Console,
 ) -> dict[str, Tensor]:
-    """The video of the same noise from the first frame and the prompt alone, by its name."""
+    """The video from the same noise with only the first frame and the prompt, by its name."""
     began = time.perf_counter()
     alone = replace(config.sampling, control_weight=0.0, camera_weight=0.0, start="noise")
     none = retrieved.references
     nothing = replace(
         retrieved,
         anchors=retrieved.anchors[:0],
+        preceding=None,
         references=References(none.frames[:0], none.cameras[:0], none.reference2first[:0]),
     )
     video = make_generator(pipe, alone, prompt)(target.frames[0], nothing, config.seed)
     took = time.perf_counter() - began
     console.print(
-        f"generated once more without memory, to compare with: {took:.0f} s "
-        "(without_memory=false leaves it out)"
+        f"also generated without memory, for comparison: {took:.0f} s "
+        "(disable with without_memory=false)"
     )
     return {"without_memory": video}
 
@@ -157,7 +158,7 @@ def _without_memory(
 def write_pictures(
     output: Path, videos: dict[str, Tensor], target: Clip, retrieved: Retrieved, fps: int
 ) -> None:
-    """The generated videos, the anchors, and both beside the truth."""
+    """Writes the generated videos, the anchors, and both next to the truth."""
     anchors = {f"anchor {slot}": one for slot, one in enumerate(retrieved.anchors.video)}
     composed = {"anchors, composite": composite(retrieved.anchors)[0]}
     truth = {"target": target.frames}

@@ -1,9 +1,9 @@
-"""One clip of several cached rows side by side: a still picture and a moving one.
+"""Show one clip of several cached rows side by side, as a still and an animated picture.
 
     python -m inference.show_rows rows=[outputs/e/partial_revisit/k1,outputs/e/partial_revisit/k4]
 
-`python -m inference.generate` makes rows. Writes `output`.jpg and `output`.gif: the truth where it
-is known, the anchors of the last row, and every row's video.
+Rows are made by `python -m inference.generate`. Writes `output`.jpg and `output`.gif: the truth if
+known, the anchors of the last row, and every row's video.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class ShowConfig:
     """What is shown.
 
     Args:
-        rows: folders of rows.
-        clip: the clip's name; null = the first that the first row holds.
-        seed: of the videos.
-        frames: of the still picture, evenly spread in time.
-        fps: of the moving one.
+        rows: row folders.
+        clip: the clip's name; null = the first one in the first row.
+        seed: seed of the videos.
+        frames: number of frames in the still picture, evenly spread in time.
+        fps: frame rate of the animation.
         output: the pictures' path without a suffix.
 
     Raises:
@@ -47,7 +47,7 @@ class ShowConfig:
 
     def __post_init__(self):
         if not self.rows:
-            raise ValueError("rows=[]: name the folders of one row or more")
+            raise ValueError("rows=[]: give one or more row folders")
 
 
 def main(words: list[str]) -> None:
@@ -55,9 +55,9 @@ def main(words: list[str]) -> None:
     config = load_config(ShowConfig, words)
     rows = [CachedRow(Path(path)) for path in config.rows]
     clip = config.clip or first_clip(rows[0])
-    given = rows[-1].read_given(clip)
-    known = {"target": given.truth, "anchors, composite": given.anchors}
-    tiles = {label: video for label, video in known.items() if video is not None}
+    target = rows[-1].read_given(clip)
+    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    tiles = {label: video for label, video in videos.items() if video is not None}
     tiles |= {row.path.name: row.read_sample(clip, config.seed)[0] for row in rows}
     montage = side_by_side(tiles)
     output = Path(config.output)
@@ -76,10 +76,10 @@ def main(words: list[str]) -> None:
 
 
 def first_clip(row: CachedRow) -> str:
-    """The first clip that a row holds, by name.
+    """The name of the first clip in a row.
 
     Raises:
-        FileNotFoundError: it holds none.
+        FileNotFoundError: it has none.
     """
     clips = sorted(path.name for path in row.path.iterdir() if row.has_given(path.name))
     if not clips:

@@ -1,10 +1,10 @@
-"""Write recordings as folders that this project and nerfstudio's tools open, images at one size.
+"""Write recordings in nerfstudio's format, with images at one size.
 
     python -m inference.write_recordings source=procedural:seed=6 output=outputs/room images=jpg
     python -m inference.write_recordings source=procedural:seed=0..9,size=64x96 output=outputs/rooms
 
-For rooms that are used more than once: rendering a frame takes longer than reading it. Several
-recordings become a folder each below `output`; those that are there already are left as they are.
+For rooms that are used repeatedly: reading a frame is faster than rendering it. Several recordings
+become one folder each below `output`; existing ones are kept.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class WriteConfig:
     """What is written.
 
     Args:
-        source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
-            list of these.
+        source: a recording, a folder with recordings at any depth, a "procedural:..." description,
+            or a list of these.
         missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than the recordings say it.
-        output: the recording's folder, or the folder of all where there are several.
+        recording: overrides for what the recordings state.
+        output: the recording's folder, or the parent folder if there are several.
         size: (height, width) that frames are cropped and resized to; null = each recording's own.
-        images: `png` keeps them exactly, `jpg` small.
-        depth_unit: length of one step of depth, in the unit of the poses.
+        images: `png` is lossless, `jpg` small.
+        depth_unit: length of one depth step, in the unit of the poses.
     """
 
     source: Any = "procedural:seed=0"
@@ -50,11 +50,11 @@ class WriteConfig:
 def main(words: list[str]) -> None:
     """Write with `a.b=c` overrides."""
     config = load_config(WriteConfig, words)
-    found = find_recordings(config.source)
-    for name, path in progress(found.items(), "writing recordings", len(found)):
-        output = Path(config.output) / name if len(found) > 1 else Path(config.output)
+    recordings = find_recordings(config.source)
+    for name, path in progress(recordings.items(), "writing recordings", len(recordings)):
+        output = Path(config.output) / name if len(recordings) > 1 else Path(config.output)
         if output.exists():
-            print(f"{output}: is there already")
+            print(f"{output}: exists already")
             continue
         recording = open_recording(path, config.missing, config.recording)
         clip = recording.clip(range(len(recording)), config.size)

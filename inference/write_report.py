@@ -1,12 +1,12 @@
-"""One HTML file that shows an evaluation: tables, plots, and the videos of all rows side by side.
+"""Write one HTML file that shows an evaluation: tables, plots, and all rows' videos side by side.
 
     python -m inference.write_report results=outputs/anchorweave_tiny/evaluation/results
     python -m inference.write_report results=RESULTS against=k4 metric=psnr_only_memory clips=7
     python -m inference.write_report results=pretrained/anchorweave-tiny/results/partial_revisit
 
-`python -m inference.evaluate` makes results. Writes `output`, which needs no network and no other
-file: videos lie in it. They are read from the rows that the results were measured of; `clips=0`
-leaves them out, and then the rows need not be there. Videos that a row lacks are named in the page.
+Results are made by `python -m inference.evaluate`. Writes `output`, a self-contained file with the
+videos embedded. They are read from the measured rows; `clips=0` omits them, and then the rows are
+not needed. Missing videos are listed in the page.
 """
 
 from __future__ import annotations
@@ -47,19 +47,18 @@ class ReportConfig:
     Args:
         results: a folder that `inference.evaluate` wrote.
         output: the HTML file; null = report.html in `results`.
-        rows: a folder of rows, or a list of rows' own folders; null = those that the results'
-            command names.
-        against: the row that the others are compared with; null = the results' own, or else the
-            first.
-        metric: by which clips are chosen and differences are drawn clip by clip; null = the first
-            that the row `against` has.
-        by: the row whose metric it is that clips are chosen by; null = `against`.
-        clips: of how many clips videos are shown, spread evenly from the row's lowest to its
-            highest; or a list of their names.
-        seeds: how many videos of each row and clip, the first ones.
-        fps: of the videos.
-        scene: a page of an explored memory to link to (`inference.explore` writes it, OUTPUT/taken/
-            scene.html); null = none.
+        rows: a folder of rows, or a list of individual row folders; null = those in the results'
+            command.
+        against: the baseline row; null = the results' own, or else the first.
+        metric: metric for choosing clips and for per-clip differences; null = the first that the
+            row `against` has.
+        by: the row whose metric is used to choose clips; null = `against`.
+        clips: number of clips shown with videos, spread evenly from the row's lowest to its
+            highest; or a list of clip names.
+        seeds: number of videos per row and clip, starting from the first seed.
+        fps: frame rate of the videos.
+        scene: a page of an explored memory to link to (written by `inference.explore`,
+            OUTPUT/taken/scene.html); null = none.
 
     Raises:
         ValueError: a number out of range.
@@ -91,10 +90,10 @@ def main(words: list[str]) -> None:
     results, measured = read_results(config.results)
     against = _one_of(measured, "against", config.against or results.get("against"))
     by = _one_of(measured, "by", config.by or against)
-    known = measured[by].metrics()
-    if not known:
+    metrics = measured[by].metrics()
+    if not metrics:
         raise ValueError(f"{config.results}: no video of row {by} was measured")
-    metric = _one_of(known, "metric", config.metric)
+    metric = _one_of(metrics, "metric", config.metric)
     command = shlex.join(["python", "-m", "inference.write_report", *words])
     sections = {"Results": results_section(results)}
     if len(measured) > 1:
@@ -127,7 +126,7 @@ def scene_link(scene: Path, output: Path) -> Markup:
 
     Args:
         scene: its file.
-        output: the report's file, from which the link leads.
+        output: the report's file, to which the link is relative.
 
     Raises:
         FileNotFoundError: there is no such page.
@@ -155,7 +154,7 @@ def videos_section(
         places = load_config(EvaluateConfig, words).rows
     rows = open_measured(find_rows(places), results, f"rows={places}")
     chosen = chosen_clips(config.clips, measured, by, metric)
-    how = "the clips asked for"
+    how = "the selected clips"
     if isinstance(config.clips, int):
         of = len(measured[by].per_clip(metric))
         how = (
@@ -163,25 +162,25 @@ def videos_section(
             f"{label(metric)}"
         )
     called = readable(clip for row in measured.values() for clip in row.record()["clips"])
-    shown = [
+    parts = [
         paragraph(
-            f"Shown are {how}; {config.seeds} of each row's seeds, the first. The first frame is "
-            "given to the model, so each clip opens on the frame at which its videos differ most. "
-            "Anchors are what was retrieved for a row, those of several "
-            "memories laid over each other, whether or not its model looks at them. Numbers "
+            f"Shown are {how}, with the first {config.seeds} of each row's seeds. Frame 0 is "
+            "given to the model, so each clip opens at the frame where its videos differ most. "
+            "Anchors are what was retrieved for a row (several memories are composited), "
+            "whether or not its model uses them. Numbers "
             "beneath a video are that video's own. Small videos are enlarged by whole numbers."
         )
     ]
     for name, why in progress(chosen.items(), "clips"):
-        found = clip_videos(name, rows, measured, config.seeds, config.fps)
+        videos = clip_videos(name, rows, measured, config.seeds, config.fps)
         note = why if called[name] == name else f"{why}; clip {name}"
-        frames = max(found.frames, 1)
-        shown.append(clip(called[name], note, found.lines, frames, config.fps, found.start))
-    return joined(*shown)
+        frames = max(videos.frames, 1)
+        parts.append(clip(called[name], note, videos.lines, frames, config.fps, videos.start))
+    return joined(*parts)
 
 
 def _one_of(known: Any, key: str, value: str | None) -> str:
-    """`value`, or the first of what is known."""
+    """`value`, or the first of the known ones."""
     if value is None:
         return next(iter(known))
     if value not in known:

@@ -168,7 +168,8 @@ def test_a_base_may_have_a_base(tmp_path):
 def test_bases_in_a_circle_are_printed(tmp_path):
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
-    with pytest.raises(ValueError, match=r"circle: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
+    circle = r"circular bases of configs: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"
+    with pytest.raises(ValueError, match=circle):
         load_config(Schema, [f"config={tmp_path / 'a.yaml'}"])
 
 
@@ -191,7 +192,7 @@ def test_a_saved_config_serves_every_command_that_shares_its_options(tmp_path, c
     assert load_config(RunConfig, [f"config={file}"]) == RunConfig(frames=9)
     assert load_config(OtherJob, [f"config={file}", "colour=blue"]).colour == "blue"
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"{file}: left out row, pictures, which only the command that saved it has"] * 2
+    assert said == [f"{file}: ignored row, pictures, which only the command that saved it has"] * 2
     # What nobody's option is stays an error.
     file.write_text(file.read_text() + "colours: 3\n")
     with pytest.raises(ValueError, match="colours"):

@@ -101,7 +101,7 @@ def test_without_recall_the_video_itself_is_continued(tmp_path):
 
 def test_a_trajectory_of_no_whole_segments_is_refused(tmp_path):
     world = world_at(tmp_path)
-    with pytest.raises(ValueError, match=r"8 cameras is no whole number .* k \* 4 \+ 1"):
+    with pytest.raises(ValueError, match=r"8 cameras is not a whole number .* k \* 4 \+ 1"):
         next(world.rollout(torch.zeros(3, 24, 32), PATH[:8], 5, 0))
 
 

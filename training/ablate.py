@@ -1,4 +1,4 @@
-r"""Run one table of a paper: train what its rows lack, generate, measure, set ours beside theirs.
+r"""Run one table of a paper: train what its rows lack, generate, measure, compare with the paper.
 
     python -m training.ablate table=anchorweave_table3
     python -m training.ablate table=spatia_table4 dry_run=true        # lists the commands
@@ -6,11 +6,11 @@ r"""Run one table of a paper: train what its rows lack, generate, measure, set o
     python -m training.ablate table=anchorweave_table3 model.path=pretrained/anchorweave-tiny \
         source=procedural:seed=910000,frames=49,lap=480,size=128x192 samples=1 output=outputs/look
 
-Tables are files of configs/ablations/. Words that are no option of this command are those of
-inference.generate, for every row; they ask for other videos than the table's, so an `output` of
-their own goes with them. Run again, it does what is missing: training goes on by the recipe that
-the table names, in whose folder it is noted, and rows are cached. Writes to TABLE/ in `results`:
-beside_paper.md, beside_paper.json, and measured/, what inference.evaluate says of the rows.
+Tables are files in configs/ablations/. Arguments that are not options of this command are passed to
+inference.generate for every row; they change the videos, so they require a separate `output`.
+Running it again does only what is missing: training is resumed via the table's recipe, which tracks
+it in its folder, and rows are cached. Writes to TABLE/ in `results`: beside_paper.md,
+beside_paper.json, and measured/, the output of inference.evaluate for the rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from training.ablations.table import (
 from training.ablations.weights import lacking_stages, refuse_without_weights, run_stages
 from training.recipe import Stage
 
-# Words that leave the videos of a row as they are.
+# Arguments that do not affect the videos of a row.
 SAME_VIDEOS = ("output", "batch", "fps", "model.device", "model.offload", "model.tile_vae")
 OWN_WORDS = {"a.b=c": "any option of inference.generate, for every row"}
 
@@ -46,12 +46,12 @@ class AblateConfig:
     """Which table.
 
     Args:
-        table: a file of configs/ablations/, without .yaml.
-        rows: of its rows; none = all.
+        table: a file in configs/ablations/, without .yaml.
+        rows: which of its rows; empty = all.
         dry_run: list the commands and do nothing.
-        results: the folder that the table's own folder of results lies in; null = the `output`
-            among the words for rows, or else outputs/anchorweave_tiny/ablations.
-        resamples: of the bootstrap.
+        results: parent folder of the table's results; null = the `output` among the arguments for
+            rows, or else outputs/anchorweave_tiny/ablations.
+        resamples: number of bootstrap resamples.
     """
 
     table: str = ""
@@ -62,7 +62,7 @@ class AblateConfig:
 
 
 def main(words: list[str]) -> None:
-    """Run a table; words that are no option of AblateConfig go to inference.generate."""
+    """Run a table; arguments that are not options of AblateConfig go to inference.generate."""
     options = {option.name for option in fields(AblateConfig)}
     own = [word for word in words if word.partition("=")[0] in options]
     overrides = [word for word in words if word not in own]
@@ -101,14 +101,14 @@ def main(words: list[str]) -> None:
 
 
 def own_output(overrides: Sequence[str]) -> str | None:
-    """The `output` among the words for rows.
+    """The `output` among the arguments for rows.
 
     Raises:
-        ValueError: words that change the videos of rows, and no output of their own for them.
+        ValueError: arguments that change the videos of rows, without a separate output for them.
     """
     outputs = [word.partition("=")[2] for word in overrides if word.startswith("output=")]
-    asked = [word for word in overrides if "=" in word]
-    others = [word for word in asked if word.partition("=")[0] not in SAME_VIDEOS]
+    overridden = [word for word in overrides if "=" in word]
+    others = [word for word in overridden if word.partition("=")[0] not in SAME_VIDEOS]
     if others and not outputs:
         raise ValueError(
             f"{' '.join(others)}: asks for other videos than the table's; give them a folder of "
@@ -118,17 +118,19 @@ def own_output(overrides: Sequence[str]) -> str | None:
 
 
 def groups(rows: Sequence[PlannedRow], folder: Path) -> dict[Path, list[PlannedRow]]:
-    """Folder of results -> the rows that are measured together: those that were asked the same."""
-    found: dict[Path, list[PlannedRow]] = {}
+    """Results folder -> rows measured together: those with the same evaluation settings."""
+    rows_by_folder: dict[Path, list[PlannedRow]] = {}
     for row in rows:
-        found.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(row)
-    return found
+        rows_by_folder.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(
+            row
+        )
+    return rows_by_folder
 
 
 def evaluate_words(
     table: AblationTable, rows: Sequence[PlannedRow], output: Path, config: AblateConfig
 ) -> list[str]:
-    """Words of inference.evaluate for rows that were asked the same."""
+    """Arguments of inference.evaluate for rows with the same evaluation settings."""
     places = ",".join(str(row.config.folder) for row in rows)
     words = [f"rows=[{places}]", f"output={output}", f"resamples={config.resamples}"]
     against = []
@@ -144,9 +146,9 @@ def measure(
     measured = {}
     for output, together in groups(rows, folder).items():
         evaluate.main(evaluate_words(table, together, output, config))
-        found = read_results(output)[1]
+        results_rows = read_results(output)[1]
         for row in together:
-            one = found[row.config.folder.name]
+            one = results_rows[row.config.folder.name]
             measured[row.name] = {metric: one.per_clip(metric) for metric in one.metrics()}
     return measured
 
@@ -158,7 +160,7 @@ def commands(
     folder: Path,
     config: AblateConfig,
 ) -> list[str]:
-    """All that would be run, a line each."""
+    """All commands that would be run, one per line."""
     lines = []
     try:
         refuse_without_weights(rows, table, work)

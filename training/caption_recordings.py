@@ -1,17 +1,20 @@
-"""Caption recordings every so many frames, by a model: a captions.txt that preparing reads.
+"""Caption recordings: with a model every so many frames, or from a data set's table.
 
     python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex
-    python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex every=97
+    python -m training.caption_recordings source=data/walks model=pretrained/Qwen2.5-VL every=97
+    python -m training.caption_recordings source=miradata table=miradata_v0.csv
 
-SPMem and Context-as-Memory caption stretches of long videos (97 and 77 frames) by a video model.
-Writes captions.txt into each recording's folder (X.captions.txt beside a file X); recordings that
-have one are left as they are.
+SPMem and Context-as-Memory caption parts of long videos (97 and 77 frames) with a video model. A
+model's captions are written to captions.txt in each recording's folder (X.captions.txt beside a
+file X), a table's to caption.txt (X.caption.txt); preparation reads both. Recordings with an
+existing file are skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,10 +24,13 @@ from anchorweave.config import load_config
 from anchorweave.files import atomic_write
 from anchorweave.models.captioner import Captioner
 from anchorweave.progress import progress
+from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
+from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.captions import CAPTIONS, Stretch, write_stretches
 from anchorweave.recordings.procedural_rooms.recording import PREFIX
 from anchorweave.recordings.search import find_recordings
+from training.preparing.caption_table import caption_in, read_captions
 
 
 @dataclass(frozen=True)
@@ -33,73 +39,118 @@ class CaptionRecordingsConfig:
 
     Args:
         source: a recording, a folder with recordings at any depth, or a list of these.
-        model: folder or hub name of a model of transformers that captions videos (GIT's, such as
-            microsoft/git-base-vatex) or images (then the middle frame speaks for its stretch); has
-            to be given.
-        every: frames of a stretch (Context-as-Memory: 77); what is left at the end, and is shorter
-            than half of it, belongs to the one before.
+        model: folder or hub name of a transformers model that captions videos (GIT's, such as
+            microsoft/git-base-vatex), chats about images (Qwen-VL and similar), or captions images
+            (then the middle frame stands for its range); either this or `table` is required.
+        question: prompt for a chat model; null = a built-in one.
+        frames: number of frames of a range shown to a chat model; null = 8.
+        every: frames per range (Context-as-Memory: 77); a remainder shorter than half of it is
+            merged into the previous range.
+        table: CSV file that captions whole recordings by name.
+        key: its column of names (MiraData: index).
+        column: its column of captions.
         missing: what to do with frames that a recording lists but does not hold.
 
     Raises:
-        ValueError: no source, or stretches without frames.
+        ValueError: no source, empty ranges, or not exactly one of `model` and `table`.
     """
 
     source: Any = "data/example_dataset"
     model: str | None = None
+    question: str | None = None
+    frames: int | None = within(None, at_least=1)
     every: int = 77
+    table: str | None = None
+    key: str = "index"
+    column: str = "dense_caption"
     missing: Literal["error", "skip"] = "error"
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.source:
             raise ValueError(f"source={self.source} lists no recordings")
         if self.every < 1:
             raise ValueError(f"every={self.every}: is the frames of a stretch, at least 1")
+        if self.model and self.table:
+            raise ValueError("model= and table= were both given: captions come from one of them")
 
 
 def main(words: Sequence[str]) -> None:
     """Caption with `a.b=c` overrides."""
     config = load_config(CaptionRecordingsConfig, words)
-    if config.model is None:
+    if not config.model and not config.table:
         raise ValueError(
             "model= is missing: name a folder with a captioning model of transformers, such as "
             "pretrained/git-base-vatex (`huggingface-cli download microsoft/git-base-vatex "
-            "--local-dir pretrained/git-base-vatex` fetches it)"
+            "--local-dir pretrained/git-base-vatex` fetches it), or a data set's own table=FILE.csv"
         )
     recordings = find_recordings(config.source)
     if made := [path for path in recordings.values() if path.split(":")[0] == PREFIX]:
         raise ValueError(f"{made[0]}: is made on the spot, captions have no place beside it")
-    captioner = Captioner(
-        config.model, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.table:
+        _from_table(config, [Path(path) for path in recordings.values()])
+    else:
+        _from_model(config, list(recordings.values()))
+
+
+def _from_table(config: CaptionRecordingsConfig, recordings: Sequence[Path]) -> None:
+    captions = read_captions(Path(config.table), config.key, config.column)
+    files = {path: _beside(path, CAPTION) for path in recordings}
+    todo = [path for path, file in files.items() if not file.exists()]
+    caption_by_path = {path: caption_in(captions, path) for path in todo}
+    lacking = [path for path, words in caption_by_path.items() if words is None]
+    if todo and len(lacking) == len(todo):
+        raise ValueError(
+            f"{config.table}: column {config.key!r} names none of {len(todo)} recordings, such as "
+            f"{todo[0].name}; it names {next(iter(captions), 'nothing')}"
+        )
+    for path, words in caption_by_path.items():
+        if words is not None:
+            with atomic_write(files[path]) as aside:
+                aside.write_text(words + "\n", encoding="utf-8")
+    print(
+        f"{len(todo) - len(lacking)} captions written, {len(recordings) - len(todo)} were there, "
+        f"{len(lacking)} recordings are not in {config.table}"
+        + (f", such as {lacking[0]}" if lacking else "")
     )
-    for path in progress(list(recordings.values()), "captioning"):
+
+
+def _from_model(config: CaptionRecordingsConfig, recordings: Sequence[str]) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    captioner = Captioner(config.model, device, config.question, config.frames)
+    for path in progress(recordings, "captioning"):
         recording = open_recording(path, config.missing, RecordingConfig())
         if recording.stretches():
             print(f"{path}: has captions of its stretches, left as they are")
             continue
-        told = caption_recording(recording, captioner, config.every)
-        place = recording.path
-        file = place / CAPTIONS if place.is_dir() else place.with_suffix(f".{CAPTIONS}")
+        stretches = caption_recording(recording, captioner, config.every)
+        file = _beside(recording.path, CAPTIONS)
         with atomic_write(file) as aside:
-            aside.write_text(write_stretches(told), encoding="utf-8")
-        print(f"{file}: {len(told)} captions")
+            aside.write_text(write_stretches(stretches), encoding="utf-8")
+        print(f"{file}: {len(stretches)} captions")
+
+
+def _beside(recording: Path, name: str) -> Path:
+    """Path of a recording's captions file."""
+    return recording / name if recording.is_dir() else recording.with_suffix(f".{name}")
 
 
 def caption_recording(recording: Recording, captioner: Captioner, every: int) -> list[Stretch]:
-    """Captions of stretches of `every` frames, of which only those are decoded that are looked at.
+    """Captions of ranges of `every` frames; only the frames shown to the model are decoded.
 
     Raises:
-        ValueError: a trajectory without images, or a model that says nothing.
+        ValueError: a trajectory without images, or an empty answer of the model.
     """
     if not recording.has_frames:
         raise ValueError(f"{recording.path}: is a trajectory only; there is nothing to describe")
     count = len(recording)
     stretches = max(1, (2 * count + every) // (2 * every))
-    told = []
+    captioned = []
     for i in range(stretches):
         first, end = i * every, count if i == stretches - 1 else (i + 1) * every
-        shown = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
-        told.append(Stretch(first, end - 1, captioner.describe(shown)))
-    return told
+        frames = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
+        captioned.append(Stretch(first, end - 1, captioner.describe(frames)))
+    return captioned
 
 
 COMMAND = Command(main, CaptionRecordingsConfig)

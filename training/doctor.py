@@ -1,12 +1,12 @@
-"""A verdict on every clip of a data set, and the list of those that training is to leave out.
+"""Check every clip of a data set, and list those that training should skip.
 
     python -m training.doctor outputs/prepared
     python -m training.doctor data/released min_coverage=0.1
     python -m training.doctor outputs/rollout/memory
 
-Writes quarantine.json into the data set (an empty list where all is well), which training honours
-and prints. Ends with an error only where no clip is left. Of a memory bank every picture is read
-and compared with its sum; nothing is written, and one that is bad ends with an error.
+Writes quarantine.json into the data set (an empty list if all clips are good), which training
+honours and prints. Exits with an error only if no clip is left. For a memory bank, every image is
+read and compared with its checksum; nothing is written, and a bad image exits with an error.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class DoctorConfig:
 
     Args:
         data: a data set, prepared or in the authors' released layout; or a memory bank.
-        min_coverage: clips whose anchors see less of the target than this share go into
-            quarantine (not given in the paper).
+        min_coverage: clips whose anchors cover less than this fraction of the target are
+            quarantined (not given in the paper).
     """
 
     data: str = "outputs/prepared"
@@ -47,7 +47,8 @@ def main(words: Sequence[str]) -> None:
     """Examine a data set or a memory bank with `a.b=c` overrides.
 
     Raises:
-        SystemExit: no clip can be trained on, or a picture of a bank is not as it was written.
+        SystemExit: no clip can be trained on, or an image of a bank was changed since it was
+        written.
     """
     config = load_config(DoctorConfig, words)
     console = Console()
@@ -58,7 +59,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def examine_data(config: DoctorConfig, console: Console) -> None:
-    """Say what is wrong with the clips of a data set, and which training leaves out from now on.
+    """Reports problems with the clips of a data set, and which ones training will skip.
 
     Raises:
         SystemExit: no clip can be trained on.
@@ -78,10 +79,10 @@ def examine_data(config: DoctorConfig, console: Console) -> None:
 
 
 def examine_bank(bank: Bank, console: Console) -> None:
-    """Say what is wrong with a memory bank, a line for each picture.
+    """Reports problems with a memory bank, one line per image.
 
     Raises:
-        SystemExit: anything is.
+        SystemExit: there are any.
     """
     problems = bank.problems()
     for problem in problems:
@@ -101,11 +102,11 @@ def examine_bank(bank: Bank, console: Console) -> None:
 
 
 def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
-    """The findings in lines: every clip with a problem, then counts.
+    """The findings as lines: every clip with a problem, then counts.
 
     Args:
         verdicts: one per clip.
-        empty_prompt: what is wrong with the features of the empty prompt; None = nothing.
+        empty_prompt: problem with the features of the empty prompt; None = none.
     """
     lines = [
         f"bad: {verdict.name}: {problem}" for verdict in verdicts for problem in verdict.problems

@@ -24,9 +24,11 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.memory import GlobalCloudConfig
 from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.denoiser import check_preceding
 from anchorweave.models.estimates.cards import GIB, GPUS, fits
 from anchorweave.models.estimates.published import FIRST, own_settings
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
@@ -76,6 +78,7 @@ class DryRunConfig(TrainConfig):
         visible: share of the anchors' tokens that a pixel supports, where only those attend.
         references: reference frames of a sample; null = as many as the first clip has, or, where
             there is none, as the memory system gives at most.
+        preceding: frames ahead of the target, 4k + 1 or 0; null = as the first clip has.
     """
 
     gpus: int | None = within(None, at_least=1)
@@ -83,6 +86,7 @@ class DryRunConfig(TrainConfig):
     utilisation: float = within(0.25, above=0, at_most=1)
     visible: float = within(1.0, at_least=0, at_most=1)
     references: int | None = within(None, at_least=0)
+    preceding: int | None = within(None, at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -91,6 +95,13 @@ class DryRunConfig(TrainConfig):
             raise ValueError(
                 f"references={self.references} is of a network that is given references, and there "
                 "is none; set model.new_references=tokens or attention, or leave references out"
+            )
+        # What a memory system may be told, a dry run may be.
+        GlobalCloudConfig(preceding=self.preceding or 0)
+        if self.preceding and not self.model.has_references:
+            raise ValueError(
+                f"preceding={self.preceding} frames are joined to the video by a network, and "
+                "there is none; set model.new_references=tokens, or leave preceding out"
             )
 
 
@@ -158,6 +169,12 @@ def estimate(
         trained += network.train_references * counts["references"]
     weights = Weights(sum(counts.values()) - trained, trained)
     sizes = family.sizes(transformer)
+    ahead = clips.preceding
+    if machine.preceding is not None:
+        ahead = -(-machine.preceding // sizes.temporal_compression)
+    check_preceding(references, ahead > 0)
+    # Without a network they are ignored, as references are.
+    ahead *= references is not None
     step = training_step(
         sizes,
         None if controller is None else controller.config,
@@ -169,6 +186,7 @@ def estimate(
         train_controller=network.train_controller,
         visible=machine.visible,
         adapted=network.train_backbone == "lora",
+        preceding=ahead,
     )
     R = 0
     if references is not None:
@@ -182,7 +200,9 @@ def estimate(
             batch=config.batch_per_process,
             latent_size=clips.latent_size,
             trained=network.train_references,
+            preceding=ahead,
         )
+    per_frame = math.prod(clips.latent_size[1:]) // sizes.patch_size**2
     samples = config.batch / config.batch_per_process
     recomputed = step.recomputed(network.kept) if network.gradient_checkpointing else 0
     peak = world * machine.peak_tflops * 1e12 * machine.utilisation
@@ -193,7 +213,8 @@ def estimate(
             "backbone": step.backbone.tokens,
             "controller": step.controller.tokens,
             "controller_rows": step.controller.rows // config.batch_per_process,
-            "references": R * math.prod(clips.latent_size[1:]) // sizes.patch_size**2,
+            "references": R * per_frame,
+            "preceding": ahead * per_frame,
         },
         "tflops_per_step": {
             "forward": samples * step.forward / 1e12,
@@ -283,7 +304,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         "clips": f"{report['clips'] or 'unknown number'} an epoch; shape of {report['clips_from']}",
         "tokens": f"{tokens['backbone']:,} in the backbone, {tokens['controller_rows']} x "
         f"{tokens['controller']:,} in the controller"
-        + (f", {tokens['references']:,} of references" if tokens["references"] else ""),
+        + (f", {tokens['references']:,} of references" if tokens["references"] else "")
+        + (f", {tokens['preceding']:,} of preceding frames" if tokens["preceding"] else ""),
         "TFLOPs per step": f"{sum(tflops.values()):,.4g} over all GPUs ("
         + ", ".join(f"{value:,.4g} {name}" for name, value in tflops.items())
         + ")",

@@ -1,13 +1,13 @@
-r"""Put a model folder together: trained parts, and new ones where there are none yet.
+r"""Assemble a model folder from trained parts, and new ones where there are none yet.
 
     python -m training.make_model                     # anchorweave-tiny before its training
     python -m training.make_model config=configs/anchorweave_tiny/export.yaml
     python -m training.make_model model.path=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
-Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` opens, and made.json: what
-it was made of. Running it again leaves a folder that is there as it is, and refuses one that was
-made of something else.
+Writes to `output` a folder for `AnchorWeavePipeline.from_pretrained`, and made.json: what it was
+made from. Running it again leaves an existing folder unchanged, and rejects one that was made from
+something else.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from training.networks.new import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
-# Options that came when folders were there already, at the value that changes nothing in them.
+# Options added after folders had been made, with values equivalent to the old behaviour.
 ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1, "weaving.coverage": False}
-# Options -> what `BackboneSizes`, and a controller's own config, call them.
+# Options -> their names in `BackboneSizes`, and in a controller's own config.
 BACKBONE_NAMES = {
     "layers": "num_layers",
     "heads": "num_heads",
@@ -50,7 +50,7 @@ BACKBONE_NAMES = {
     "patch_size": "patch_size",
 }
 WEAVING_NAMES = TRAINED_WITH | {"tokens": "tokens", "holes": "holes"}
-# A prompt is never as long; tokenizers that were not told a length state 10^30.
+# Longer than any prompt; tokenizers without a configured length report 10^30.
 MOST_TOKENS = 10_000
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 
@@ -60,14 +60,14 @@ class WeavingConfig:
     """A new controller.
 
     Args:
-        layers: layers of the backbone that are woven.
+        layers: number of backbone layers with a controller layer.
         heads: attention heads.
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: of the anchors that it is going to be trained on: `black`, `cracks` or `filled`.
-        every: which layers are woven: every so many, from the first on.
-        coverage: whether each token is told which share of its pixels was seen.
+        holes: holes of the anchors it will be trained on: `black`, `cracks` or `filled`.
+        every: spacing of these layers, from the first on.
+        coverage: whether each token's input includes the fraction of its pixels that was seen.
     """
 
     layers: int = 3
@@ -82,7 +82,7 @@ class WeavingConfig:
 
 @dataclass(frozen=True)
 class BaseModelConfig:
-    """The model folder that every part is taken from that is not named.
+    """The model folder that unspecified parts are taken from.
 
     Args:
         path: the folder; null = none.
@@ -97,19 +97,19 @@ class MakeModelConfig:
 
     Args:
         output: the folder.
-        model: where every part comes from that is not named.
+        model: source of every part that is not specified.
         vae: folder of the autoencoder; null = the base's.
-        text: folder that holds tokenizer/ and text_encoder/; null = the base's.
-        transformer: folder of the backbone, or of a training run, which stands for the averaged
-            weights of its newest checkpoint; null = the base's, and without a base a new one.
-        controller: likewise the controller.
-        references: likewise what reads references; null = the base's, or none.
-        unfinished: whether a run that has steps left is taken as well.
-        dtype: precision that weights are stored in.
-        seed: of new weights.
-        card: a model card to copy in as README.md; null = none.
-        note: what the folder says about its weights; null = nothing.
-        backbone: architecture of a new backbone, of the family that the autoencoder is of.
+        text: folder with tokenizer/ and text_encoder/; null = the base's.
+        transformer: folder of the backbone, or of a training run, meaning the averaged weights of
+            its newest checkpoint; null = the base's, and without a base a new one.
+        controller: likewise for the controller.
+        references: likewise for the reference network; null = the base's, or none.
+        unfinished: whether to accept a run that has not finished.
+        dtype: precision of stored weights.
+        seed: seed of new weights.
+        card: a model card to copy as README.md; null = none.
+        note: a note about the weights; null = none.
+        backbone: architecture of a new backbone, of the autoencoder's family.
         weaving: architecture of a new controller.
     """
 
@@ -137,23 +137,23 @@ def main(words: Sequence[str]) -> None:
 
 
 def make(config: MakeModelConfig) -> None:
-    """Make the folder, unless it is there already, made of the same parts.
+    """Makes the folder, unless it exists already, made from the same parts.
 
     Raises:
-        FingerprintError: it is there, made of others.
-        ValueError: parts that do not fit one another.
+        FingerprintError: it exists, made from other parts.
+        ValueError: parts that do not fit together.
     """
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():
-        there = json.loads((output / MADE).read_text())
-        check_made(output, flat(there), flat(made), "remove it, or name another output")
+        existing = json.loads((output / MADE).read_text())
+        check_made(output, flat(existing), flat(made), "remove it, or name another output")
         return print(f"{output} is there already, made of the same parts")
     parts = read_parts(config, folders)
     refuse_in_vain(config, folders, parts)
     for name in (n for n in NETWORKS if parts[n] is not None):
         print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
-        # By torch's own method: those of the libraries spare some layers, or speak of them.
+        # Use torch's own method: the libraries' versions skip some layers, or print messages.
         nn.Module.to(parts[name], getattr(torch, config.dtype))
     files = {MADE: json.dumps(made, indent=1) + "\n"}
     if config.card is not None:
@@ -164,11 +164,11 @@ def make(config: MakeModelConfig) -> None:
 
 
 def part_folders(config: MakeModelConfig) -> dict[str, Path]:
-    """Where each part comes from, by name; a part that is to be new is not among them.
+    """Source folder of each part, by name; new parts are not included.
 
     Raises:
-        ValueError: a part that can be taken from nowhere.
-        FileNotFoundError: a base that is no model folder, or a run without the part.
+        ValueError: a part without a source.
+        FileNotFoundError: a base that is not a model folder, or a run without the part.
     """
     folders = {}
     base = config.model.path
@@ -200,11 +200,11 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     """The parts of the model, networks in float32.
 
     Args:
-        config: describes new parts.
-        folders: where the others are.
+        config: architecture of new parts.
+        folders: source folders of the others.
 
     Raises:
-        ValueError: parts that do not fit one another.
+        ValueError: parts that do not fit together.
         FileNotFoundError: a folder without its part.
     """
     parts = {name: load_part(name, folder) for name, folder in folders.items() if name in PARTS}
@@ -236,7 +236,7 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
                 f"the backbone is a {type(backbone).__name__}, which goes with a {kind.__name__}, "
                 f"but {folders.get(name, name)} holds a {type(parts[name]).__name__}"
             )
-    # They refuse parts that do not fit.
+    # Raises for parts that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
     pipe = pipeline_of(family.name)(**parts)
     return {name: getattr(pipe, name) for name in parts}
@@ -245,12 +245,12 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
 def refuse_in_vain(
     config: MakeModelConfig, folders: Mapping[str, Path], parts: Mapping[str, Any]
 ) -> None:
-    """Refuse values of `backbone` and `weaving` where a part comes from a folder and differs.
+    """Rejects explicit values of `backbone` and `weaving` that contradict a loaded part.
 
     Raises:
-        ValueError: names the first such value, and what the part has.
+        ValueError: names the first such value, and the part's.
     """
-    # Nobody asked for what stands there untold.
+    # Default values were not requested explicitly.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
     for section, part, names in (
         ("backbone", "transformer", BACKBONE_NAMES),
@@ -264,7 +264,7 @@ def refuse_in_vain(
             own = vars(family_of(network).sizes(network))
         for option, name in names.items():
             stated = getattr(described, option)
-            others = [getattr(getattr(one, section), option) for one in untold]
+            others = [getattr(getattr(defaults, section), option) for defaults in untold]
             has = own.get(name)
             if stated not in (has, *others):
                 raise ValueError(
@@ -281,10 +281,10 @@ def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> nn.Module:
 
 
 def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """What the folder depends on: options, and the weights behind the folders they name."""
+    """Everything the folder depends on: options, and the weights in the folders they name."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
     options = dict(item for item in options.items() if item not in ADDED_LATER.items())
-    # Folders that are there already call it so.
+    # The key that existing folders use.
     options["model"] = options.pop("model.path")
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:

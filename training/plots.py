@@ -1,6 +1,6 @@
-"""The loss of a run as pictures: by step, and by timestep.
+"""Plot the loss of a run: by step, and by timestep.
 
-python -m training.plots outputs/train        # draws both from its log.jsonl
+python -m training.plots outputs/train        # plots both from its log.jsonl
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from training.engine.tracking import LOG, log_problems
 
 @dataclass(frozen=True)
 class PlotsConfig:
-    """Whose loss is drawn.
+    """Which run to plot.
 
     Args:
-        output: the `output` of a training, which the pictures are written to as well.
+        output: the `output` of a training run, where the plots are written as well.
     """
 
     output: str = "outputs/train"

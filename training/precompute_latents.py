@@ -1,12 +1,12 @@
-r"""Prepared clips to VAE latents and text features, which training reads.
+r"""Encode prepared clips to VAE latents and text features, which training reads.
 
     python -m training.precompute_latents                      # the prepared example, on a CPU
     accelerate launch --multi_gpu --num_processes 8 -m training.precompute_latents \
         config=configs/data/precompute_5b.yaml data=outputs/dl3dv
 
 Adds latents.safetensors and caption.safetensors to every clip, and the features of the empty prompt
-to the data set. A second run makes only what is missing; a file that was made of other pixels,
-another caption or with other weights is an error.
+to the data set. A second run makes only what is missing; a file made from other pixels, another
+caption or with other weights is an error.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from training.preparing.one_run import one_run_in
 from training.preparing.sharding import Shard, Tally
 
 DEFAULT = "configs/data/precompute_tiny.yaml"
-# Counted up whenever the same clip and weights give other tensors than before.
+# Incremented when the same clip and weights give other tensors than before.
 CODE_VERSION = 2
 
 
@@ -54,11 +54,11 @@ class EncoderConfig:
     """Which networks encode.
 
     Args:
-        path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with
-            random weights.
-        dtype: precision that they compute in; `auto` = bfloat16, or float32 on a CPU without
-            instructions for it.
-        device: `auto` (a GPU if there is one) or `cpu`.
+        path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with random
+            weights.
+        dtype: compute precision; `auto` = bfloat16, or float32 on a CPU without instructions for
+            it.
+        device: `auto` (a GPU if available) or `cpu`.
     """
 
     path: str = "tiny"
@@ -66,7 +66,7 @@ class EncoderConfig:
     device: Literal["auto", "cpu"] = "auto"
 
     def computes_in(self, device: torch.device) -> torch.dtype:
-        """The precision on a device."""
+        """The compute precision on a device."""
         if self.dtype == "auto":
             return computing_dtype("auto", device)
         return getattr(torch, self.dtype)
@@ -74,18 +74,18 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class PrecomputeConfig:
-    """Everything that precomputing needs.
+    """Options of precomputing.
 
     Args:
         data: a prepared data set.
-        storage: precision that is stored; float16 keeps three bits more than bfloat16 in the same
-            space, and values beyond its range are refused.
-        holes: what the VAE sees where an anchor does not: `black` (released data), `cracks` or
-            `filled`, see `anchorweave/holes`. A controller is trained on one of them.
-        one_by_one: whether the VAE takes one video at a time; null = on a GPU, whose memory large
+        storage: precision of stored tensors; float16 has three more mantissa bits than bfloat16 at
+            the same size, and values beyond its range are rejected.
+        holes: how anchors' holes are encoded: `black` (released data), `cracks` or `filled`, see
+            `anchorweave/holes`. A controller is trained on one of them.
+        one_by_one: whether the VAE encodes one video at a time; null = on a GPU, whose memory large
             videos fill. Small ones are faster together.
-        vae_tile: side of the tiles, in pixels, that videos are encoded in; null = whole, which
-            needs most memory. Where memory runs out, the next smaller one is tried.
+        vae_tile: side of the encoding tiles, in pixels; null = no tiling, which needs most memory.
+            If memory runs out, the next smaller size is tried.
         model: which networks encode.
     """
 
@@ -123,12 +123,12 @@ def _encode(config: PrecomputeConfig, clips: Sequence[Path], shard: Shard) -> No
 
 
 class TextPass:
-    """Text features of captions; the text encoder is loaded when the first one is needed.
+    """Encodes captions; the text encoder is loaded on first use.
 
     Args:
-        config: how.
+        config: options.
         encoders: the networks.
-        shard: the process that it works in.
+        shard: this process's share of the work.
     """
 
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
@@ -140,13 +140,13 @@ class TextPass:
         }
 
     def empty_prompt(self) -> None:
-        """Encode the empty prompt, for the whole data set, in the first process."""
+        """Encodes the empty prompt, for the whole data set, in the first process."""
         path = Path(self._config.data) / EMPTY_CAPTION
         if self._shard.is_main:
             _made_once(path, {**self._made, "caption": ""}, lambda: self._features(""))
 
     def encode(self, clip: Path) -> Tally:
-        """Encode the caption of one clip, unless that was done already."""
+        """Encodes the caption of one clip, unless done already."""
         try:
             caption = read_caption(clip)
             made = {**self._made, "caption": caption}
@@ -166,12 +166,12 @@ class TextPass:
 
 
 class VideoPass:
-    """Latents of videos; the VAE is loaded when the first one is needed.
+    """Encodes videos; the VAE is loaded on first use.
 
     Args:
-        config: how.
+        config: options.
         encoders: the networks.
-        shard: the process that it works in.
+        shard: this process's share of the work.
     """
 
     def __init__(self, config: PrecomputeConfig, encoders: Encoders, shard: Shard):
@@ -183,7 +183,7 @@ class VideoPass:
         }
 
     def encode(self, clip: Path) -> Tally:
-        """Encode the videos of one clip, unless that was done already."""
+        """Encodes the videos of one clip, unless done already."""
         try:
             made = {**self._made, "prepared": digest(read_record(clip)["made"])}
             return _made_once(clip / LATENTS, made, lambda: self._latents(clip))
@@ -209,7 +209,7 @@ class VideoPass:
 
 
 def _made(config: PrecomputeConfig, device: torch.device) -> dict[str, Any]:
-    # Latents of a CPU without bfloat16 are not those of a GPU, also where both were asked for auto.
+    # Latents from a CPU without bfloat16 differ from a GPU's, even if both were set to auto.
     dtype = str(config.model.computes_in(device)).removeprefix("torch.")
     return {"code": CODE_VERSION, "storage": config.storage, "dtype": dtype}
 
@@ -217,22 +217,22 @@ def _made(config: PrecomputeConfig, device: torch.device) -> dict[str, Any]:
 def _made_once(
     path: Path, made: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict]]
 ) -> Tally:
-    """Write a file of tensors if it is not there.
+    """Writes a file of tensors if it does not exist.
 
     Args:
         path: the file.
         made: what it depends on.
-        make: its tensors, and notes on how they came about that do not matter for their use.
+        make: creates its tensors, and notes on their creation that do not matter for their use.
 
     Raises:
-        FingerprintError: it is there, and was made with something else.
+        FingerprintError: it exists, and was made with something else.
     """
     if path.exists():
         try:
-            there = read_made(path)
+            existing = read_made(path)
         except BadClip as bad:
             raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
-        compared = {key: value for key, value in (MADE_BEFORE | there).items() if key in made}
+        compared = {key: value for key, value in (MADE_BEFORE | existing).items() if key in made}
         check_made(path, compared, made, f"to make all again, remove every {path.name}")
         return Tally(there=1)
     remove_unfinished(path)
@@ -250,7 +250,7 @@ def _first_shape(clips: Sequence[Path]) -> tuple[int, tuple[int, int]]:
         try:
             cameras = read_cameras(clip).cameras
         except BadClip:
-            continue  # told when the clip itself is encoded
+            continue  # reported when the clip itself is encoded
         return len(cameras), cameras.size
     raise BadClip(clips[0], "and all others have cameras that cannot be read; run training.doctor")
 

@@ -1,12 +1,12 @@
-r"""Recordings to prepared clips: target videos with the anchors that memory has for them.
+r"""Prepare clips from recordings: target videos with their anchors.
 
     python -m training.prepare_clips                           # the embedded example, on a CPU
     python -m training.prepare_clips source=data/rooms output=outputs/prepared clips_per_recording=8
     torchrun --nproc_per_node 16 -m training.prepare_clips \
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
-A second run makes only what is missing. Every clip keeps what it was made with; one that was made
-with something else is an error. `data/README.md` describes what is written.
+A second run makes only what is missing. Every clip records what it was made with; an existing clip
+made with something else is an error. `data/README.md` describes the output.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from training.preparing.sharding import Shard, Tally
 from training.preparing.sources import find_recordings, windows
 
 DEFAULT = "configs/data/prepare_tiny.yaml"
-# Recordings named in a message before the rest is only counted.
+# Number of recordings named in a message; the rest are only counted.
 NAMED = 5
-# Of what a clip was made with: a sum over its recording's files. Older clips do not state it.
+# Key of a checksum over the recording's files. Older clips do not have it.
 CONTENT = "content"
 
 
@@ -73,8 +73,8 @@ class Preparer:
     """Makes the clips of one recording after another.
 
     Args:
-        config: how.
-        shard: the process that it works in.
+        config: options.
+        shard: this process's share of the work.
     """
 
     def __init__(self, config: PrepareConfig, shard: Shard):
@@ -84,9 +84,9 @@ class Preparer:
         self._made = config.made()
 
     def look_at(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Tell what the recordings (name, path) lack, before hours go into the first of them.
+        """Reports problems with the recordings (name, path) before hours are spent on the first.
 
-        Rooms that are made on the spot lack nothing, and are left out.
+        Procedural rooms cannot have any, and are skipped.
         """
         silent, wrong = [], {}
         for name, path in entries:
@@ -109,13 +109,13 @@ class Preparer:
             )
 
     def prepare(self, entry: tuple[str, str]) -> Tally:
-        """All clips of the recording (name, path) that are not there yet.
+        """Makes all missing clips of the recording (name, path).
 
-        What is wrong with a recording is told at the end, after the others were prepared; a clip
-        that was made otherwise, or a disk that is full, ends the run.
+        Problems with a recording are reported at the end, after the others were prepared; a clip
+        made with other settings, or a full disk, aborts the run.
 
         Raises:
-            FingerprintError: a clip that is there was made with something else.
+            FingerprintError: an existing clip was made with something else.
             OSError: a clip could not be written.
         """
         name, path = entry
@@ -125,10 +125,10 @@ class Preparer:
                 made = {"recording": _identity(recording), CONTENT: _content(path, recording)}
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
-        return sum((self._one(name, recording, made, one) for one in stretches), Tally())
+        return sum((self._one(name, recording, made, stretch) for stretch in stretches), Tally())
 
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
-        """A recording with all that clips are made of, and the stretches that become clips."""
+        """A recording with everything clips need, and the frame ranges that become clips."""
         config = self.config
         with reading(path):
             recording = open_recording(path, config.missing, config.recording)
@@ -144,16 +144,16 @@ class Preparer:
         path = Path(self.config.output) / name
         made = {**self._made, **of, "start": start}
         if self.config.caption.kind == "sidecar" and recording.caption(split.target) is None:
-            # So that one that is written later is not passed over.
+            # Recorded, so that a caption written later is detected.
             made[OWN_CAPTION] = ""
         if path.exists():
             try:
-                there = read_record(path)["made"]
+                existing = read_record(path)["made"]
             except BadClip as bad:
                 return Tally(failed={name: f"{bad}; remove {path} to have it made again"})
             way_out = "give another output=, or remove it to have it made again"
-            now = {key: value for key, value in made.items() if key != CONTENT or key in there}
-            check_made(path, there, now, way_out)
+            now = {key: value for key, value in made.items() if key != CONTENT or key in existing}
+            check_made(path, existing, now, way_out)
             return Tally(there=1)
         remove_unfinished(path)
         try:
@@ -170,11 +170,11 @@ class Preparer:
     ) -> PreparedClip:
         with reading(recording.path):
             target = recording.clip(split.target, self.config.size)
-            known = recording.clip([*split.history, split.target[0]], self.config.size)
+            clip = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, split.target, target.frames)
-        # As when generating: the first target frame is what image-to-video starts from, so it is
-        # seen, and seen last.
-        seen = self._perception(known)
+        # As in generation: image-to-video starts from the first target frame, so it is remembered,
+        # as the last one.
+        seen = self._perception(clip)
         check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
@@ -207,22 +207,22 @@ class Preparer:
 
 
 def _content(path: str, recording: Recording) -> str:
-    """A short name for what the recording's files hold; for a room made on the spot, its words."""
+    """Content identifier of the recording's files; for a procedural room, its description."""
     return digest(path) if path.split(":")[0] == PREFIX else content_of(recording, captioned=False)
 
 
 def _identity(recording: Recording) -> str:
-    """A short name for the recording itself, wherever it lies: of its frames' names and cameras."""
-    found = hashlib.sha256("\n".join(recording.names).encode())
+    """Path-independent identifier of the recording, from its frames' names and cameras."""
+    digest = hashlib.sha256("\n".join(recording.names).encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        found.update(part.contiguous().numpy().tobytes())
+        digest.update(part.contiguous().numpy().tobytes())
     if any(recording.cameras.origin):
-        found.update(repr(recording.cameras.origin).encode())
-    return found.hexdigest()[:16]
+        digest.update(repr(recording.cameras.origin).encode())
+    return digest.hexdigest()[:16]
 
 
 def _seed(seed: int, clip: str) -> int:
-    """A seed of its own for every clip, whichever process makes it."""
+    """A separate seed for every clip, independent of the process that makes it."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:4], "big")
 
 

@@ -1,13 +1,13 @@
-"""Run the stages of a recipe one after the other; run again, go on where it stopped.
+"""Run the stages of a recipe one after another; running it again resumes where it stopped.
 
-    python -m training.recipe                                   # anchorweave-tiny, from nothing
+    python -m training.recipe                                   # anchorweave-tiny, from scratch
     python -m training.recipe config=configs/anchorweave_tiny/ablations.yaml
     python -m training.recipe from=controller                   # run this stage and those after it
-    python -m training.recipe until=vae                         # no stage behind this one
+    python -m training.recipe until=vae                         # run no stage after this one
 
-Writes recipe.json to `output`: when each stage began, the seconds it took (summed over all goes),
-and how it ended. A stage that is done is skipped. Ctrl-C or SIGTERM asks the stage at work to stop,
-which lets a training save first; the next run goes on with that stage.
+Writes recipe.json to `output`: when each stage started, its run time in seconds (summed over all
+attempts), and how it ended. Finished stages are skipped. Ctrl-C or SIGTERM asks the running stage
+to stop, which lets a training save first; the next run resumes that stage.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from training.recipes.stage_inputs import changed, config_values, inputs
 DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"
 OWN_WORDS = {
-    "from=STAGE": "run this stage and those after it, also where they are done",
-    "until=STAGE": "run no stage behind this one",
+    "from=STAGE": "run this stage and those after it, even if they are done",
+    "until=STAGE": "run no stage after this one",
 }
 
 
@@ -42,15 +42,15 @@ class Stage:
     """One command.
 
     Args:
-        name: what the stage is called.
-        module: what `python -m` runs, such as training.train.
-        words: its words, `a.b=c`.
-        processes: how many of it work together (torch.distributed.run); 1 = it runs alone.
-        beside: whether the stages behind it start while it is at work.
-        after: earlier stages that have to be done before this one starts; those that are not
-            `beside` are done in any case.
-        each: name -> values: the stage stands for one of every combination of them, in whose name
-            and words `{name}` is the value.
+        name: name of the stage.
+        module: the module for `python -m`, such as training.train.
+        words: its arguments, `a.b=c`.
+        processes: number of processes (torch.distributed.run); 1 = a single process.
+        beside: whether later stages may start while it is running.
+        after: earlier stages that must be done before this one starts; those that are not `beside`
+            are done in any case.
+        each: name -> values: expands the stage into one for every combination of them, with
+            `{name}` in its name and arguments replaced by the value.
     """
 
     name: str = ""
@@ -62,20 +62,20 @@ class Stage:
     each: dict[str, list[Any]] = field(default_factory=dict)
 
     def every(self) -> list[Stage]:
-        """The stages that it stands for; the last name's values change fastest.
+        """The stages that it expands to; the last name's values vary fastest.
 
         Raises:
-            ValueError: a name in braces that `each` does not give, or values that two stages share
-                a name by.
+            ValueError: a name in braces that is not in `each`, or values that give two stages the
+                same name.
         """
         if not self.each:
             return [self]
         stages = []
         for values in product(*self.each.values()):
-            told = dict(zip(self.each, values, strict=True))
+            values_by_name = dict(zip(self.each, values, strict=True))
             try:
-                name = self.name.format(**told)
-                words = [word.format(**told) for word in self.words]
+                name = self.name.format(**values_by_name)
+                words = [word.format(**values_by_name) for word in self.words]
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(
                     f"stage {self.name}: {error} in braces is none of each={list(self.each)}"
@@ -84,7 +84,7 @@ class Stage:
         return stages
 
     def command(self) -> list[str]:
-        """The words after `python`."""
+        """The arguments after `python`."""
         launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(self.processes)]
         return [*(launch if self.processes > 1 else ()), "-m", self.module, *self.words]
 
@@ -95,11 +95,11 @@ class RecipeConfig:
 
     Args:
         output: the folder for recipe.json.
-        stages: in the order they are run.
+        stages: in the order of execution.
 
     Raises:
-        ValueError: no stages, two of one name, one without a name or module, or one after a stage
-            that does not come before it.
+        ValueError: no stages, duplicate names, a stage without a name or module, or one that is
+            `after` a stage that does not precede it.
     """
 
     output: str = "outputs/recipe"
@@ -124,7 +124,7 @@ class RecipeConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run or go on with a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
+    """Run or resume a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
     own = dict.fromkeys(word.partition("=")[0] for word in OWN_WORDS)
     rest = []
     for word in words:
@@ -161,15 +161,15 @@ class Recipe:
             self._records = json.loads(self.path.read_text())
 
     def lock(self) -> None:
-        """Keep others off until this process and the stage that it runs have ended.
+        """Locks the recipe until this process and the stage that it runs have ended.
 
         Raises:
-            BlockingIOError: a recipe, or a stage that outlived it, is at work in the folder.
+            BlockingIOError: a recipe, or a stage that outlived it, is running in the folder.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = (self.path.parent / LOCK).open("w")
         try:
-            # The lock goes with the open file, which the stage inherits.
+            # The lock belongs to the open file, which the stage inherits.
             flock(self._lock, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
             raise BlockingIOError(
@@ -178,15 +178,15 @@ class Recipe:
             ) from error
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether the stage ended well."""
+        """Whether the stage succeeded."""
         return self._records.get(stage.name, {}).get("exit") == 0
 
     def seconds(self, stage: Stage) -> float:
-        """That all its goes took."""
+        """Total run time of all its attempts."""
         return self._records[stage.name]["seconds"]
 
     def forget_from(self, name: str) -> None:
-        """Count the stage and those after it as not begun; their files stay where they are.
+        """Marks the stage and those after it as not started; their files are kept.
 
         Raises:
             ValueError: no such stage.
@@ -195,7 +195,7 @@ class Recipe:
             self._records.pop(stage.name, None)
 
     def stages_until(self, name: str | None) -> list[Stage]:
-        """The stages up to that of a name; None = all.
+        """The stages up to the named one; None = all.
 
         Raises:
             ValueError: no such stage.
@@ -205,22 +205,22 @@ class Recipe:
         return self.config.stages[: self._place("until", name) + 1]
 
     def refuse_changed(self) -> None:
-        """Stages that were begun stay as they are.
+        """Rejects changes to stages that have already been started.
 
         Raises:
-            ValueError: a stage whose command, config values or inputs are others now, which ones,
-                and how to go on.
+            ValueError: a stage whose command, config values or inputs have changed; the message
+                says which, and how to continue.
         """
         for stage in self.config.stages:
-            there = self._records.get(stage.name)
-            if there is None:
+            record = self._records.get(stage.name)
+            if record is None:
                 continue
-            # Of an older version it lacks what stages could not say then.
-            before = Stage(**there["stage"])
-            if before == stage and there["config"] != config_digest(stage):
-                # Recipes that were begun by an older version kept no values.
+            # Records of older versions lack newer options.
+            before = Stage(**record["stage"])
+            if before == stage and record["config"] != config_digest(stage):
+                # Records of older versions have no values.
                 values = config_values(stage.words)
-                differ = differences(there.get("values", values), values)
+                differ = differences(record.get("values", values), values)
                 raise ValueError(
                     f"stage {stage.name}: its config file says something else than when it was "
                     f"run{': ' if differ else ''}{'; '.join(differ)}. Give the old values back, or "
@@ -234,7 +234,7 @@ class Recipe:
                     f"all after it with from={stage.name} (files that it wrote stay: remove them, "
                     "or give the stage another output=)"
                 )
-            if differ := changed(there.get("inputs", {}), inputs(stage.words)):
+            if differ := changed(record.get("inputs", {}), inputs(stage.words)):
                 raise ValueError(
                     f"stage {stage.name}: what it reads is not what it was when the stage was run: "
                     f"{'; '.join(differ)}. Put it back, or redo the stage and all after it with "
@@ -243,7 +243,7 @@ class Recipe:
                 )
 
     def run(self, stages: Sequence[Stage]) -> None:
-        """Run those that are not done, to their end.
+        """Runs those that are not done, until they end.
 
         Raises:
             SystemExit: a stage failed, or the recipe was told to stop.
@@ -289,7 +289,7 @@ class Recipe:
 
 
 def config_digest(stage: Stage) -> str:
-    """A short name for what the YAML files of a stage, and those they stand on, say."""
+    """A digest of the content of a stage's YAML files and their bases."""
     said = []
     for word in stage.words:
         if word.startswith("config="):

@@ -7,8 +7,8 @@
         config=configs/train/cogvideox_5b.yaml
 
 Writes to `output`: checkpoints/, log.jsonl, loss.png, loss_by_timestep.png, validation/,
-config.yaml, origin.json and clips.json. Running it again goes on from the newest complete
-checkpoint, and says which clips are gone or new since.
+config.yaml, origin.json and clips.json. Running it again resumes from the newest complete
+checkpoint, and reports clips that were added or removed since.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DRY_RUN = "--dry-run"
 
 @record
 def main(words: Sequence[str]) -> None:
-    """Train with `a.b=c` overrides; `--dry-run` says what it would take."""
+    """Train with `a.b=c` overrides; `--dry-run` only reports the cost."""
     config = load_config(TrainConfig, [word for word in words if word != DRY_RUN], DEFAULT)
     if DRY_RUN in words:
         return dry_run(config)
@@ -58,7 +58,7 @@ COMMAND = Command(
     main,
     TrainConfig,
     DEFAULT,
-    also={DRY_RUN: "say what the run would be and what it lacks, as training.dry_run does"},
+    also={DRY_RUN: "report the run's cost and missing files, like training.dry_run"},
 )
 
 if __name__ == "__main__":

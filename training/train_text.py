@@ -1,13 +1,12 @@
-"""Train a small T5 or UMT5, with a tokenizer of its own, on the captions of recordings.
+"""Train a small T5 or UMT5, with its own tokenizer, on the captions of recordings.
 
     python -m training.train_text                                   # procedural rooms, on a CPU
     python -m training.train_text source=my_recordings output=outputs/my_text
 
-For who wants a model smaller than the released ones, whose own encoders need no training. The
-encoder learns to fill gaps in captions, among words of camera motion and rooms that prompts are
-made of.
-Writes `output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout),
-results.json and config.yaml. Takes a few minutes; a second run finds it there.
+For models smaller than the released ones, whose own encoders need no training. The encoder learns
+to fill gaps in captions, augmented with typical prompts about camera motion and rooms. Writes
+`output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout), results.json
+and config.yaml. Takes a few minutes; a second run finds it done.
 """
 
 from __future__ import annotations
@@ -41,31 +40,33 @@ from training.small_models.text_samples import END, batched, frequent_words, var
 
 DEFAULT = "configs/anchorweave_tiny/text.yaml"
 CONFIG, RESULTS = "config.yaml", "results.json"
-# Gaps of one text at most, and in how many ways each held-out caption gets them.
+# Maximum number of gaps per text, and number of random gap patterns per held-out caption.
 GAPS, WAYS = 8, 8
 
 
 @dataclass(frozen=True)
 class TextTrainConfig:
-    """Everything that training a small text encoder needs.
+    """Options of training a small text encoder.
 
     Args:
-        source: recordings whose captions are learned: a folder, "procedural:..." words, or a list.
-        validation: recordings whose captions are measured on, of other places.
-        output: the folder for what is written.
-        seed: of the first weights and of everything drawn.
-        vocabulary: at most so many whole words; all others are spelled.
-        steps: optimiser steps in all.
-        batch: captions in one step.
-        learning_rate: of Adam, at its highest; warmed up, then along a cosine.
-        warmup: steps.
-        gaps: share of a caption's tokens that are to be filled in.
-        drop: share of its words that are dropped before.
-        prompts: share of texts that get a clause of camera motion or of another indoor prompt.
+        source: recordings whose captions are used for training: a folder, a "procedural:..."
+            description, or a list.
+        validation: recordings of other places, whose captions are used for validation.
+        output: the output folder.
+        seed: seed of the initial weights and all random draws.
+        vocabulary: maximum number of whole words; all others are spelled.
+        steps: total number of optimiser steps.
+        batch: captions per step.
+        learning_rate: peak learning rate of Adam; warm-up, then cosine decay.
+        warmup: number of warm-up steps.
+        gaps: fraction of a caption's tokens to be filled in.
+        drop: fraction of its words dropped beforehand.
+        prompts: fraction of texts that get an extra clause about camera motion or another indoor
+            prompt.
         text: the encoder's architecture.
 
     Raises:
-        ValueError: no steps or captions, or shares that are no shares.
+        ValueError: no steps or captions, or fractions out of range.
     """
 
     source: Any = "procedural:seed=0..2,frames=1,size=64x96"
@@ -94,7 +95,7 @@ def main(words: list[str]) -> None:
 
 
 def make(config: TextTrainConfig, output: Path) -> None:
-    """Train into `output`, unless that is there already."""
+    """Trains into `output`, unless the result exists already."""
     if output.exists():
         check_there(config, output)
         print(f"{output}: is there already, made with this config; remove it to train again")
@@ -109,24 +110,24 @@ def make(config: TextTrainConfig, output: Path) -> None:
 
 
 def check_there(config: TextTrainConfig, output: Path) -> None:
-    """Refuse to take what lies in `output` for the result of another config.
+    """Rejects an existing `output` that is not the result of this config.
 
     Raises:
-        FingerprintError: it was made otherwise.
-        ValueError: it is no such result.
+        FingerprintError: it was made with another config.
+        ValueError: it is not such a result.
     """
     if not (output / CONFIG).is_file():
         raise ValueError(
             f"{output} exists and holds no {CONFIG}; remove it, or give another output="
         )
-    there = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
-    # A folder may be moved, or named from elsewhere.
-    now = flat(replace(config, output=there["output"]))
-    check_made(output, there, now, "remove it, or give another output=")
+    saved = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
+    # A folder may be moved, or given by another path.
+    now = flat(replace(config, output=saved["output"]))
+    check_made(output, saved, now, "remove it, or give another output=")
 
 
 def captions_of(source: str | Sequence[str]) -> list[str]:
-    """The caption of every recording that `source` names.
+    """The caption of every recording in `source`.
 
     Raises:
         FileNotFoundError: a recording without one.
@@ -142,17 +143,17 @@ def captions_of(source: str | Sequence[str]) -> list[str]:
 def train_text(
     config: TextTrainConfig, captions: Sequence[str], held_out: Sequence[str], folder: Path
 ) -> dict[str, int | float]:
-    """Train on captions and write text_encoder/ and tokenizer/ into `folder`.
+    """Trains on captions and writes text_encoder/ and tokenizer/ into `folder`.
 
     Returns:
-        What was measured on the captions `held_out`, with the numbers of captions and steps.
+        Metrics on the `held_out` captions, with the numbers of captions and steps.
     """
     words = frequent_words(captions, WORDS, config.vocabulary)
     tokenizer = tiny_tokenizer(words)
     model = small_denoiser(config.text, len(tokenizer), GAPS, config.seed)
 
     def sample(text: str, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        # One token of the length is the end mark.
+        # One token is reserved for the end token.
         most = {"truncation": True, "max_length": TEXT_TOKENS - 1}
         tokens = tokenizer(text, add_special_tokens=False, **most).input_ids
         return with_gaps(tokens, rng, config.gaps, len(tokenizer), GAPS)
@@ -162,7 +163,7 @@ def train_text(
     before = _measure(model, *measured, len(tokenizer))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     factor = learning_rate_factor("cosine", config.warmup, config.steps)
-    # Dropout draws from the global random state.
+    # Dropout uses the global random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         for step in range(1, config.steps + 1):
@@ -199,14 +200,14 @@ def train_text(
 def _measure(
     model: torch.nn.Module, inputs: Tensor, targets: Tensor, vocabulary: int
 ) -> dict[str, float]:
-    """Cross-entropy in nats per token, and the share of missing tokens that come out right."""
+    """Cross-entropy in nats per token, and the fraction of missing tokens predicted correctly."""
     model.eval()
     logits = model(input_ids=inputs, labels=targets).logits
     model.train()
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-    # Neither the marks of gaps nor the end were in the caption.
-    asked = (targets > END) & (targets < vocabulary)
-    right = (logits.argmax(dim=-1) == targets)[asked].float().mean()
+    # Exclude sentinels and the end token, which were not in the caption.
+    content = (targets > END) & (targets < vocabulary)
+    right = (logits.argmax(dim=-1) == targets)[content].float().mean()
     return {"loss": round(loss.item(), 4), "accuracy": round(right.item(), 4)}
 
 

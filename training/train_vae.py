@@ -4,10 +4,10 @@
     python -m training.train_vae source=my_recordings steps=2000 output=outputs/my_vae
     torchrun --nproc_per_node 16 -m training.train_vae frames_only=true     # on many cores, first
 
-For who wants a model smaller than the released ones, whose own autoencoders need no training.
+For models smaller than the released ones, whose own autoencoders need no training.
 Writes to `output`: frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the running
 average, in diffusers' layout, scaled so that latents have unit variance), results.json and
-config.yaml. Running it again goes on from the newest complete checkpoint.
+config.yaml. Running it again resumes from the newest complete checkpoint.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a model is trained and measured on."""
+"""Data sets for training and evaluation."""

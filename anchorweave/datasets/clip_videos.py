@@ -1,8 +1,8 @@
-"""Storage of a prepared clip's videos: H.264 files, or exact bytes in one file.
+"""Storage of a prepared clip's videos: H.264 files, or raw pixels in one file.
 
-H.264 is small and any player shows it; it loses a little. Raw pixels are exact, need no ffmpeg and
-are read and written several times faster, at about twenty times the size: for small videos, and
-where the pixels are removed once latents are there.
+H.264 is small, playable everywhere and slightly lossy. Raw pixels are exact, need no ffmpeg and are
+read and written several times faster, at about twenty times the size: for small videos, or if the
+pixels are deleted after encoding.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Storage = Literal["video", "raw"]
 def write_videos(
     folder: Path, videos: Mapping[Path, Float[Tensor, "T 3 H W"]], fps: int, storage: Storage
 ) -> None:
-    """Write all videos of a clip.
+    """Writes all videos of a clip.
 
     Args:
-        folder: the clip's.
-        videos: colours in [0, 1], by the path of the H.264 file that each would be.
-        fps: of H.264 files.
+        folder: the clip's folder.
+        videos: colours in [0, 1], keyed by the path of the (potential) H.264 file.
+        fps: frame rate of H.264 files.
         storage: `video` or `raw`.
 
     Raises:
@@ -43,7 +43,7 @@ def write_videos(
             write_video(path, video, fps)
         return
     tensors = {_key(folder, path): _to_bytes(video) for path, video in videos.items()}
-    # Saved to a file by safetensors, nobody but its owner could read it.
+    # safetensors' own save_file makes files readable by their owner only.
     (folder / PIXELS).write_bytes(save(tensors))
 
 
@@ -52,7 +52,7 @@ def read_clip_video(clip: Path, path: Path) -> UInt8[Tensor, "T 3 H W"]:
 
     Args:
         clip: the clip's folder.
-        path: of the H.264 file, which need not be there where pixels are raw.
+        path: path of the H.264 file, which need not exist if pixels are raw.
 
     Raises:
         BadClip: the video is missing or unreadable.
@@ -66,7 +66,7 @@ def read_clip_video(clip: Path, path: Path) -> UInt8[Tensor, "T 3 H W"]:
 
 
 def video_shape(clip: Path, path: Path) -> tuple[int, int, int]:
-    """Frames, height and width of one video of a clip, whose last frame can be read.
+    """Frames, height and width of a video of a clip; verifies that its last frame is readable.
 
     Raises:
         BadClip: the video is missing or unreadable.
@@ -76,7 +76,7 @@ def video_shape(clip: Path, path: Path) -> tuple[int, int, int]:
         return T, H, W
     with reading(clip, str(path.relative_to(clip))):
         video = VideoFile(path)
-        # A file that was cut off often still opens.
+        # A truncated file often still opens.
         video.frames([len(video) - 1])
         return len(video), *video.size
 

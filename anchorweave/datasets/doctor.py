@@ -1,4 +1,4 @@
-"""Doctor: a verdict on every clip of a data set, before a week of training relies on it."""
+"""Doctor: checks every clip of a data set, before a week of training relies on it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from anchorweave.datasets.layout import (
     VIDEO,
     VISIBLE,
     BadClip,
+    anchor_folder,
     anchor_video,
     prepared_clips,
 )
@@ -33,6 +34,7 @@ from anchorweave.datasets.prepared_clip import (
     check_sums,
     read_cameras,
     read_caption,
+    read_preceding,
     read_record,
     read_references,
     read_visible,
@@ -50,15 +52,15 @@ ENCODED = (LATENTS, CAPTION_FEATURES)
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one clip.
+    """The result of checking one clip.
 
     Args:
         name: the clip.
-        problems: why it cannot be trained on; none = it can.
-        coverage: share of the target's pixels that at least one anchor really saw, per memory
+        problems: why it cannot be used for training; empty = it can.
+        coverage: fraction of the target's pixels that at least one anchor observed, per memory
             system.
-        shape: latent (t, C, h, w), None where there are no latents.
-        summed: whether checksums of its files are stored; without them a flipped bit goes
+        shape: latent (t, C, h, w); None if there are no latents.
+        summed: whether checksums of its files are stored; without them corruption goes
             unnoticed.
     """
 
@@ -74,19 +76,19 @@ def examine(
     min_coverage: float = 0.01,
     watch: Callable[[Sequence[Path]], Iterator[Path]] = iter,
 ) -> list[Verdict]:
-    """Verdicts on all clips of a data set, prepared or in the released layout.
+    """Checks all clips of a data set, prepared or in the released layout.
 
-    A prepared data set that has no latents at all is judged on its pixels alone. Latents or
-    fingerprints that differ from what most clips have are a problem of the clips that differ.
+    A prepared data set without any latents is checked on its pixels alone. Latents or fingerprints
+    that differ from those of most clips count as problems of the clips that differ.
 
     Args:
         root: the data set's folder.
-        min_coverage: anchors that see less of the target than this share, on average over its
+        min_coverage: anchors that cover less than this fraction of the target, averaged over its
             frames, are a problem (not given in the paper).
         watch: wraps the clips, to show progress.
 
     Raises:
-        ValueError: no clips, and why.
+        ValueError: there are no clips; the message says why.
     """
     if (Path(root) / RELEASED_LIST).is_file():
         released = ReleasedClips(root, quarantine={})
@@ -99,7 +101,7 @@ def examine(
 
 
 def empty_prompt_problem(root: str | Path) -> str | None:
-    """What is wrong with the features of the empty prompt, which no clip is to blame for."""
+    """What is wrong with the features of the empty prompt, which belong to no clip."""
     try:
         read_tensors(Path(root) / EMPTY_CAPTION, (FEATURES,))
     except BadClip as bad:
@@ -141,7 +143,8 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
         if seen is not None:
             coverage[memory] = seen
             references = tried(read_references, clip, memory)
-            # A system without anchors gives references in their place.
+            tried(read_preceding, clip, memory)
+            # A system without anchors provides references instead.
             if seen < min_coverage and (len(pose) or (references is None or not len(references))):
                 problems.append(f"anchors of {memory} see {seen:.2%} of the target")
         if encoded and (loaded := tried(read_clip, clip, memory)):
@@ -156,23 +159,23 @@ def _prepared_verdict(clip: Path, encoded: bool, min_coverage: float) -> Verdict
 
 
 def _check_video(clip: Path, path: Path, expected: tuple[int, int, int]) -> None:
-    if (met := video_shape(clip, path)) != expected:
-        what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+    if (shape := video_shape(clip, path)) != expected:
+        what = f"{path.relative_to(clip)} is {shape} (frames, height, width)"
         raise BadClip(clip, f"{what}, expected {expected}")
 
 
 def _check_anchors(clip: Path, memory: str, expected: tuple[int, int, int, int]) -> float:
-    """Coverage of the anchors of one memory system, after a check of all their files."""
+    """Coverage of the anchors of one memory system, after checking all their files."""
     visible = read_visible(clip, memory)
     if tuple(visible.shape) != expected:
         raise BadClip(clip, f"{memory}/{VISIBLE} is {tuple(visible.shape)}, expected {expected}")
     for slot in range(expected[0]):
-        _check_video(clip, anchor_video(clip, memory, slot), expected[1:])
+        _check_video(clip, anchor_video(anchor_folder(clip, memory), slot), expected[1:])
     return visible.any(dim=0).float().mean().item() if len(visible) else 0.0
 
 
 def _outvoted(root: Path, verdicts: list[Verdict], encoded: bool) -> list[Verdict]:
-    """The verdicts, with a problem more for clips that were made otherwise than most."""
+    """The verdicts, with an added problem for clips made with other settings than most."""
     made: dict[str, dict[str, dict]] = {file: {} for file in (RECORD, LATENTS, CAPTION_FEATURES)}
     for verdict in verdicts:
         clip = root / verdict.name
@@ -180,7 +183,7 @@ def _outvoted(root: Path, verdicts: list[Verdict], encoded: bool) -> list[Verdic
             try:
                 values = read_record(clip)["made"] if file == RECORD else read_made(clip / file)
             except BadClip:
-                continue  # among its problems already
+                continue  # already listed as a problem
             made[file][verdict.name] = {k: v for k, v in values.items() if k not in OWN_KEYS}
     usual = {file: _most_common(list(values.values())) for file, values in made.items()}
     judged = []
@@ -188,7 +191,9 @@ def _outvoted(root: Path, verdicts: list[Verdict], encoded: bool) -> list[Verdic
         problems = list(verdict.problems)
         for file, values in made.items():
             if differ := differences(values.get(verdict.name, usual[file]), usual[file]):
-                problems.append(f"{file} was made otherwise than most: {'; '.join(differ)}")
+                problems.append(
+                    f"{file} was made with other settings than most: {'; '.join(differ)}"
+                )
         judged.append(replace(verdict, problems=tuple(problems)))
     return judged
 

@@ -16,15 +16,15 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import BadClip, reading
 from anchorweave.files import atomic_write, bytes_sum
 
-# Names of tensors: latents.safetensors
+# Tensor names in latents.safetensors
 TARGET, IMAGE = "target", "image"
-# and caption.safetensors.
+# and in caption.safetensors.
 FEATURES = "features"
-# A single entry, because the order of several differs between writes.
+# A single metadata entry, because the order of several is not deterministic.
 MADE = "made"
-# Under it, beside what the file was made with: a sum of that and one of every tensor.
+# Inside it: checksums of the metadata and of every tensor.
 SUMS = "sums"
-# Defaults for files that are older than the option.
+# Defaults for files older than the option.
 MADE_BEFORE = {"holes": "black"}
 
 
@@ -39,7 +39,7 @@ def visible_key(memory: str) -> str:
 
 
 def coverage_key(memory: str) -> str:
-    """Name of the share of each of those tokens that was seen; older files lack it."""
+    """Name of the fraction of each of those tokens that was observed; older files lack it."""
     return f"coverage.{memory}"
 
 
@@ -48,12 +48,21 @@ def references_key(memory: str) -> str:
     return f"references.{memory}"
 
 
+def preceding_keys(memory: str) -> tuple[str, ...]:
+    """Names of its preceding-frame tensors, where it has any.
+
+    The latents, the anchor latents, and these anchors' visible tokens and coverage.
+    """
+    parts = ("preceding", "preceding_anchors", "preceding_visible_tokens", "preceding_coverage")
+    return tuple(f"{part}.{memory}" for part in parts)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
-    """Write tensors, what they were made with and their sums, aside and then renamed.
+    """Writes tensors with their metadata and checksums, atomically.
 
     Raises:
-        ValueError: values that are not finite (in the precision that is stored), by name.
-        OSError: the file could not be written whole.
+        ValueError: values that are not finite (in the stored precision); the message names them.
+        OSError: the file could not be written completely.
     """
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -62,18 +71,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], made: Mapping[str, 
                 "compute or store in a wider precision"
             )
     whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    # Saved to a file, safetensors would keep everybody but its owner from reading it.
-    sums = {MADE: digest(dict(made))} | {name: _tensor_sum(one) for name, one in whole.items()}
+    # safetensors' own save_file makes files readable by their owner only.
+    sums = {MADE: digest(dict(made))} | {name: _tensor_sum(x) for name, x in whole.items()}
     stored = save(whole, metadata={MADE: json.dumps({**made, SUMS: sums}, sort_keys=True)})
     with atomic_write(path) as aside:
         aside.write_bytes(stored)
 
 
 def read_made(path: Path) -> dict[str, Any]:
-    """What a file of tensors was made with, from its header alone.
+    """The settings that a tensor file was made with, from its header alone.
 
     Raises:
-        BadClip: the file is missing or unreadable, or its header is not the one that was written.
+        BadClip: the file is missing or unreadable, or its header is corrupt.
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
         made, _ = _header(path, stored)
@@ -84,7 +93,7 @@ def keeps_sums(path: Path) -> bool:
     """Whether a file of tensors stores checksums; older ones do not.
 
     Raises:
-        BadClip: the file is missing or unreadable, or its header is not the one that was written.
+        BadClip: the file is missing or unreadable, or its header is corrupt.
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
         return bool(_header(path, stored)[1])
@@ -93,16 +102,16 @@ def keeps_sums(path: Path) -> bool:
 def read_tensors(
     path: Path, names: tuple[str, ...], if_there: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """The tensors of `names`; floats are returned as float32, whatever precision is stored.
+    """The tensors of `names`; floats are returned as float32, whatever the stored precision.
 
     Args:
         path: a file of tensors.
-        names: which.
-        if_there: more, left out where the file has none of that name.
+        names: required tensors.
+        if_there: optional tensors, omitted if the file lacks them.
 
     Raises:
-        BadClip: the file is missing, cut off, lacks one of them, or holds values that are not
-            finite or not those that were written.
+        BadClip: the file is missing, truncated, lacks one of `names`, or holds values that are not
+            finite or do not match their checksum.
     """
     with reading(path.parent, path.name), safe_open(path, "pt") as stored:
         sums = _header(path, stored)[1] if stored.metadata() else {}
@@ -112,10 +121,10 @@ def read_tensors(
         wanted = (*names, *(name for name in if_there if name in stored_names))
         tensors = {name: stored.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
-        if name in sums and (met := _tensor_sum(tensor)) != sums[name]:
+        if name in sums and (checksum := _tensor_sum(tensor)) != sums[name]:
             raise BadClip(
                 path.parent,
-                f"{path.name}: {name} is not what was written (its sum is {met}, the header says "
+                f"{path.name}: {name} is corrupt (its checksum is {checksum}, the header says "
                 f"{sums[name]}); remove the file and precompute it again",
             )
         if tensor.is_floating_point():
@@ -126,19 +135,18 @@ def read_tensors(
 
 
 def _header(path: Path, stored: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """What an open file was made with, and its sums; none in files older than these."""
+    """The settings an open file was made with, and its checksums (older files have none)."""
     made = json.loads((stored.metadata() or {})[MADE])
     sums = made.pop(SUMS, {})
     if sums and sums.get(MADE) != digest(made):
         raise BadClip(
             path.parent,
-            f"{path.name}: its header is not what was written; remove the file and precompute it "
-            "again",
+            f"{path.name}: its header is corrupt; remove the file and precompute it again",
         )
     return made, sums
 
 
 def _tensor_sum(tensor: Tensor) -> str:
-    """A short name for a tensor's kind, shape and bytes."""
+    """A checksum of a tensor's dtype, shape and bytes."""
     kind = f"{tensor.dtype} {tuple(tensor.shape)}\n".encode()
     return bytes_sum(kind + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""What a file was made with, so that two makes are never mixed without a word."""
+"""The settings a file was made with, so that different ones are never mixed silently."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class FingerprintError(ValueError):
-    """An existing file was made with other settings than the requested ones."""
+    """An existing file was made with settings other than the requested ones."""
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """A config (or any nested mapping) as one level of dotted keys with JSON values."""
+    """Flattens a config (or any nested mapping) to dotted keys with JSON values."""
     if is_dataclass(values) and not isinstance(values, type):
         values = asdict(values)
     if isinstance(values, Mapping):
@@ -25,7 +25,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two makes, one entry per key, in words."""
+    """Differences between stored (`there`) and current settings, one entry per key."""
     missing = "not stated"
     return [
         f"{key}: {there.get(key, missing)!r} there, {now.get(key, missing)!r} now"
@@ -35,24 +35,24 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def check_made(path: Path, there: Mapping[str, Any], now: Mapping[str, Any], way_out: str) -> None:
-    """Refuse a file that was made with something else.
+    """Refuses a file that was made with other settings.
 
     Args:
         path: the file or folder.
-        there: what it was made with.
-        now: what it would be made with now.
-        way_out: what to do about it.
+        there: the settings it was made with.
+        now: the current settings.
+        way_out: advice for the message.
 
     Raises:
-        FingerprintError: names every key that differs.
+        FingerprintError: the message lists every key that differs.
     """
     if differ := differences(there, now):
         raise FingerprintError(
-            f"{path} was made with something else than is asked for now; {way_out}:\n  "
+            f"{path} was made with other settings than requested now; {way_out}:\n  "
             + "\n  ".join(differ)
         )
 
 
 def digest(values: Any) -> str:
-    """A short name for JSON values: equal values have equal names."""
+    """A short hash of JSON values: equal values have equal hashes."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

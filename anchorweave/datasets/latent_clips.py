@@ -1,4 +1,4 @@
-"""Prepared and precomputed clips, as training takes them."""
+"""Prepared and precomputed clips, as input to training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from anchorweave.anchors import scale_translation
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, scale_translation
 from anchorweave.datasets.encoded_clip import (
     FEATURES,
     IMAGE,
@@ -19,6 +19,7 @@ from anchorweave.datasets.encoded_clip import (
     TARGET,
     anchors_key,
     coverage_key,
+    preceding_keys,
     read_made,
     read_tensors,
     references_key,
@@ -33,26 +34,26 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     read_quarantine,
 )
-from anchorweave.datasets.prepared_clip import check_sums, read_cameras
+from anchorweave.datasets.prepared_clip import ClipCameras, check_sums, read_cameras
 from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 
 class LatentClips(Dataset):
     """The clips of a prepared data set with the anchors and references of one memory system.
 
-    Deterministic: the same index is always the same clip; shuffling is training's.
+    Deterministic: an index always returns the same clip; shuffling is left to training.
 
     Args:
         root: the data set's folder.
         memory: name of the memory system; None = without anchors and references, for training
-            a backbone alone.
+            only a backbone.
         first_frame: whether the tokens of an anchor's latent frame 0 count as visible only where
             they were `seen`, or `always`, as the released controller was trained.
-        quarantine: clips to leave out, with the reason; None = the data set's own list
-            (`quarantine.json`). What it leaves out is in `quarantined`.
+        quarantine: clips to exclude, with the reason; None = the data set's own list
+            (`quarantine.json`). Those that were excluded are in `quarantined`.
 
     Raises:
-        ValueError: no clips, and why.
+        ValueError: there are no clips; the message says why.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class LatentClips(Dataset):
             name, reason = next(iter(self.quarantined.items()))
             raise ValueError(
                 f"{root}: 0 clips, because all {len(clips)} are in quarantine ({name}: {reason}); "
-                "mend them and run training.doctor again"
+                "fix them and run training.doctor again"
             )
 
     def __len__(self) -> int:
@@ -81,15 +82,15 @@ class LatentClips(Dataset):
         """One clip, float32, lengths in scene units.
 
         Raises:
-            BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+            BadClip: a part is missing, unreadable, not finite, or inconsistent with the others.
         """
         return read_clip(self.clips[index], self.memory, self.first_frame)
 
     def holes(self) -> str:
-        """What anchors held where nothing was seen, by the first clip whose latents can be read.
+        """How holes of the anchors were filled, from the first clip with readable latents.
 
         Raises:
-            BadClip: none can.
+            BadClip: no clip has readable latents.
         """
         for clip in self.clips:
             try:
@@ -110,15 +111,16 @@ class LatentClips(Dataset):
 def read_clip(
     clip: Path, memory: str | None, first_frame: Literal["seen", "always"] = "seen"
 ) -> TrainingClip:
-    """One precomputed clip with the anchors of one memory system; see `LatentClips`.
+    """Reads one precomputed clip with the anchors of one memory system; see `LatentClips`.
 
     Raises:
-        BadClip: a part is missing, unreadable, not finite, or does not fit the others.
+        BadClip: a part is missing, unreadable, not finite, or inconsistent with the others.
     """
     keys = (anchors_key, visible_key, references_key)
     names = () if memory is None else tuple(key(memory) for key in keys)
     share_name = coverage_key(memory or "")
-    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names), (share_name,))
+    if_there = (share_name, *preceding_keys(memory or ""))
+    encoded = read_tensors(clip / LATENTS, (TARGET, IMAGE, *names), if_there)
     share = encoded.get(share_name)
     poses = read_cameras(clip)
     check_sums(clip, (CAMERAS,))
@@ -130,8 +132,8 @@ def read_clip(
         target2source = poses.target2source[memory]
         reference2first = poses.reference2first[memory]
     else:
-        known = ", ".join(poses.target2source) or "none"
-        raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, but of: {known}")
+        systems = ", ".join(poses.target2source) or "none"
+        raise BadClip(clip, f"{CAMERAS} has no poses of {memory}, only of: {systems}")
     if first_frame == "always":
         seen[:, 0] = True
         if share is not None:
@@ -149,20 +151,42 @@ def read_clip(
         reference2first=scale_translation(reference2first.float(), 1 / poses.unit),
         coverage=share,
         holes=holes_of(clip),
+        preceding=_preceding(clip, memory or "", encoded, poses),
     )
 
 
 def holes_of(clip: Path) -> str:
-    """What the anchors of a precomputed clip held where nothing was seen.
+    """How holes of the anchors of a precomputed clip were filled.
 
     Raises:
-        BadClip: latents that are missing or cannot be read.
+        BadClip: latents are missing or unreadable.
     """
     return (MADE_BEFORE | read_made(clip / LATENTS))["holes"]
 
 
+def _preceding(
+    clip: Path, memory: str, encoded: Mapping[str, Tensor], poses: ClipCameras
+) -> PrecedingLatents | None:
+    """A batch of one; None if the memory system provides no preceding frames."""
+    if memory not in poses.preceding2first:
+        return None
+    keys = preceding_keys(memory)
+    if lacking := [key for key in keys if key not in encoded]:
+        raise BadClip(
+            clip,
+            f"{LATENTS} lacks {lacking}, but {CAMERAS} has poses of preceding frames of {memory}; "
+            "remove the file and precompute it again",
+        )
+    latents, anchors, visible, share = (encoded[key][None] for key in keys)
+    source, first = (
+        scale_translation(of[memory].float(), 1 / poses.unit)[None]
+        for of in (poses.preceding2source, poses.preceding2first)
+    )
+    return PrecedingLatents(latents, AnchorLatents(anchors, visible, source, first, share))
+
+
 def _no_anchors(latents: Tensor, target2first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, visible tokens and poses of none."""
+    """Empty latents, visible tokens and poses."""
     grid = (latents.shape[-2] // 2, latents.shape[-1] // 2)
     return (
         torch.zeros(0, *latents.shape),

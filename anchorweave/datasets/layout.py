@@ -2,16 +2,18 @@
 
     ROOT/prepare.yaml                     how it was prepared
     ROOT/empty_caption.safetensors        features of the empty prompt
-    ROOT/quarantine.json                  clips that are left out, and why (written by the doctor)
-    ROOT/CLIP/clip.json                   what the clip is, and what it was made with
+    ROOT/quarantine.json                  excluded clips, and why (written by the doctor)
+    ROOT/CLIP/clip.json                   what the clip is, and the settings it was made with
     ROOT/CLIP/video.mp4                   the target frames
-    ROOT/CLIP/pixels.safetensors          in the place of all .mp4 files, where pixels are raw
-    ROOT/CLIP/captions/caption.txt        what they show
+    ROOT/CLIP/pixels.safetensors          replaces all .mp4 files if pixels are stored raw
+    ROOT/CLIP/captions/caption.txt        the caption
     ROOT/CLIP/cameras.npz                 target cameras, relative poses, the scene's unit
     ROOT/CLIP/report.json                 what each memory system retrieved, and why
     ROOT/CLIP/anchors/MEMORY/anchor_0.mp4 ...  anchor videos
-    ROOT/CLIP/anchors/MEMORY/visible.npz  where their pixels were really seen
+    ROOT/CLIP/anchors/MEMORY/visible.npz  which of their pixels were observed
     ROOT/CLIP/references/MEMORY/000.png ...  reference frames
+    ROOT/CLIP/preceding/MEMORY/video.mp4  the frames before the target, if any
+    ROOT/CLIP/preceding/MEMORY/...        anchors at their cameras, as in anchors/MEMORY
     ROOT/CLIP/latents.safetensors         all videos and references, encoded
     ROOT/CLIP/caption.safetensors         the caption, encoded
 
@@ -38,6 +40,7 @@ CAMERAS = "cameras.npz"
 REPORT = "report.json"
 ANCHORS = "anchors"
 REFERENCES = "references"
+PRECEDING = "preceding"
 VISIBLE = "visible.npz"
 LATENTS = "latents.safetensors"
 CAPTION_FEATURES = "caption.safetensors"
@@ -46,9 +49,9 @@ CONFIG = "prepare.yaml"
 EMPTY_CAPTION = "empty_caption.safetensors"
 QUARANTINE = "quarantine.json"
 
-# The list that the authors' data set has in the place of our clip folders.
+# Clip list of the authors' released data set, which has no clip records.
 RELEASED_LIST = "train.txt"
-# Folders named in a message before the rest is only counted.
+# Folders listed in a message; the rest is only counted.
 NAMED = 5
 
 
@@ -58,7 +61,7 @@ class BadClip(ToldError):  # noqa: N818 - it is about the clip, not about the pr
     Args:
         path: the clip's folder.
         reason: what is wrong with it. None: `path` is the whole message of an earlier BadClip,
-            which is how torch's DataLoader hands on the exceptions of its workers.
+            which is how torch's DataLoader re-raises the exceptions of its workers.
     """
 
     def __init__(self, path: str | Path, reason: str | None = None):
@@ -72,7 +75,7 @@ class BadClip(ToldError):  # noqa: N818 - it is about the clip, not about the pr
 
 @contextmanager
 def reading(clip: Path, what: str) -> Iterator[None]:
-    """Turns errors while reading `what` into one BadClip that names it.
+    """Converts errors while reading `what` into one BadClip that names it.
 
     Raises:
         BadClip: a missing, unreadable or incomplete file.
@@ -83,7 +86,7 @@ def reading(clip: Path, what: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise BadClip(clip, f"{what} is missing") from error
-    # Readers of JSON, npz, safetensors and video raise anything, by where a file is damaged.
+    # Readers of JSON, npz, safetensors and video raise various errors, depending on the damage.
     except Exception as error:
         raise BadClip(clip, f"{what} cannot be read ({error or type(error).__name__})") from error
 
@@ -93,13 +96,23 @@ def anchor_folder(clip: Path, memory: str) -> Path:
     return clip / ANCHORS / memory
 
 
-def anchor_video(clip: Path, memory: str, slot: int) -> Path:
-    """The video of one anchor."""
-    return anchor_folder(clip, memory) / f"anchor_{slot}.mp4"
+def preceding_folder(clip: Path, memory: str) -> Path:
+    """Folder of the preceding frames of one memory system, and of the anchors at their cameras."""
+    return clip / PRECEDING / memory
+
+
+def preceding_video(clip: Path, memory: str) -> Path:
+    """The preceding frames."""
+    return preceding_folder(clip, memory) / VIDEO
+
+
+def anchor_video(folder: Path, slot: int) -> Path:
+    """The video of one anchor in `anchor_folder` or `preceding_folder`."""
+    return folder / f"anchor_{slot}.mp4"
 
 
 def reference_frame(clip: Path, memory: str, number: int) -> Path:
-    """The picture of one reference."""
+    """The image of one reference."""
     return clip / REFERENCES / memory / f"{number:03d}.png"
 
 
@@ -107,13 +120,13 @@ def prepared_clips(root: str | Path) -> list[Path]:
     """The folders of all prepared clips of a data set, by name.
 
     Raises:
-        ValueError: there is none; what was looked for, and what was found.
+        ValueError: there are none; the message says what was expected and what exists.
     """
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: 0 clips, because there is no such folder; prepare one first")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
-    # A name with a dot in front is a clip that was being written when its run was ended.
+    # Clips whose preparation was interrupted have a name with a leading dot.
     clips = [path for path in folders if path.name[0] != "." and (path / RECORD).is_file()]
     if not clips:
         raise ValueError(
@@ -123,37 +136,37 @@ def prepared_clips(root: str | Path) -> list[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what ended runs left of a file or folder that they were writing aside."""
+    """Removes temporary files or folders left for `path` by runs that have ended."""
     for left in unfinished(path):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def read_json(path: Path) -> dict:
-    """What a JSON file of this layout holds."""
+    """The contents of a JSON file of this layout."""
     values = json.loads(path.read_text())
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected keys and values, met {type(values).__name__}")
+        raise ValueError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
 
 
 def write_json(values: Mapping, path: Path) -> None:
-    """Write JSON aside, then rename."""
+    """Writes JSON atomically."""
     with atomic_write(path) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def read_quarantine(root: str | Path) -> dict[str, str]:
-    """Clips of a data set that are to be left out, with the reason; empty without such a list.
+    """Clips of a data set to exclude, with the reason; empty without such a list.
 
     Raises:
-        ValueError: a list that is no JSON of names and reasons.
+        ValueError: the list is not a JSON object of names and reasons.
     """
     path = Path(root) / QUARANTINE
     return read_json(path) if path.exists() else {}
 
 
 def write_quarantine(root: str | Path, reasons: Mapping[str, str]) -> Path:
-    """Write which clips of a data set are to be left out, and why."""
+    """Writes which clips of a data set to exclude, and why."""
     path = Path(root) / QUARANTINE
     write_json(dict(sorted(reasons.items())), path)
     return path

@@ -1,4 +1,4 @@
-"""Mixture: several data sets in stated ratios, as one."""
+"""Mixture: several data sets combined in given ratios."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from anchorweave.datasets.training_clip import TrainingClip
 
 
 class Mixture(Dataset):
-    """Data sets taken in turn, in the ratio of their shares.
+    """Data sets interleaved in the ratio of their shares.
 
-    A round is as many samples as the shares add up to (3 : 1 makes rounds of four, the sets spread
-    evenly within), and a set goes on in the next round where it stopped in the one before, from
-    its start again after its end. So the clips of a set are visited equally often, give or take
-    one, and any stretch of whole rounds holds the exact ratio.
+    A round has as many samples as the sum of the shares (3 : 1 makes rounds of four, with the sets
+    spread evenly). Each set continues in the next round where it stopped, wrapping around at its
+    end. So the clips of a set are visited equally often, up to one, and any sequence of whole
+    rounds has the exact ratio.
 
-    An epoch is the fewest whole rounds in which every clip of every set is visited at least once:
-    the set with the most clips per share is passed once, the others are repeated. (The released
-    code passes DL3DV once, which is the same wherever RealEstate10K is not the longer part.)
+    An epoch is the smallest number of whole rounds that visits every clip of every set at least
+    once: the set with the most clips per share is passed once, the others are repeated. (The
+    released code passes DL3DV once, which is the same unless RealEstate10K is the longer part.)
 
     Args:
         sets: the data sets by name.
-        shares: how many samples of a round each gives, by the same names.
+        shares: samples per round from each set, by the same names.
 
     Raises:
-        ValueError: no sets, other names, an empty set, or a share that is no positive number.
+        ValueError: no sets, mismatched names, an empty set, or a share that is not a positive
+            integer.
     """
 
     def __init__(self, sets: Mapping[str, Dataset], shares: Mapping[str, int]):
         if not sets or sets.keys() != shares.keys():
             raise ValueError(f"a mixture of {list(sets)} came with shares for {list(shares)}")
         if wrong := {name: share for name, share in shares.items() if share < 1}:
-            raise ValueError(f"shares of a mixture are whole numbers from 1 on, met {wrong}")
+            raise ValueError(f"shares of a mixture must be positive integers, got {wrong}")
         if empty := [name for name, clips in sets.items() if not len(clips)]:
-            raise ValueError(f"a mixture cannot take anything from {', '.join(empty)}: 0 clips")
+            raise ValueError(f"a mixture cannot sample from {', '.join(empty)}: 0 clips")
         self.sets, self.shares = dict(sets), dict(shares)
         self._round = _spread(self.shares)
         self._rounds = max(-(-len(clips) // shares[name]) for name, clips in sets.items())
@@ -52,30 +53,30 @@ class Mixture(Dataset):
         """Sample `index` of an epoch.
 
         Raises:
-            BadClip: as the data set that it is taken from.
+            BadClip: raised by the data set of the sample.
         """
         name, clip = self.locate(index)
         return self.sets[name][clip]
 
     def locate(self, index: int) -> tuple[str, int]:
-        """Which data set sample `index` is taken from, and which of its clips it is.
+        """The data set of sample `index`, and the index of its clip there.
 
         Raises:
             IndexError: outside the epoch.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of a mixture that has {len(self)}")
+            raise IndexError(f"sample {index} is outside a mixture of {len(self)}")
         done, place = divmod(index, len(self._round))
         name, before = self._round[place]
         return name, (done * self.shares[name] + before) % len(self.sets[name])
 
     def holes(self) -> dict[str, str]:
-        """What the anchors of each data set held where nothing was seen, see `anchorweave/holes`.
+        """How holes of each data set's anchors were filled, see `anchorweave/holes`.
 
-        Read from the header of one clip of each: a data set is precomputed with one kind.
+        Read from the header of one clip of each: a data set is precomputed with a single setting.
 
         Raises:
-            BadClip: a data set of which no clip's latents can be read.
+            BadClip: a data set without any readable latents.
         """
         return {name: clips.holes() for name, clips in self.sets.items()}
 
@@ -94,15 +95,15 @@ def open_mixture(
     memory: str | None = "local_clouds",
     first_frame: Literal["seen", "always"] = "seen",
 ) -> Mixture:
-    """The mixture of the data sets in some folders, such as {"data/dl3dv": 3, "data/re10k": 1}.
+    """The mixture of the data sets in several folders, such as {"data/dl3dv": 3, "data/re10k": 1}.
 
     Args:
         shares: by folder; prepared data sets, or ones in the authors' released layout.
-        memory: which memory system's anchors, for prepared ones; None = no anchors, for all.
-        first_frame: as in `LatentClips`; released ones always have `always`.
+        memory: the memory system whose anchors to use in prepared ones; None = no anchors at all.
+        first_frame: as in `LatentClips`; released data always use `always`.
 
     Raises:
-        ValueError: a folder without clips, or what `Mixture` refuses.
+        ValueError: a folder without clips, or an invalid `Mixture`.
     """
     return Mixture({root: open_clips(root, memory, first_frame) for root in shares}, shares)
 
@@ -112,10 +113,10 @@ def open_clips(
     memory: str | None = "local_clouds",
     first_frame: Literal["seen", "always"] = "seen",
 ) -> LatentClips | ReleasedClips:
-    """The data set in one folder, whichever of the two layouts it has.
+    """The data set in one folder, in either layout.
 
     Raises:
-        ValueError: no clips, and why.
+        ValueError: there are no clips; the message says why.
     """
     if (Path(root) / RELEASED_LIST).is_file():
         return ReleasedClips(root, slots=() if memory is None else SLOTS)
@@ -123,8 +124,8 @@ def open_clips(
 
 
 def _spread(shares: Mapping[str, int]) -> list[tuple[str, int]]:
-    """One round: (set, how many of that set came before), each set spread evenly over it."""
-    # Sample j of s lies at (j + 1/2) / s of the round; of equal places the first named set leads.
+    """One round: (set, number of its samples before this one), each set spread evenly."""
+    # Sample j of s is at (j + 1/2) / s of the round; ties go to the set that is named first.
     places = [
         ((2 * j + 1) / (2 * share), order, name, j)
         for order, (name, share) in enumerate(shares.items())

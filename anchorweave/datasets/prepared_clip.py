@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anchorweave.anchors import Anchors, Retrieved
+from anchorweave.anchors import Anchors, Preceding, Retrieved
 from anchorweave.datasets.clip_videos import Storage, read_clip_video, write_videos
 from anchorweave.datasets.fingerprint import digest
 from anchorweave.datasets.layout import (
@@ -26,6 +26,8 @@ from anchorweave.datasets.layout import (
     BadClip,
     anchor_folder,
     anchor_video,
+    preceding_folder,
+    preceding_video,
     read_json,
     reading,
     reference_frame,
@@ -35,9 +37,9 @@ from anchorweave.files import file_sum
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import read_frame, write_frame
 
-# Of what a clip was made with: "" where the recording brought no caption.
+# In the settings of a clip: "" if the recording has no caption.
 OWN_CAPTION = "caption"
-# In the record: of every file that preparing wrote, by its path, and of the record itself.
+# In the record: checksums of every file written by preparing, by path, and of the record itself.
 SUMS, OWN_SUM = "sums", "sum"
 
 
@@ -48,13 +50,13 @@ class PreparedClip:
     Args:
         source: the recording it was taken from.
         frame_names: names of its T frames in the recording.
-        history_names: names of the remembered frames.
+        history_names: names of the frames in memory.
         video: the target frames [T, 3, H, W] in [0, 1].
         cameras: the target cameras [T], in the recording's world and unit.
         unit: one scene unit, in the unit of the cameras: the first frame's median valid depth.
-        retrieved: by name of the memory system, what it retrieved for the target cameras.
-        caption: what the video shows.
-        made: what the clip was made with; see `fingerprint.py`.
+        retrieved: retrieval results for the target cameras, by memory system.
+        caption: caption of the target video.
+        made: the settings the clip was made with; see `fingerprint.py`.
     """
 
     source: str
@@ -75,9 +77,11 @@ class ClipCameras:
     Args:
         cameras: the target cameras [T].
         unit: one scene unit, in the unit of the cameras.
-        target2first: [T, 4, 4], each target camera seen from the first, in the cameras' unit.
+        target2first: [T, 4, 4], each target camera relative to the first, in the cameras' unit.
         target2source: per memory system [N, T, 4, 4], likewise.
         reference2first: per memory system [R, 4, 4], the cameras of its references, likewise.
+        preceding2source: per memory system with preceding frames [N, P, 4, 4], likewise.
+        preceding2first: likewise [P, 4, 4], the cameras of these frames.
     """
 
     cameras: Cameras
@@ -85,35 +89,46 @@ class ClipCameras:
     target2first: Float[Tensor, "T 4 4"]
     target2source: dict[str, Float[Tensor, "N T 4 4"]]
     reference2first: dict[str, Float[Tensor, "R 4 4"]]
+    preceding2source: dict[str, Float[Tensor, "N P 4 4"]] = field(default_factory=dict)
+    preceding2first: dict[str, Float[Tensor, "P 4 4"]] = field(default_factory=dict)
 
 
 def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage = "video") -> None:
-    """Write all files of a clip into an empty `folder`, which the caller renames when it is whole.
+    """Writes all files of a clip into an empty `folder`, which the caller renames when complete.
 
     Args:
-        folder: the clip's.
-        clip: what is written.
-        fps: of H.264 files.
+        folder: the clip's folder.
+        clip: what to write.
+        fps: frame rate of H.264 files.
         storage: how videos are stored, see `clip_videos.py`.
 
     Raises:
         OSError: not everything could be written.
     """
+    # By folder.
+    retrieved = clip.retrieved
+    anchors = {anchor_folder(folder, name): result.anchors for name, result in retrieved.items()}
+    ahead = {name: result.preceding for name, result in retrieved.items() if result.preceding}
+    anchors |= {preceding_folder(folder, name): result.anchors for name, result in ahead.items()}
     videos = {folder / VIDEO: clip.video} | {
-        anchor_video(folder, name, slot): video
-        for name, known in clip.retrieved.items()
-        for slot, video in enumerate(known.anchors.video)
+        anchor_video(place, slot): video
+        for place, folder_anchors in anchors.items()
+        for slot, video in enumerate(folder_anchors.video)
     }
+    videos |= {preceding_video(folder, name): result.frames for name, result in ahead.items()}
     write_videos(folder, videos, fps, storage)
     (folder / CAPTION).parent.mkdir()
     (folder / CAPTION).write_text(clip.caption + "\n")
     poses = {
-        f"target2source.{name}": known.anchors.target2source.numpy()
-        for name, known in clip.retrieved.items()
+        f"target2source.{name}": result.anchors.target2source.numpy()
+        for name, result in clip.retrieved.items()
     } | {
-        f"reference2first.{name}": known.references.reference2first.numpy()
-        for name, known in clip.retrieved.items()
+        f"reference2first.{name}": result.references.reference2first.numpy()
+        for name, result in clip.retrieved.items()
     }
+    for name, preceding in ahead.items():
+        poses[f"preceding2source.{name}"] = preceding.anchors.target2source.numpy()
+        poses[f"preceding2first.{name}"] = preceding.preceding2first.numpy()
     first = clip.cameras.relative_to(clip.cameras[0]).numpy()
     np.savez(
         folder / CAMERAS,
@@ -125,9 +140,10 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         target2first=first,
         **poses,
     )
-    for name, known in clip.retrieved.items():
-        _write_visible(folder, name, known.anchors.visible.numpy())
-        for number, frame in enumerate(known.references.frames):
+    for place, folder_anchors in anchors.items():
+        _write_visible(place, folder_anchors.visible.numpy())
+    for name, result in clip.retrieved.items():
+        for number, frame in enumerate(result.references.frames):
             path = reference_frame(folder, name, number)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_frame(frame, path)
@@ -144,7 +160,7 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
         "made": dict(clip.made),
         SUMS: sums,
     }
-    # As it will be read: a sum of the record itself.
+    # As it will be read back, because it is part of its own checksum.
     record = json.loads(json.dumps(record))
     write_json({**record, OWN_SUM: digest(record)}, folder / RECORD)
 
@@ -153,7 +169,7 @@ def read_record(clip: Path) -> dict[str, Any]:
     """`clip.json`: source, frames, history and made.
 
     Raises:
-        BadClip: the file is missing, unreadable, incomplete, or not the one that was written.
+        BadClip: the file is missing, unreadable or incomplete, or does not match its checksum.
     """
     record = _whole_record(clip)
     with reading(clip, RECORD):
@@ -161,29 +177,29 @@ def read_record(clip: Path) -> dict[str, Any]:
 
 
 def check_sums(clip: Path, only: Sequence[str] = ()) -> bool:
-    """Check that the files of a clip that are there are those that preparing wrote.
+    """Verifies the checksums of the existing files of a clip.
 
     Args:
         clip: its folder.
-        only: paths in it; none = all files.
+        only: paths within it; None = all files.
 
     Returns:
-        Whether its record keeps sums; clips that an earlier version prepared have none.
+        Whether its record has checksums; clips prepared by an earlier version have none.
 
     Raises:
-        BadClip: the record is unreadable, or a file is another.
+        BadClip: the record is unreadable, or a file does not match.
     """
     sums = _whole_record(clip).get(SUMS, {})
     for path in only or sums:
-        # Pixels may be removed once they are encoded; who needs them says that they are missing.
+        # Pixels may be deleted after encoding; code that needs them reports that they are missing.
         if path in sums and (clip / path).is_file():
             with reading(clip, path):
-                met = file_sum(clip / path)
-            if met != sums[path]:
+                checksum = file_sum(clip / path)
+            if checksum != sums[path]:
                 raise BadClip(
                     clip,
-                    f"{path} is not what was prepared (its sum is {met}, {RECORD} says "
-                    f"{sums[path]}); remove the clip to have it made again",
+                    f"{path} has changed since it was prepared (its checksum is {checksum}, "
+                    f"{RECORD} says {sums[path]}); remove the clip to have it made again",
                 )
     return bool(sums)
 
@@ -193,16 +209,16 @@ def _whole_record(clip: Path) -> dict[str, Any]:
         record = read_json(clip / RECORD)
     if OWN_SUM in record and record.pop(OWN_SUM) != digest(record):
         raise BadClip(
-            clip, f"{RECORD} is not what was prepared; remove the clip to have it made again"
+            clip, f"{RECORD} has changed since it was prepared; remove the clip to make it again"
         )
     return record
 
 
 def read_caption(clip: Path) -> str:
-    """The caption; empty for a clip that was prepared without one, which its record says.
+    """The caption; empty for a clip whose record says that it was prepared without one.
 
     Raises:
-        BadClip: none is there, or one that lost its words.
+        BadClip: the file is missing, or unexpectedly empty.
     """
     with reading(clip, CAPTION):
         caption = (clip / CAPTION).read_text().strip()
@@ -229,7 +245,7 @@ def read_cameras(clip: Path) -> ClipCameras:
     with reading(clip, CAMERAS), np.load(clip / CAMERAS) as stored:
         arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
         height, width = arrays["size"].tolist()
-        # Clips that were prepared before it was written have none.
+        # Clips prepared by earlier versions have none.
         x, y, z = arrays["origin"].tolist() if "origin" in arrays else (0.0, 0.0, 0.0)
         poses = ClipCameras(
             Cameras(arrays["c2w"], arrays["K"], (height, width), (x, y, z)),
@@ -237,6 +253,8 @@ def read_cameras(clip: Path) -> ClipCameras:
             arrays["target2first"],
             _by_memory(arrays, "target2source."),
             _by_memory(arrays, "reference2first."),
+            _by_memory(arrays, "preceding2source."),
+            _by_memory(arrays, "preceding2first."),
         )
     if wrong := [name for name, array in arrays.items() if not array.isfinite().all()]:
         raise BadClip(clip, f"{CAMERAS} holds values that are not finite: {', '.join(wrong)}")
@@ -246,12 +264,16 @@ def read_cameras(clip: Path) -> ClipCameras:
 
 
 def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
-    """Which pixels of the anchors of one memory system were really seen.
+    """Which pixels of the anchors of one memory system were observed.
 
     Raises:
         BadClip: the file is missing, unreadable or incomplete.
     """
-    path = anchor_folder(clip, memory) / VISIBLE
+    return _read_visible(clip, anchor_folder(clip, memory))
+
+
+def _read_visible(clip: Path, folder: Path) -> Bool[Tensor, "N T H W"]:
+    path = folder / VISIBLE
     with reading(clip, str(path.relative_to(clip))), np.load(path) as stored:
         shape = stored["shape"]
         bits = np.unpackbits(stored["bits"], count=int(shape.prod()))
@@ -259,22 +281,26 @@ def read_visible(clip: Path, memory: str) -> Bool[Tensor, "N T H W"]:
 
 
 def read_anchors(clip: Path, memory: str) -> Anchors:
-    """The anchors of one memory system, black again where compression put colours into holes.
+    """The anchors of one memory system, with compression artefacts in holes reset to black.
 
     Raises:
-        BadClip: a file is missing or unreadable, or they do not fit one another.
+        BadClip: a file is missing or unreadable, or they are inconsistent.
     """
     poses = read_cameras(clip).target2source.get(memory)
     if poses is None:
         raise BadClip(clip, f"{CAMERAS} has no poses for the anchors of {memory}")
-    visible = read_visible(clip, memory)
+    return _read_anchors(clip, anchor_folder(clip, memory), poses)
+
+
+def _read_anchors(clip: Path, folder: Path, poses: Float[Tensor, "N T 4 4"]) -> Anchors:
+    visible = _read_visible(clip, folder)
     videos = []
     for slot in range(len(visible)):
-        path = anchor_video(clip, memory, slot)
+        path = anchor_video(folder, slot)
         videos.append(read_clip_video(clip, path).float() / 255)
-        met, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
-        if met != expected:
-            what = f"{path.relative_to(clip)} is {met} (frames, height, width)"
+        shape, expected = (len(videos[-1]), *videos[-1].shape[2:]), tuple(visible.shape[1:])
+        if shape != expected:
+            what = f"{path.relative_to(clip)} is {shape} (frames, height, width)"
             raise BadClip(clip, f"{what}, but {VISIBLE} is {expected}")
     T, H, W = visible.shape[1:]
     video = torch.stack(videos) if videos else torch.zeros(0, T, 3, H, W)
@@ -297,11 +323,35 @@ def read_references(clip: Path, memory: str) -> Float[Tensor, "R 3 H W"]:
         path = reference_frame(clip, memory, number)
         what = str(path.relative_to(clip))
         with reading(clip, what):
-            # An unreadable picture says its path itself.
+            # The error of an unreadable image includes its path.
             frames.append(read_frame(path))
-        if (met := tuple(frames[-1].shape[1:])) != poses.cameras.size:
-            raise BadClip(clip, f"{what} is {met} (height, width), not {poses.cameras.size}")
+        if (shape := tuple(frames[-1].shape[1:])) != poses.cameras.size:
+            raise BadClip(clip, f"{what} is {shape} (height, width), not {poses.cameras.size}")
     return torch.stack(frames) if frames else torch.zeros(0, 3, *poses.cameras.size)
+
+
+def read_preceding(clip: Path, memory: str) -> Preceding | None:
+    """The frames before the target and the anchors at their cameras; None if there are none.
+
+    Raises:
+        BadClip: a file is missing or unreadable, or they are inconsistent.
+    """
+    poses = read_cameras(clip)
+    first, source = (of.get(memory) for of in (poses.preceding2first, poses.preceding2source))
+    if first is None:
+        return None
+    if source is None:
+        raise BadClip(clip, f"{CAMERAS} has no poses for the preceding anchors of {memory}")
+    path = preceding_video(clip, memory)
+    frames = read_clip_video(clip, path).float() / 255
+    shape, expected = (len(frames), *frames.shape[2:]), (len(first), *poses.cameras.size)
+    if shape != expected:
+        what = f"{path.relative_to(clip)} is {shape} (frames, height, width)"
+        raise BadClip(clip, f"{what}, expected {expected}")
+    anchors = _read_anchors(clip, preceding_folder(clip, memory), source)
+    if (shape := (anchors.video.shape[1], *anchors.video.shape[3:])) != expected:
+        raise BadClip(clip, f"the preceding anchors of {memory} are {shape}, expected {expected}")
+    return Preceding(frames, anchors, first)
 
 
 def _by_memory(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -310,10 +360,10 @@ def _by_memory(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _write_visible(folder: Path, memory: str, visible: np.ndarray) -> None:
-    anchor_folder(folder, memory).mkdir(parents=True, exist_ok=True)
+def _write_visible(folder: Path, visible: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
-        anchor_folder(folder, memory) / VISIBLE,
+        folder / VISIBLE,
         bits=np.packbits(visible),
         shape=np.array(visible.shape),
     )

@@ -1,6 +1,6 @@
-"""The authors' released data layout, read as it is.
+"""The authors' released data layout, read unchanged.
 
-    ROOT/train.txt, test.txt                          clip names, one a line
+    ROOT/train.txt, test.txt                          clip names, one per line
     ROOT/CLIP/latents_cogvideox/GT.pt                 scaled latents [1, C, t, h, w] of the target
     ROOT/CLIP/latents_cogvideox/SLOT.pt               and of the anchors 1st_frame, retrieval_1..3
     ROOT/CLIP/masks/SLOT_mask.npz                     `mask` [T, H, W], 1 = visible
@@ -32,20 +32,20 @@ SLOTS = (FIRST, "retrieval_1", "retrieval_2", "retrieval_3")
 
 
 class ReleasedClips(Dataset):
-    """Clips in the authors' layout, as training takes them.
+    """Clips in the authors' layout, as input to training.
 
-    Poses come as they are stored: the released data are not in scene units. The image condition is
-    the target's first latent frame. Visible tokens follow the released rule: a token is a hole
-    where more than half of its pixels are, and latent frame 0 is always visible.
+    Poses are returned as stored: the released data are not in scene units. The image condition is
+    the target's first latent frame. Visible tokens follow the released rule: a token is a hole if
+    more than half of its pixels are, and latent frame 0 is always visible.
 
     Args:
         root: the data set's folder.
         split: which list of clips, `train` or `test`.
-        slots: which anchors, in order; empty for training a backbone alone.
-        quarantine: clips to leave out, as in `LatentClips`.
+        slots: which anchors, in order; empty for training only a backbone.
+        quarantine: clips to exclude, as in `LatentClips`.
 
     Raises:
-        ValueError: no clips, and why.
+        ValueError: there are no clips; the message says why.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class ReleasedClips(Dataset):
         return len(self.clips)
 
     def holes(self) -> str:
-        """What anchors held where nothing was seen: the authors' are black there."""
+        """How holes of the anchors were filled: the authors' are black."""
         return "black"
 
     def __getitem__(self, index: int) -> TrainingClip:
         """One clip, float32.
 
         Raises:
-            BadClip: a file is missing, unreadable, not finite, or does not fit the others.
+            BadClip: a file is missing, unreadable, not finite, or inconsistent with the others.
         """
         clip = self.clips[index]
         target = _latents(clip, "GT")
@@ -98,7 +98,7 @@ class ReleasedClips(Dataset):
             visible_tokens=_stacked(clip, visible, (len(target), *grid)).bool(),
             target2source=_stacked(clip, poses, (frames, 4, 4)),
             target2first=_poses(clip, FIRST, frames),
-            # Their data set has anchors only.
+            # Their data set contains only anchors.
             reference_latents=target[:0],
             reference2first=torch.zeros(0, 4, 4),
         )
@@ -114,7 +114,7 @@ def _latents(clip: Path, name: str) -> Float[Tensor, "t C h w"]:
 def _tensor(clip: Path, file: str) -> Tensor:
     try:
         with reading(clip, file), warnings.catch_warnings():
-            # torch names its own legacy formats in warnings; what matters is what was read.
+            # torch warns about its own legacy formats; only the loaded value matters.
             warnings.simplefilter("ignore")
             tensor = torch.load(clip / file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -127,11 +127,11 @@ def _tensor(clip: Path, file: str) -> Tensor:
 
 
 def _array(clip: Path, file: str, key: str, frames: int) -> Tensor:
-    """The array of an npz file, at as many frames as the latents stand for, evenly spread."""
+    """The array of an npz file, resampled evenly to the frames that the latents represent."""
     with reading(clip, file), np.load(clip / file) as stored:
         array = torch.from_numpy(stored[key])
     if len(array) < frames:
-        raise BadClip(clip, f"{file} has {len(array)} frames, the latents stand for {frames}")
+        raise BadClip(clip, f"{file} has {len(array)} frames, the latents represent {frames}")
     if not array.isfinite().all():
         raise BadClip(clip, f"{file} has values that are not finite")
     return array[torch.from_numpy(np.linspace(0, len(array) - 1, frames, dtype=int))]
@@ -161,7 +161,7 @@ def _visible_tokens(
 
 
 def _stacked(clip: Path, parts: list[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """The parts as one tensor; with none of them, a tensor of none of `shape`."""
+    """Stacks the parts; without any, an empty tensor of `shape`."""
     if not parts:
         return torch.zeros(0, *shape)
     if len({part.shape for part in parts}) > 1:

@@ -1,32 +1,32 @@
-"""Which frames of a recording are to be generated, and which are remembered."""
+"""Splits the frames of a recording into target (to generate) and history (in memory)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-# The paper samples 70 frames and takes 49 of them as the target (section 4.1).
+# The paper samples 70 frames and uses 49 of them as the target (section 4.1).
 PAPER_WINDOW, PAPER_TARGET = 70, 49
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How a target stretch is held back.
+    """How the target is held out.
 
     Args:
         kind: `partial_revisit`, the paper's protocol (section 4.1): the target frames are spread
-            evenly over a window of consecutive frames, the rest of the window is the history, so
+            evenly over a window of consecutive frames and the rest of the window is the history, so
             the two interleave in time. `later`: the history comes first, the target is spread
             evenly over what follows. `long_gap`: the history comes first, the target is the end of
-            the recording, and what lies between, at least as long as the target, is neither.
-        start: first frame of the recording that is used.
-        step: partial_revisit: frames of the recording from each target frame to the next, 2 or
-            more, so that the target moves evenly. Of the frames between, as many as the paper
-            has (21 for every 49 target frames), spread evenly, are the history. None = the paper's
-            own way, in which some steps are twice as long as others.
-        window: frames of the window (partial_revisit without `step`); none = 70 for every 49
-            target frames.
-        history: share of the recording that is history, in (0, 1) (later, long_gap).
+            the recording, and the gap between them, at least as long as the target, is unused.
+        start: first frame of the recording to use.
+        step: partial_revisit: stride between target frames, 2 or more, so that the target moves
+            evenly. Of the frames in between, as many as in the paper (21 per 49 target frames),
+            spread evenly, are the history. None = the paper's own protocol, in which some strides
+            are twice as long as others.
+        window: frames of the window (partial_revisit without `step`); None = 70 per 49 target
+            frames.
+        history: fraction of the recording that is history, in (0, 1) (later, long_gap).
     """
 
     kind: Literal["partial_revisit", "later", "long_gap"] = "partial_revisit"
@@ -40,28 +40,28 @@ class SplitConfig:
             return
         if self.step < 2:
             raise ValueError(
-                f"split.step={self.step}: 2 or more, so that there is history between target frames"
+                f"split.step={self.step}: must be 2 or more, to leave history between target frames"
             )
         if self.window is not None:
             raise ValueError(
-                f"split.step={self.step} and split.window={self.window} both say how long a window "
-                "is; give one of them"
+                f"split.step={self.step} and split.window={self.window} both set the window "
+                "length; give one of them"
             )
 
 
 @dataclass(frozen=True)
 class Split:
-    """Frame numbers of one recording: what is generated and what is remembered, in time order."""
+    """Frame indices of a recording in time order: target to generate, and history in memory."""
 
     target: tuple[int, ...]
     history: tuple[int, ...]
 
 
 def split_frames(count: int, target: int, config: SplitConfig) -> Split:
-    """Hold back `target` frames of a recording of `count` frames.
+    """Holds out `target` frames of a recording of `count` frames.
 
     Raises:
-        ValueError: the recording is too short; how many frames it would take.
+        ValueError: the recording is too short; the message says how many frames are needed.
     """
     if not 0 <= config.start < count:
         raise ValueError(f"split.start={config.start}, but the recording has {count} frames")
@@ -77,7 +77,7 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
     end = config.start + window
     if window < target or end > count:
         raise ValueError(
-            f"a window of {window} frames from frame {config.start} on, for {target} target "
+            f"a window of {window} frames starting at frame {config.start}, for {target} target "
             f"frames, does not fit a recording of {count} frames; lower `frames`, set "
             "split.window, or record more"
         )
@@ -87,19 +87,19 @@ def split_frames(count: int, target: int, config: SplitConfig) -> Split:
     chosen = tuple(range(config.start, end, config.step))
     between = sorted(set(range(config.start, end)) - set(chosen))
     remembered = round(target * (PAPER_WINDOW - PAPER_TARGET) / PAPER_TARGET)
-    kept = _spread(0, len(between), min(remembered, len(between))) if between else ()
-    return Split(chosen, tuple(between[i] for i in kept))
+    chosen_history = _spread(0, len(between), min(remembered, len(between))) if between else ()
+    return Split(chosen, tuple(between[i] for i in chosen_history))
 
 
 def window_length(target: int, config: SplitConfig) -> int:
-    """Frames of the window that `target` frames of a partial revisit are spread over."""
+    """The frames of the window over which the `target` frames of a partial revisit are spread."""
     if config.step is not None:
         return config.step * (target - 1) + 1
     return config.window or round(target * PAPER_WINDOW / PAPER_TARGET)
 
 
 def _after_gap(start: int, end: int, target: int) -> tuple[int, ...]:
-    """The last `target` frames of [start, end), which has as many before them."""
+    """The last `target` frames of [start, end), preceded by a gap of at least as many."""
     gap = end - start - target
     if gap < target:
         raise ValueError(
@@ -111,7 +111,7 @@ def _after_gap(start: int, end: int, target: int) -> tuple[int, ...]:
 
 
 def _spread(start: int, end: int, target: int) -> tuple[int, ...]:
-    """`target` different frames of [start, end), the first and the last among them."""
+    """`target` distinct frames of [start, end), including the first and the last."""
     available = end - start
     if available < target:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""TrainingClip, one clip of a data set, and Samples, the batch that the networks are trained on.
+"""TrainingClip, one clip of a data set, and Samples, the batch used for training.
 
-A tensor per clip is a field of both, under one name; what is drawn per sample is a field of Samples
-only.
+Per-clip tensors have the same field name in both; random values drawn per sample are fields of
+Samples only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, ReferenceLatents
 from anchorweave.batched import Batched
 from anchorweave.datasets.layout import BadClip
 
@@ -24,19 +24,22 @@ class TrainingClip:
     """One clip, encoded.
 
     Args:
-        name: which clip, for messages.
+        name: name of the clip, for messages.
         latents: the target video, scaled [t, C, h, w].
-        image_latents: its first frame as the backbone takes it [1, C, h, w], without noise.
+        image_latents: its first frame as the backbone's image condition [1, C, h, w], without
+            noise.
         prompt_features: text features [S, D].
         anchor_latents: scaled latents of N anchors [N, t, C, h, w].
-        visible_tokens: [N, t, h//2, w//2], True where a token shows seen pixels.
+        visible_tokens: [N, t, h//2, w//2], True where a token contains observed pixels.
         target2source: [N, T, 4, 4], lengths in scene units.
         target2first: [T, 4, 4], likewise.
         reference_latents: scaled latents of R references, each encoded alone [R, C, h, w].
         reference2first: [R, 4, 4], lengths in scene units.
-        coverage: [N, t, h//2, w//2], share of each token's pixels that were seen; None = not known.
-        holes: what the anchors held where nothing was seen when they were encoded, see
+        coverage: [N, t, h//2, w//2], fraction of each token's pixels observed; None = unknown.
+        holes: how holes of the anchors were filled before encoding, see
             `anchorweave/holes`.
+        preceding: the frames before the target, a batch of one; None = none.
+        preceding: the frames ahead of the target, a batch of one; None = none.
     """
 
     name: str
@@ -51,10 +54,11 @@ class TrainingClip:
     reference2first: Float[Tensor, "R 4 4"]
     coverage: Float[Tensor, "N t h2 w2"] | None = None
     holes: str = "black"
+    preceding: PrecedingLatents | None = None
 
     @property
     def anchors(self) -> AnchorLatents:
-        """Its anchors as the networks take them, a batch of one."""
+        """Its anchors as input to the networks, a batch of one."""
         return AnchorLatents(
             self.anchor_latents[None],
             self.visible_tokens[None],
@@ -65,7 +69,7 @@ class TrainingClip:
 
     @property
     def references(self) -> ReferenceLatents:
-        """Its references as the networks take them, a batch of one."""
+        """Its references as input to the networks, a batch of one."""
         return ReferenceLatents(
             self.reference_latents[None],
             torch.ones(1, len(self.reference_latents), dtype=torch.bool),
@@ -76,21 +80,22 @@ class TrainingClip:
 
 @dataclass(frozen=True)
 class Samples(Batched):
-    """B samples: clips after random masking, with the noise that was drawn for them.
+    """B samples: clips after random masking, with the noise drawn for them.
 
     Args:
-        names: of the clips.
-        places: numbers of the samples in the batch of their step, over all ranks.
+        names: names of the clips.
+        places: indices of the samples in the step's global batch, over all ranks.
         latents: of each clip, see `TrainingClip`.
         image_latents: likewise, without noise.
         prompt_features: likewise, or those of the empty prompt.
         anchors: after anchor dropout.
-        references: maybe noised, padded to the sample that has most.
+        references: possibly noised, padded to the largest number in the batch.
         noise: standard normal, float32.
-        image_noise: what is added to the image latents, float32.
-        timestep: as `NoiseProcess.draw_timestep` draws it.
+        image_noise: noise added to the image latents, float32.
+        timestep: as drawn by `NoiseProcess.draw_timestep`.
         alone: whether the controller's features are dropped.
-        bad: clips that could not be read and were replaced by others.
+        bad: unreadable clips that were replaced by others.
+        preceding: the frames before the targets, possibly noised; None = none.
     """
 
     names: tuple[str, ...]
@@ -105,6 +110,7 @@ class Samples(Batched):
     timestep: Shaped[Tensor, " B"]
     alone: Bool[Tensor, " B"]
     bad: tuple[BadClip, ...] = ()
+    preceding: PrecedingLatents | None = None
 
     @classmethod
     def of(
@@ -117,13 +123,15 @@ class Samples(Batched):
         timestep: int | float,
         alone: bool,
     ) -> Samples:
-        """A clip and what was drawn for it, as a batch of one."""
+        """A clip and its random draws, as a batch of one."""
         of_both = {field.name for field in fields(cls)} & {field.name for field in fields(clip)}
+        of_both -= {"preceding"}
         return cls(
             names=(clip.name,),
             places=(place,),
             anchors=clip.anchors,
             references=clip.references,
+            preceding=clip.preceding,
             noise=noise[None],
             image_noise=image_noise[None],
             timestep=torch.tensor([timestep]),
@@ -133,43 +141,47 @@ class Samples(Batched):
 
     @classmethod
     def join(cls, parts: Sequence[Samples]) -> Samples:
-        """The samples of all parts, in their order.
+        """Concatenates the samples of all parts.
 
         Raises:
-            ValueError: clips of different shapes, by name.
+            ValueError: clips of different shapes; the message names them.
         """
         for what, tensor in {
             "latents": lambda part: part.latents,
             "prompt_features": lambda part: part.prompt_features,
             "anchor_latents": lambda part: part.anchors.latents,
+            # An empty sequence if there are none.
+            "preceding frames": lambda part: getattr(
+                part.preceding, "latents", part.latents[:, :0]
+            ),
         }.items():
             shapes = {name: tuple(tensor(part).shape[1:]) for part in parts for name in part.names}
             if len(set(shapes.values())) > 1:
                 raise ValueError(
-                    f"clips of one batch must share the shape of their {what}, met {shapes}; "
-                    "prepare them with one config, or use batches of one"
+                    f"clips of one batch must share the shape of their {what}, got {shapes}; "
+                    "prepare them with one config, or use a batch size of 1"
                 )
         return super().join(parts)
 
 
-def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
-    """The TrainingClip of these parts, after a check that their shapes agree.
+def training_clip(path: Path, **parts: Tensor | PrecedingLatents | str | None) -> TrainingClip:
+    """Builds a TrainingClip after checking that the shapes agree.
 
     Args:
         path: the clip's folder.
         **parts: the other fields of `TrainingClip`.
 
     Raises:
-        BadClip: names the first part that does not fit, with both shapes.
+        BadClip: the message names the first part that does not fit, with both shapes.
     """
     latents, target2first = parts["latents"], parts["target2first"]
     if latents.ndim != 4 or target2first.ndim != 3:
         shapes = f"{tuple(latents.shape)} and {tuple(target2first.shape)}"
-        raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] came as {shapes}")
+        raise BadClip(path, f"latents [t, C, h, w] and poses [T, 4, 4] have shapes {shapes}")
     t, C, h, w = latents.shape
     N, T, R = len(parts["anchor_latents"]), len(target2first), len(parts["reference_latents"])
     visible = parts["visible_tokens"]
-    # The patch size is known only to the backbone.
+    # Only the backbone knows the patch size.
     rows, columns = visible.shape[-2:] if visible.ndim > 1 else (0, 0)
     expected = {
         "image_latents": ("the first frame's latents", (1, C, h, w)),
@@ -181,13 +193,37 @@ def training_clip(path: Path, **parts: Tensor | str | None) -> TrainingClip:
         "reference2first": ("reference2first", (R, 4, 4)),
     }
     if parts.get("coverage") is not None:
-        expected["coverage"] = ("the share of tokens that was seen", tuple(visible.shape))
+        expected["coverage"] = ("the coverage of the tokens", tuple(visible.shape))
     for name, (what, shape) in expected.items():
-        if (met := tuple(parts[name].shape)) != shape:
-            raise BadClip(path, f"{what}: met shape {met}, expected {shape}")
+        if (actual := tuple(parts[name].shape)) != shape:
+            raise BadClip(path, f"{what}: got shape {actual}, expected {shape}")
     if not (rows and columns) or h % rows or w % columns or h // rows != w // columns:
         shape = tuple(visible.shape)
         raise BadClip(path, f"visible tokens of shape {shape} do not divide latents of {h}x{w}")
     if T < t or (t > 1 and (T - 1) % (t - 1)):
         raise BadClip(path, f"poses of {T} frames do not fit latents of {t}")
+    if (preceding := parts.get("preceding")) is not None:
+        _check_preceding(path, preceding, (N, C, h, w), (rows, columns), (T - 1) // max(t - 1, 1))
     return TrainingClip(name=str(path), **parts)
+
+
+def _check_preceding(
+    path: Path,
+    preceding: PrecedingLatents,
+    shape: tuple[int, int, int, int],
+    grid: tuple[int, int],
+    in_time: int,
+) -> None:
+    """Refuses preceding frames that do not match the anchors [N, ., C, h, w] and tokens."""
+    N, C, h, w = shape
+    p = preceding.latents.shape[1]
+    P = (p - 1) * in_time + 1
+    for what, tensor, expected in (
+        ("latents", preceding.latents, (1, p, C, h, w)),
+        ("anchors", preceding.anchors.latents, (1, N, p, C, h, w)),
+        ("visible tokens", preceding.anchors.visible_tokens, (1, N, p, *grid)),
+        ("poses", preceding.anchors.target2source, (1, N, P, 4, 4)),
+        ("cameras", preceding.anchors.target2first, (1, P, 4, 4)),
+    ):
+        if (actual := tuple(tensor.shape)) != expected:
+            raise BadClip(path, f"preceding frames' {what}: got {actual}, expected {expected}")

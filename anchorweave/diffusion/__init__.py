@@ -1,1 +1,1 @@
-"""What is trained, and at which noise levels; no network inside."""
+"""Training objectives and noise levels; contains no networks."""

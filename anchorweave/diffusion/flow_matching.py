@@ -1,4 +1,4 @@
-"""The noise process of flow matching: straight lines from clean latents to noise.
+"""The noise process of flow matching: straight paths from clean latents to noise.
 
 With s = timestep / total, a clean x and noise e:
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from anchorweave.diffusion.process import ErrorIn, NoiseProcess
 from anchorweave.diffusion.timesteps import TimestepConfig, sample_share
 
-# What the squared error of x is multiplied by, to be the squared error of another quantity.
+# Factor from the squared error of x to that of another quantity.
 WEIGHTS = {
     "x0": lambda s: torch.ones_like(s),
     "v": lambda s: 1 / s**2,
@@ -26,14 +26,14 @@ WEIGHTS = {
 
 
 class FlowMatching(NoiseProcess):
-    """Timesteps are any numbers in (0, total].
+    """Flow matching with continuous timesteps in (0, total].
 
-    The first latent frame is given: the backbone sees it clean in every step, and it carries no
-    loss.
+    The first latent frame is a condition: the backbone sees it clean in every step, and it is
+    excluded from the loss.
 
     Args:
-        total: timesteps from clean latents to noise alone.
-        device: of latents and timesteps.
+        total: the timestep of pure noise.
+        device: device of latents and timesteps.
 
     Source: Spatia, section 3 (its objective leaves the given frames out); Wan2.2-TI2V-5B.
     """
@@ -59,7 +59,7 @@ class FlowMatching(NoiseProcess):
         noise: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """Latents as they are at their timesteps."""
+        """Noised latents at the given timesteps."""
         s = self._share(timestep, latents)
         return (1 - s) * latents + s * noise
 
@@ -69,7 +69,7 @@ class FlowMatching(NoiseProcess):
         noise: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The way from clean latents to noise, what a perfect network predicts."""
+        """The velocity from clean latents to noise, which an ideal network predicts."""
         return noise - latents
 
     def clean_from(
@@ -78,21 +78,21 @@ class FlowMatching(NoiseProcess):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a prediction implies."""
+        """The clean latents implied by a prediction."""
         return noisy - self._share(timestep, noisy) * predicted
 
     def weight(self, error_in: ErrorIn, timestep: Shaped[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """What the squared error of x is multiplied by; infinite without noise but for `x0`."""
+        """Factor on the squared error of x; infinite without noise, except for `x0`."""
         return WEIGHTS[error_in](timestep.float() / self.total)
 
     def draw_timestep(self, config: TimestepConfig, generator: torch.Generator) -> float:
-        """One timestep in [1, total]; `sample_share` says how it is drawn."""
+        """One timestep in [1, total], drawn by `sample_share`."""
         return self.timestep_at(sample_share(config, generator))
 
     def timestep_at(self, share: float) -> float:
-        """The timestep at a share of all of them, and 1 below: without noise nothing is learned."""
+        """The timestep at a fraction of all, at least 1: nothing is learned without noise."""
         return max(share * self.total, 1.0)
 
     def _share(self, timestep: Tensor, like: Tensor) -> Tensor:
-        # Divided in float32: a short type has too few digits for a thousand steps.
+        # Divided in float32: half precision cannot resolve a thousand steps.
         return (timestep.float() / self.total).to(like.dtype)[:, None, None, None, None]

@@ -1,4 +1,4 @@
-"""What a prediction is judged by, whatever the noise process."""
+"""The training loss, for any noise process."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from anchorweave.diffusion.process import ErrorIn, NoiseProcess
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """The loss of training.
+    """Options of the training loss.
 
     Args:
-        error_in: the quantity whose squared error counts. `v`: what the network predicts; for
-            v-prediction the clean latents' error weighted by 1 / (1 - alpha_bar) (released code).
-            `epsilon`: the noise (paper equation 1), which says nothing at the last timestep, where
+        error_in: the quantity whose squared error is used. `v`: the network's prediction; for
+            v-prediction, the clean latents' error weighted by 1 / (1 - alpha_bar) (released code).
+            `epsilon`: the noise (paper equation 1), uninformative at the last timestep, where
             alpha_bar is 0. `x0`: the clean latents.
-        motion_weight: share of the loss that the motion term takes, in [0, 1] (released code: 0.2;
+        motion_weight: weight of the motion term in the loss, in [0, 1] (released code: 0.2;
             not in the paper).
-        motion_error_in: likewise for the motion term, the error of differences between neighbouring
-            latent frames. The released code leaves it unweighted, `x0`, so that it fades as the
-            noise does.
+        motion_error_in: likewise for the motion term, the error of differences between consecutive
+            latent frames. The released code leaves it unweighted, `x0`, so that it decreases with
+            the noise.
 
     Raises:
-        ValueError: a share outside [0, 1].
+        ValueError: a weight outside [0, 1].
     """
 
     error_in: ErrorIn = "v"
@@ -37,12 +37,12 @@ class ObjectiveConfig:
 
     def __post_init__(self):
         if not 0 <= self.motion_weight <= 1:
-            raise ValueError(f"motion_weight={self.motion_weight} is a share of the loss, 0 to 1")
+            raise ValueError(f"motion_weight={self.motion_weight} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One number a sample [B]: the two terms, and their weighted sum, which is trained."""
+    """One value per sample [B]: the two terms, and their weighted sum, which is optimised."""
 
     total: Float[Tensor, " B"]
     reconstruction: Float[Tensor, " B"]
@@ -57,18 +57,18 @@ def clip_loss(
     timestep: Shaped[Tensor, " B"],
     config: ObjectiveConfig,
 ) -> Losses:
-    """How far the prediction is off, for each sample by itself, in float32.
+    """The prediction error of each sample, in float32.
 
     Args:
         process: what is predicted, and which frames count.
         predicted: the network's output.
-        noisy: its input, before any rounding to a shorter dtype, which `v` and `epsilon`
-            would magnify where there is little noise.
-        latents: the truth, clean and scaled.
+        noisy: its input before rounding to a shorter dtype, an error that `v` and `epsilon` would
+            amplify at low noise.
+        latents: the ground truth, clean and scaled.
         timestep: of each sample.
         config: the objective.
 
-    Source: paper equation 1 and the released training code; the motion term is in the latter only.
+    Source: paper equation 1 and the released training code; only the latter has the motion term.
     """
     predicted, noisy, latents = (x.float() for x in (predicted, noisy, latents))
     error = process.counted(process.clean_from(noisy, predicted, timestep) - latents)

@@ -25,10 +25,12 @@ class NoiseProcess(ABC):
         total: timesteps of the schedule; samples are drawn in [0, total).
         given_frames: latent frames, from the first on, that the backbone is given clean and does
             not predict; they do not count in the loss.
+        clean_timestep: where latents are clean; n steps of noise are the timestep n behind it.
     """
 
     total: int
     given_frames: int = 0
+    clean_timestep: int = 0
 
     @property
     @abstractmethod

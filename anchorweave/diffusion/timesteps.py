@@ -1,4 +1,4 @@
-"""Which timesteps are trained, and how often."""
+"""Distribution of the training timesteps."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _NORMAL = torch.distributions.Normal(
 
 @dataclass(frozen=True)
 class TimestepConfig:
-    """Distribution of the timestep as a share of all of them, 0 = clean, 1 = pure noise.
+    """Distribution of the timestep as a fraction of all timesteps, 0 = clean, 1 = pure noise.
 
     Args:
         kind: `uniform` (the released script; the paper does not say), or a normal distribution of
-            the share (`truncated_normal`) or of its logit (`logit_normal`).
-        low: smallest share that is trained. A control window of the first 80 % of the sampling
-            steps, for example, never meets shares below 0.2.
+            the fraction (`truncated_normal`) or of its logit (`logit_normal`).
+        low: smallest fraction to train. A control window of the first 80 % of the sampling steps,
+            for example, never uses fractions below 0.2.
         high: largest.
-        mean: of the normal distribution, in shares or logits (both normal kinds).
+        mean: mean of the normal distribution, in fractions or logits (both normal kinds).
         std: likewise.
-        shift: moves the share s that was drawn to shift s / (1 + (shift - 1) s), towards noise
-            above 1 (Wan's samplers: 5). `low` and `high` hold for s.
+        shift: maps the drawn fraction s to shift s / (1 + (shift - 1) s), towards noise if above 1
+            (Wan's samplers: 5). `low` and `high` apply to s.
 
     Raises:
         ValueError: an empty range, or a standard deviation or a shift that is not positive.
@@ -42,8 +42,8 @@ class TimestepConfig:
     def __post_init__(self):
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(
-                f"timesteps run from low={self.low} to high={self.high}; these are shares with "
-                "0 <= low < high <= 1"
+                f"timesteps range from low={self.low} to high={self.high}; these are fractions "
+                "with 0 <= low < high <= 1"
             )
         if not 0 < self.std < math.inf:
             raise ValueError(f"the timesteps' std={self.std} must be positive and finite")
@@ -51,19 +51,19 @@ class TimestepConfig:
             raise ValueError(f"the timesteps' shift={self.shift} must be positive and finite")
 
     def shifted(self, share: float) -> float:
-        """Where `shift` moves a share in [0, 1]."""
+        """The fraction in [0, 1] after `shift`."""
         return self.shift * share / (1 + (self.shift - 1) * share)
 
 
 def sample_timestep(config: TimestepConfig, total: int, generator: torch.Generator) -> int:
-    """One timestep in [0, total), an integer; `sample_share` says how it is drawn.
+    """One integer timestep in [0, total), drawn by `sample_share`.
 
     The released code clips a normal sample to a closed interval and can return `total`.
 
     Args:
         config: the distribution.
         total: timesteps of the noise schedule (1000).
-        generator: on the CPU.
+        generator: a CPU generator.
 
     Raises:
         ValueError: as `sample_share`.
@@ -75,17 +75,17 @@ def sample_timestep(config: TimestepConfig, total: int, generator: torch.Generat
 
 
 def sample_share(config: TimestepConfig, generator: torch.Generator) -> float:
-    """A share of all timesteps in [0, 1], from one uniform number whatever the kind.
+    """A fraction of all timesteps in [0, 1], from one uniform random number for every kind.
 
-    Every kind is its inverse distribution function cut to [low, high], so that none can fall
-    outside, and then shifted.
+    Uses the inverse distribution function truncated to [low, high], so that no sample falls
+    outside, and then applies the shift.
 
     Args:
         config: the distribution.
-        generator: on the CPU.
+        generator: a CPU generator.
 
     Raises:
-        ValueError: a normal distribution that lies so far outside [low, high] that nothing is left.
+        ValueError: a normal distribution so far outside [low, high] that no mass is left inside.
     """
     u = torch.rand((), generator=generator, dtype=torch.float64)
     bounds = torch.tensor([config.low, config.high], dtype=torch.float64)

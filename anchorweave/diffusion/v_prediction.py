@@ -31,6 +31,9 @@ class VPrediction(NoiseProcess):
         alpha_bar: cumulative products of the schedule [total], in [0, 1], falling.
     """
 
+    # The schedule's first entry has noise already.
+    clean_timestep = -1
+
     def __init__(self, alpha_bar: Float[Tensor, " total"]):
         self.alpha_bar = alpha_bar
         self.total = len(alpha_bar)

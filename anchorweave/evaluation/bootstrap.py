@@ -1,4 +1,4 @@
-"""How far a mean over clips can be trusted: percentile bootstrap intervals, single and paired."""
+"""Uncertainty of a mean over clips: percentile bootstrap intervals, single and paired."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     """The mean of one value per clip, with a bootstrap interval over clips.
 
     Args:
-        values: one per clip. Clips are what is drawn anew: several seeds of one clip are averaged
-            before, because they are no independent clips.
-        resamples: how often the clips are drawn, with replacement.
-        seed: of the draws.
+        values: one per clip. Clips are resampled: average several seeds of a clip first, because
+            they are not independent.
+        resamples: number of bootstrap resamples (with replacement).
+        seed: random seed.
 
     Raises:
-        ValueError: no values, values that are not finite, or no draws.
+        ValueError: no values, values that are not finite, or no resamples.
     """
-    given = np.asarray(values, dtype=np.float64)
-    if not len(given) or not np.isfinite(given).all():
+    array = np.asarray(values, dtype=np.float64)
+    if not len(array) or not np.isfinite(array).all():
         raise ValueError(
-            f"an interval takes one finite value per clip, met {len(given)} values of which "
-            f"{int((~np.isfinite(given)).sum())} are not finite"
+            f"an interval needs one finite value per clip, got {len(array)} values of which "
+            f"{int((~np.isfinite(array)).sum())} are not finite"
         )
     if resamples < 1:
         raise ValueError(f"resamples={resamples}: must be at least 1")
-    draws = np.random.default_rng(seed).integers(len(given), size=(resamples, len(given)))
-    means = given[draws].mean(axis=1)
+    draws = np.random.default_rng(seed).integers(len(array), size=(resamples, len(array)))
+    means = array[draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    return Interval(float(given.mean()), float(low), float(high), len(given))
+    return Interval(float(array.mean()), float(low), float(high), len(array))
 
 
 def paired_difference(
@@ -51,8 +51,8 @@ def paired_difference(
 ) -> Interval:
     """The mean of `one` minus `other` over the clips that both have.
 
-    Differences are drawn clip by clip: how hard a clip is cancels out, so that two rows can be told
-    apart whose own intervals overlap.
+    Differences are resampled clip by clip: clip difficulty cancels out, so that two rows can differ
+    significantly even if their own intervals overlap.
 
     Raises:
         ValueError: no clip in both, or values that are not finite.

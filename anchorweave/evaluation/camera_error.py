@@ -1,16 +1,17 @@
-"""Errors of the cameras of a generated video against the target cameras.
+"""Errors of the cameras of a generated video relative to the target cameras.
 
-Estimated cameras live in a world of their own, so a similarity of seven numbers (Sim(3)) lays them
-over the true ones first. The errors are of the kind that CameraCtrl (arXiv 2404.02101) brought into
-use as RotErr and TransErr, an angle and a distance a frame. Ours are means over frames, so that
-videos of different lengths can be compared; of camera centres, which do not depend on where the
-world's origin lies; and after a similarity that is fitted to all frames and not to the first, whose
-own error would be in all others. Other code sums, or aligns otherwise: its numbers are not ours.
+Estimated cameras have their own world frame, so they are first aligned to the true ones by a
+similarity (Sim(3), seven parameters). The errors are like the RotErr and TransErr introduced by
+CameraCtrl (arXiv 2404.02101): an angle and a distance per frame. Ours differ: they are means over
+frames, so that videos of different lengths are comparable; they use camera centres, which do not
+depend on the world origin; and the similarity is fitted to all frames rather than the first, whose
+own error would affect all others. Other code sums, or aligns differently: the numbers are not
+comparable.
 
 The similarity takes its rotation from the cameras' orientations, then scale and translation from
-their centres. Umeyama's (IEEE PAMI 13.4, 1991), `by="centres"`, takes all of it from the centres;
-along a short or nearly straight path these hardly tell how it is turned about itself, and on 12
-true clips of 17 frames it called 5 to 35 degrees what is 0.2 to 1.0.
+their centres. Umeyama's method (IEEE PAMI 13.4, 1991), `by="centres"`, uses the centres alone;
+along a short or nearly straight path these hardly constrain the rotation about it, and on 12 true
+clips of 17 frames it reported 5 to 35 degrees instead of 0.2 to 1.0.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import rotation_angle
 
-# Centres nearer to each other than this share of their distance from the origin (at least 1) are
-# one place: float32 poses do not tell them apart.
+# Centres closer together than this fraction of their distance from the origin (at least 1)
+# coincide: float32 poses cannot distinguish them.
 ONE_PLACE = 1e-5
-# Centres whose second extent is below this share of their first lie on a line.
+# Centres are collinear if their second principal extent is below this fraction of their first.
 STRAIGHT = 1e-3
 
 By = Literal["orientations", "centres"]
@@ -36,7 +37,7 @@ By = Literal["orientations", "centres"]
 
 @dataclass(frozen=True)
 class Similarity:
-    """Takes points of one world into another: scale * rotation @ point + translation."""
+    """Maps points from one world to another: scale * rotation @ point + translation."""
 
     scale: float
     rotation: Float[Tensor, "3 3"]
@@ -52,13 +53,13 @@ class Similarity:
 
 @dataclass(frozen=True)
 class CameraError:
-    """Means over the cameras that were compared.
+    """Mean errors over the compared cameras.
 
     Args:
         rotation: degrees.
-        translation: in the unit of the true cameras; None where the true path stays in one place,
-            because the scale of the estimated one is then any.
-        translation_share: the same, as a share of the true path's length.
+        translation: in the unit of the true cameras; None if the true path stays in one place,
+            because the scale is then undefined.
+        translation_share: the same, as a fraction of the true path's length.
     """
 
     rotation: float
@@ -69,12 +70,12 @@ class CameraError:
 def align(
     estimated: Float[Tensor, "T 4 4"], true: Float[Tensor, "T 4 4"], by: By = "orientations"
 ) -> Similarity:
-    """The similarity that lays `estimated` over `true` with the least squared error.
+    """The least-squares similarity from `estimated` to `true`.
 
-    Where the true centres, or the estimated ones, lie on a line, centres leave a turn about it
-    open, and orientations are taken whatever `by` says. Where the estimated ones are one place
-    (a camera that stands still), there is no scale to find: it is 1, and their place becomes the
-    middle of the true path. Where the true ones are one place (a turn on the spot), the scale is 0.
+    If the true or the estimated centres are collinear, they leave the rotation about the line open,
+    so orientations are used regardless of `by`. If all estimated centres coincide (a static
+    camera), there is no scale: it is 1, and their position is mapped to the mean of the true path.
+    If all true centres coincide (a pure rotation), the scale is 0.
 
     Args:
         estimated: camera-to-world transforms.
@@ -85,7 +86,7 @@ def align(
         ValueError: no cameras.
     """
     if not len(true):
-        raise ValueError("there are no cameras to align; a video without any has failed")
+        raise ValueError("no cameras to align; treat a video without any as failed")
     estimated, true = estimated.double(), true.double()
     a, b = estimated[:, :3, 3], true[:, :3, 3]
     a0, b0 = a.mean(dim=0), b.mean(dim=0)
@@ -100,7 +101,8 @@ def align(
     elif one_place(true[:, :3, 3]):
         scale = 0.0
     else:
-        # Less than nothing would mirror the path: then it goes the other way, and none fits.
+        # A negative scale would mirror the path; if the path runs the other way, no positive one
+        # fits.
         scale = max(0.0, ((a @ rotation.T * b).sum() / a.square().sum()).item())
     return Similarity(scale, rotation, b0 - scale * rotation @ a0)
 
@@ -114,9 +116,9 @@ def camera_error(
     """Rotation and translation error after alignment, see this module's docstring.
 
     Args:
-        estimated: cameras of the frames that could be registered.
+        estimated: cameras of the registered frames.
         true: those of the same frames.
-        length: of the whole true path (`path_length`), frames that were not registered included.
+        length: length of the whole true path (`path_length`), including unregistered frames.
         by: what the alignment takes its rotation from.
 
     Raises:
@@ -133,28 +135,28 @@ def camera_error(
 
 
 def path_length(c2w: Float[Tensor, "T 4 4"]) -> float:
-    """Sum of the distances between the centres of neighbouring cameras, in their unit."""
+    """Sum of the distances between consecutive camera centres, in their unit."""
     return c2w[:, :3, 3].double().diff(dim=0).norm(dim=-1).sum().item()
 
 
 def rotation_kept(
     turns: Float[Tensor, "P 3 3"], true_turns: Float[Tensor, "P 3 3"]
 ) -> float | None:
-    """Total rotation of a video over the true one: 0 where it is frozen, near 1 is good.
+    """Total rotation of a video relative to the true one: 0 if frozen, near 1 is good.
 
-    Noise of the estimate adds more rotation than it takes: true frames have somewhat above 1 (1.05
-    to 1.23 on 5 true clips of 17 frames, more where a camera goes slower), see row `truth`.
+    Estimation noise adds more rotation than it removes: true frames score somewhat above 1 (1.05 to
+    1.23 on 5 true clips of 17 frames, more for slower cameras), see row `truth`.
 
     Args:
-        turns: rotation between neighbouring frames, as estimated.
-        true_turns: of the same frames' true cameras.
+        turns: estimated rotation between consecutive frames.
+        true_turns: rotation between the true cameras of the same frames.
 
     Returns:
-        None where the true cameras do not turn.
+        None if the true cameras do not rotate.
     """
     identity = torch.eye(3, dtype=torch.float64)
     total = rotation_angle(identity, true_turns.double()).sum().item()
-    # Below what rounding of float32 poses makes of a camera that does not turn.
+    # Below the rounding errors of float32 poses of a camera that does not rotate.
     if total < 1e-3 * max(1, len(true_turns)):
         return None
     return rotation_angle(identity, turns.double()).sum().item() / total
@@ -172,7 +174,7 @@ def _straight(centred: Tensor) -> bool:
 
 
 def _nearest_rotation(matrix: Tensor) -> Tensor:
-    """The rotation R of largest trace(R^T matrix)."""
+    """The rotation R that maximises trace(R^T matrix)."""
     U, _, Vh = torch.linalg.svd(matrix)
     mirror = torch.ones(3, dtype=matrix.dtype)
     mirror[2] = torch.det(U @ Vh).sign()

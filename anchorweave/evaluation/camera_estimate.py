@@ -1,4 +1,4 @@
-"""Estimated cameras of a video, and when they are too few to measure by."""
+"""Estimated cameras of a video, and when too few were estimated to be useful."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ class EstimationConfig:
     """How cameras are estimated; no value is given in the papers.
 
     Args:
-        shorter_side: frames whose shorter side has fewer pixels are enlarged to it. Of the true
-            64x96 clips of anchorweave-tiny, all have all frames registered at 256 (12 of 12, with
-            0.5 degrees of error); at 128, one of four has not, at their own 64, two of four.
-        overlap: every frame is matched with so many after it, and with those 2, 4, 8, ... after it.
-        min_triangulation_degrees: between the two views that a reconstruction begins with.
-            COLMAP's own 16 is for photographs; a short clip of a walk hardly has it.
-        min_init_inliers: matches of those two views that agree; COLMAP: 100.
-        min_pose_inliers: matches that a further view is registered by; COLMAP: 30.
-        min_registered: a video with a smaller share of its frames registered has failed.
+        shorter_side: frames with a smaller shorter side are upscaled to it. Of the true 64x96 clips
+            of anchorweave-tiny, all have all frames registered at 256 (12 of 12, with 0.5 degrees
+            of error); at 128, one of four does not, at their own 64, two of four.
+        overlap: every frame is matched with this many following ones, and with those 2, 4, 8, ...
+            later.
+        min_triangulation_degrees: minimum angle between the two initial views of a reconstruction.
+            COLMAP's default of 16 is for photographs; a short clip of a walk hardly reaches it.
+        min_init_inliers: minimum inlier matches of those two views; COLMAP: 100.
+        min_pose_inliers: minimum inlier matches to register another view; COLMAP: 30.
+        min_registered: a video with a smaller fraction of registered frames counts as failed.
         align: what the rotation between the estimated and the true world is fitted to, see
             `anchorweave/evaluation/camera_error.py`.
-        seed: of all that is drawn at random.
+        seed: seed of all random choices.
 
     Raises:
         ValueError: a value out of range.
@@ -61,11 +62,11 @@ class EstimationConfig:
 
 @dataclass(frozen=True)
 class EstimatedCameras:
-    """Cameras estimated from the frames, in a world and unit of their own.
+    """Cameras estimated from the frames, in their own world and unit.
 
     Args:
-        c2w: camera-to-world transforms, float64; the identity where a frame is not registered.
-        registered: which frames are.
+        c2w: camera-to-world transforms, float64; the identity for unregistered frames.
+        registered: which frames are registered.
         turns: rotation from each frame's camera to the next one's: next2this.
         turned: which of these could be estimated.
     """
@@ -78,20 +79,20 @@ class EstimatedCameras:
     def failed(self, config: EstimationConfig) -> bool:
         """Whether too few frames are registered for an error to be meaningful.
 
-        Two views alone have no scale that a third could contradict, so they never are enough.
+        Two views are never enough, because no third view verifies their scale.
         """
         count = int(self.registered.sum())
         return count < max(3, config.min_registered * len(self.registered))
 
     def turns_failed(self, config: EstimationConfig) -> bool:
-        """Whether the rotation is known between too few neighbouring frames."""
+        """Whether the rotation is known between too few pairs of consecutive frames."""
         return int(self.turned.sum()) < max(1, config.min_registered * len(self.turned))
 
     def on_the_spot(self) -> EstimatedCameras:
-        """The cameras of a video that is known to turn on the spot: its turns, one after another.
+        """Cameras of a video known to rotate in place: its frame-to-frame rotations, accumulated.
 
-        Structure from motion needs a camera that moves and cannot register these frames. Of turns
-        that are not all known, the longest unbroken stretch is registered. Errors add up along it.
+        Structure from motion needs a translating camera and cannot register these frames. If some
+        rotations are unknown, the longest unbroken run is registered. Errors accumulate along it.
         """
         start, stop = _longest_stretch(self.turned.tolist())
         c2w = torch.eye(4, dtype=torch.float64).repeat(len(self.registered), 1, 1)
@@ -103,7 +104,7 @@ class EstimatedCameras:
 
 
 def _longest_stretch(known: list[bool]) -> tuple[int, int]:
-    """Where the longest run of True begins and ends (exclusive); (0, 0) where there is none."""
+    """Start and end (exclusive) of the longest run of True; (0, 0) if there is none."""
     best, start = (0, 0), 0
     for place, here in enumerate([*known, False]):
         if not here:

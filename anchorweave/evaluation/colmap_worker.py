@@ -1,14 +1,14 @@
-"""What runs in a process of its own: COLMAP on a folder of images, nothing else of ours.
+"""Subprocess that runs COLMAP on a folder of images, isolated from the rest of the project.
 
     python colmap_worker.py FOLDER
 
-Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
-and loses images, or the process. So only pycolmap and numpy are imported here.
+In one process with other packages, pycolmap picks up incompatible versions of its libraries (zlib,
+image readers) and loses images, or crashes. So this imports only pycolmap and numpy.
 
-Reads FOLDER/options.json and FOLDER/images, named by the number of their frame. Writes
-FOLDER/found.json, lists with null where nothing could be estimated: `c2w` [3, 4] of each frame, and
-`turns` [3, 3], the rotation next2this, of each pair of neighbouring frames; and `read`, how many of
-the images could be read.
+Reads FOLDER/options.json and FOLDER/images, named by frame number. Writes FOLDER/found.json, lists
+with null where nothing could be estimated: `c2w` [3, 4] of each frame, and `turns` [3, 3], the
+rotation next2this, of each pair of consecutive frames; and `read`, the number of images that could
+be read.
 """
 
 import json
@@ -21,22 +21,22 @@ import pycolmap
 
 
 def main(folder: str) -> None:
-    """Find features, match them, and reconstruct the scene."""
-    # COLMAP tells every step of every video; what goes wrong raises or is counted.
+    """Extracts features, matches them, and reconstructs the scene."""
+    # COLMAP logs every step; failures raise or are counted.
     pycolmap.logging.minloglevel = 3
     place = Path(folder)
     options = json.loads((place / "options.json").read_text())
     images, database, models = place / "images", place / "database.db", place / "models"
     models.mkdir()
-    found: dict[str, Any] = {"read": extract(images, database, options["pinholes"])}
+    results: dict[str, Any] = {"read": extract(images, database, options["pinholes"])}
     match(database, options)
-    found["turns"] = neighbours(database, options["frames"])
-    found["c2w"] = register(images, database, models, options)
-    (place / "found.json").write_text(json.dumps(found))
+    results["turns"] = neighbours(database, options["frames"])
+    results["c2w"] = register(images, database, models, options)
+    (place / "found.json").write_text(json.dumps(results))
 
 
 def extract(images: Path, database: Path, pinholes: dict[str, list[str]]) -> int:
-    """Find features; `pinholes` has the images of each pinhole. Returns how many were read."""
+    """Extracts features; `pinholes` lists the images per pinhole. Returns how many were read."""
     options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
     for pinhole, names in pinholes.items():
         pycolmap.extract_features(
@@ -55,7 +55,7 @@ def extract(images: Path, database: Path, pinholes: dict[str, list[str]]) -> int
 
 
 def match(database: Path, options: dict[str, Any]) -> None:
-    """Match each frame with the `overlap` next ones."""
+    """Matches each frame with the `overlap` following ones."""
     pycolmap.set_random_seed(options["seed"])
     verification = pycolmap.TwoViewGeometryOptions(
         compute_relative_pose=True, detect_watermark=False
@@ -73,7 +73,7 @@ def match(database: Path, options: dict[str, Any]) -> None:
 
 
 def neighbours(path: Path, count: int) -> list:
-    """The rotations between neighbouring frames."""
+    """The rotations between consecutive frames."""
     turns: list = [None] * (count - 1)
     with pycolmap.Database.open(path) as database:
         frames = {image.image_id: frame_of(image.name) for image in database.read_all_images()}
@@ -81,16 +81,16 @@ def neighbours(path: Path, count: int) -> list:
         for pair, geometry in zip(pairs, geometries, strict=True):
             one, other = (frames[image] for image in pycolmap.pair_id_to_image_pair(pair))
             if abs(one - other) == 1 and geometry.cam2_from_cam1 is not None:
-                # one2other; next2this is its inverse where the first of the two comes first.
+                # one2other; next2this is its inverse if the first of the two comes first.
                 rotation = np.array(geometry.cam2_from_cam1.rotation.matrix())
                 turns[min(one, other)] = (rotation.T if one < other else rotation).tolist()
     return turns
 
 
 def register(images: Path, database: Path, models: Path, options: dict[str, Any]) -> list:
-    """Cameras of the frames; of several models that do not hang together, the largest."""
-    found = pycolmap.incremental_mapping(database, images, models, mapping(options))
-    largest = max(found.values(), key=lambda model: model.num_reg_images(), default=None)
+    """Cameras of the frames; from the largest model if there are several disconnected ones."""
+    models_by_id = pycolmap.incremental_mapping(database, images, models, mapping(options))
+    largest = max(models_by_id.values(), key=lambda model: model.num_reg_images(), default=None)
     c2w: list = [None] * options["frames"]
     for image in largest.images.values() if largest is not None else ():
         if image.has_pose:
@@ -99,7 +99,7 @@ def register(images: Path, database: Path, models: Path, options: dict[str, Any]
 
 
 def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
-    """One thread, one seed, known intrinsics, and the thresholds of a registration."""
+    """Mapper options: one thread, a fixed seed, fixed intrinsics, registration thresholds."""
     chosen = pycolmap.IncrementalPipelineOptions(
         num_threads=1,
         random_seed=options["seed"],
@@ -119,7 +119,7 @@ def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
 
 
 def frame_of(name: str) -> int:
-    """The number of the frame that an image shows."""
+    """The number of the frame that an image file shows."""
     return int(Path(name).stem)
 
 

@@ -1,14 +1,14 @@
-"""Whether memories contradict each other, and what is likely wrong then: unit, intrinsics or poses.
+"""Detects inconsistent memories, and the likely cause: depth unit, intrinsics or poses.
 
-A few pairs of frames are looked up in each other (`disagreement.py`). Frames of one static scene
-with right cameras and depth agree: the median difference of what two of them both see was, over
-pairs near and far, at most 0.7 % of the depth in 7-Scenes' kitchen (a sensor), 0.4 % in rooms with
-a reconstruction's errors, 0.3 % in exact rooms, 1.5 % in instant-ngp's fox with depth estimated by
-plane sweep. With depth five times too large or small, half or double the focal length or
-world-to-camera poses it was 3 % to 15 % where the camera moves.
+A few pairs of frames are compared by reprojection (`disagreement.py`). Frames of a static scene
+with correct cameras and depth agree: the median relative depth difference where both see a surface
+was, over pairs near and far, at most 0.7 % in 7-Scenes' kitchen (a sensor), 0.4 % in rooms with
+simulated reconstruction errors, 0.3 % in exact rooms, 1.5 % in instant-ngp's fox with plane-sweep
+depth. With depth off by a factor of five, half or double the focal length, or world-to-camera
+poses, it was 3 % to 15 % if the camera translates.
 
-Where frames differ by more than `SUSPECT` or see nothing in common, other readings of the same
-numbers are tried. One under which they agree far better names the cause.
+If frames differ by more than `SUSPECT` or see nothing in common, other interpretations of the same
+numbers are tried. If one agrees far better, it is reported as the cause.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from anchorweave.evaluation.disagreement import common_view
 
 Check = Literal["warn", "error", "off"]
 
-# Not given in any paper; measured as told above. Relative differences in depth: from SUSPECT on
-# other readings are tried, from CONTRADICTING on frames contradict each other whatever the cause.
+# Not given in any paper; measured as described above. Relative depth differences: from SUSPECT on
+# other interpretations are tried, from CONTRADICTING on frames are inconsistent whatever the cause.
 SUSPECT, CONTRADICTING = 0.012, 0.03
-# A reading is the likelier one if depth differs by no more than SUSPECT and by less than this share
-# of what it did, and colours agree by so many dB better.
+# An interpretation is preferred if it reduces the depth difference to at most SUSPECT and below
+# this fraction of the original, and colours agree by this many dB better.
 SHARE_LEFT, BETTER_DB = 0.5, 1.0
-# Of readings whose colours agree about as well, the one whose depths agree best is the likely one.
+# Among interpretations with similar colour agreement, the one with the best depth agreement wins.
 ALIKE_DB = 1.5
-# Pairs with fewer common points are ignored.
+# Pairs with a smaller fraction of common points are ignored.
 LEAST_SHARE = 0.05
-# Frames that see nothing in common are no contradiction, unless another reading shows so much.
+# Frames without common points are not inconsistent, unless another interpretation yields this many.
 MUCH_SHARE = 0.2
 PAIRS_A_GAP = 4
-# Small frames are enough; this many rows.
+# Image height used for the check; small frames are enough.
 ROWS = 64
 
 DEPTH_FACTORS = (2.0, 3.28084, 4.0, 5.0, 10.0, 100.0, 1000.0)
 K_FACTORS = (2.0, 4.0, 8.0)
 
-# A camera that moves by less than this share of the median depth only turns.
+# A camera that moves by less than this fraction of the median depth only rotates.
 STANDS_STILL = 1e-3
 
 Fault = Literal["unit", "intrinsics", "poses", "axes", "poses and axes"]
 Reading = tuple[Fault, str, Callable[[Clip], Clip]]
-# What each verdict is called in one line.
+# One-line title of each verdict.
 TITLES = {
     "fine": "fine",
     "untold": "cannot be told",
@@ -65,11 +65,11 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The consistency of a clip's frames with its cameras and depth.
+    """The consistency of a clip's frames, given its cameras and depth.
 
     Args:
         kind: a key of `TITLES`.
-        words: what was measured, and what would be better.
+        words: what was measured, and which interpretation would fit better.
     """
 
     kind: Literal["fine", "untold", "unknown"] | Fault
@@ -87,13 +87,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How some pairs of frames agree.
+    """Agreement of some pairs of frames.
 
     Args:
-        pairs: how many see enough in common to be compared.
-        difference: median over these of the relative difference in depth; None for none.
+        pairs: number of pairs with enough in common to be compared.
+        difference: median over these of the relative depth difference; None for none.
         psnr: median PSNR of colours, in dB; None for none.
-        share: median over all pairs of the share of common points.
+        share: median over all pairs of the fraction of common points.
     """
 
     pairs: int
@@ -103,34 +103,34 @@ class Agreement:
 
 
 def check_memories(clip: Clip, check: Check, where: str) -> None:
-    """Warn of frames that contradict each other, or refuse them.
+    """Warns about, or rejects, inconsistent frames.
 
     Args:
-        clip: what is to be remembered, with depth.
-        check: `warn`, `error` (refuse) or `off`.
+        clip: the clip to be remembered, with depth.
+        check: `warn`, `error` (reject) or `off`.
         where: its source, for messages.
 
     Raises:
-        ValueError: with `error`, frames that contradict each other.
+        ValueError: with `error`, if frames are inconsistent.
     """
-    if check == "off" or (found := contradiction(clip)) is None:
+    if check == "off" or (problem := contradiction(clip)) is None:
         return
-    message = f"{where}: {found}"
+    message = f"{where}: {problem}"
     if check == "error":
-        raise ValueError(f"{message} (check=warn goes on all the same)")
-    warnings.warn(f"{message} (check=error refuses, check=off is silent)", stacklevel=2)
+        raise ValueError(f"{message} (check=warn continues anyway)")
+    warnings.warn(f"{message} (check=error rejects, check=off is silent)", stacklevel=2)
 
 
 def contradiction(clip: Clip) -> str | None:
-    """What is wrong with the cameras or depth of a clip, in words; None if its frames agree.
+    """What is wrong with the cameras or depth of a clip, as text; None if its frames agree.
 
-    Takes a tenth of a second at 64x96, one or two seconds more for frames that do not agree.
+    Takes a tenth of a second at 64x96, plus one or two seconds for inconsistent frames.
 
     Args:
-        clip: frames of one static scene with depth, in the order they were seen.
+        clip: frames of a static scene with depth, in the order they were taken.
     """
-    told = verdict(clip)
-    return told.words if told.fault else None
+    result = verdict(clip)
+    return result.words if result.fault else None
 
 
 def verdict(clip: Clip) -> Verdict:
@@ -138,29 +138,29 @@ def verdict(clip: Clip) -> Verdict:
     small = _small(clip)
     groups = _pairs(len(small))
     if not groups:
-        return Verdict("untold", "a single frame tells nothing")
+        return Verdict("untold", "a single frame cannot be checked")
     met_by_group = [(agreement(small, pairs), pairs) for pairs in groups]
-    # Those that disagree most first; of right ones, the farthest may see nothing in common.
+    # Largest disagreement first; of correct frames, the farthest may see nothing in common.
     met_by_group.sort(key=lambda one: one[0].difference or 0.0, reverse=True)
-    given = met_by_group[0][0]
-    if given.difference is not None and given.difference <= SUSPECT:
-        return Verdict("fine", _fine(small, given.difference))
+    measured = met_by_group[0][0]
+    if measured.difference is not None and measured.difference <= SUSPECT:
+        return Verdict("fine", _fine(small, measured.difference))
     tried = (
         _likely(small, pairs, met)
         for met, pairs in met_by_group
         if met.difference is None or met.difference > SUSPECT
     )
     likely = next((found for found in tried if found), None)
-    if given.difference is None and likely is None:
-        return Verdict("untold", "no two frames see anything in common, under any other reading")
-    if likely is None and given.difference <= CONTRADICTING:
-        more = f"; a sensor's are below {SUSPECT:.1%}, but no other reading fits better"
-        return Verdict("fine", _fine(small, given.difference) + more)
+    if measured.difference is None and likely is None:
+        return Verdict("untold", "no two frames see anything in commonin any interpretation")
+    if likely is None and measured.difference <= CONTRADICTING:
+        more = f"; a sensor's are below {SUSPECT:.1%}, but no other interpretation fits better"
+        return Verdict("fine", _fine(small, measured.difference) + more)
     met = (
         "no two frames see anything in common"
-        if given.difference is None
-        else f"what two frames both see lies at depths that differ by {given.difference:.1%} "
-        f"(right ones: below {SUSPECT:.1%})"
+        if measured.difference is None
+        else f"depths of what two frames both see differ by {measured.difference:.1%} "
+        f"(expected below {SUSPECT:.1%})"
     )
     if likely is None:
         return Verdict(
@@ -176,17 +176,17 @@ def verdict(clip: Clip) -> Verdict:
 
 
 def _fine(clip: Clip, difference: float) -> str:
-    text = f"what two frames both see lies at depths that differ by {difference:.1%}"
-    known = clip.depth[clip.depth > 0]
+    text = f"depths of what two frames both see differ by {difference:.1%}"
+    valid = clip.depth[clip.depth > 0]
     centres = clip.cameras.centres
     moved = (centres - centres[0]).norm(dim=-1).max()
-    if moved <= STANDS_STILL * known.median():
-        text += "; the camera only turns, so nothing is said of the unit of depth"
+    if moved <= STANDS_STILL * valid.median():
+        text += "; the camera only rotates, so the unit of depth cannot be checked"
     return text
 
 
 def agreement(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Agreement:
-    """How the frames of each pair agree, looked up from the first in the second."""
+    """Agreement of each pair of frames, reprojecting the first into the second."""
     views = [common_view(clip[[i]], clip[[j]]) for i, j in pairs]
     seen = [view for view in views if view.share >= LEAST_SHARE]
     share = float(np.median([view.share for view in views]))
@@ -197,7 +197,7 @@ def agreement(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Agreement:
 
 
 def _pairs(count: int) -> list[list[tuple[int, int]]]:
-    """Pairs of positions at some distances, the smallest first, spread over all of them."""
+    """Pairs of positions at several distances, smallest first, spread over all positions."""
     groups = []
     for gap in sorted({1, max(1, count // 8), max(1, count // 3)}):
         if gap < count:
@@ -209,27 +209,27 @@ def _pairs(count: int) -> list[list[tuple[int, int]]]:
 def _likely(
     clip: Clip, pairs: list[tuple[int, int]], given: Agreement
 ) -> tuple[Fault, str, Agreement] | None:
-    """The reading under which frames agree best, if it is far better than the given one."""
-    found = []
+    """The interpretation with the best agreement, if far better than the given one."""
+    candidates = []
     for kind, cause, reading in _readings():
         now = agreement(reading(clip), pairs)
         if now.difference is None or 2 * now.pairs < max(1, given.pairs):
             continue
-        # Less wrong is not right.
+        # An improvement that is still suspect does not count.
         if now.difference > SUSPECT:
             continue
         if given.difference is None:
             better = now.share >= MUCH_SHARE
         else:
             better = now.difference <= SHARE_LEFT * given.difference
-            # Clear contradictions may be of so few points that their colours happen to agree.
+            # Clear contradictions may involve so few points that their colours agree by chance.
             least = BETTER_DB if given.difference <= CONTRADICTING else 0.0
             better &= now.psnr >= given.psnr + least
         if better:
-            found.append((kind, cause, now))
-    best = max((now.psnr for _, _, now in found), default=0.0)
-    alike = [one for one in found if one[2].psnr >= best - ALIKE_DB]
-    return min(alike, key=lambda one: one[2].difference, default=None)
+            candidates.append((kind, cause, now))
+    best = max((now.psnr for _, _, now in candidates), default=0.0)
+    alike = [candidate for candidate in candidates if candidate[2].psnr >= best - ALIKE_DB]
+    return min(alike, key=lambda candidate: candidate[2].difference, default=None)
 
 
 def _readings() -> Iterator[Reading]:
@@ -279,7 +279,7 @@ def _flipped(clip: Clip) -> Clip:
 
 
 def _small(clip: Clip) -> Clip:
-    """Every n-th pixel of the frames, averaged, with the depth of the pixel in the middle."""
+    """Every n-th pixel of the frames, with averaged colours and the depth of the centre pixel."""
     H, W = clip.cameras.size
     step = max(1, H // ROWS)
     if step == 1:

@@ -1,7 +1,7 @@
-"""Coverage: the share of the target that is shown, as in all tables of runs and evaluations.
+"""Coverage: the fraction of the target that is shown, as in all tables of runs and evaluations.
 
-Choosing memories counts on views of an eighth of the size (`retrieval/coverage.py`), where a seen
-pixel stands for 64; that share is called coarse wherever it is told.
+Memory selection counts pixels on views of an eighth of the size (`retrieval/coverage.py`), where
+one seen pixel stands for 64; that fraction is always called coarse.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 def coverage(
     visible: Bool[Tensor, "*batch H W"], of: Bool[Tensor, "*batch H W"] | None = None
 ) -> float:
-    """Share of full-size pixels that are shown, in [0, 1]; 0 where none counts.
+    """Fraction of full-size pixels that are shown, in [0, 1]; 0 if no pixel counts.
 
     Args:
         visible: True where something is shown.

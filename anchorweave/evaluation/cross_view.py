@@ -1,14 +1,14 @@
 """Consistency of a memory between target views: ghosts and flicker.
 
-What it shows at a pixel of target frame t is looked up in what it shows of frame t + gap, at the
-pixel where the surface that is truly there lies then: by the true depth, which has to be known. If
-a memory shows one surface at two places, or another memory from one chunk on, the colours differ.
-And what it shows stands at a depth of its own, by which it moves over the image in another way than
-the surface does.
+What the memory shows at a pixel of target frame t is compared with what it shows in frame t + gap,
+at the pixel to which the true surface moves according to the true depth, which must be known. If a
+memory shows one surface at two places, or a different memory is used from some chunk on, the
+colours differ. In addition, what it shows has a depth of its own, by which it moves over the image
+differently from the true surface.
 
-The true frames differ as well, by light, noise and the step from pixel to pixel: their difference
-at the same pixels is the floor. A cloud that is displaced as a whole agrees with itself; that it is
-wrong is for PSNR to say.
+The true frames also differ, by lighting, noise and resampling: their difference at the same pixels
+is the noise floor. A cloud that is displaced as a whole is consistent with itself; its error shows
+up in PSNR instead.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from anchorweave.clip import Clip
 from anchorweave.geometry.point_cloud import depth_edges
 from anchorweave.geometry.projection import project, unproject
 
-# Not given in any paper. Depth that differs by more, as a share, is another surface's: real depth
-# of one surface differs by 1.4 % at the 90th percentile.
+# Not given in any paper. A larger relative depth difference means another surface: real depth of
+# one surface differs by 1.4 % at the 90th percentile.
 SAME_SURFACE = 0.05
-# Relative step in depth from which on neighbours are a jump, at which a surface has no one place.
+# Relative depth step between neighbours that counts as an edge, where reprojection is ambiguous.
 EDGE = 0.1
 
 
 @dataclass(frozen=True)
 class CrossView:
-    """Disagreement over all pairs of frames that are `gap` apart.
+    """Disagreement over all pairs of frames at distance `gap`.
 
     Args:
         colour: mean absolute difference of what is shown, in 8-bit levels [0, 255].
-        truth: the same of the true frames at the same pixels.
-        motion: by how many pixels what is shown comes to lie away from the true surface, median.
-        share: of all pixels of the earlier frames, how many could be compared, in [0, 1].
+        truth: the same for the true frames at the same pixels.
+        motion: median distance in pixels between where the shown and the true surface move to.
+        share: fraction of all pixels of the earlier frames that could be compared, in [0, 1].
     """
 
     colour: float | None
@@ -54,19 +54,19 @@ def cross_view(
     target: Clip,
     gap: int,
 ) -> CrossView:
-    """Compares what is shown of every target frame with what is shown of the one `gap` later.
+    """Compares what is shown in every target frame with what is shown `gap` frames later.
 
-    A pixel of the earlier frame is compared if it counts and is of no moving thing, its true depth
-    is known and is no jump, its surface lands in a pixel of the later frame that counts, and the
-    true depth there is that of the same surface. Colours are those of the two pixels, nothing is
-    interpolated.
+    A pixel of the earlier frame is compared if it counts and is static, its true depth is known and
+    not at an edge, its surface projects to a pixel of the later frame that counts, and the true
+    depth there belongs to the same surface. Colours are read at those two pixels, without
+    interpolation.
 
     Args:
-        video: what a memory shows of the T target frames, in [0, 1].
-        depth: how far what it shows is from the target's camera, in the unit of its cameras.
-        counts: the pixels that count; a memory must show something in each.
+        video: what a memory shows in the T target frames, in [0, 1].
+        depth: depth of what it shows in the target's cameras, in their unit.
+        counts: the pixels that count; the memory must show something in each.
         target: the true frames, depth (0 = unknown) and cameras.
-        gap: how many frames apart, 1 or more.
+        gap: distance in frames, >= 1.
 
     Returns:
         None and a share of 0 if there is nothing to compare.
@@ -75,7 +75,7 @@ def cross_view(
         ValueError: a gap below 1.
     """
     if gap < 1:
-        raise ValueError(f"gap={gap}: frames to compare are 1 or more apart")
+        raise ValueError(f"gap={gap}: must be 1 or more")
     still = target.static_depth
     surface = (still > 0) & ~depth_edges(still, EDGE)
     colours, truths, distances = [], [], []
@@ -88,30 +88,30 @@ def cross_view(
         true = still[late][row, column]
         same = inside & (z > 0) & (ahead > 0) & (true > 0) & counts[late][row, column]
         same &= (z - true).abs() <= SAME_SURFACE * true
-        pixel, there = here[same].unbind(-1), (row[same], column[same])
-        colours.append(_difference(video[early], video[late], pixel, there))
-        truths.append(_difference(target.frames[early], target.frames[late], pixel, there))
+        pixel, target_pixel = here[same].unbind(-1), (row[same], column[same])
+        colours.append(_difference(video[early], video[late], pixel, target_pixel))
+        truths.append(_difference(target.frames[early], target.frames[late], pixel, target_pixel))
         distances.append((drawn - positions)[same].norm(dim=-1))
-    found = torch.cat(distances) if distances else torch.zeros(0)
-    if not len(found):
+    distance = torch.cat(distances) if distances else torch.zeros(0)
+    if not len(distance):
         return CrossView(None, None, None, 0.0)
     pixels = len(distances) * depth[0].numel()
     return CrossView(
         255 * torch.cat(colours).double().mean().item(),
         255 * torch.cat(truths).double().mean().item(),
-        found.median().item(),
-        len(found) / pixels,
+        distance.median().item(),
+        len(distance) / pixels,
     )
 
 
 def _landing(depth: Tensor, target: Clip, here: Tensor, early: int, late: int):
-    """Where what stands at `depth` in pixels `here` of one frame lies in another: [P, 2], z [P]."""
+    """Projections of pixels `here` at `depth` from one frame into another: [P, 2], z [P]."""
     points = unproject(depth, target.cameras[early])[here[:, 0], here[:, 1]]
     return project(points, target.cameras[late])
 
 
 def _pixels(positions: Tensor, size: tuple[int, int]):
-    """Row and column [P] of the pixels that hold the positions, and which lie in the image."""
+    """Row and column [P] of the pixels containing the positions, and which are inside the image."""
     column, row = positions.floor().long().unbind(-1)
     inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
     return row.clamp(0, size[0] - 1), column.clamp(0, size[1] - 1), inside

@@ -1,4 +1,4 @@
-"""Points and curves of several rows in one picture, over any axis; a value may be missing."""
+"""Points and curves of several rows in one plot, over any axis; values may be missing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TICKS = 8  # at most
 def curves(
     title: str, across: str, rows: Mapping[str, Sequence[tuple[float, float | None]]]
 ) -> Image.Image:
-    """A dot for a row of one point, a line for one of several, broken where a value is missing.
+    """A dot for a row with one point, a line for one with several, broken at missing values.
 
     Args:
-        title: what is shown upwards, with its unit.
-        across: what is shown to the right, with its unit.
-        rows: name -> points (x, y), in the order of x; y None = missing. A row without any value is
-            named and not drawn.
+        title: label of the y axis, with its unit.
+        across: label of the x axis, with its unit.
+        rows: name -> points (x, y), in the order of x; y None = missing. A row without any value
+            appears only in the legend.
 
     Raises:
         ValueError: nothing to draw, or a value that is not finite.
@@ -41,15 +41,15 @@ def curves(
     picture.axes(title, across)
     for number, (name, row) in enumerate(rows.items()):
         colour = COLOURS[number % len(COLOURS)]
-        known = any(y is not None for _, y in row)
-        picture.label(number, name if known else f"{name}: -", colour)
+        has_values = any(y is not None for _, y in row)
+        picture.label(number, name if has_values else f"{name}: -", colour)
         for part in _unbroken(row):
             picture.part(part, colour, dots=len(row) == 1)
     return picture.image
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
-    """An interval with some room about the values."""
+    """An interval around the values, with some margin."""
     least, most = min(values), max(values)
     room = 0.06 * (most - least) or 1.0
     return least - room, most + room
@@ -102,7 +102,7 @@ class _Picture:
     def part(self, points: Sequence[tuple[float, float]], colour: tuple, dots: bool) -> None:
         places = [self.at(x, y) for x, y in points]
         self.draw.line(places, fill=colour, width=2)
-        # A value between two missing ones is no line.
+        # A value between two missing ones makes no line.
         for x, y in places if dots or len(places) == 1 else []:
             size = DOT if dots else 1
             self.draw.ellipse([x - size, y - size, x + size, y + size], fill=colour)

@@ -1,15 +1,13 @@
-"""Cameras of a video, estimated from its frames by structure from motion (COLMAP, by pycolmap).
+"""Estimates a video's cameras from its frames by structure from motion (COLMAP via pycolmap).
 
-Features are SIFT, intrinsics are known and stay as they are. Poses need surfaces that the video
-shows the same way from several sides, and a camera that moves: where frames contradict each other,
-or the camera stands still or only turns, few or no frames can be registered, and that is a result
-(`EstimatedCameras.failed`), not a gap. How far the camera turns between neighbouring frames is
-estimated apart, from the two frames alone, which a still or turning camera does not hinder: a
-frozen video turns by nothing.
+Features are SIFT; intrinsics are known and fixed. Poses need surfaces that are consistent across
+views, and a translating camera: if frames contradict each other, or the camera is static or only
+rotates, few or no frames can be registered, which is a valid result (`EstimatedCameras.failed`).
+The rotation between consecutive frames is estimated separately, from the two frames alone, and
+works for static or rotating cameras: a frozen video has no rotation.
 
-Runs in one thread with a fixed seed: the same frames give the same cameras. Costs some 3 s of one
-core for 17 frames of 64x96. Needs pycolmap, and runs it in a
-process of its own (`colmap_worker.py` says why).
+Runs in one thread with a fixed seed, so it is deterministic. Takes about 3 s on one core for 17
+frames of 64x96. Runs pycolmap in a separate process (see `colmap_worker.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationC
 from anchorweave.geometry.cameras import Cameras
 
 WORKER = Path(__file__).with_name("colmap_worker.py")
-# Of what it said when it failed.
+# Number of output lines shown when it fails.
 SHOWN_LINES = 5
 
 
@@ -41,14 +39,14 @@ class MissingPycolmapError(ValueError):
 
 
 def pycolmap_version() -> str:
-    """Of the package.
+    """The version of the package.
 
     Raises:
-        MissingPycolmapError: it is not there.
+        MissingPycolmapError: it is not installed.
     """
     if find_spec("pycolmap") is None:
         raise MissingPycolmapError(
-            "cameras are estimated by pycolmap, which is not there; pip install -r requirements.txt"
+            "cameras are estimated by pycolmap, which is missing; pip install -r requirements.txt"
         )
     return version("pycolmap")
 
@@ -56,22 +54,22 @@ def pycolmap_version() -> str:
 def estimate_cameras(
     video: Float[Tensor, "T 3 H W"], cameras: Cameras, config: EstimationConfig
 ) -> EstimatedCameras:
-    """Structure from motion over the frames of one video.
+    """Structure from motion on the frames of one video.
 
     Args:
         video: colours in [0, 1].
-        cameras: of which intrinsics and size are taken, no pose.
-        config: how.
+        cameras: provide intrinsics and size; poses are ignored.
+        config: options.
 
     Raises:
-        MissingPycolmapError: no pycolmap.
-        ValueError: cameras of other frames than these.
-        RuntimeError: pycolmap failed otherwise than by finding nothing.
+        MissingPycolmapError: pycolmap is not installed.
+        ValueError: video and cameras do not match.
+        RuntimeError: pycolmap failed for any reason other than finding nothing.
     """
     used = pycolmap_version()
     if len(cameras) != len(video) or cameras.size != tuple(video.shape[-2:]):
         raise ValueError(
-            f"a video of {len(video)} frames of {list(video.shape[-2:])} does not go with "
+            f"a video of {len(video)} frames of {list(video.shape[-2:])} does not match "
             f"{len(cameras)} cameras of images of {list(cameras.size)}"
         )
     with tempfile.TemporaryDirectory() as name:
@@ -85,30 +83,30 @@ def estimate_cameras(
         if done.returncode:
             last_lines = "\n".join(done.stderr.strip().splitlines()[-SHOWN_LINES:])
             raise RuntimeError(f"pycolmap {used} ended with {done.returncode}:\n{last_lines}")
-        found = json.loads((folder / "found.json").read_text())
-    # What cannot be read is passed over there, and would count as a fault of the video here.
-    if found["read"] != len(video):
+        results = json.loads((folder / "found.json").read_text())
+    # The worker skips unreadable images, which here would look like a fault of the video.
+    if results["read"] != len(video):
         raise RuntimeError(
-            f"pycolmap {used} read {found['read']} of the {len(video)} frames that were written "
+            f"pycolmap {used} read {results['read']} of the {len(video)} frames that were written "
             "for it; please report this"
         )
-    places, registered = known_matrices(found["c2w"], torch.eye(4)[:3])
+    places, registered = known_matrices(results["c2w"], torch.eye(4)[:3])
     c2w = torch.eye(4, dtype=torch.float64).repeat(len(video), 1, 1)
     c2w[:, :3] = places
-    return EstimatedCameras(c2w, registered, *known_matrices(found["turns"], torch.eye(3)))
+    return EstimatedCameras(c2w, registered, *known_matrices(results["turns"], torch.eye(3)))
 
 
 def known_matrices(listed: list, unknown: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrices of a list in which some are null: `unknown` in their place, and which are known."""
-    known = torch.tensor([m is not None for m in listed], dtype=torch.bool)
+    """Matrices from a list with nulls, which become `unknown`; and which of them are known."""
+    mask = torch.tensor([m is not None for m in listed], dtype=torch.bool)
     filled = [unknown.tolist() if m is None else m for m in listed]
-    return torch.tensor(filled, dtype=torch.float64).reshape(-1, *unknown.shape), known
+    return torch.tensor(filled, dtype=torch.float64).reshape(-1, *unknown.shape), mask
 
 
 def _write_images(
     video: Tensor, cameras: Cameras, config: EstimationConfig, folder: Path
 ) -> dict[str, list[str]]:
-    """Write the frames, enlarged where they are small. Returns the files of each pinhole."""
+    """Writes the frames, upscaled if small. Returns the files per pinhole."""
     folder.mkdir()
     height, width = cameras.size
     larger = max(1.0, config.shorter_side / min(height, width))

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of one video against another, as a whole or on visible pixels."""
+"""PSNR and SSIM of a video against another, over all or only visible pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# Two equal 8-bit images have no finite PSNR; 100 dB is far above what 8 bits can tell apart.
+# Identical 8-bit images have infinite PSNR; 100 dB is far beyond 8-bit precision.
 IDENTICAL_DB = 100.0
 
 
@@ -17,7 +17,7 @@ def psnr(
     truth: Float[Tensor, "*batch 3 H W"],
     visible: Bool[Tensor, "*batch H W"] | None = None,
 ) -> float | None:
-    """Peak signal-to-noise ratio in dB over all pixels, or over `visible` ones together.
+    """Peak signal-to-noise ratio in dB over all pixels, or pooled over `visible` ones.
 
     Args:
         video: colours in [0, 1].
@@ -25,10 +25,10 @@ def psnr(
         visible: the pixels that count; None = all.
 
     Returns:
-        At most 100 dB; None when no pixel counts.
+        At most 100 dB; None if no pixel counts.
 
     Raises:
-        ValueError: a colour that counts is not finite.
+        ValueError: a counted colour is not finite.
     """
     squared = (video.double() - truth.double()).square().mean(dim=-3)
     if visible is not None:
@@ -55,10 +55,10 @@ def ssim(
     Args:
         video: colours in [0, 1].
         truth: colours in [0, 1].
-        visible: the pixels about which windows count; None = all.
+        visible: the pixels whose windows count; None = all.
 
     Returns:
-        None when no pixel counts.
+        None if no pixel counts.
     """
     return ssim_of_parts(video, truth, [visible])[0]
 
@@ -68,14 +68,14 @@ def ssim_of_parts(
     truth: Float[Tensor, "T 3 H W"],
     parts: Sequence[Bool[Tensor, "T H W"] | None],
 ) -> list[float | None]:
-    """`ssim` for several sets of pixels, in the time of one.
+    """`ssim` for several sets of pixels, at the cost of one.
 
     Raises:
         ValueError: a colour is not finite.
     """
     if not (video.isfinite().all() and truth.isfinite().all()):
         raise ValueError("videos to compare have colours that are not finite")
-    # Only who measures waits for torchmetrics' imports, which take seconds.
+    # Imported here, because torchmetrics takes seconds to import.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     mean, local = structural_similarity_index_measure(

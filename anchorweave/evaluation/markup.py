@@ -1,6 +1,6 @@
-"""HTML and SVG as values: what is given is text and is escaped; only elements are markup.
+"""HTML and SVG as values: arguments are text and are escaped; only elements are markup.
 
-Nothing that a user wrote (a row's name, a prompt, a path) can become an element by this way.
+Prevents injection: nothing that a user wrote (a row's name, a prompt, a path) can become markup.
 """
 
 from __future__ import annotations
@@ -8,35 +8,35 @@ from __future__ import annotations
 import html
 from typing import Any
 
-# Elements that HTML closes by themselves.
+# HTML void elements, which have no closing tag.
 VOID = ("br", "input", "meta")
 
 
 class Markup(str):
-    """Text that is markup already. Made by `element` and `joined`; by hand only of constants."""
+    """Text that is already markup. Made by `element` and `joined`; directly only from constants."""
 
 
 def text(value: Any) -> Markup:
-    """`value` as markup: itself if it is markup, or else its text, escaped."""
+    """`value` as markup: unchanged if it is markup, else its escaped text."""
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
 
 
 def joined(*values: Any) -> Markup:
-    """Several values one after the other."""
+    """Concatenates several values."""
     return Markup("".join(text(value) for value in values))
 
 
 def element(tag: str, *inside: Any, **attributes: Any) -> Markup:
-    """An element with what is inside of it.
+    """An element with its content.
 
     Args:
         tag: its name, such as `td`.
         inside: markup, or anything else as text.
-        attributes: by their names; `class_` is `class`, `stroke_width` is `stroke-width`. True
-            stands for an attribute without a value; None and False leave it out.
+        attributes: by name; `class_` becomes `class`, `stroke_width` becomes `stroke-width`. True
+            gives an attribute without a value; None and False omit it.
 
     Raises:
-        ValueError: something inside an element that cannot hold anything.
+        ValueError: content inside a void element.
     """
     words = [tag]
     for name, value in attributes.items():
@@ -47,5 +47,5 @@ def element(tag: str, *inside: Any, **attributes: Any) -> Markup:
     if tag not in VOID:
         return Markup(f"<{' '.join(words)}>{joined(*inside)}</{tag}>")
     if inside:
-        raise ValueError(f"<{tag}> cannot hold anything, met {len(inside)} values")
+        raise ValueError(f"<{tag}> cannot have content, got {len(inside)} values")
     return Markup(f"<{' '.join(words)}>")

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-# Small videos are enlarged by a whole factor until a tile is at least this high.
+# Small videos are upscaled by an integer factor until a tile is at least this high.
 TILE_HEIGHT = 160
 LABEL_HEIGHT = 22
 GAP = 4
@@ -20,16 +20,16 @@ def side_by_side(videos: dict[str, Float[Tensor, "T 3 H W"]]) -> UInt8[Tensor, "
     """One labelled tile per video, left to right.
 
     Args:
-        videos: label -> video in [0, 1]; all of one length and size.
+        videos: label -> video in [0, 1]; all with the same length and size.
 
     Returns:
-        The montage [T, 3, h, w], 0..255, even in both sizes as video codecs need it.
+        The montage [T, 3, h, w], 0..255, with even sides as video codecs require.
     """
     first = next(iter(videos.values()))
     factor = -(-TILE_HEIGHT // first.shape[-2])
     columns = []
     for label, video in videos.items():
-        # Bytes from here on: montages of many full-size videos are large.
+        # Bytes from here on, because montages of many full-size videos are large.
         tile = (video.clamp(0, 1) * 255).round().byte()
         tile = tile.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
         strip = _label(label, tile.shape[-1]).expand(len(tile), 3, LABEL_HEIGHT, tile.shape[-1])
@@ -47,7 +47,7 @@ def contact_sheet(
 
     Args:
         montage: what `side_by_side` returns.
-        rows: how many frames; fewer if the montage is shorter.
+        rows: number of frames; fewer if the montage is shorter.
         names: T labels for the frames' left margin; empty = their numbers.
     """
     times = np.linspace(0, len(montage) - 1, min(rows, len(montage))).round().astype(int)

@@ -10,11 +10,11 @@ from anchorweave.evaluation.bootstrap import Interval, paired_difference
 
 @dataclass(frozen=True)
 class PairedClips:
-    """One minus other on the clips that both have.
+    """Per-clip differences of one run minus the other, on the clips that both have.
 
     Args:
-        interval: of the mean difference.
-        differences: clip -> difference, the largest first whichever its sign.
+        interval: interval of the mean difference.
+        differences: clip -> difference, sorted by magnitude, largest first.
     """
 
     interval: Interval
@@ -32,7 +32,7 @@ class PairedClips:
 
     @property
     def equal(self) -> int:
-        """On how many clips both are the same."""
+        """Number of clips on which both are equal."""
         return len(self.differences) - self.higher - self.lower
 
 
@@ -45,6 +45,6 @@ def compare_clips(
         ValueError: no clip in both, or values that are not finite.
     """
     interval = paired_difference(one, other, resamples, seed)
-    found = {clip: one[clip] - other[clip] for clip in one if clip in other}
-    order = sorted(found.items(), key=lambda pair: -abs(pair[1]))
+    differences = {clip: one[clip] - other[clip] for clip in one if clip in other}
+    order = sorted(differences.items(), key=lambda pair: -abs(pair[1]))
     return PairedClips(interval, dict(order))

@@ -1,4 +1,4 @@
-"""A plot of several lines with their intervals."""
+"""A plot of several lines with confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLOURS = (
 
 
 def interval_lines(title: str, across: str, lines: Mapping[str, Sequence[Interval]]) -> Image.Image:
-    """One line per name over parts 1, 2, 3, ..., with a bar from low to high at every point.
+    """One line per name over parts 1, 2, 3, ..., with an error bar at every point.
 
     Args:
-        title: what is shown upwards, with its unit.
-        across: what the parts are.
+        title: label of the y axis, with its unit.
+        across: label of the x axis.
         lines: name -> one interval per part; lines may differ in length.
 
     Raises:
@@ -37,7 +37,7 @@ def interval_lines(title: str, across: str, lines: Mapping[str, Sequence[Interva
     frame.write(title, across)
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        # Lines beside each other, so that their bars do not hide one another.
+        # Lines are offset horizontally, so that their error bars do not overlap.
         shift = 2.0 * (number - len(lines) / 2)
         places = [(frame.x(i + 1) + shift, p) for i, p in enumerate(line)]
         frame.draw.line([(x, frame.y(p.mean)) for x, p in places], fill=colour, width=2)

@@ -1,8 +1,7 @@
 """A self-contained HTML page of tables, plots and videos.
 
-Built of plain values. Nothing is loaded from elsewhere, which a policy inside the page tells the
-browser to hold to; of scripts it runs the one of `report_style` alone. Costs a third more than the
-bytes of the videos.
+Built from plain values. Nothing is loaded from elsewhere, which the page's content security policy
+enforces; the only script is that of `report_style`. Base64 makes it a third larger than its videos.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from dataclasses import dataclass, field
 from anchorweave.evaluation.markup import Markup, element, joined
 from anchorweave.evaluation.report_style import SCRIPT, STYLE
 
-# Small videos are enlarged by a whole factor while they are no wider than this, in CSS pixels:
-# what the narrowest telephones show.
+# Small videos are upscaled by an integer factor as long as they are no wider than this, in CSS
+# pixels: the width of the narrowest phones.
 TILE_WIDTH = 296
 
 
@@ -25,9 +24,9 @@ class Cell:
     """A cell of a table.
 
     Args:
-        words: what it shows.
+        words: its text.
         below: a smaller second line.
-        value: what it is sorted by; None = by its words, below all numbers.
+        value: sort key; None = sorted by its text, below all numbers.
     """
 
     words: str
@@ -37,14 +36,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Tile:
-    """A video under its name.
+    """A video with a caption.
 
     Args:
-        name: whose it is.
-        video: an H.264 file's bytes; None = there is none, and `note` says why.
+        name: its caption.
+        video: bytes of an H.264 file; None = missing, and `note` says why.
         size: (height, width) of its frames in pixels.
-        numbers: name -> value, beneath it.
-        note: a line beneath it.
+        numbers: name -> value, shown below it.
+        note: a line below it.
     """
 
     name: str
@@ -60,7 +59,7 @@ def paragraph(*inside: object, kind: str | None = None) -> Markup:
 
 
 def code(words: str) -> Markup:
-    """A command, on lines of its own."""
+    """A command, on its own lines."""
     return element("pre", element("code", words))
 
 
@@ -70,11 +69,11 @@ def folded(summary: str, *inside: object) -> Markup:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Markup:
-    """A table that is sorted by a press on a heading; columns without a number stand left.
+    """A table sortable by its headings; columns without numbers are left-aligned.
 
     Args:
-        headings: of the columns.
-        rows: as many cells each.
+        headings: column headings.
+        rows: rows with the same number of cells.
 
     Raises:
         ValueError: a row of another length.
@@ -94,12 +93,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Mark
     lines = (element("tr", *map(_cell, row, kinds)) for row in cells)
     head = element("thead", element("tr", *titles))
     whole = element("table", head, element("tbody", *lines), class_="sortable")
-    # With a place in the order of the tab key, so that keys can scroll it.
+    # Focusable, so that it can be scrolled with the keyboard.
     return element("div", whole, class_="wide", tabindex=0)
 
 
 def plots(*drawn: Markup) -> Markup:
-    """Plots beside each other, as many as fit."""
+    """Plots side by side, as many as fit."""
     return element("div", *drawn, class_="plots")
 
 
@@ -111,16 +110,16 @@ def clip(
     fps: int,
     start: int = 0,
 ) -> Markup:
-    """The videos of one clip, side by side and in step.
+    """The videos of one clip, side by side and synchronised.
 
     Args:
-        name: of the clip.
+        name: the clip's name.
         note: why it is shown.
-        lines: the videos, all of one length. Those of one line stay beside each other, and are
-            scrolled where the window is narrower.
-        frames: that length.
+        lines: the videos, all of one length. Those of one line stay side by side, and scroll if the
+            window is narrower.
+        frames: their length.
         fps: frames per second.
-        start: the frame that is shown before anything is played, 0-based.
+        start: the frame shown before playback, 0-based.
     """
     bar = element(
         "div",
@@ -130,7 +129,7 @@ def clip(
         class_="bar",
         hidden=True,
     )
-    # With a place in the order of the tab key, so that keys can scroll them.
+    # Focusable, so that they can be scrolled with the keyboard.
     drawn = (element("div", *map(_tile, line), class_="tiles", tabindex=0) for line in lines)
     videos = element("div", *drawn, class_="lines")
     parts = [element("h3", name), paragraph(note, kind="soft"), bar, videos]
@@ -141,9 +140,9 @@ def page(title: str, introduction: Markup, sections: Mapping[str, Markup]) -> st
     """The whole page.
 
     Args:
-        title: of the page.
-        introduction: above all sections.
-        sections: heading -> what it holds.
+        title: title of the page.
+        introduction: content above all sections.
+        sections: heading -> content.
 
     Returns:
         The text of an HTML file.
@@ -178,7 +177,7 @@ def page(title: str, introduction: Markup, sections: Mapping[str, Markup]) -> st
 
 def _cell(cell: Cell, kind: str | None) -> Markup:
     below = element("small", cell.below) if cell.below else ""
-    # All digits: two values that look alike are still in order.
+    # Full precision, so that values that look equal still sort correctly.
     value = None if cell.value is None else repr(float(cell.value))
     return element("td", cell.words, below, class_=kind, data_value=value)
 
@@ -186,9 +185,9 @@ def _cell(cell: Cell, kind: str | None) -> Markup:
 def _tile(tile: Tile) -> Markup:
     height, width = tile.size
     factor = max(1, TILE_WIDTH // width)
-    shown = joined()
+    player = joined()
     if tile.video is not None:
-        shown = element(
+        player = element(
             "video",
             src=f"data:video/mp4;base64,{base64.b64encode(tile.video).decode()}",
             width=factor * width,
@@ -206,7 +205,7 @@ def _tile(tile: Tile) -> Markup:
     note = paragraph(tile.note, kind=kind) if tile.note else ""
     caption = element("figcaption", tile.name)
     style = f"--width: {factor * width}px"
-    return element("figure", caption, shown, numbers, note, class_="tile", style=style)
+    return element("figure", caption, player, numbers, note, class_="tile", style=style)
 
 
 def _hash(words: str) -> str:

@@ -1,7 +1,6 @@
-"""The style sheet and the script of a report's page.
+"""The style sheet and the script of a report page.
 
-Without the script tables stand in the order in which they were written and every video has its own
-controls.
+Without the script, tables keep their original order and every video has its own controls.
 """
 
 STYLE = """
@@ -94,7 +93,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const cell = row => row.cells[column];
       const compare = (one, other) => {
         const a = cell(one).dataset.value, b = cell(other).dataset.value;
-        // Cells without a number stay below, whichever way.
+        // Cells without a number stay at the bottom in either direction.
         if (a !== undefined || b !== undefined)
           return a === undefined ? 1 : b === undefined ? -1 : sign * (a - b);
         return -sign * cell(one).textContent.localeCompare(cell(other).textContent);
@@ -143,7 +142,7 @@ for (const clip of document.querySelectorAll(".clip")) {
     await Promise.all(videos.map(video => video.play()));
     if (playing && turn === wanted) requestAnimationFrame(() => follow(turn));
   };
-  // All videos keep to the first one's time; at its end all begin again together.
+  // All videos follow the first one's time; at its end all restart together.
   const follow = turn => {
     if (!playing || turn !== wanted) return;
     const time = videos[0].currentTime;

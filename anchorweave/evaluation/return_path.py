@@ -1,7 +1,7 @@
-"""Pairs of frames with the same pose on a path that goes out and back.
+"""Pairs of frames with the same pose on an out-and-back path.
 
-Compared with each other they need no truth (Context-as-Memory's history comparison, SPMem's view
-recall). A frozen video is perfect at this: see `anchorweave/evaluation/motion.py`.
+Comparing them needs no ground truth (Context-as-Memory's history comparison, SPMem's view recall).
+A frozen video scores perfectly: see `anchorweave/evaluation/motion.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 from anchorweave.evaluation.camera_error import path_length
 from anchorweave.geometry.cameras import rotation_angle
 
-# Two poses are one below these: a tenth of a degree, a thousandth of the path; far below a pixel
-# where paths are as long as a room. Not given in the papers.
+# Two poses are equal below these tolerances: a tenth of a degree, a thousandth of the path; far
+# below a pixel if paths are as long as a room. Not given in the papers.
 SAME_DEGREES = 0.1
 SAME_SHARE = 1e-3
 
@@ -29,18 +29,18 @@ def same_pose(c2w: Float[Tensor, "T 4 4"], one: int, other: int) -> bool:
 
 
 def paired_frames(c2w: Float[Tensor, "T 4 4"]) -> list[tuple[int, int]]:
-    """Pairs (way out, way back) of the frames of a path that comes back the way it went.
+    """Pairs (way out, way back) of frames on a path that returns along itself.
 
     Args:
         c2w: all cameras of the path.
 
     Returns:
-        Every frame of the way out with its own of the way back, the far end left out; nothing where
-        the path comes back another way, only to its start, or never leaves it.
+        Each frame of the way out with its counterpart on the way back, except the far end; empty if
+        the path returns another way, returns only to its start, or never leaves it.
     """
     count = len(c2w)
     pairs = [(frame, count - 1 - frame) for frame in range(count // 2)]
     leaves = any(not same_pose(c2w, 0, frame) for frame in range(count))
-    # Of an even number of frames the two in the middle are neighbours at the far end.
+    # With an even number of frames, the two middle ones are neighbours at the far end.
     returns = all(same_pose(c2w, *pair) for pair in pairs)
     return [pair for pair in pairs if pair[1] - pair[0] > 1] if leaves and returns else []

@@ -1,7 +1,7 @@
-"""Plots as SVG inside a page: bars and lines with their intervals, and differences clip by clip.
+"""SVG plots inside a page: bars and lines with intervals, and per-clip differences.
 
-Colours are classes (`colour0`, `axis`, `up`, ...) that the page's style gives, one set in light and
-one in dark. Words under the pointer say what each mark stands for.
+Colours are classes (`colour0`, `axis`, `up`, ...) styled by the page, for light and dark mode.
+Tooltips explain each mark.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from anchorweave.evaluation.markup import Markup, element, joined, text
 
 WIDTH = 400
 COLOURS = 10
-# About as many letters as fit into half of the width.
+# Approximate number of characters that fit into half of the width.
 NAME_LENGTH = 28
 Place = int | float
 
 
 def number(value: float, sign: str = "") -> str:
-    """Three decimals, or three figures where that would round a value away."""
+    """Three decimals, or three significant digits where that would round the value away."""
     return f"{value:{sign}.3f}" if value == 0 or abs(value) >= 0.05 else f"{value:{sign}#.3g}"
 
 
 def interval_bars(
     title: str, bars: Mapping[str, Interval], sign: str = "", order: Sequence[str] = ()
 ) -> Markup:
-    """One bar from zero per name, and across its end the interval.
+    """One bar from zero per name, with its interval as an error bar.
 
     Args:
         title: what is shown, with its unit.
         bars: name -> mean and interval.
-        sign: "+" to write it before values above zero too, as for differences.
-        order: names in the order of their colours, so that several plots colour them alike.
+        sign: "+" to also write the sign of positive values, as for differences.
+        order: names in the order of their colours, for consistent colours across plots.
 
     Raises:
         ValueError: nothing to draw.
@@ -67,14 +67,14 @@ def interval_curves(
     order: Sequence[str] = (),
     height: int = 220,
 ) -> Markup:
-    """One line per name over parts 1, 2, 3, ..., with a bar from low to high at every point.
+    """One line per name over parts 1, 2, 3, ..., with an error bar at every point.
 
     Args:
-        title: what is shown upwards, with its unit.
-        across: what the parts are.
+        title: label of the y axis, with its unit.
+        across: label of the x axis.
         curves: name -> one interval per part; curves may differ in length.
-        order: names in the order of their colours, so that several plots colour them alike.
-        height: of the plot above its legend.
+        order: names in the order of their colours, for consistent colours across plots.
+        height: height of the plot above its legend.
 
     Raises:
         ValueError: nothing to draw.
@@ -94,7 +94,7 @@ def interval_curves(
     colours = _colours(curves, order)
     for place, (name, curve) in enumerate(curves.items()):
         colour = colours[name]
-        # Beside each other, so that their bars do not hide one another.
+        # Offset horizontally, so that the error bars do not overlap.
         shift = 1.5 * (place - (len(curves) - 1) / 2)
         at = [(side(part + 1.0) + shift, point) for part, point in enumerate(curve)]
         path = " ".join(f"{x:.1f},{up(point.mean):.1f}" for x, point in at)
@@ -107,12 +107,12 @@ def interval_curves(
 
 
 def sorted_differences(title: str, differences: Mapping[str, float], height: int = 120) -> Markup:
-    """One bar from zero per clip, the highest first.
+    """One bar from zero per clip, in descending order.
 
     Args:
-        title: whose differences.
+        title: title of the plot.
         differences: clip -> difference.
-        height: of the plot.
+        height: height of the plot.
 
     Raises:
         ValueError: nothing to draw.
@@ -135,7 +135,7 @@ def sorted_differences(title: str, differences: Mapping[str, float], height: int
 
 
 class _Scale:
-    """Values to places: the least of `values` at `first`, the most at `last`."""
+    """Maps values to positions: the minimum of `values` to `first`, the maximum to `last`."""
 
     def __init__(self, values: Sequence[float], first: Place, last: Place):
         self.least, self.most = min(values), max(values)
@@ -176,9 +176,9 @@ def _word(
     x: Place, y: Place, words: object, anchor: str | None = None, title: str | None = None
 ) -> Markup:
     words = str(words)
-    shown = words if len(words) <= NAME_LENGTH else f"{words[: NAME_LENGTH - 1]}…"
-    hover = element("title", title or words) if title or shown != words else ""
-    return element("text", hover, shown, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+    label = words if len(words) <= NAME_LENGTH else f"{words[: NAME_LENGTH - 1]}…"
+    hover = element("title", title or words) if title or label != words else ""
+    return element("text", hover, label, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
 def _line(x1: Place, y1: Place, x2: Place, y2: Place, kind: str = "whisker") -> Markup:

@@ -2,8 +2,8 @@
 
 * OpenCV axes: x right, y down, z forward.
 * `c2w` maps camera to world; lengths are in the recording's own unit (metres when metric).
-* Any other transform is named from2to: `w2c`, `target2source = source_w2c @ target_c2w`.
-* `K` is in pixels of the image it travels with, whose `size` (height, width) travels along.
+* Other transforms are named from2to: `w2c`, `target2source = source_w2c @ target_c2w`.
+* `K` is in pixels of its image, whose `size` (height, width) is stored with it.
 * Pixel (u, v) has its centre at (u + 0.5, v + 0.5).
 
 Readers convert to this at the file boundary (`anchorweave/recordings/`); nothing converts later.
@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Poses of real recordings are rounded when written; 7-Scenes keeps 1e-4 or so.
+# Poses of real recordings are rounded when written; 7-Scenes keeps about 1e-4.
 RIGID_TOLERANCE = 5e-3
-# Lenses and crops move the principal point off the middle. One that is off by more than this share
-# of the way to the border, and by the same factor in x and y, is that of another resolution.
+# Lenses and crops shift the principal point. If it is off-centre by more than this fraction of the
+# half size, and by the same factor in x and y, K belongs to another resolution.
 OFF_CENTRE, SAME_FACTOR = 0.2, 0.05
 
 
@@ -33,9 +33,9 @@ class Cameras:
         c2w: camera-to-world transforms [..., 4, 4], rigid, float.
         K: intrinsics [..., 3, 3] in pixels of an image of `size`.
         size: (height, width) of that image in pixels.
-        origin: of this world, in the recording's own coordinates. 0 0 0 but
-            for recordings whose coordinates (UTM, earth-centred) are too large for float32; readers
-            subtract it in float64, `recorded_c2w` adds it again.
+        origin: origin of this world in the recording's own coordinates. Non-zero only for
+            recordings whose coordinates (UTM, earth-centred) are too large for float32; readers
+            subtract it in float64, and `recorded_c2w` adds it back.
     """
 
     c2w: Float[Tensor, "*batch 4 4"]
@@ -51,10 +51,10 @@ class Cameras:
         return c2w
 
     def about(self, origin: tuple[float, float, float]) -> Cameras:
-        """The same cameras in a world with another origin in the recording's coordinates.
+        """The same cameras in a world with a different origin.
 
         Args:
-            origin: in the recording's coordinates.
+            origin: the new origin, in the recording's coordinates.
         """
         if origin == self.origin:
             return self
@@ -127,11 +127,12 @@ class Cameras:
         """These cameras, after a check that every pose is rigid and every K fits the image.
 
         Args:
-            where: the file or object the cameras come from, for the message.
-            names: of the cameras; None = their numbers.
+            where: the file or object the cameras come from, for error messages.
+            names: camera names; None = their indices.
 
         Raises:
-            ValueError: the first camera that fails, what it holds, and what to do.
+            ValueError: on the first invalid camera; the message says what is wrong and how to fix
+                it.
         """
         c2w, K = self.c2w.reshape(-1, 4, 4), self.K.reshape(-1, 3, 3)
         for i in _suspects(c2w.double(), K, self.size):
@@ -142,14 +143,14 @@ class Cameras:
 
 
 def join_cameras(parts: Sequence[Cameras]) -> Cameras:
-    """The cameras of `parts` one after another along the first axis, in the world of the first.
+    """Concatenates the cameras of `parts` along the first axis, in the world of the first part.
 
     Raises:
-        ValueError: no parts, or parts of different image sizes.
+        ValueError: no parts, or parts with different image sizes.
     """
     sizes = sorted({part.size for part in parts})
     if len(sizes) != 1:
-        raise ValueError(f"cameras to join must share one image size, met {sizes or 'none'}")
+        raise ValueError(f"cameras to join must share one image size, got {sizes or 'none'}")
     parts = [part.about(parts[0].origin) for part in parts]
     c2w, K = torch.cat([part.c2w for part in parts]), torch.cat([part.K for part in parts])
     return replace(parts[0], c2w=c2w, K=K)
@@ -175,9 +176,9 @@ def inverse_rigid(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*bat
 def pose_matrix(
     quaternion: Float[Tensor, "*batch 4"], position: Float[Tensor, "*batch 3"]
 ) -> Float[Tensor, "*batch 4 4"]:
-    """Rigid transforms [..., 4, 4] of quaternions x y z w, of any length but 0, and translations.
+    """Rigid transforms [..., 4, 4] from quaternions (x y z w, any non-zero length) and shifts.
 
-    A quaternion of length 0 gives NaN, which the check of poses names.
+    A zero quaternion gives NaN, which pose validation reports.
     """
     x, y, z, w = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
     pose = torch.eye(4, dtype=position.dtype).expand(*position.shape[:-1], 4, 4).clone()
@@ -189,9 +190,9 @@ def pose_matrix(
 def rotation_angle(
     a: Float[Tensor, "*#batch 3 3"], b: Float[Tensor, "*#batch 3 3"]
 ) -> Float[Tensor, "*batch"]:
-    """Angle in radians [0, pi] of the rotation that turns `a` into `b`."""
+    """Angle in radians [0, pi] of the rotation from `a` to `b`."""
     relative = a.mT @ b
-    # atan2 of both parts keeps small angles exact, where arccos of the trace loses half the digits.
+    # atan2 of both parts keeps small angles accurate; arccos of the trace loses half the digits.
     axis = torch.stack(
         [
             relative[..., 2, 1] - relative[..., 1, 2],
@@ -209,7 +210,7 @@ def slerp(
     b: Float[Tensor, "*#batch 3 3"],
     weight: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*batch 3 3"]:
-    """Rotations on the great arc from `a` (weight 0) to `b` (weight 1)."""
+    """Spherical interpolation from `a` (weight 0) to `b` (weight 1)."""
     qa, qb = _quaternion(a), _quaternion(b)
     dot = (qa * qb).sum(-1, keepdim=True)
     qb = torch.where(dot < 0, -qb, qb)
@@ -224,7 +225,7 @@ def slerp(
 
 
 def _quaternion(rotation: Tensor) -> Tensor:
-    """Unit quaternions (w, x, y, z) [..., 4], from the largest component, for accuracy."""
+    """Unit quaternions (w, x, y, z) [..., 4], computed from the largest component for accuracy."""
     m = rotation
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     yz_zy, zx_xz, xy_yx = (
@@ -237,7 +238,7 @@ def _quaternion(rotation: Tensor) -> Tensor:
         m[..., 0, 2] + m[..., 2, 0],
         m[..., 1, 2] + m[..., 2, 1],
     )
-    # Row i is the quaternion times 4 times its own component i: four ways to the same answer.
+    # Row i is the quaternion times 4 times its own component i: four equivalent results.
     rows = torch.stack(
         [
             torch.stack([1 + xx + yy + zz, yz_zy, zx_xz, xy_yx], dim=-1),
@@ -264,7 +265,7 @@ def _rotation(quaternion: Tensor) -> Tensor:
 
 
 def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
-    """Which of M cameras may have a problem, found for all of them at once."""
+    """Indices of the M cameras that may be invalid, found in one vectorized pass."""
     if not len(c2w):
         return []
     rotation = c2w[:, :3, :3]
@@ -274,7 +275,7 @@ def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
     rigid = (error <= RIGID_TOLERANCE) & (torch.linalg.det(rotation) >= 0) & level
     rigid &= c2w.isfinite().flatten(1).all(dim=1)
     different, which = K.unique(dim=0, return_inverse=True)
-    fits = torch.tensor([intrinsics_problem(one, size) is None for one in different])
+    fits = torch.tensor([intrinsics_problem(one_K, size) is None for one_K in different])
     return (~(rigid.cpu() & fits[which.cpu()])).nonzero().flatten().tolist()
 
 
@@ -294,7 +295,7 @@ def _pose_problem(c2w: Tensor) -> str | None:
 
 
 def intrinsics_problem(K: Float[Tensor, "3 3"], size: tuple[int, int]) -> str | None:
-    """Why `K` cannot be that of an image of `size` (height, width); None if it can."""
+    """Why `K` cannot belong to an image of `size` (height, width); None if it can."""
     height, width = size
     if not torch.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
         return f"has intrinsics {K.tolist()} without positive finite focal lengths"
@@ -302,19 +303,19 @@ def intrinsics_problem(K: Float[Tensor, "3 3"], size: tuple[int, int]) -> str | 
         return f"has intrinsics whose last row is {K[2].tolist()}, expected 0 0 1"
     fx, fy, cx, cy = K[0, 0].item(), K[1, 1].item(), K[0, 2].item(), K[1, 2].item()
     x, y = 2 * cx / width, 2 * cy / height
-    # A focal length far below the image size is a normalised K, or a K of another image.
+    # A focal length far below the image size means a normalised K, or a K of another image.
     why = ""
     if not (0 < cx < width and 0 < cy < height):
         why = ", whose principal point lies outside it"
     elif abs(x - 1) > OFF_CENTRE and abs(x / y - 1) < SAME_FACTOR:
-        why = f", as that of an image of about {2 * cy:.0f}x{2 * cx:.0f} would be"
+        why = f", as for an image of about {2 * cy:.0f}x{2 * cx:.0f} would be"
     elif _near(2 * cx / height) and _near(2 * cy / width) and not _near(x):
-        why = ", as that of the image turned by 90 degrees would be"
+        why = ", as for the image rotated by 90 degrees"
     if why or fx < 0.05 * width or fy < 0.05 * height:
         return (
             f"has a K that does not fit its image of {height}x{width} (height x width){why}: "
             f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}; "
-            "K must be in pixels of this very image (rescale it when the image is resized)"
+            "K must be in pixels of this image (rescale it when the image is resized)"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Convex polygons in a plane: hulls of a few points, and how much polygons overlap."""
+"""Convex polygons in a plane: convex hulls of small point sets, and pairwise overlap areas."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 @dataclass(frozen=True)
 class ConvexPolygons:
-    """N convex polygons, each with its corners counter-clockwise.
+    """N convex polygons with counter-clockwise corners.
 
     Args:
-        corners: [N, V, 2]; a polygon with fewer than V corners leaves the last ones unused.
-        counts: how many of its corners each polygon uses [N].
+        corners: [N, V, 2]; entries past a polygon's own corner count are unused.
+        counts: number of corners of each polygon [N].
     """
 
     corners: Float[Tensor, "N V 2"]
@@ -33,46 +33,46 @@ class ConvexPolygons:
 
     def areas(self) -> Float[Tensor, " N"]:
         """The area of each polygon [N], in squared units of the corners."""
-        found = np.empty(len(self), np.float64)
-        _areas(self.corners.numpy(), self.counts.numpy(), found)
-        return torch.from_numpy(found)
+        areas = np.empty(len(self), np.float64)
+        _areas(self.corners.numpy(), self.counts.numpy(), areas)
+        return torch.from_numpy(areas)
 
 
 def convex_hulls(points: Float[Tensor, "N P 2"]) -> ConvexPolygons:
     """The convex hulls of N sets of P >= 1 points.
 
     Raises:
-        ValueError: sets of no points, or a coordinate that is NaN or infinite.
+        ValueError: empty point sets, or NaN or infinite coordinates.
     """
     if points.shape[1] == 0 or not points.isfinite().all():
         raise ValueError(
-            f"a hull is of one or more points with finite coordinates, met {points.shape[1]} "
-            f"points a set, {int((~points.isfinite()).sum())} of their coordinates not finite"
+            f"a hull needs one or more points with finite coordinates, got {points.shape[1]} "
+            f"points per set with {int((~points.isfinite()).sum())} non-finite coordinates"
         )
     exact = points.to("cpu", torch.float64).contiguous()
     N, P = exact.shape[:2]
-    # The chain that is built visits the outermost points twice, and each other one once or twice.
+    # The chain visits the outermost points twice and every other point once or twice.
     corners, counts = np.zeros((N, 2 * P, 2)), np.empty(N, np.int64)
     _hulls(exact.numpy(), corners, counts)
     return ConvexPolygons(torch.from_numpy(corners), torch.from_numpy(counts))
 
 
 def shared_areas(a: ConvexPolygons, b: ConvexPolygons) -> Float[Tensor, "A B"]:
-    """The area that each polygon of `a` shares with each of `b` [A, B], in squared units."""
-    found = np.empty((len(a), len(b)), np.float64)
+    """Intersection area of each polygon of `a` with each of `b` [A, B], in squared units."""
+    areas = np.empty((len(a), len(b)), np.float64)
     arrays = [part.numpy() for part in (a.corners, a.counts, b.corners, b.counts)]
 
     def fill(worker: int, workers: int) -> None:
-        _shared(*arrays, worker, workers, found)
+        _shared(*arrays, worker, workers, areas)
 
     in_threads(fill, len(b))
-    return torch.from_numpy(found)
+    return torch.from_numpy(areas)
 
 
 @njit(**COMPILED)
 @no_type_check
 def _hulls(points, corners, counts):
-    """The monotone chain of Andrew (1979): the lower chain left to right, the upper one back."""
+    """Andrew's monotone chain (1979): the lower chain left to right, then the upper one back."""
     for n in range(len(points)):
         order = np.argsort(points[n, :, 1], kind="mergesort")
         order = order[np.argsort(points[n, order, 0], kind="mergesort")]
@@ -100,7 +100,7 @@ def _chain(points, corners, start):
 @njit(**COMPILED)
 @no_type_check
 def _cross(p, q, r):
-    """Twice the signed area of the triangle: above 0 where p, q, r turn to the left."""
+    """Twice the signed area of the triangle: positive if p, q, r turn left."""
     return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
 
 
@@ -123,7 +123,7 @@ def _areas(corners, counts, found):
 @njit(**COMPILED)
 @no_type_check
 def _shared(a, a_counts, b, b_counts, first, step, found):
-    # What is left of a polygon that is clipped by a line has at most one corner more.
+    # Clipping a convex polygon by a line adds at most one corner.
     room = a.shape[1] + b.shape[1]
     now, then = np.empty((room, 2)), np.empty((room, 2))
     for j in range(first, len(b), step):
@@ -133,14 +133,14 @@ def _shared(a, a_counts, b, b_counts, first, step, found):
             for k in range(b_counts[j]):
                 count = _clip(now, count, b[j, k], b[j, (k + 1) % b_counts[j]], then)
                 now, then = then, now
-            # A clip polygon without an inside bounds nothing by its lines.
+            # A degenerate clip polygon has no interior.
             found[i, j] = _area(now, count) if b_counts[j] > 2 else 0.0
 
 
 @njit(**COMPILED)
 @no_type_check
 def _clip(corners, count, p, q, kept):
-    """Keeps what lies to the left of the line from p to q (Sutherland and Hodgman, 1974)."""
+    """Keeps the part left of the line from p to q (Sutherland and Hodgman, 1974)."""
     left = 0
     for i in range(count):
         here, after = corners[i], corners[(i + 1) % count]

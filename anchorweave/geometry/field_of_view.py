@@ -1,4 +1,4 @@
-"""Which cameras see which part of space: a cheap test that ignores occlusion."""
+"""Which cameras see which part of space: a cheap visibility test that ignores occlusion."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from anchorweave.geometry.threads import in_threads
 def frustum_points(
     cameras: Cameras, depths: Float[Tensor, " D"], grid: int
 ) -> Float[Tensor, "S 3"]:
-    """World points spread over what cameras may see.
+    """World points sampled throughout the cameras' view frusta.
 
     Args:
         cameras: T cameras.
-        depths: at which depths to sample, in the unit of the cameras.
-        grid: grid x grid points per depth, at the centres of equal parts of the image.
+        depths: depths to sample at, in the unit of the cameras.
+        grid: samples grid x grid points per depth, at the centres of equal image cells.
 
     Returns:
         Points [T * D * grid * grid, 3].
     """
     T, D = len(cameras), len(depths)
-    # One pixel of a grid x grid image is one part of the image: its centre is the sample.
+    # Resized to grid x grid, every pixel is one cell, whose centre is the sample.
     cells = cameras.resized((grid, grid))
     c2w, K = cells.c2w[:, None].expand(T, D, 4, 4), cells.K[:, None].expand(T, D, 3, 3)
     depth = depths.to(K)[:, None, None].expand(T, D, grid, grid)
@@ -39,23 +39,23 @@ def frustum_points(
 def seen_share(
     points: Float[Tensor, "S 3"], sources: Cameras, far: Float[Tensor, " M"]
 ) -> Float[Tensor, " M"]:
-    """Share of the points [M] in [0, 1] that each source camera has in its image, at 0 < z <= far.
+    """Fraction [M], in [0, 1], of the points that project into each source image at 0 < z <= far.
 
     Args:
         points: world positions [S, 3], S >= 1.
         sources: M cameras.
-        far: how far each of them sees [M], in the unit of the cameras.
+        far: maximum depth of each source camera [M], in the unit of the cameras.
 
     Raises:
-        ValueError: no points, or not one `far` per camera.
+        ValueError: no points, or not exactly one `far` per camera.
     """
     if len(points) == 0:
-        raise ValueError("a share of no points means nothing; give at least one")
+        raise ValueError("the fraction of zero points is undefined; give at least one")
     if len(far) != len(sources):
-        raise ValueError(f"{len(sources)} cameras need as many far limits, met {len(far)}")
+        raise ValueError(f"{len(sources)} cameras need one far limit each, got {len(far)}")
     exact = sources.to("cpu", torch.float64)
     matrices = (exact.K @ exact.c2w[:, :3, :3].mT).float().numpy()
-    # All relative to one of the points, so that float32 suffices far from the world's origin.
+    # Relative to one of the points, so that float32 suffices far from the world's origin.
     origin = points[0].to("cpu", torch.float64)
     centres = (exact.centres - origin).float().numpy()
     xyz = (points.to("cpu", torch.float64) - origin).float().mT.contiguous().numpy()
@@ -85,7 +85,7 @@ def _count_seen(xyz, matrices, centres, far, height, width, first, step, share):
             depth = m20 * x + m21 * y + m22 * z
             u = m00 * x + m01 * y + m02 * z
             v = m10 * x + m11 * y + m12 * z
-            # 0 <= u / depth < right without the division; only a positive depth can fulfil it.
+            # 0 <= u / depth < right without the division; only positive depths can satisfy it.
             inside = (u >= 0) & (u < right * depth) & (v >= 0) & (v < bottom * depth)
             seen += np.int32(inside & (depth <= limit))
         share[m] = np.float32(seen) / np.float32(xs.size)

@@ -1,7 +1,7 @@
-"""Footprints: which pixels of target views a depth map reaches, as sets of bits.
+"""Footprints: the target-view pixels that a depth map covers, as bitsets.
 
-A footprint is a row of 64-bit words. Pixel (i, j) of target view d of D views of size h x w is
-number n = (d * h + i) * w + j, kept in bit n % 64 of word n // 64; bits past the last pixel are 0.
+A footprint is a row of 64-bit words. Pixel (i, j) of target view d (of D views of size h x w) has
+index n = (d * h + i) * w + j, stored in bit n % 64 of word n // 64; bits past the last pixel are 0.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def footprints(
     targets: Cameras,
     members: Int64[Tensor, " C"],
 ) -> Int64[Tensor, "C words"]:
-    """The footprints of some depth maps in all target views, one pixel a point.
+    """Footprints of depth maps in all target views, one pixel per point.
 
-    Points are made on the fly and forgotten at once. A pixel is covered when any point in front of
-    the target camera lands in it, whatever may stand before that point in another depth map.
+    Points are generated on the fly and not stored. A pixel counts as covered if any point in front
+    of the target camera projects into it; occlusion by other depth maps is ignored.
 
     Args:
         depth: M depth maps, float32 on the CPU; 0 = invalid.
         sources: their cameras [M].
         targets: D cameras.
-        members: which of the M depth maps to take.
+        members: indices of the depth maps to use.
     """
     exact, views = sources[members].to("cpu", torch.float64), targets.to("cpu", torch.float64)
     rotations = views.K @ views.c2w[:, :3, :3].mT  # [D, 3, 3]
@@ -57,7 +57,7 @@ def footprints(
 def newly_covered(
     footprints: Int64[Tensor, "C words"], covered: Int64[Tensor, " words"]
 ) -> Int64[Tensor, " C"]:
-    """How many pixels each footprint has that `covered` lacks [C]."""
+    """Number of pixels that each footprint adds to `covered` [C]."""
     counts = np.empty(len(footprints), np.int64)
     _count(footprints.numpy().view(np.uint64), covered.numpy().view(np.uint64), counts)
     return torch.from_numpy(counts)
@@ -79,7 +79,7 @@ def _fill(depth, members, matrices, offsets, height, width, first, step, words):
 @njit(**COMPILED)
 @no_type_check
 def _project_line(depths, row, matrix, offset, line):
-    # Nothing but arithmetic in the loop, so that the compiler makes SIMD code of it.
+    # Only arithmetic in the loop, so that the compiler vectorizes it.
     y = np.float32(row) + np.float32(0.5)
     ax, bx, cx = matrix[0, 0], matrix[0, 1] * y + matrix[0, 2], offset[0]
     ay, by, cy = matrix[1, 0], matrix[1, 1] * y + matrix[1, 2], offset[1]
@@ -108,7 +108,8 @@ def _mark_line(depths, line, height, width, start, words):
 @njit(**COMPILED)
 @no_type_check
 def _count(footprints, covered, counts):
-    # Bits are summed in pairs, then nibbles, then bytes; the product adds up the eight bytes.
+    # SWAR popcount: bits are summed in pairs, nibbles, then bytes; the product adds the eight
+    # bytes.
     pairs, nibbles = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
     octets, ones = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
     for c in range(len(footprints)):

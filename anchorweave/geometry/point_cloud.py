@@ -1,4 +1,4 @@
-"""PointCloud: the coloured points of one frame, or of many, in the world."""
+"""PointCloud: coloured points in the world, from one frame or many."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def cloud_from_frame(
 
 
 def depth_edges(depth: Float[Tensor, "*batch H W"], step: float) -> Bool[Tensor, "*batch H W"]:
-    """True on pixels next to a jump in depth: "flying pixels" that float between two surfaces.
+    """True on pixels next to a depth discontinuity: "flying pixels" between two surfaces.
 
-    Neighbours a and b are apart if |a - b| > step * min(a, b), and if the surface on either side,
-    continued as a plane, misses the other by as much: a wall seen at a grazing angle has steep
-    steps too, but regular ones. Along a plane 1 / depth is linear in the pixel.
+    Neighbours a and b count as discontinuous if |a - b| > step * min(a, b), and if the surface on
+    either side, extrapolated as a plane, misses the other by as much: a wall at a grazing angle
+    also has large steps, but regular ones. Along a plane 1 / depth is linear in the pixel.
 
     Args:
-        depth: [..., H, W], 0 = invalid; invalid pixels are no edges and make none.
+        depth: [..., H, W], 0 = invalid; invalid pixels neither are edges nor cause any.
         step: relative step in depth, > 0.
     """
     edge = torch.zeros_like(depth, dtype=torch.bool)
     for dim in (-2, -1):
         length = depth.shape[dim] - 1
-        # One more invalid pixel at either end gives every pair a neighbour on each side.
+        # Padding with one invalid pixel at either end gives every pair a neighbour on each side.
         padding = (1, 1) if dim == -1 else (0, 0, 1, 1)
         d = torch.nn.functional.pad(depth, padding)
         disparity = torch.where(d > 0, 1 / d, torch.zeros_like(d))
@@ -76,16 +76,16 @@ def depth_edges(depth: Float[Tensor, "*batch H W"], step: float) -> Bool[Tensor,
 def save_ply(
     cloud: PointCloud, path: Path, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> None:
-    """Write a binary PLY that any point-cloud viewer opens; colours are rounded to 8 bits.
+    """Writes a binary PLY; colours are rounded to 8 bits.
 
     Args:
         cloud: the points.
         path: the file.
-        origin: that of the cameras they came from, which is added in float64: the file holds the
-            recording's own coordinates.
+        origin: the cameras' origin, added in float64, so that the file holds the recording's own
+            coordinates.
 
     Raises:
-        OSError: the file cannot be written; nothing is left under its name.
+        OSError: the file cannot be written; no partial file is left.
     """
     import open3d as o3d
 
@@ -96,7 +96,9 @@ def save_ply(
     legacy.colors = o3d.utility.Vector3dVector(cloud.colours.double().cpu().numpy())
     with atomic_write(path) as aside:
         if not o3d.io.write_point_cloud(str(aside), legacy):
-            raise OSError(f"could not write {path}; is the folder there, and the disk not full?")
+            raise OSError(
+                f"could not write {path}; check that its folder exists and the disk is not full"
+            )
 
 
 def load_ply(path: Path, dtype: torch.dtype = torch.float32) -> PointCloud:
@@ -104,7 +106,7 @@ def load_ply(path: Path, dtype: torch.dtype = torch.float32) -> PointCloud:
 
     Args:
         path: the file.
-        dtype: of the points; coordinates of millions of metres need float64.
+        dtype: dtype of the points; coordinates of millions of metres need float64.
 
     Raises:
         FileNotFoundError: no such file.

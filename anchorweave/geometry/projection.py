@@ -1,4 +1,4 @@
-"""Between pixels with depth and points in the world (pinhole, see `cameras.py`)."""
+"""Projection and unprojection between pixels and world points (pinhole, see `cameras.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anchorweave.geometry.cameras import Cameras
 
 
 def pixel_centres(size: tuple[int, int], like: Float[Tensor, "..."]) -> Float[Tensor, "H W 2"]:
-    """Pixel centres (u + 0.5, v + 0.5) [H, W, 2] of an image of `size`, as x and y."""
+    """Pixel centres (u + 0.5, v + 0.5) [H, W, 2] of an image of `size`, as (x, y)."""
     y = torch.arange(size[0], device=like.device, dtype=like.dtype) + 0.5
     x = torch.arange(size[1], device=like.device, dtype=like.dtype) + 0.5
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -21,7 +21,7 @@ def unproject(
 ) -> Float[Tensor, "*batch H W 3"]:
     """World points [..., H, W, 3] of every pixel, at `depth` along the optical axis.
 
-    Pixels of depth 0 (invalid) are returned at the optical centre; callers drop them.
+    Invalid pixels (depth 0) are returned at the optical centre; callers drop them.
     """
     x, y = pixel_centres(cameras.size, depth).unbind(-1)  # [H, W]
     K = cameras.K[..., None, None]
@@ -51,6 +51,6 @@ def project(
     w2c = camera.w2c
     local = points @ w2c[..., :3, :3].mT + w2c[..., None, :3, 3]  # [..., P, 3]
     image = local @ camera.K.mT
-    # Behind the camera nothing projects; 1 keeps the division finite there.
+    # Points behind the camera do not project; z = 1 keeps their division finite.
     z = local[..., 2]
     return image[..., :2] / torch.where(z > 0, z, torch.ones_like(z))[..., None], z

@@ -1,4 +1,4 @@
-"""Selection: which points of the world are meant, by a box or by nearness to those of a PLY."""
+"""Selection of world points, by a box or by distance to the points of a PLY file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from anchorweave.geometry.point_cloud import PointCloud, load_ply
 
 Vector = tuple[float, float, float]
 ORIGIN: Vector = (0.0, 0.0, 0.0)
-# Of a world whose cameras stand upright: y points down.
+# For a world whose cameras are upright: y points down.
 VERTICAL = (0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box in the world; its sides count as inside.
+    """An oriented box in the world; its faces count as inside.
 
     Args:
-        centre: its middle, in the unit of the memory.
-        size: full lengths of its sides along its own x, y and z.
-        yaw: degrees of rotation about `axis` through its centre, right-handed; 0 = along the
-            world's axes.
-        axis: what it is turned about, of any length.
+        centre: its centre, in the unit of the memory.
+        size: full side lengths along its own x, y and z.
+        yaw: rotation in degrees about `axis` through its centre, right-handed; 0 = axis-aligned.
+        axis: the rotation axis, of any length.
 
     Raises:
-        ValueError: a side that is not positive and finite, an axis without a direction.
+        ValueError: a side that is not positive and finite, or a zero axis.
     """
 
     centre: Vector
@@ -69,8 +68,8 @@ class Selection:
 
     Args:
         box: the box.
-        ply: instead of a box, a PLY file: a part cut out of a cloud in any viewer.
-        radius: points this close to a point of `ply` are selected, in the unit of the memory.
+        ply: instead of a box, a PLY file, such as a part cut out of a cloud in any viewer.
+        radius: selects points within this distance of a point of `ply`, in the unit of the memory.
 
     Raises:
         ValueError: neither or both of `box` and `ply`; `ply` without a radius above 0.
@@ -83,23 +82,23 @@ class Selection:
     def __post_init__(self):
         if (self.box is None) == (self.ply is None):
             raise ValueError(
-                f"a selection is made by a box or by a ply, met box={self.box}, ply={self.ply}"
+                f"a selection needs either a box or a ply, got box={self.box}, ply={self.ply}"
             )
         if self.ply is None and self.radius is not None:
             raise ValueError(f"radius={self.radius} goes with a ply, not with a box")
         if self.ply is not None and not 0 < (self.radius or 0.0) < math.inf:
             raise ValueError(
-                f"ply={self.ply} needs a radius above 0, as far as its points are apart or more; "
-                f"met {self.radius}"
+                f"ply={self.ply} needs a radius above 0, at least the spacing of its points; "
+                f"got {self.radius}"
             )
 
     @property
     def where(self) -> str:
-        """The selection in words, for messages."""
+        """Description of the selection, for messages."""
         return f"within {self.radius} of {self.ply}" if self.box is None else f"in {self.box}"
 
     def centre(self, origin: Vector = ORIGIN) -> Float[Tensor, "3"]:
-        """The middle [3] of the box, or of the extent of the PLY file's points."""
+        """The centre [3] of the box, or of the bounding box of the PLY file's points."""
         if self.box is not None:
             return torch.tensor(self.box.about(origin))
         points = self._cloud(origin).points
@@ -109,23 +108,22 @@ class Selection:
         """True for the selected points [P, 3].
 
         Args:
-            points: in a world of their own.
-            origin: where the origin of that world lies in the coordinates of the box and the PLY
-                file.
+            points: in their own world.
+            origin: the origin of that world, in the coordinates of the box and the PLY file.
 
         Raises:
             FileNotFoundError: no such PLY file.
-            ValueError: it holds no points.
+            ValueError: the PLY file holds no points.
         """
         if self.box is not None:
             return self.box.contains(points, origin)
         cloud = self._cloud(origin)
         near = cloud.points
-        # Most points are far away: only the rest is worth a search.
+        # Most points are far away: run the exact search only on the rest.
         low, high = near.amin(dim=0) - self.radius, near.amax(dim=0) + self.radius
-        found = ((points >= low) & (points <= high)).all(dim=-1)
-        found[found.clone()] = _distance(points[found], cloud) <= self.radius
-        return found
+        candidates = ((points >= low) & (points <= high)).all(dim=-1)
+        candidates[candidates.clone()] = _distance(points[candidates], cloud) <= self.radius
+        return candidates
 
     def _cloud(self, origin: Vector) -> PointCloud:
         if origin not in self._clouds:
@@ -140,14 +138,17 @@ class Selection:
 
 
 def rotation(axis: Vector, degrees: float) -> Float[Tensor, "3 3"]:
-    """The right-handed rotation [3, 3] about an axis through the origin.
+    """The right-handed rotation matrix [3, 3] about an axis through the origin.
 
     Raises:
-        ValueError: an axis without a direction, or an angle that is not finite.
+        ValueError: a zero axis, or an angle that is not finite.
     """
     length = math.hypot(*axis)
     if not (0 < length < math.inf and math.isfinite(degrees)):
-        raise ValueError(f"cannot turn by {degrees} degrees about {axis}: no axis, or no angle")
+        raise ValueError(
+            f"cannot rotate by {degrees} degrees about {axis}: the axis must not be zero and the "
+            "angle must be finite"
+        )
     x, y, z = (math.radians(degrees) * value / length for value in axis)
     cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
     return torch.linalg.matrix_exp(cross).float()
@@ -159,7 +160,7 @@ def moved(
     turn: Float[Tensor, "3 3"],
     translation: Vector,
 ) -> Float[Tensor, "P 3"]:
-    """Points [P, 3] turned about `centre`, then shifted by `translation`."""
+    """Points [P, 3] rotated about `centre`, then translated."""
     return (points - centre) @ turn.mT + centre + points.new_tensor(translation)
 
 

@@ -1,7 +1,7 @@
 """Runs compiled kernels, which release the GIL, on several threads.
 
-numba's own parallel loops are not used: their thread pools end the process when it forks (as data
-loaders do) or when two threads enter them, and they do not know the limits that torch was given.
+numba's own parallel loops are not used: their thread pools crash the process when it forks (as data
+loaders do) or when two threads enter them, and they ignore torch's thread limit.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 
 
 def in_threads(work: Callable[[int, int], None], items: int) -> None:
-    """Calls `work(worker, workers)` once for every worker, all at the same time.
+    """Calls `work(worker, workers)` once per worker, concurrently.
 
-    There are as many workers as torch may use threads, but not more than `items`. Worker i is
-    meant to take the items i, i + workers, i + 2 * workers and so on.
+    Uses as many workers as torch may use threads, but at most `items`. Worker i is meant to process
+    items i, i + workers, i + 2 * workers and so on.
     """
     workers = max(min(torch.get_num_threads(), items), 1)
     if workers == 1:

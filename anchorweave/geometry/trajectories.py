@@ -1,15 +1,15 @@
-"""Camera paths written as words: presets, the paper's keyboard words, and there-and-back.
+"""Camera paths from text: presets, the paper's keyboard commands, and there-and-back.
 
-    static                                       stands still
+    static                                       stays in place
     pan(degrees=60)                              turns to the right (negative: left) on the spot
     dolly(distance=0.5)                          moves forward (negative: backward)
     orbit(degrees=45, radius=1.0)                circles to the right around a point ahead
     spiral(turns=2, radius=0.2, distance=0, focus=1.0)  widening circles, looking at a point ahead
-    move_left:8, orient_up:8, move_backward:8    keyboard words with a number of steps each
-    there_and_back(pan(degrees=60))              any of these, out and back on the same poses
+    move_left:8, orient_up:8, move_backward:8    keyboard commands with a number of steps each
+    there_and_back(pan(degrees=60))              any of these, forth and back along the same poses
 
-Numbers are optional. Lengths are in units of the scene, so one path fits a scene of any scale. A
-word acts along the camera's own axes at that moment.
+Parameters are optional. Lengths are in scene units, so one path fits a scene of any scale. A
+command acts along the camera's current axes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from anchorweave.geometry.cameras import Cameras
 MOVE_STEP = 0.03
 TURN_STEP = 2.0
 
-# What a step does: a translation in units of MOVE_STEP, an axis turned about by TURN_STEP.
+# Effect of one step: a translation in units of MOVE_STEP, an axis of rotation by TURN_STEP.
 WORDS = {
     "move_left": ((-1.0, 0.0, 0.0), None),
     "move_right": ((1.0, 0.0, 0.0), None),
@@ -49,12 +49,12 @@ WORDS = {
 
 
 def walked_from(start: Cameras, path: Cameras, unit: float) -> Cameras:
-    """A path of cameras, walked from `start` on.
+    """A camera path transplanted to begin at `start`.
 
     Args:
         start: one camera, c2w [4, 4].
         path: [n]; only the poses relative to the first one are used.
-        unit: length of one unit of the path in the unit of `start`.
+        unit: length of one path unit, in the unit of `start`.
 
     Returns:
         Cameras [n] with the intrinsics and size of `start`; the first one has its pose.
@@ -78,13 +78,13 @@ def trajectory(
     Args:
         spec: the path, as in this module's docstring.
         start: one camera, c2w [4, 4].
-        frames: number of cameras, >= 1. Keyboard words of another total than `frames - 1` steps
-            are resampled evenly in time (`Cameras.at`); there_and_back of an even number of
-            frames shows its far end twice.
-        unit: length of one scene unit in the unit of `start`, > 0; for instance the median depth
-            of the first frame.
-        move_step: scene units a keyboard word moves per step; not given in the paper.
-        turn_step: degrees a keyboard word turns per step; not given in the paper.
+        frames: number of cameras, >= 1. Keyboard commands whose steps do not total `frames - 1` are
+            resampled evenly in time (`Cameras.at`); there_and_back with an even number of frames
+            shows its far end twice.
+        unit: length of one scene unit in the unit of `start`, > 0; for instance the median depth of
+            the first frame.
+        move_step: translation per step of a command, in scene units; not given in the paper.
+        turn_step: rotation per step of a command, in degrees; not given in the paper.
 
     Returns:
         Cameras [frames] with the intrinsics and size of `start`.
@@ -92,21 +92,21 @@ def trajectory(
     Raises:
         ValueError: an unknown name, parameter or number, or arguments out of range.
 
-    Source: keyboard words, the paper's free-form trajectories (8 steps per word).
+    Source: the paper's free-form trajectories by keyboard commands (8 steps per command).
     """
     if start.c2w.ndim != 2:
         raise ValueError(
-            f"a trajectory starts at one camera [4, 4], met c2w {list(start.c2w.shape)}; "
+            f"a trajectory starts at one camera [4, 4], got c2w {list(start.c2w.shape)}; "
             "pick one, for instance cameras[0]"
         )
     if frames < 1:
-        raise ValueError(f"a trajectory needs at least 1 frame, met {frames}")
+        raise ValueError(f"a trajectory needs at least 1 frame, got {frames}")
     for name, value in (("unit", unit), ("move_step", move_step), ("turn_step", turn_step)):
         if not 0 < value < math.inf:
-            raise ValueError(f"{name} of a trajectory must be positive and finite, met {value}")
+            raise ValueError(f"{name} of a trajectory must be positive and finite, got {value}")
     target2start = _path(spec, frames, move_step, turn_step)
     target2start[:, :3, 3] *= unit
-    # In float64, so that a long float32 path stays rigid and frame 0 keeps its bits.
+    # In float64, so that long float32 paths stay rigid and frame 0 is bit-exact.
     c2w = (start.c2w.double() @ target2start.to(start.c2w.device)).to(start.c2w)
     return replace(start, c2w=c2w, K=start.K.expand(frames, 3, 3).clone())
 
@@ -120,15 +120,15 @@ def _path(spec: str, frames: int, move_step: float, turn_step: float) -> Tensor:
     if name == "there_and_back":
         if not inside:
             raise ValueError(
-                f"trajectory {spec!r} does not say where; write there_and_back(pan(degrees=60))"
+                f"trajectory {spec!r} has no path inside; write there_and_back(pan(degrees=60))"
             )
         out = _path(inside, (frames + 1) // 2, move_step, turn_step)
         step = torch.arange(frames)
-        # Indexed, not computed twice: the way back passes the very same poses.
+        # Indexed, not computed twice: the way back uses exactly the same poses.
         return out[torch.minimum(step, frames - 1 - step)]
     if name not in PRESETS:
         if name in WORDS:
-            raise ValueError(f"trajectory word {name!r} needs its steps; write {name}:8")
+            raise ValueError(f"trajectory command {name!r} needs a number of steps; write {name}:8")
         raise ValueError(_unknown("trajectory", name, [*PRESETS, "there_and_back", *WORDS]))
     return PRESETS[name](
         torch.linspace(0, 1, frames, dtype=torch.float64), **_parameters(name, inside)
@@ -136,17 +136,17 @@ def _path(spec: str, frames: int, move_step: float, turn_step: float) -> Tensor:
 
 
 def _parameters(preset: str, text: str | None) -> dict[str, float]:
-    known = [name for name in inspect.signature(PRESETS[preset]).parameters if name != "time"]
+    names = [name for name in inspect.signature(PRESETS[preset]).parameters if name != "time"]
     values: dict[str, float] = {}
     for part in (text or "").split(",") if text else []:
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(
-                f"{preset}({text}): met {part.strip()!r}, expected name=number with a name of "
-                f"{', '.join(known) or 'none (it takes no parameters)'}"
+                f"{preset}({text}): got {part.strip()!r}, expected name=number with a name of "
+                f"{', '.join(names) or 'none (it takes no parameters)'}"
             )
-        if name not in known:
-            raise ValueError(_unknown(f"parameter of {preset}", name, known))
+        if name not in names:
+            raise ValueError(_unknown(f"parameter of {preset}", name, names))
         if name in values:
             raise ValueError(f"{preset}({text}): {name} is given twice")
         values[name] = _number(number, f"{preset}({text})")
@@ -159,7 +159,7 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{where}: met {text!r} where a finite number belongs")
+        raise ValueError(f"{where}: got {text!r} where a finite number belongs")
     return value
 
 
@@ -184,8 +184,8 @@ def _dolly(time: Tensor, distance: float = 0.5) -> Tensor:
 
 
 def _orbit(time: Tensor, degrees: float = 45.0, radius: float = 1.0) -> Tensor:
-    _require(radius > 0, f"orbit: radius must be positive, met {radius:g}")
-    # To the right of the point means looking back to the left: a negative turn about y (down).
+    _require(radius > 0, f"orbit: radius must be positive, got {radius:g}")
+    # Moving to the right around the point means turning left: a negative rotation about y (down).
     path = _turn((0.0, 1.0, 0.0), torch.deg2rad(-degrees * time))
     path[:, :3, 3] = -radius * path[:, :3, 2]
     path[:, 2, 3] += radius
@@ -199,7 +199,7 @@ def _spiral(
     distance: float = 0.0,
     focus: float = 1.0,
 ) -> Tensor:
-    _require(radius > 0, f"spiral: radius must be positive, met {radius:g}")
+    _require(radius > 0, f"spiral: radius must be positive, got {radius:g}")
     _require(
         focus > max(distance, 0.0),
         f"spiral: the point looked at (focus {focus:g}) must lie ahead of the whole path "
@@ -235,7 +235,7 @@ def _words(spec: str, frames: int, move_step: float, turn_step: float) -> Tensor
             raise ValueError(_unknown(f"word in trajectory {spec!r}:", name, [*WORDS, *PRESETS]))
         if not re.fullmatch(r"[1-9]\d*", count):
             raise ValueError(
-                f"trajectory word {name!r} needs a positive number of steps, met {count!r}; "
+                f"trajectory command {name!r} needs a positive number of steps, got {count!r}; "
                 f"write {name}:8"
             )
         steps += [_word_step(name, move_step, turn_step)] * int(count)
@@ -259,7 +259,7 @@ def _word_step(name: str, move_step: float, turn_step: float) -> Tensor:
 
 
 def _turn(axis: tuple[float, float, float], angles: Float[Tensor, " S"]) -> Float[Tensor, "S 4 4"]:
-    """Rotations about a unit axis by angles in radians (right-handed), by Rodrigues' formula."""
+    """Rotations about a unit axis by angles in radians (right-handed, Rodrigues' formula)."""
     x, y, z = axis
     cross = angles.new_tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     sine, versine = angles.sin()[:, None, None], (1 - angles.cos())[:, None, None]

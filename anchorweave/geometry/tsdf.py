@@ -1,20 +1,20 @@
-"""TSDF fusion: many frames with depth as one surface, in which inconsistent depth averages out.
+"""TSDF fusion: frames with depth fused into one surface, averaging out inconsistent depth.
 
-Every voxel near a surface that any frame showed keeps the mean of a truncated signed distance:
-along the viewing direction from the voxel to what each frame saw, positive before it. The surface
-is where the mean changes its sign. A thing that one frame saw and others looked through is averaged
-out; a depth error of one frame moves the surface by its share only. What no frame saw clearly
-stays unknown. Costs 20 bytes of main memory a voxel, some 18 voxels deep at every surface.
+Every voxel near an observed surface stores the running mean of a truncated signed distance: the
+distance along the viewing ray from the voxel to the observed depth, positive in front of it. The
+surface is the zero crossing. Something that one frame saw and others looked through averages out;
+a depth error in one frame moves the surface only by that frame's share. Voxels that no frame
+observed stay unknown. Costs 20 bytes of main memory per voxel, about 18 voxels deep around every
+surface.
 
-From the paper (SPMem, 2506.05284): the running mean with a weight of 1 a frame, what
-has a low weight drops out, and voxels that grow where the largest dimension of the scene is more
-than 1200 of them. From its released code: the truncation of 5 voxels. Neither says how much they
-grow, so here they do so in steps of a fourth of a doubling, which a growing scene takes rarely.
+From the paper (SPMem, 2506.05284): the running mean with weight 1 per frame, dropping voxels of
+low weight, and a voxel size that grows once the scene's largest dimension exceeds 1200 voxels.
+From its released code: a truncation of 5 voxels. Neither gives the growth factor; here voxels grow
+in steps of 2 ** (1 / 4), which a growing scene rarely needs.
 
-Only blocks of voxels near surfaces are kept, in open3d's VoxelBlockGrid, yet with the values that
-one dense grid would have: earlier frames are integrated into a new block too. Hence the map depends
-    on the
-frames in their order alone, not on how many came at a time, to the last bit.
+Only blocks of voxels near surfaces are stored (open3d's VoxelBlockGrid), with the values that one
+dense grid would have: earlier frames are integrated into new blocks too. The map therefore depends
+only on the frames and their order, not on how many were added at a time, bit for bit.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ from anchorweave.geometry.point_cloud import PointCloud
 from anchorweave.geometry.projection import unproject
 from anchorweave.progress import progress
 
-TRUNCATION = 5.0  # voxels before and behind a surface (released code)
+TRUNCATION = 5.0  # voxels in front of and behind a surface (released code)
 STEPS_PER_DOUBLING = 4
-BLOCK = 8  # voxels a side
+BLOCK = 8  # voxels per side
 VOXEL_BYTES = 20  # a distance, a weight and a colour of three channels, each of 4 bytes
 FIRST_ROOM = 1024  # blocks
-# open3d finds no surface where a distance is exactly 0, which happens where walls lie at round
-# numbers; the grid therefore begins at none, in voxels.
+# open3d finds no surface where the distance is exactly 0, which happens when walls lie at round
+# coordinates; so the grid is offset by this many voxels.
 GRID_START = 0.381966
-FARTHEST = 1e30  # no limit of depth; open3d needs a finite one
+FARTHEST = 1e30  # no depth limit; open3d needs a finite value
 
 
 class TsdfMap:
-    """One surface fused of many frames.
+    """One surface fused from many frames.
 
     Args:
-        voxel: side of a voxel while the scene is small, in the unit of the cameras.
-        cap: the scene's largest dimension may have so many voxels; in a larger scene they grow.
+        voxel: voxel side while the scene is small, in the unit of the cameras.
+        cap: maximum number of voxels along the scene's largest dimension; voxels grow in larger
+            scenes.
 
     Raises:
         ValueError: a side that is not positive and finite, or a cap below 1.
@@ -58,9 +59,9 @@ class TsdfMap:
 
     def __init__(self, voxel: float, cap: int):
         if not 0 < voxel < float("inf"):
-            raise ValueError(f"the side of a voxel must be positive and finite, met {voxel}")
+            raise ValueError(f"the voxel side must be positive and finite, got {voxel}")
         if cap < 1:
-            raise ValueError(f"a scene has 1 voxel or more at its largest dimension, met {cap}")
+            raise ValueError(f"cap must be 1 voxel or more, got {cap}")
         self.voxel, self.cap = voxel, cap
         self._low = torch.full((3,), float("inf"), dtype=torch.float64)
         self._high = -self._low
@@ -68,12 +69,12 @@ class TsdfMap:
         self._begin(voxel)
 
     def __len__(self) -> int:
-        """How many frames are fused."""
+        """Number of fused frames."""
         return self._fused
 
     @property
     def reserved_bytes(self) -> int:
-        """Main memory of the allocated blocks of voxels."""
+        """Main memory of the allocated voxel blocks, in bytes."""
         return self._grid.hashmap().capacity() * BLOCK**3 * VOXEL_BYTES
 
     def grow(
@@ -85,13 +86,13 @@ class TsdfMap:
         """Fuses the frames that are not in the map yet, each with weight 1.
 
         Args:
-            cameras: of all N frames, those that are in the map first.
+            cameras: cameras of all N frames, those already in the map first.
             depth: depth(i) is the depth [H, W] of frame i, in the unit of `cameras`; 0 = unknown.
-            frame: frame(i) is its colours [3, H, W] in [0, 1]. Earlier frames are asked for again
-                where new blocks lie in their view, and all of them when the voxels grow.
+            frame: frame(i) is its colours [3, H, W] in [0, 1]. Earlier frames are requested again
+                when new blocks lie in their view, and all of them when the voxels grow.
 
         Raises:
-            ValueError: a depth that is negative, NaN or infinite; the map is as it was.
+            ValueError: negative, NaN or infinite depth; the map is left unchanged.
         """
         low, high, farthest = self._low, self._high, self._farthest[: len(self)]
         for i in progress(range(len(self), len(cameras)), "measuring the scene"):
@@ -113,7 +114,7 @@ class TsdfMap:
         try:
             self._fuse(cameras, depth, frame)
         except BaseException:
-            # Frames that are half in would be added twice; the next call begins anew.
+            # Frames that are partly integrated would be added twice; the next call starts over.
             self._begin(side)
             raise
 
@@ -121,26 +122,26 @@ class TsdfMap:
         """The surface as points, at most a voxel apart, sorted by their coordinates.
 
         Args:
-            min_weight: number of frames, 1 or more, that must have observed the voxels on both
-                sides: the surface itself, or free space.
+            min_weight: minimum number of frames, >= 1, that must have observed the voxels on both
+                sides (as surface or as free space).
 
         Raises:
             ValueError: a weight below 1.
         """
         if min_weight < 1:
-            raise ValueError(f"a surface is seen by 1 frame or more, met min_weight={min_weight}")
+            raise ValueError(f"min_weight must be 1 or more, got min_weight={min_weight}")
         if not len(self._blocks):
             return PointCloud(torch.zeros(0, 3), torch.zeros(0, 3))
-        # open3d keeps what is above the threshold; weights are whole numbers.
+        # open3d keeps weights above the threshold; weights are whole numbers.
         surface = self._grid.extract_point_cloud(min_weight - 0.5).point
         points, colours = surface.positions.numpy(), surface.colors.numpy()
-        # It finds them in an order that differs from run to run.
+        # open3d's order of points differs from run to run.
         order = np.lexsort([*colours.T, *points.T[::-1]])
         points = torch.from_numpy(points[order].astype(np.float64)) - self._shift
         return PointCloud(points.float(), torch.from_numpy(colours[order]).clamp(0, 1))
 
     def _begin(self, side: float) -> None:
-        """An empty grid of voxels of `side`."""
+        """Starts an empty grid with voxels of `side`."""
         from open3d import core
         from open3d.t.geometry import VoxelBlockGrid
 
@@ -160,13 +161,13 @@ class TsdfMap:
         self._blocks = torch.cat([self._blocks, fresh])
         for i in progress(range(len(cameras)), "fusing the map"):
             blocks = fresh if i < old else self._blocks
-            met = blocks[self._in_view(blocks, cameras[i], self._farthest[i])]
-            if len(met) and self._farthest[i]:
-                self._integrate(met, frame(i), depth(i), cameras[i])
+            visible = blocks[self._in_view(blocks, cameras[i], self._farthest[i])]
+            if len(visible) and self._farthest[i]:
+                self._integrate(visible, frame(i), depth(i), cameras[i])
         self._fused = len(cameras)
 
     def _allocate(self, points: Float[Tensor, "P 3"]) -> Int32[Tensor, "B 3"]:
-        """Allocates blocks around surface points; returns the new ones."""
+        """Allocates blocks around surface points; returns the new blocks."""
         from open3d.t.geometry import PointCloud as Open3dCloud
 
         if not len(points):
@@ -201,7 +202,7 @@ class TsdfMap:
 
         w2c = camera.to("cpu", torch.float64).w2c
         w2c[:3, 3] -= w2c[:3, :3].sum(dim=1) * self._shift
-        # open3d leaves out the last row and column; one more without depth takes their place.
+        # open3d skips the last row and column, so one of each without depth is appended.
         border = (0, 1, 0, 1)
         depth = torch.nn.functional.pad(depth.cpu().float(), border)
         frame = torch.nn.functional.pad(frame.cpu().float(), border)
@@ -218,12 +219,12 @@ class TsdfMap:
 
 
 def capped_side(voxel: float, extent: float, cap: int) -> float:
-    """The side of the voxels of a scene: `voxel`, or more if `extent` is more than `cap` of them.
+    """The voxel side for a scene: `voxel`, or larger if `extent` spans more than `cap` voxels.
 
     Args:
         voxel: the side in a small scene.
-        extent: the scene's largest dimension, in the same unit; negative if it shows nothing.
-        cap: how many voxels it may have.
+        extent: the scene's largest dimension, in the same unit; negative if the scene is empty.
+        cap: maximum number of voxels along it.
 
     Source: SPMem; the steps of 2 ** (1 / 4) are ours.
     """
@@ -234,13 +235,13 @@ def capped_side(voxel: float, extent: float, cap: int) -> float:
 
 
 def _points(depth: Tensor, camera: Cameras) -> Float[Tensor, "P 3"]:
-    """The points of a frame in the world, in float64."""
+    """The world points of a frame, in float64."""
     exact = depth.to("cpu", torch.float64)
     return unproject(exact, camera.to("cpu", torch.float64))[exact > 0]
 
 
 def _tensor(values: Tensor):
-    """The same values for open3d."""
+    """The same values as an open3d tensor."""
     from open3d import core
 
     return core.Tensor(values.contiguous().numpy())

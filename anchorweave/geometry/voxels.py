@@ -1,7 +1,7 @@
-"""Voxels: space cut into cubes, of which only occupied ones are stored.
+"""Sparse voxels: space divided into cubes, of which only occupied ones are stored.
 
-`Voxels` numbers them; `FusedCloud` averages the coloured points of each. Both grow point by point:
-the cost of adding does not depend on the number of stored voxels.
+`Voxels` numbers them; `FusedCloud` averages the coloured points in each. Both grow incrementally:
+the cost of adding points does not depend on the number of stored voxels.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 from anchorweave.geometry.point_cloud import PointCloud
 
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
-# Room for so many voxels at first; it is doubled whenever it does not suffice.
+# Initial capacity in voxels; doubled when exceeded.
 FIRST_ROOM = 1024
 
 
 class Voxels:
-    """Numbers 0, 1, 2, ... for the voxels of a grid, in the order in which they are first met.
+    """Numbers the voxels of a grid 0, 1, 2, ... in the order of first occupancy.
 
     Voxel (i, j, k) holds the points from side * (i, j, k) up to side * (i + 1, j + 1, k + 1).
 
     Args:
-        side: of a voxel, in the unit of the points.
+        side: voxel side, in the unit of the points.
 
     Raises:
         ValueError: a side that is not positive and finite.
@@ -35,18 +35,18 @@ class Voxels:
 
     def __init__(self, side: float):
         if not 0 < side < float("inf"):
-            raise ValueError(f"the side of a voxel must be positive and finite, met {side}")
+            raise ValueError(f"the voxel side must be positive and finite, got {side}")
         self.side = side
         self._count = 0
         self._cells = np.empty((FIRST_ROOM, 3), np.int64)
-        # An open hash table at most half full: the voxel's number, or -1.
+        # An open-addressing hash table, at most half full: the voxel's number, or -1.
         self._table = np.full(2 * FIRST_ROOM, -1, np.int64)
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, points: Float[Tensor, "P 3"]) -> Int64[Tensor, " P"]:
-        """The numbers [P] of the voxels that hold the points; new voxels get the next numbers.
+        """The numbers [P] of the voxels that contain the points; new voxels get the next numbers.
 
         Raises:
             ValueError: a point with a NaN or infinite coordinate.
@@ -58,7 +58,7 @@ class Voxels:
         return torch.from_numpy(numbers)
 
     def find(self, points: Float[Tensor, "P 3"]) -> Int64[Tensor, " P"]:
-        """The numbers [P] of the voxels that hold the points; -1 where none was added yet.
+        """The numbers [P] of the voxels that contain the points; -1 for voxels not added yet.
 
         Raises:
             ValueError: a point with a NaN or infinite coordinate.
@@ -78,16 +78,16 @@ class Voxels:
             return
         room = max(voxels, 2 * len(self._cells))
         self._cells = _grown(self._cells, room)
-        # A power of two: the place in the table is then the last bits of the hash.
+        # A power of two: the table index is then the low bits of the hash.
         self._table = np.full(1 << (2 * room - 1).bit_length(), -1, np.int64)
         _enter(self._cells, self._table, self._count)
 
 
 class FusedCloud:
-    """Many clouds as one: a point per voxel, the mean of all points and colours that fell into it.
+    """Many clouds fused into one: one point per voxel, with the mean position and colour in it.
 
     Args:
-        side: of a voxel, in the unit of the points.
+        side: voxel side, in the unit of the points.
 
     Raises:
         ValueError: a side that is not positive and finite.
@@ -104,7 +104,7 @@ class FusedCloud:
         return len(self.voxels)
 
     def add(self, cloud: PointCloud) -> None:
-        """Fuse one more cloud."""
+        """Fuses one more cloud."""
         numbers = self.voxels.add(cloud.points).numpy()
         if len(self) > len(self._counts):
             room = max(len(self), 2 * len(self._counts))
@@ -119,7 +119,7 @@ class FusedCloud:
 
 
 def _grown(array: np.ndarray, room: int) -> np.ndarray:
-    """A copy with `room` rows, new ones filled with 0."""
+    """A copy with `room` rows, padded with 0."""
     grown = np.zeros((room, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown
@@ -128,8 +128,8 @@ def _grown(array: np.ndarray, room: int) -> np.ndarray:
 @njit(**COMPILED)
 @no_type_check
 def _place(x, y, z, cells, table):
-    """Where the table holds the cell, or the free place where it belongs."""
-    # Large odd factors, then a shift: neighbouring cells must not share their last bits.
+    """The table slot that holds the cell, or the free slot where it belongs."""
+    # Large odd factors, then a shift: neighbouring cells must not share their low bits.
     mixed = x * 73856093 + y * 19349663 + z * 83492791
     mixed = (mixed ^ (mixed >> 15)) * 2246822519
     place = (mixed ^ (mixed >> 13)) & (table.size - 1)

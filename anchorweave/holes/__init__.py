@@ -1,13 +1,11 @@
-"""What an anchor video holds where nothing was seen: black, or the colour of a seen pixel nearby.
+"""How holes of anchor videos are filled: left black, or with the colour of the nearest seen pixel.
 
 A rendered anchor is black between its points, along dropped depth edges and where memory saw
-nothing. One black pixel reaches every latent value around it, in four frames, so that an
-autoencoder's latents say little of the pixels that were seen. Filling them first keeps those
-latents near the true video's; which pixels were seen is told by `visible`, which stays as it is.
-Our addition; the papers do not mention it.
+nothing. One black pixel affects every latent around it, in four frames, so that the autoencoder's
+latents say little about the pixels that were seen. Filling holes first keeps those latents close to
+the true video's; `visible` still says which pixels were seen. Our addition; not in the papers.
 
-Both halves of the house read this: memory is compared with its holes filled, and networks encode
-what is filled.
+Used in two places: to compare memories with their holes filled, and before networks encode anchors.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from torch import Tensor
 from anchorweave.holes import nearest_numba, nearest_torch
 
 HOLES = ("black", "cracks", "filled")
-# Cracks are as wide as the few points that are missing between two, each one pixel at any size, so
-# this is no share of the image (not given in the paper).
+# Cracks are gaps of a few missing points, one pixel each at any resolution, so this is not a
+# fraction of the image size (not given in the paper).
 CRACK_REACH = 4
 
 
@@ -33,18 +31,18 @@ def fill_holes(
 
     Args:
         video: colours in [0, 1].
-        visible: True where a pixel was really seen.
-        holes: `black` leaves the video as it is. `filled` gives each unseen pixel the colour of
-            the nearest seen one; a frame without any stays as it is. `cracks` does so where that
-            one is at most `reach` away.
-        reach: in pixels.
+        visible: True where a pixel was actually seen.
+        holes: `black` leaves the video unchanged. `filled` gives each unseen pixel the colour of
+            the nearest seen one; a frame without seen pixels stays unchanged. `cracks` does so only
+            within `reach` pixels.
+        reach: distance in pixels.
 
     Returns:
-        A new video on the same device, or the same one for `black`. Of seen pixels equally near
-        any one is taken, always the same one on the same kind of device.
+        A new video on the same device, or the input itself for `black`. Ties between equally near
+        pixels are broken arbitrarily but deterministically per device type.
 
     Raises:
-        ValueError: unknown `holes`, a negative reach, or shapes or devices that differ.
+        ValueError: unknown `holes`, negative `reach`, or mismatched shapes or devices.
     """
     check_holes(holes)
     if reach < 0:
@@ -63,10 +61,10 @@ def fill_holes(
 
 
 def check_holes(holes: str) -> None:
-    """Refuse what is none of `HOLES`.
+    """Rejects values that are not in `HOLES`.
 
     Raises:
-        ValueError: an unknown one.
+        ValueError: an unknown value.
     """
     if holes not in HOLES:
-        raise ValueError(f"holes is one of {', '.join(HOLES)}; met {holes!r}")
+        raise ValueError(f"holes is one of {', '.join(HOLES)}; got {holes!r}")

@@ -1,8 +1,8 @@
-"""The nearest seen pixel on the CPU: exact, in time that does not grow with the holes' size.
+"""Nearest seen pixel on the CPU: exact, in time independent of the size of the holes.
 
-Two passes, each over all pixels once. The first finds the nearest seen row of every column by
-sweeping down and up. In the second each column offers its pixel to the whole row at a squared
-distance that is a parabola over the row; what is nearest lies on the lower envelope of them.
+Two passes over all pixels. The first finds the nearest seen row in every column by sweeping down
+and up. In the second, each column contributes a parabola of squared distances along the row; the
+nearest pixel is on the lower envelope of these parabolas.
 
 Source: Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions (2012), section 2.
 """
@@ -57,7 +57,7 @@ def _nearest_rows(seen, rows):
     for y in range(height - 2, -1, -1):
         for x in range(width):
             above, below = rows[y, x], rows[y + 1, x]
-            # A column that has seen nothing above has, at this row, what comes up from below.
+            # A column with nothing seen above uses, at this row, the nearest one from below.
             nearer = below >= 0 and (above < 0 or below - y < y - above)
             rows[y, x] = below if nearer else above
 
@@ -75,7 +75,7 @@ def _paint(video, seen, rows, columns, starts, furthest):
             stop = x
             while stop < width and not seen[y, stop]:
                 stop += 1
-            # A seen pixel at either end of the gap is nearer than all that lies beyond it.
+            # A seen pixel at either end of the gap is nearer than anything beyond it.
             first, last = max(x - 1, 0), min(stop, width - 1)
             count = _envelope(rows[y], y, first, last, columns, starts)
             k = 0
@@ -95,7 +95,7 @@ def _paint(video, seen, rows, columns, starts, furthest):
 @njit(**COMPILED)
 @no_type_check
 def _envelope(rows, y, first, last, columns, starts):
-    """Which columns lie on the lower envelope, and from where on each is the lowest."""
+    """The columns on the lower envelope, and from where on each of them is the lowest."""
     count = 0
     for q in range(first, last + 1):
         if rows[q] < 0:

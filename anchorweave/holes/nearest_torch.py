@@ -1,4 +1,4 @@
-"""The nearest seen pixel in plain torch, on any device: exact, and slower the larger the holes."""
+"""Nearest seen pixel in plain torch, on any device: exact; slower for larger holes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 def fill(
     video: Float[Tensor, "T 3 H W"], visible: Bool[Tensor, "T H W"], reach: int
 ) -> Float[Tensor, "T 3 H W"]:
-    """The video with each unseen pixel filled from the nearest seen one of its frame.
+    """The video with each unseen pixel filled from the nearest seen one of the same frame.
 
     Args:
         video: colours.
         visible: True where a pixel was seen.
-        reach: in pixels; what is farther from every seen pixel stays as it is.
+        reach: in pixels; pixels farther than this from every seen pixel stay unchanged.
     """
     H, W = visible.shape[-2:]
     row, column, squared = _nearest(visible)
@@ -28,7 +28,7 @@ def fill(
 def _nearest(visible: Bool[Tensor, "T H W"]) -> tuple[Tensor, Tensor, Tensor]:
     """Row and column [T, H, W] of the nearest seen pixel, and the squared distance to it."""
     T, H, W = visible.shape
-    far = H + W  # beyond every distance, also when squared
+    far = H + W  # larger than any distance, even squared
     rows = torch.arange(H, device=visible.device)[:, None].expand(T, H, W)
     # First the nearest one in the same column: the last seen row above, or the first one below.
     above = torch.where(visible, rows, -far).cummax(1).values
@@ -36,7 +36,7 @@ def _nearest(visible: Bool[Tensor, "T H W"]) -> tuple[Tensor, Tensor, Tensor]:
     row_of = torch.where(rows - above <= below - rows, above, below)
     in_column = (row_of - rows) ** 2
 
-    # Then the columns to both sides, for as long as one might hold a nearer pixel.
+    # Then columns to both sides, as long as one of them might hold a nearer pixel.
     columns = torch.arange(W, device=visible.device).expand(T, H, W)
     row, column, squared = row_of.clone(), columns.clone(), in_column.clone()
     seen_at_all = visible.flatten(1).any(1)

@@ -1,15 +1,15 @@
-"""Bank: remembered frames on disk, append-only, in a layout that other tools open as well.
+"""Bank: remembered frames on disk, append-only, in a layout that other tools can open.
 
-    BANK/transforms.json        nerfstudio's keys; `bank_version` is this layout's, `source` what
-                                a frame is called elsewhere, `sums` those of its two pictures
-                                and of its entry
+    BANK/transforms.json        nerfstudio's keys; `bank_version` is the layout's version, `source`
+                                the frame's name in its recording, `sums` the checksums of its two
+                                images and of its entry
     BANK/images/NNNNNN.png      colours, 8 bits
     BANK/depth/NNNNNN.png       uint16 steps of `depth_unit_scale_factor`, 0 = unknown
 
-The list is renamed into place after the files it names (`bank_list.py`), so a write that is cut off
-loses at most the clip being added. What a memory retrieves is always read back from here: a bank
-that is opened again cannot differ from the one that was kept open. A picture that is not the one
-that was written, by its sum, is an error where it is read.
+The list is renamed into place after the files it names (`bank_list.py`), so an interrupted write
+loses at most the clip being added. Retrieval always reads back from disk, so a reopened bank
+behaves like one that was kept open. An image whose checksum does not match is an error when it is
+read.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from anchorweave.memory.bank_list import (
 from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 
-# 65535 marks an invalid depth in many recordings, so it is not used.
+# 65535 marks invalid depth in many recordings, so it is not used.
 DEPTH_STEPS = 65534
-# How many times the largest depth of the first clip can be stored.
+# The stored range is this many times the largest depth of the first clip.
 DEPTH_HEADROOM = 8.0
 FOLDERS = ("images", "depth")
-# Files named in a message before the rest is only counted.
+# Number of files named in a message; the rest are only counted.
 NAMED = 5
 
 
@@ -60,9 +60,9 @@ class Bank:
             soon.
 
     Raises:
-        FileNotFoundError: files that the bank lists are gone.
-        ValueError: the folder's list is damaged, a frame has a bad pose, another version of this
-            code wrote it in another layout, or it is a recording.
+        FileNotFoundError: files that the bank lists are missing.
+        ValueError: a damaged list, a bad pose, a layout of an unsupported version, or a recording
+            that is not a bank.
     """
 
     def __init__(self, path: str | Path, packed: bool = True):
@@ -71,11 +71,11 @@ class Bank:
         self.names: tuple[str, ...] = ()
         self._entries: list[dict] = []
         self._cameras: Cameras | None = None
-        # Of the world that its cameras are in, kept from the first clip on: all that was made of
-        # them lies there. What is listed as poses is in the recording's own coordinates.
+        # Origin of the world that the cameras live in, fixed by the first clip, as everything
+        # derived from them is relative to it. Listed poses are in the recording's own coordinates.
         self._origin = (0.0, 0.0, 0.0)
         self._version = VERSION
-        # Of the list when it was last read or written; None = no list.
+        # Size of the list when it was last read or written; None = no list.
         self._bytes: int | None = None
         if (self.path / TRANSFORMS).exists():
             self._open()
@@ -85,7 +85,7 @@ class Bank:
 
     @property
     def cameras(self) -> Cameras:
-        """The cameras [M] of all frames; an empty bank has none to give."""
+        """The cameras [M] of all frames; an error if the bank is empty."""
         if self._cameras is None:
             raise ValueError(f"the memory bank {self.path} is empty")
         return self._cameras
@@ -94,64 +94,64 @@ class Bank:
         """Colours of memory `i` [3, H, W] in [0, 1].
 
         Raises:
-            ValueError: not the picture that was written.
+            ValueError: the image is not the one that was written.
         """
         return read_frame(self._checked(i, "image"))
 
     def depth(self, i: int) -> Float[Tensor, "H W"]:
-        """Depth of memory `i` [H, W]; 0 = unknown, or a moving thing.
+        """Depth of memory `i` [H, W]; 0 = unknown or moving.
 
         Raises:
-            ValueError: not the picture that was written.
+            ValueError: the image is not the one that was written.
         """
         return read_depth(self._checked(i, "depth"), self.depth_unit)
 
     def clean_depth(self, i: int, edge: float) -> Float[Tensor, "H W"]:
-        """Depth of memory `i` [H, W]; 0 as well on both sides of a relative step above `edge`."""
+        """Depth of memory `i` [H, W], set to 0 on both sides of relative steps above `edge`."""
         depth = self.depth(i)
         return torch.where(depth_edges(depth, edge), 0.0, depth)
 
     def depth_sum(self, i: int) -> str | None:
-        """The sum of the depth picture of memory `i`; None where an earlier version wrote it."""
+        """Checksum of the depth image of memory `i`; None if written by an earlier version."""
         return self._entries[i].get(SUMS, {}).get("depth")
 
     def problems(self) -> list[str]:
-        """What is wrong with the pictures, one line each; reads all of them."""
-        found = []
+        """Problems with the images, one line each; reads all of them."""
+        problems = []
         for i in progress(range(len(self)), "examining the memory bank"):
             for what, read in (("colours", self.frame), ("depth", self.depth)):
                 try:
-                    met = tuple(read(i).shape[-2:])
+                    size = tuple(read(i).shape[-2:])
                 except (ValueError, OSError) as error:
-                    found.append(str(error))
+                    problems.append(str(error))
                     continue
-                if met != self.cameras.size:
-                    found.append(
-                        f"{self.path}: the {what} of frame {i} are {met} (height, width), its "
-                        f"camera is of {self.cameras.size}"
+                if size != self.cameras.size:
+                    problems.append(
+                        f"{self.path}: the {what} of frame {i} are {size} (height, width), its "
+                        f"camera expects {self.cameras.size}"
                     )
-        return found
+        return problems
 
     @property
     def unsummed(self) -> int:
-        """Frames of which no sums were kept, because an earlier version wrote them."""
+        """Number of frames without checksums, because an earlier version wrote them."""
         return sum(SUMS not in entry for entry in self._entries)
 
     def append(self, clip: Clip) -> None:
-        """Add the frames of `clip`.
+        """Adds the frames of `clip`.
 
-        The step of the stored depth is chosen by the first clip: fine enough for its depths, with
-        room for eight times as far; what lies farther is stored as unknown.
+        The depth step is chosen by the first clip: fine enough for its depths, with headroom for
+        eight times as far; anything farther is stored as unknown.
 
         Raises:
             ValueError: frames of another size than the bank's, values that are not finite, or a
-                bank that another run wrote to since it was opened.
-            OSError: nothing, or not everything, could be written; the bank is as it was.
+                bank that another run has written to since it was opened.
+            OSError: the clip could not be written completely; the bank is unchanged.
         """
         if len(self) and clip.cameras.size != self.cameras.size:
             raise ValueError(
                 f"the memory bank {self.path} holds frames of {self.cameras.size} (height, width), "
-                f"met {clip.cameras.size}; use one size, or another memory.path"
+                f"got {clip.cameras.size}; use one size, or another memory.path"
             )
         parts = {"colours": clip.frames, "depth": clip.depth, "cameras": clip.cameras.c2w}
         if wrong := [name for name, values in parts.items() if not values.isfinite().all()]:
@@ -165,17 +165,17 @@ class Bank:
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         origin = self._origin if len(self) else clip.cameras.origin
         if self._bytes is None:
-            # The folder is marked as a bank before anything is written to it.
+            # The folder is marked as a bank before anything else is written to it.
             self._bytes = write_list(self.path, [], unit, origin)
         added = []
         for i, name in progress(enumerate(clip.names), "remembering", len(clip)):
             image, depth = image_name(len(self) + i), depth_name(len(self) + i)
-            known = clip.depth[i]
+            valid = clip.depth[i]
             if clip.static is not None:
-                known = torch.where(clip.static[i], known, 0.0)
-            known = torch.where(known <= DEPTH_STEPS * unit, known, 0.0)
+                valid = torch.where(clip.static[i], valid, 0.0)
+            valid = torch.where(valid <= DEPTH_STEPS * unit, valid, 0.0)
             write_frame(clip.frames[i], self.path / image, self._packed)
-            write_depth(known, unit, self.path / depth, self._packed)
+            write_depth(valid, unit, self.path / depth, self._packed)
             sums = {"image": file_sum(self.path / image), "depth": file_sum(self.path / depth)}
             entry = {**frame_entry(clip.cameras[i], image, depth), "source": name, SUMS: sums}
             sums[ENTRY] = entry_sum(entry, unit)
@@ -204,21 +204,21 @@ class Bank:
         self._cameras = join_cameras(parts)
 
     def _checked(self, i: int, kind: str) -> Path:
-        """A picture's path, once it is known to be the one that was written."""
+        """A picture's path, after verifying its checksum."""
         entry = self._entries[i]
         path = self.path / entry["file_path" if kind == "image" else "depth_file_path"]
         wanted = entry.get(SUMS, {}).get(kind)
-        if wanted is not None and (met := file_sum(path)) != wanted:
+        if wanted is not None and (actual := file_sum(path)) != wanted:
             raise ValueError(
-                f"{path} is not the picture that was remembered (its sum is {met}, the list says "
-                f"{wanted}); restore it, or begin another bank with memory.path="
+                f"{path} is not the picture that was remembered (its sum is {actual}, the list "
+                f"says {wanted}); restore it, or begin another bank with memory.path="
             )
         return path
 
     def _refuse_changed(self) -> None:
         file = self.path / TRANSFORMS
-        met = file.stat().st_size if file.exists() else None
-        if met != self._bytes:
+        size = file.stat().st_size if file.exists() else None
+        if size != self._bytes:
             raise ValueError(
                 f"the memory bank {self.path} was written to by another run since this one opened "
                 "it; one run at a time adds to a bank"
@@ -235,8 +235,8 @@ class Bank:
             for link in links:
                 if not link.resolve().is_relative_to(self.path.resolve()):
                     raise ValueError(
-                        f"{self.path}: {link.relative_to(self.path)} leaves the bank's folder (it "
-                        f"leads to {link.resolve()}); move the files inside"
+                        f"{self.path}: {link.relative_to(self.path)} points outside the bank's "
+                        f"folder (to {link.resolve()}); move the files inside"
                     )
         lost = [
             number
@@ -244,11 +244,11 @@ class Bank:
             if not all(f"{number:06d}.png" in names for names in listed.values())
         ]
         if lost:
-            shown = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])
+            examples = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])
             more = ", ..." if len(lost) > NAMED else ""
             raise FileNotFoundError(
                 f"the memory bank {self.path} lost files that it lists: {len(lost)} of {count} "
-                f"frames lack their images/ or depth/ ({shown}{more}); restore them, or begin "
+                f"frames lack their images/ or depth/ ({examples}{more}); restore them, or begin "
                 "another bank with memory.path="
             )
 

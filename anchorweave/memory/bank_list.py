@@ -1,14 +1,14 @@
-"""The list of a bank's frames on disk: a transforms.json that grows by a line for every append.
+"""The list of a bank's frames on disk: a transforms.json that grows by one line per append.
 
     {"bank_version": 2, "depth_unit_scale_factor": 0.001, "frames": [
     {frame}, {frame},
     {frame}
     ]}
 
-An append copies the list that is there aside, adds its line and renames it: nothing is parsed or
-composed again, and the copy of some hundred bytes a frame is far less than the pictures of the
-frames that are added. Whoever reads meanwhile, this code or another tool, finds the list before or
-the list after, each with all of its pictures.
+An append copies the existing list, adds its line and renames the copy into place: nothing is parsed
+or serialised again, and copying a few hundred bytes per frame is cheap next to the images being
+added. Concurrent readers, this code or another tool, see the list either before or after the
+append, each with all of its images.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from anchorweave.recordings.base import posed_cameras
 from anchorweave.recordings.nerfstudio import OPENGL, TRANSFORMS
 from anchorweave.recordings.transforms_json import finite_number
 
-# Incremented when the meaning of the files changes. Banks without a version are of version 1, whose
-# list is written anew as a whole by the first append; all else of it is the same.
+# Incremented when the meaning of the files changes. Banks without a version are version 1; their
+# first append rewrites the list, everything else is unchanged.
 VERSION, VERSION_KEY = 2, "bank_version"
 READABLE = (1, VERSION)
 UNIT = "depth_unit_scale_factor"
-# Of the world that the cameras are read in; listed where it is not 0 0 0.
+# Origin of the world that the cameras are read in; listed if it is not 0 0 0.
 ORIGIN_KEY = "bank_origin"
 TAIL = b"\n]}\n"
-# Of the two pictures of a frame, by name, and of its entry; banks of version 1 have none.
+# Checksums of a frame's two images, by name, and of its entry; banks of version 1 have none.
 SUMS, ENTRY = "sums", "entry"
 
 
@@ -47,12 +47,12 @@ class BankList:
     """The content of a list.
 
     Args:
-        version: of its layout.
-        depth_unit: length of one step of depth.
-        entries: a frame each.
-        bytes: of the file.
-        marked: whether it is marked as a bank's; the oldest ones are not.
-        origin: where the world of its cameras has its origin, in the coordinates of the poses.
+        version: version of the layout.
+        depth_unit: length of one depth step.
+        entries: one per frame.
+        bytes: size of the file.
+        marked: whether it is marked as a bank's list; the oldest ones are not.
+        origin: origin of the cameras' world, in the coordinates of the poses.
     """
 
     version: int
@@ -64,20 +64,20 @@ class BankList:
 
 
 def image_name(number: int) -> str:
-    """Path of the colours of a frame."""
+    """Relative path of a frame's image."""
     return f"images/{number:06d}.png"
 
 
 def depth_name(number: int) -> str:
-    """Path of its depth."""
+    """Relative path of a frame's depth."""
     return f"depth/{number:06d}.png"
 
 
 def read_list(folder: Path) -> BankList:
-    """The list of the bank `folder`.
+    """The list of the bank in `folder`.
 
     Raises:
-        ValueError: it is damaged, of another layout, or a recording's and no bank's.
+        ValueError: it is damaged, has another layout, or belongs to a recording rather than a bank.
     """
     file = folder / TRANSFORMS
     stored = file.read_bytes()
@@ -86,18 +86,18 @@ def read_list(folder: Path) -> BankList:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: is no valid json ({error})") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
-        raise ValueError(f"{file}: lists no frames, as the list of a memory bank does")
+        raise ValueError(f"{file}: lists no frames, unlike the list of a memory bank")
     version = meta.get(VERSION_KEY, 1)
     if version not in READABLE:
         raise ValueError(
-            f"the memory bank {folder} has layout {version}, this code reads layouts "
-            f"{' and '.join(map(str, READABLE))}; use the code that made it, or begin another with "
+            f"the memory bank {folder} has layout {version}, but this code reads layouts "
+            f"{' and '.join(map(str, READABLE))}; use the code that made it, or start another with "
             "memory.path="
         )
     entries, unit = meta["frames"], meta.get(UNIT)
     if entries and not any(isinstance(e, dict) and "depth_file_path" in e for e in entries):
         raise ValueError(
-            f"{folder}: is a recording without depth, which is no memory bank; give it as "
+            f"{folder}: is a recording without depth, not a memory bank; pass it as "
             "source= and let perception estimate the depth"
         )
     if type(unit) not in (int, float) or not 0 < unit < math.inf:
@@ -106,13 +106,16 @@ def read_list(folder: Path) -> BankList:
         paths = {"file_path": image_name(number), "depth_file_path": depth_name(number)}
         if not isinstance(entry, dict) or any(entry.get(k) != v for k, v in paths.items()):
             raise ValueError(
-                f"{folder}: is a recording and no memory bank, whose frame {number} would be "
-                f"{paths['file_path']} and {paths['depth_file_path']}; give it as source="
+                f"{folder}: is a recording, not a memory bank (in a bank, frame {number} would be "
+                f"{paths['file_path']} and {paths['depth_file_path']}); pass it as source="
             )
     origin = _origin(file, meta)
     for number, entry in enumerate(entries):
         sums = entry.get(SUMS, {})
-        if not isinstance(sums, dict) or sums.get(ENTRY, met := entry_sum(entry, unit)) != met:
+        if (
+            not isinstance(sums, dict)
+            or sums.get(ENTRY, actual := entry_sum(entry, unit)) != actual
+        ):
             raise ValueError(
                 f"{file}: frame {number} is not listed as it was written (its camera, its name, "
                 f"its sums or {UNIT} changed since); put the bank's own list back, or begin "
@@ -122,8 +125,8 @@ def read_list(folder: Path) -> BankList:
 
 
 def entry_sum(entry: dict[str, Any], depth_unit: float) -> str:
-    """The checksum of a frame's entry, including the depth unit."""
-    pictures = {name: one for name, one in entry.get(SUMS, {}).items() if name != ENTRY}
+    """Checksum of a frame's entry, including the depth unit."""
+    pictures = {name: checksum for name, checksum in entry.get(SUMS, {}).items() if name != ENTRY}
     content = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
     return bytes_sum(json.dumps(content, sort_keys=True).encode())
 
@@ -134,7 +137,7 @@ def write_list(
     depth_unit: float,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> int:
-    """Write a whole list; returns its bytes."""
+    """Writes a whole list; returns its size in bytes."""
     about = {VERSION_KEY: VERSION, UNIT: depth_unit}
     if any(origin):
         about[ORIGIN_KEY] = list(origin)
@@ -147,10 +150,10 @@ def write_list(
 
 
 def extend_list(folder: Path, entries: Sequence[dict]) -> int:
-    """Add frames to a list of this version that has some already; returns its bytes.
+    """Adds frames to a non-empty list of the current version; returns its size in bytes.
 
     Raises:
-        ValueError: a list that does not end as those that this code writes.
+        ValueError: the list does not end like those that this code writes.
     """
     file = folder / TRANSFORMS
     with atomic_write(file) as aside:
@@ -159,8 +162,8 @@ def extend_list(folder: Path, entries: Sequence[dict]) -> int:
             list_.seek(-len(TAIL), os.SEEK_END)
             if list_.read() != TAIL:
                 raise ValueError(
-                    f"{file} was written by another program, so it cannot be added to; put the "
-                    "bank's own back, or begin another with memory.path="
+                    f"{file} was written by another program, so it cannot be extended; restore the "
+                    "bank's own list, or start another with memory.path="
                 )
             list_.seek(-len(TAIL), os.SEEK_END)
             list_.write(f",\n{_line(entries)}".encode() + TAIL)
@@ -170,10 +173,10 @@ def extend_list(folder: Path, entries: Sequence[dict]) -> int:
 def cameras_of(
     folder: Path, entries: Sequence[dict], origin: tuple[float, float, float]
 ) -> Cameras:
-    """The cameras of some frames in the bank's world, whether they are read or added.
+    """The cameras of frames in the bank's world, the same whether frames are read or added.
 
     Raises:
-        ValueError: a pose or intrinsics that are wrong, or frames of several sizes.
+        ValueError: an invalid pose or invalid intrinsics, or frames of several sizes.
     """
     file, names = folder / TRANSFORMS, [entry["file_path"] for entry in entries]
     try:
@@ -181,7 +184,7 @@ def cameras_of(
         c2w = torch.tensor([e["transform_matrix"] for e in entries], dtype=torch.float64) @ OPENGL
         K = torch.stack([intrinsics(e["fl_x"], e["fl_y"], e["cx"], e["cy"]) for e in entries])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{file}: a frame without a whole camera ({error!r})") from error
+        raise ValueError(f"{file}: a frame's camera is incomplete ({error!r})") from error
     if len(sizes) != 1:
         raise ValueError(f"{file}: lists frames of several sizes, {sorted(sizes)}")
     return posed_cameras(file, names, c2w, K, next(iter(sizes)), origin)

@@ -19,30 +19,31 @@ from anchorweave.retrieval import RetrievalConfig
 
 
 class Memory(ABC):
-    """Stores what was seen so far, and retrieves what matters for the next target cameras.
+    """Stores past frames, and retrieves what is relevant to the next target cameras.
 
-    The contract, tested over all systems: an update never changes what an earlier retrieve
-    returned; the same updates and cameras give the same result; a memory saved on disk and opened
-    again retrieves the same; an empty memory retrieves anchors that show nothing. A system with
-    geometry renders a remembered view again, without moving things; one without returns the frame
-    of that view among its references.
+    The contract, tested for all systems: an update never changes what an earlier retrieve returned;
+    the same updates and cameras give the same result; a memory that is saved and reopened retrieves
+    the same; an empty memory retrieves anchors that show nothing. A system with geometry can
+    re-render a remembered view, without moving objects; one without returns that view's frame among
+    its references.
 
     A system is one file with a subclass, and a line in `MEMORIES`. Its options are a frozen
-    dataclass in the same file, named by `options`; the system finds them in its config under the
+    dataclass in the same file, set as `options`; the system finds them in its config under its
+    registered name.
     name that it is registered by.
 
     Args:
         bank: the frames on disk.
         config: options of the memory system.
         retrieval: how memories are chosen, if the system chooses any.
-        rendering: how they are rendered, if it renders any.
+        rendering: how they are rendered, if the system renders.
     """
 
-    # A dataclass of the options that only this system has.
+    # Dataclass of the options specific to this system.
     options: ClassVar[type | None] = None
     # Whether it can render a view; otherwise it returns frames unchanged.
     keeps_geometry: ClassVar[bool] = True
-    # Whether what it stores is computed from the depth of frames, and whether retrieving still
+    # Whether its stored state is computed from the depth of frames, and whether retrieving still
     # reads the depth of stored frames.
     reads_depth: ClassVar[bool] = True
     draws_from_depth: ClassVar[bool] = False
@@ -60,17 +61,17 @@ class Memory(ABC):
         self.rendering = rendering or RenderConfig()
 
     def __len__(self) -> int:
-        """How many frames are remembered."""
+        """Number of remembered frames."""
         return len(self.bank)
 
     @property
     def fused_points(self) -> int | None:
-        """Points of its one fused cloud; None if it has none."""
+        """Number of points of its single fused cloud; None if it has none."""
         return None
 
     @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
-        """Upper bounds of the numbers of anchors N and references R of one retrieve."""
+        """Upper bounds on the numbers of anchors N and references R returned by one retrieve."""
         return retrieval.anchors, 0
 
     def may_give(self) -> Sequence[int]:
@@ -79,11 +80,11 @@ class Memory(ABC):
 
     @abstractmethod
     def update(self, clip: Clip) -> None:
-        """Remember a clip: frames with depth and cameras in the world frame of the memory.
+        """Remembers a clip: frames with depth and cameras in the world frame of the memory.
 
         Raises:
-            ValueError: frames of another size than those remembered already.
-            OSError: the clip cannot be stored; what was remembered before stays whole.
+            ValueError: frames of another size than those already remembered.
+            OSError: the clip cannot be stored; the memory stays as it was.
         """
 
     @abstractmethod
@@ -97,5 +98,5 @@ class Memory(ABC):
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth rendered from memory for each camera; 0 where memory has nothing.
 
-        The prior of perception: only the rest of a new frame has to be estimated.
+        Used as the prior of perception: only the rest of a new frame has to be estimated.
         """

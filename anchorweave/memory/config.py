@@ -1,4 +1,4 @@
-"""MemoryConfig: which memory system remembers, and the options of each that is registered."""
+"""MemoryConfig: which memory system is used, and the options of every registered system."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 from anchorweave.memory.registry import MEMORIES
 
-# Options that came later than the first clips and videos, and what was done before there were any:
-# at that they go unmentioned in what a file was made with, so that older files are not stale.
+# Options added after the first clips and videos were made, with values equivalent to the old
+# behaviour. At these values they are left out of metadata, so that older files do not become stale.
 ADDED_LATER = {
     "memory.limit": None,
     "memory.evict": "least_unique",
@@ -27,20 +27,20 @@ ADDED_LATER = {
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Which memory system remembers, and how.
+    """Which memory system is used, and its options.
 
-    Beside the fields below there is a section for every system of `MEMORIES` that has options, by
-    the system's name: an instance is one of a subclass with these sections.
+    In addition to the fields below there is a section, named after the system, for every system in
+    `MEMORIES` that has options: instances belong to a subclass with these sections.
 
     Args:
-        kind: the system.
+        kind: the memory system.
         path: folder of the memory bank; null = a new one inside the run's output folder.
-        limit: retrieval chooses from at most so many frames, of `local_clouds` alone; null = from
-            all. The bank keeps all of them (ours; not in the papers).
-        evict: which frame goes where one is too many: the one of `least_unique` coverage, whose
-            view the others show best, or the `oldest`.
-        depth_edge: points at a relative step in depth above this are dropped when a memory is
-            rendered: they float between two surfaces (not given in the paper).
+        limit: retrieval of `local_clouds` chooses from at most this many frames; null = from all.
+            The bank keeps all of them (ours; not in the papers).
+        evict: which frame to evict beyond the limit: the one with the `least_unique` coverage,
+            whose view the other frames show best, or the `oldest`.
+        depth_edge: points at a relative depth step above this are dropped before rendering: they
+            float between two surfaces (not given in the paper).
     """
 
     kind: str = "local_clouds"
@@ -50,7 +50,7 @@ class MemoryConfig:
     depth_edge: float = 0.04
 
     def __new__(cls, *args, **kwargs):
-        """An instance with a section for each system that is registered now."""
+        """An instance with a section for each currently registered system."""
         options = tuple((name, system.options) for name, system in MEMORIES.items())
         return object.__new__(_with_sections(options) if cls is MemoryConfig else cls)
 
@@ -58,21 +58,21 @@ class MemoryConfig:
         if self.limit is None:
             return
         if self.limit < 1:
-            raise ValueError(f"memory.limit={self.limit}: is a number of frames, at least 1")
+            raise ValueError(f"memory.limit={self.limit}: must be at least 1 frame")
         if self.kind != "local_clouds":
             raise ValueError(
-                f"memory.limit={self.limit}: memory={self.kind} chooses from all it keeps; a limit "
-                "is of memory=local_clouds"
+                f"memory.limit={self.limit}: memory={self.kind} always chooses from all frames; "
+                "only memory=local_clouds takes a limit"
             )
 
     def __reduce__(self):
-        """Made again from its values: the subclass has no name that another process knows."""
+        """Pickles by value: the subclass has no importable name."""
         return _rebuilt, ({field.name: getattr(self, field.name) for field in fields(self)},)
 
 
 @lru_cache
 def _with_sections(options: tuple[tuple[str, type | None], ...]) -> type[MemoryConfig]:
-    """MemoryConfig with a section of options for each system (name, dataclass) that has any."""
+    """A subclass of MemoryConfig with a section for each (name, options dataclass)."""
     kinds = Literal[tuple(name for name, _ in options)]
     sections = [
         (name, section, field(default_factory=section)) for name, section in options if section

@@ -1,6 +1,6 @@
-"""EditedFrames: the frames of a bank with some pixels replaced, until they are written as a bank.
+"""EditedFrames: a bank's frames with some pixels replaced, before they are written as a new bank.
 
-Only replaced pixels are held in main memory, 24 bytes each, however long the bank is.
+Only replaced pixels are kept in main memory, 24 bytes each, regardless of the bank's length.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WRITTEN_AT_ONCE = 32
 
 
 class EditedFrames:
-    """What the frames of a bank show after edits; pixels are numbered in raster order.
+    """A bank's frames after edits; pixels are indexed in raster order.
 
     Args:
-        bank: is read, never changed.
+        bank: read only, never changed.
     """
 
     def __init__(self, bank: Bank):
@@ -59,7 +59,7 @@ class EditedFrames:
         return depth
 
     def clean_depth(self, i: int, edge: float) -> Float[Tensor, "H W"]:
-        """Depth of frame `i` [H, W]; 0 as well on both sides of a relative step above `edge`."""
+        """Depth of frame `i` [H, W], set to 0 on both sides of relative steps above `edge`."""
         depth = self.depth(i)
         return torch.where(depth_edges(depth, edge), 0.0, depth)
 
@@ -70,7 +70,7 @@ class EditedFrames:
         colours: Float[Tensor, "n 3"],
         depth: Float[Tensor, " n"],
     ) -> None:
-        """Give pixels of frame `i` new colours in [0, 1] and depths, 0 = unknown."""
+        """Replaces pixels of frame `i` by new colours in [0, 1] and depths, 0 = unknown."""
         frame, z = self.frame(i).reshape(3, -1).clone(), self.depth(i).reshape(-1).clone()
         frame[:, pixels], z[pixels] = colours.mT, depth
         if i in self._replaced:
@@ -78,10 +78,10 @@ class EditedFrames:
         self._replaced[i] = (pixels, frame[:, pixels].mT.contiguous(), z[pixels])
 
     def write(self, path: Path) -> None:
-        """Write all frames as a new bank; depth keeps the step of the old one.
+        """Writes all frames as a new bank with the old one's depth step.
 
-        Unedited frames come out as they went in, to the last bit; what was put farther away than
-        the old step can tell is stored as unknown.
+        Unedited frames are preserved bit for bit; edited depth beyond the range of the old step is
+        stored as unknown.
         """
         written = Bank(path)
         written.depth_unit = self.bank.depth_unit

@@ -1,15 +1,15 @@
-"""Editing a remembered scene once, for every memory system: a new bank whose frames show the edit.
+"""Edits a remembered scene once, for every memory system: a new bank whose frames show the edit.
 
-All systems read their frames from a bank, so that what is edited there is seen by clouds, maps and
-references alike. Spatia edits the one cloud that it renders; a reference frame would still show the
-scene as it was.
+All systems read their frames from a bank, so an edit to it is seen by clouds, maps and references
+alike. Spatia edits only the one cloud that it renders, so its reference frames would still show the
+unedited scene.
 
-Decisions that no paper gives. What lies behind a removed thing is known where another frame saw it:
-removed pixels take the nearest of those points, of all frames, that lies behind what was removed;
-where there is none, the pixel is black and its depth unknown. Moved and added points are drawn into
-every frame in front of what is farther, and over what has no depth. Points at depth edges are
-neither carried along nor used to fill. A pixel without depth cannot be selected and stays.
-A removal costs a splat per frame for every frame that shows the thing.
+Design choices that no paper gives: what lies behind a removed object is known where another frame
+saw it, so each removed pixel takes the nearest point, over all frames, behind what was removed; if
+there is none, it becomes black with unknown depth. Moved and added points are drawn into every
+frame in front of anything farther, and over pixels without depth. Points at depth edges are neither
+moved nor used to fill. Pixels without depth cannot be selected and stay unchanged. A removal costs
+one splat per source frame into every frame that shows the object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from anchorweave.progress import progress, still_at_it
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 
 EDITS = "edits.json"
-# Views that a cloud is drawn into at once.
+# Number of views a cloud is drawn into at once.
 VIEWS_AT_ONCE = 8
 
 Pixels = dict[int, Int64[Tensor, " n"]]
@@ -48,25 +48,25 @@ def edit_bank(
     rendering: RenderConfig | None = None,
     depth_edge: float = 0.04,
 ) -> Bank:
-    """Write a new bank in which every frame of `bank` shows the scene after all edits in turn.
+    """Writes a new bank in which every frame of `bank` shows the scene after all edits, in order.
 
-    Beside its frames lies edits.json: for each time that the memory was edited, oldest first, where
-    the frames came from, every edit, and how many frames and pixels it changed.
+    An edits.json next to its frames lists, for each editing run (oldest first), where the frames
+    came from, every edit, and how many frames and pixels it changed.
 
     Args:
-        bank: is left as it is.
+        bank: left unchanged.
         edits: at least one.
-        path: of the new bank; must not exist yet.
-        rendering: how points become pixels.
-        depth_edge: points at a relative step in depth above this are not drawn; the same as
+        path: path of the new bank; must not exist yet.
+        rendering: how points are rendered.
+        depth_edge: points at a relative depth step above this are not drawn; the same as
             `MemoryConfig.depth_edge`.
 
     Raises:
-        FileExistsError: there is something at `path`.
+        FileExistsError: `path` exists.
         FileNotFoundError: no such PLY file.
-        FolderInUseError: another run makes `path`.
-        ValueError: an empty bank, no edits, a selection without points, or points that no frame
-            would show.
+        FolderInUseError: another run is writing `path`.
+        ValueError: an empty bank, no edits, an empty selection, or points that would be visible in
+            no frame.
     """
     path = Path(path)
     if path.exists():
@@ -74,7 +74,7 @@ def edit_bank(
     if not len(bank) or not edits:
         raise ValueError(f"nothing to do: {len(edits)} edits of the {len(bank)} frames {bank.path}")
     for file in {edit.ply for edit in edits if edit.ply is not None}:
-        load_ply(Path(file))  # Before work that takes long.
+        load_ply(Path(file))  # Fail early, before the long work.
     with making(path), atomic_write(path) as aside:
         frames, done = EditedFrames(bank), []
         for edit in edits:
@@ -88,7 +88,7 @@ def edit_bank(
 
 
 def edits_of(bank: Bank) -> list[dict]:
-    """The entries of a bank's edits.json, oldest first; empty for one that was never edited."""
+    """The entries of a bank's edits.json, oldest first; empty if it was never edited."""
     file = bank.path / EDITS
     return json.loads(file.read_text()) if file.exists() else []
 
@@ -113,10 +113,10 @@ def _apply(frames: EditedFrames, edit: Edit, rendering: RenderConfig, edge: floa
         return _remove(frames, chosen, rendering, edge)
     cloud, centre = _points_of(frames, chosen, edge), edit.centre(frames.cameras.origin)
     removed = _remove(frames, chosen, rendering, edge)
-    shown = _show(frames, _moved(cloud, edit, centre), rendering, f"moved from {edit.where}")
-    changed = {**removed, **shown}
+    drawn = _show(frames, _moved(cloud, edit, centre), rendering, f"moved from {edit.where}")
+    changed = {**removed, **drawn}
     return {
-        i: torch.cat([part[i] for part in (removed, shown) if i in part]).unique() for i in changed
+        i: torch.cat([part[i] for part in (removed, drawn) if i in part]).unique() for i in changed
     }
 
 
@@ -130,11 +130,11 @@ def _selected(frames: EditedFrames, selection: Selection) -> Pixels:
     chosen, low, high = {}, torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
     for i in progress(range(len(frames)), "selecting"):
         depth = frames.depth(i)
-        known = (depth > 0).view(-1).nonzero().flatten()
-        points = unproject(depth, frames.cameras[i]).view(-1, 3)[known]
+        valid = (depth > 0).view(-1).nonzero().flatten()
+        points = unproject(depth, frames.cameras[i]).view(-1, 3)[valid]
         if len(points):
             low, high = low.minimum(points.amin(dim=0)), high.maximum(points.amax(dim=0))
-        inside = known[selection.contains(points, frames.cameras.origin)]
+        inside = valid[selection.contains(points, frames.cameras.origin)]
         if len(inside):
             chosen[i] = inside
     if not chosen:
@@ -157,7 +157,7 @@ def _recolour(frames: EditedFrames, chosen: Pixels, edit: Recolour) -> Pixels:
 
 
 def _remove(frames: EditedFrames, chosen: Pixels, rendering: RenderConfig, edge: float) -> Pixels:
-    """Shows in the chosen pixels what other frames saw behind them, or else nothing."""
+    """Shows in the chosen pixels what other frames saw behind them, or nothing."""
     removed = {i: frames.depth(i).view(-1)[pixels] for i, pixels in chosen.items()}
     depth = {i: torch.full_like(z, torch.inf) for i, z in removed.items()}
     colours = {i: z.new_zeros(len(z), 3) for i, z in removed.items()}
@@ -168,7 +168,7 @@ def _remove(frames: EditedFrames, chosen: Pixels, rendering: RenderConfig, edge:
         cloud = cloud_from_frame(frames.frame(source), left, frames.cameras[source])
         for i, colour, z in _drawn(frames, cloud, holes, rendering):
             colour, z = colour[chosen[i]], z[chosen[i]]
-            # A frame saw through to what was removed: whatever lies before that is an error.
+            # A frame saw through to the removed surface, so anything in front of it is an error.
             nearer = (z > removed[i]) & (z < depth[i])
             colours[i][nearer], depth[i][nearer] = colour[nearer], z[nearer]
     for i, pixels in chosen.items():
@@ -177,12 +177,12 @@ def _remove(frames: EditedFrames, chosen: Pixels, rendering: RenderConfig, edge:
 
 
 def _points_of(frames: EditedFrames, chosen: Pixels, edge: float) -> PointCloud:
-    """The chosen pixels of all frames as points in the world, those at depth edges left out."""
+    """The chosen pixels of all frames as world points, without those at depth edges."""
     parts = []
     for i, pixels in chosen.items():
-        clean, kept = frames.clean_depth(i, edge).view(-1), torch.zeros_like(frames.depth(i))
-        kept.view(-1)[pixels] = clean[pixels]
-        parts.append(cloud_from_frame(frames.frame(i), kept, frames.cameras[i]))
+        clean, depth = frames.clean_depth(i, edge).view(-1), torch.zeros_like(frames.depth(i))
+        depth.view(-1)[pixels] = clean[pixels]
+        parts.append(cloud_from_frame(frames.frame(i), depth, frames.cameras[i]))
     return PointCloud(
         torch.cat([part.points for part in parts]), torch.cat([part.colours for part in parts])
     )
@@ -194,10 +194,10 @@ def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what
     drawn = _drawn(frames, cloud, range(len(frames)), rendering)
     for i, colour, z in progress(drawn, "drawing into the frames", len(frames)):
         depth = frames.depth(i).view(-1)
-        shown = ((z > 0) & ((depth == 0) | (z < depth))).nonzero().flatten()
-        if len(shown):
-            frames.replace(i, shown, colour[shown], z[shown])
-            changed[i] = shown
+        visible = ((z > 0) & ((depth == 0) | (z < depth))).nonzero().flatten()
+        if len(visible):
+            frames.replace(i, visible, colour[visible], z[visible])
+            changed[i] = visible
     if not changed:
         extent = "none is left once those at depth edges are dropped"
         if len(cloud):
@@ -208,7 +208,7 @@ def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what
 
 
 def _drawn(frames: EditedFrames, cloud: PointCloud, views: Sequence[int], rendering: RenderConfig):
-    """What some frames' cameras see of a cloud: their numbers, colours [HW, 3], depth [HW]."""
+    """A cloud as seen by some frames' cameras: frame numbers, colours [HW, 3], depth [HW]."""
     for start in range(0, len(views), VIEWS_AT_ONCE):
         still_at_it()
         part = list(views[start : start + VIEWS_AT_ONCE])
@@ -218,6 +218,6 @@ def _drawn(frames: EditedFrames, cloud: PointCloud, views: Sequence[int], render
 
 
 def _rounded(point: Float[Tensor, "3"], frames: EditedFrames) -> list[float]:
-    """In the coordinates that edits are given in."""
+    """A point in the coordinates that edits are given in."""
     origin = frames.cameras.origin
     return [round(value + at, 3) for value, at in zip(point.tolist(), origin, strict=True)]

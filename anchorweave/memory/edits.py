@@ -1,8 +1,8 @@
-"""Edits of a remembered scene: what can be done to it (Spatia's 3D-aware editing).
+"""The edits that can be made to a remembered scene (Spatia's 3D-aware editing).
 
-`memory/editing.py` does it. Positions are in the coordinates of the memory's recording, as its
-transforms.json lists them; lengths are in its unit, directions along its axes, angles in degrees
-and right-handed, colours in [0, 1].
+`memory/editing.py` applies them. Positions are in the coordinates of the memory's recording, as in
+its transforms.json; lengths are in its unit, directions along its axes, angles in degrees and
+right-handed, colours in [0, 1].
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from anchorweave.geometry.selection import VERTICAL, Selection, Vector, rotation
 
 @dataclass(frozen=True)
 class Remove(Selection):
-    """Remove the selected points; what other frames saw behind them is shown instead."""
+    """Removes the selected points; what other frames saw behind them is shown instead."""
 
 
 @dataclass(frozen=True)
 class Recolour(Selection):
-    """Give the selected points another colour.
+    """Recolours the selected points.
 
     Args:
         colour: the new colour (red, green, blue) of all of them; or
-        tint: what each channel is multiplied by; what passes 1 is cut off.
+        tint: a factor per channel; results are clipped to 1.
 
     Raises:
         ValueError: neither or both, a colour outside [0, 1], a negative tint.
@@ -37,7 +37,7 @@ class Recolour(Selection):
         super().__post_init__()
         if (self.colour is None) == (self.tint is None):
             raise ValueError(
-                f"recolour takes a colour or a tint, met colour={self.colour}, tint={self.tint}"
+                f"recolour takes a colour or a tint, got colour={self.colour}, tint={self.tint}"
             )
         if self.colour is not None and not all(0 <= value <= 1 for value in self.colour):
             raise ValueError(f"recolour: colour={self.colour} must lie in [0, 1]")
@@ -47,15 +47,15 @@ class Recolour(Selection):
 
 @dataclass(frozen=True)
 class Move(Selection):
-    """Move the selected points as one rigid body; their old place is treated as a removal.
+    """Moves the selected points as one rigid body; their old place is treated as a removal.
 
     Args:
-        translation: by how much they are shifted, after the turn.
-        degrees: how far they are turned about `axis` through the selection's centre.
-        axis: that axis, of any length.
+        translation: shift, applied after the rotation.
+        degrees: angle of rotation about `axis` through the selection's centre.
+        axis: the rotation axis, of any length.
 
     Raises:
-        ValueError: a shift or turn that is not finite, or neither of them.
+        ValueError: a shift or rotation that is not finite, or neither of them.
     """
 
     translation: Vector = (0.0, 0.0, 0.0)
@@ -66,21 +66,21 @@ class Move(Selection):
         super().__post_init__()
         _check_motion("move", self.translation, self.axis, self.degrees)
         if not (any(self.translation) or self.degrees):
-            raise ValueError("move: give a translation, or degrees to turn by")
+            raise ValueError("move: give a translation, or degrees to rotate by")
 
 
 @dataclass(frozen=True)
 class Add:
-    """Put the points of a PLY file into the scene.
+    """Adds the points of a PLY file to the scene.
 
     Args:
         ply: the file, in the unit of the memory.
-        translation: where the origin of its coordinates comes to lie in the world.
-        degrees: how far it is turned about `axis` through its origin before that.
-        axis: that axis, of any length.
+        translation: where the origin of its coordinates is placed in the world.
+        degrees: angle of rotation about `axis` through its origin, before the translation.
+        axis: the rotation axis, of any length.
 
     Raises:
-        ValueError: a shift or turn that is not finite.
+        ValueError: a shift or rotation that is not finite.
     """
 
     ply: str

@@ -2,8 +2,8 @@
 
 Keeps one point per voxel: the mean of all points that fell into it. It forgets which frame a point
 came from, so errors of poses or depths duplicate or blur a surface. The frames stay on disk: those
-that overlap with the target and, optionally, the last ones are returned as references. Costs about
-110 bytes of main memory per voxel.
+that overlap with the target are returned as references, and, optionally, the last ones as the clip
+that precedes it. Costs about 110 bytes of main memory per voxel.
 
 The paper builds its cloud from one frame in training and estimates depth and poses itself; here it
 is built from all remembered frames, as in the paper's long rollouts, with the depth of perception.
@@ -18,13 +18,14 @@ from typing import Literal
 
 import torch
 
+from anchorweave.anchors import Anchors, Preceding
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import cloud_from_frame
 from anchorweave.geometry.voxels import FusedCloud
 from anchorweave.memory.bank import Bank
 from anchorweave.memory.config import MemoryConfig
 from anchorweave.memory.one_cloud import OneCloud
-from anchorweave.memory.references import Chosen, last_frames
+from anchorweave.memory.references import Chosen
 from anchorweave.progress import progress
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.rendering.front_points import front_points
@@ -38,6 +39,9 @@ from anchorweave.retrieval.scene_overlap import (
     shared_points,
     views_asked,
 )
+
+# Frames of the preceding clip: 4k + 1, as both families' autoencoders take them.
+IN_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,12 @@ class GlobalCloudConfig:
         overlap_voxel: side of the voxels that the overlap is counted in, in the recording's unit
             (not given in the paper). Larger than what neighbouring pixels are apart, or one
             surface seen from two distances would not meet itself. Of `choose: overlap` only.
-        preceding: number of last frames that are references as well (Spatia: the last 9 of the
-            clip before); 0 = none. For clips that continue where memory ends, such as those of a
-            rollout and of `split: later`, unlike those of a partial revisit.
+        preceding: number of last frames that are given as one clip, with the cloud's render at
+            their cameras (Spatia: the last 9 of the clip before); 4k + 1, or 0 = none. They are no
+            references then; while fewer are remembered, none is given. The newest is the frame
+            that the target begins with; in the paper the target begins behind it. For clips that
+            continue where memory ends, such as those of a rollout and of `split: later`, unlike
+            those of a partial revisit.
 
     Raises:
         ValueError: a value out of range.
@@ -85,6 +92,13 @@ class GlobalCloudConfig:
                 raise ValueError(
                     f"memory.global_cloud.{name} must be 0 or more, met {getattr(self, name)}"
                 )
+        if self.preceding % IN_TIME != min(self.preceding, 1):
+            below = (self.preceding - 1) // IN_TIME * IN_TIME + 1
+            raise ValueError(
+                f"memory.global_cloud.preceding={self.preceding} frames are no clip that an "
+                f"autoencoder takes, which is of {IN_TIME}k + 1; the nearest are {below} and "
+                f"{below + IN_TIME} (0 = none)"
+            )
         if self.choose not in REFERENCE_CHOICES:
             known = ", ".join(REFERENCE_CHOICES)
             raise ValueError(f"memory.global_cloud.choose is one of {known}, met {self.choose!r}")
@@ -97,9 +111,9 @@ class GlobalCloudConfig:
 class GlobalCloud(OneCloud):
     """One fused point cloud of all remembered frames, and up to K references (Spatia, section 3.1).
 
-    References come in the order of the target frames that asked for them, then the preceding frames
-    in the order of the bank, which are reported as forced. In the report, `pool` counts the frames
-    before those that overlap enough with any target frame that asked; all, where they are assigned.
+    References come in the order of the target frames that asked for them, and are chosen of the
+    frames before the preceding clip. In the report, `pool` counts those of these frames that
+    overlap enough with any target frame that asked; all, where they are assigned.
 
     Args:
         bank: the frames on disk.
@@ -128,12 +142,29 @@ class GlobalCloud(OneCloud):
 
     @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
-        """The cloud; the references that are looked for, and the preceding frames."""
-        return 1, config.global_cloud.references + config.global_cloud.preceding
+        """The cloud; the references that are looked for."""
+        return 1, config.global_cloud.references
 
     def may_give(self) -> Sequence[int]:
-        """No frame if no reference is wanted: the cloud itself needs none."""
-        return super().may_give() if self.config.global_cloud.references else ()
+        """No frame if none is wanted: the cloud itself needs none."""
+        config = self.config.global_cloud
+        return super().may_give() if config.references or config.preceding else ()
+
+    def _last(self) -> range:
+        """Numbers of the frames of the preceding clip; none while fewer are remembered."""
+        known, count = len(self.bank), self.config.global_cloud.preceding
+        return range(known - count if count <= known else known, known)
+
+    def _preceding(self, cameras: Cameras) -> Preceding | None:
+        last = self._last()
+        if not len(last):
+            return None
+        seen_by = self.bank.cameras[last.start : last.stop]
+        frames = torch.stack([self.bank.frame(number) for number in last])
+        shown, poses = self._splat(seen_by), seen_by.relative_to(cameras[0])
+        # Told from the first target camera, as the target's anchor is.
+        anchor = Anchors(shown.video[None], shown.visible[None], poses[None].clone())
+        return Preceding(frames, anchor, poses)
 
     def _fuse(self) -> None:
         known = len(self._parts)
@@ -147,13 +178,11 @@ class GlobalCloud(OneCloud):
 
     def _choose(self, cameras: Cameras, shown: Splat) -> Chosen:
         config = self.config.global_cloud
-        last = last_frames(self.bank, config.preceding)
+        stop = self._last().start
         asked = views_asked(len(cameras), config.references)
         if config.choose == "hungarian":
-            chosen = self._assigned(cameras[list(asked)], last.start)
-        else:
-            chosen = self._overlapping(cameras, shown, asked, last.start)
-        return chosen.and_last(last)
+            return self._assigned(cameras[list(asked)], stop)
+        return self._overlapping(cameras, shown, asked, stop)
 
     def _overlapping(self, cameras: Cameras, shown: Splat, asked: range, stop: int) -> Chosen:
         """By Algorithm 1, of the first `stop` frames."""

@@ -3,8 +3,8 @@
 Keeps every frame with its depth. Fusing clouds would duplicate surfaces wherever poses or depths
 are wrong; separate clouds are each consistent, and reconciling them is left to the trained
 controller (paper section 3.2). Costs a frame's colours and depth on disk per memory, and a coarse
-depth map in main memory after the first retrieve. With `memory.limit`, retrieval chooses from that
-many frames; the bank on disk keeps all of them.
+depth map in main memory after the first retrieve. With `memory.limit`, retrieval chooses from at
+most that many frames; the bank on disk keeps all of them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
 # Distance below which a memory counts as "seen from the first target camera".
 SAME_PLACE = 1e-4
-# Relative difference up to which two depths are of one surface (not given in the paper).
+# Relative depth difference up to which two depths belong to one surface (not given in the paper).
 SAME_SURFACE = 0.05
-# Neighbouring chunks mostly pick the same memories; decoding them once is enough.
+# Neighbouring chunks mostly pick the same memories; this avoids decoding them again.
 CLOUDS_KEPT = 32
 
 
@@ -66,7 +66,7 @@ class LocalClouds(Memory):
     ):
         super().__init__(bank, config, retrieval, rendering)
         self.cloud = lru_cache(CLOUDS_KEPT)(self._cloud)
-        # Read on first use, so that opening a bank of thousands only reads its list.
+        # Read on first use, so that opening a bank of thousands of frames only reads its list.
         self._views = StoredViews(bank, self.config.depth_edge, self.retrieval.downscale)
         limit = self.config.limit
         self._limited = limit and Limited(limit, self.config.evict, SAME_SURFACE)
@@ -78,18 +78,18 @@ class LocalClouds(Memory):
         self.chosen_from()
 
     def chosen_from(self) -> list[int] | None:
-        """The frames that retrieval chooses from where `memory.limit` is set; None = all."""
+        """The frames that retrieval chooses from if `memory.limit` is set; None = all."""
         if self._limited is None:
             return None
         if self._limited.offered < len(self.bank):
             views = self._views.views()
             new = range(self._limited.offered, len(self.bank))
-            for i in progress(new, "choosing which memories stay"):
+            for i in progress(new, "selecting memories within the limit"):
                 self._limited.offer(subset(views, [i]))
         return self._limited.numbers
 
     def may_give(self) -> Sequence[int]:
-        """Those that retrieval chooses from."""
+        """The frames that retrieval chooses from."""
         return range(len(self)) if (numbers := self.chosen_from()) is None else numbers
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
@@ -105,13 +105,13 @@ class LocalClouds(Memory):
         return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
-        """Depth of the retrieved memories; where several overlap, of the one picked first."""
+        """Depth of the retrieved memories; where several overlap, the first pick's."""
         depth = torch.zeros(len(cameras), *cameras.size)
-        for chunk in progress(self._select(cameras), "looking at what memory knows"):
+        for chunk in progress(self._select(cameras), "rendering known depth"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
-                shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
-                part.copy_(torch.where(part > 0, part, shown))
+                rendered = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
+                part.copy_(torch.where(part > 0, part, rendered))
         return depth
 
     def _select(self, cameras: Cameras) -> tuple[ChunkReport, ...]:
@@ -133,9 +133,9 @@ class LocalClouds(Memory):
     def _anchors(self, cameras: Cameras, chunk: ChunkReport) -> Anchors:
         anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))
         for pick in chunk.picks:
-            shown = self._splat(pick.memory, cameras)
-            anchors.video[pick.slot] = shown.video
-            anchors.visible[pick.slot] = shown.visible
+            splat = self._splat(pick.memory, cameras)
+            anchors.video[pick.slot] = splat.video
+            anchors.visible[pick.slot] = splat.visible
             source = self.bank.cameras[pick.memory]
             anchors.target2source[pick.slot] = cameras.relative_to(source)
         return anchors
@@ -144,7 +144,7 @@ class LocalClouds(Memory):
         return render_anchor(self.cloud(memory), cameras, self.rendering)
 
     def _cloud(self, memory: int) -> PointCloud:
-        """The cleaned cloud of one memory, in the world."""
+        """The cleaned cloud of one memory, in world coordinates."""
         return cloud_from_frame(
             self.bank.frame(memory), self._clean_depth(memory), self.bank.cameras[memory]
         )

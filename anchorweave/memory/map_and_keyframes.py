@@ -1,16 +1,16 @@
 """MapAndKeyframes: SPMem's memory, a static map, key frames and the last frames.
 
-Keeps three kinds of the past (SPMem, 2506.05284). Long-term spatial memory: all remembered frames
-fused into one TSDF map, in which inconsistent depth averages out. Episodic memory: key frames, each
-of which revealed enough of the scene when it was added. Working memory: the last frames. The map is
+Keeps three kinds of past (SPMem, 2506.05284). Long-term spatial memory: all remembered frames fused
+into one TSDF map, in which inconsistent depth averages out. Episodic memory: key frames, each of
+which revealed enough of the scene when it was added. Working memory: the last frames. The map is
 rendered along the target cameras as the only anchor; the frames are references. The bank holds no
-depth for moving things; those that perception missed are averaged out.
+depth on moving objects; those that perception missed average out.
 
 Costs 20 bytes of main memory per voxel near a surface, about 100 MB for a room at 2 cm, and a
-coarse depth map per key frame; nothing but the bank is saved. An update reads earlier frames once
-more where they see a part of the scene that is new.
+coarse depth map per key frame; only the bank is saved. An update rereads earlier frames that see a
+newly observed part of the scene.
 
-The paper gives neither the threshold of a key frame nor how many are given to the network.
+The paper gives neither the threshold for key frames nor how many are passed to the network.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from anchorweave.retrieval.key_frames import (
     overlap_with,
 )
 
-# Number of depth maps that are cached while a clip is fused, which reads them several times.
+# Number of depth maps cached while a clip is fused, which reads them several times.
 DEPTH_KEPT = 64
 
 
@@ -47,24 +47,24 @@ class MapAndKeyframesConfig:
 
     Args:
         voxel: side of the map's voxels, in the recording's unit (SPMem's released code: 0.02).
-        cap: the scene's largest dimension may have so many voxels; in a larger scene they grow
-            (SPMem: 1200).
-        min_weight: a surface is in the map if at least so many frames observed the voxels around
-            it (SPMem drops those of low confidence; not given in the paper). At 1, a surface that a
-            single frame showed stays unless another one looks through it.
-        splat_radius: the map's points are drawn this large, in the place of
-            `rendering.splat_radius`: they stand a voxel apart, which is more than a pixel (SPMem's
-            released code: 0.008 of half the image, 2 pixels at 480).
+        cap: maximum number of voxels along the scene's largest dimension; voxels grow in larger
+            scenes (SPMem: 1200).
+        min_weight: minimum number of frames that observed the voxels around a surface (SPMem drops
+            those of low confidence; not given in the paper). At 1, a surface seen by a single frame
+            stays unless another frame sees through it.
+        splat_radius: radius of the map's points, overriding `rendering.splat_radius`, because they
+            are a voxel apart, which is more than a pixel (SPMem's released code: 0.008 of half the
+            image, 2 pixels at 480).
         episodic: maximum number of key frames as references (SPMem's released code: 10); 0 = none.
-        min_revealed: a frame becomes a key frame if it shows, in more than this share of its
-            pixels, what no key frame did (not given in the paper).
-        depth_tolerance: share by which the depths of one surface may differ between two frames
-            (not given in the paper).
-        choose: which key frames are used: revealed takes those that revealed most when added,
-            frustum those that add most to the overlap with the target's views, as SPMem's released
-            code does. The paper gives no rule.
-        min_overlap: a key frame must hold this share of the frustum of one target frame at least;
-            of `choose: frustum` only (SPMem's released code: 0.3).
+        min_revealed: a frame becomes a key frame if more than this fraction of its pixels shows
+            something that no key frame did (not given in the paper).
+        depth_tolerance: relative depth difference up to which two frames see the same surface (not
+            given in the paper).
+        choose: which key frames are used: revealed takes those that revealed most when added;
+            frustum those that add most to the overlap with the target's views, as in SPMem's
+            released code. The paper gives no rule.
+        min_overlap: a key frame must contain at least this fraction of the frustum of some target
+            frame; only for `choose: frustum` (SPMem's released code: 0.3).
         working: number of last frames as references (SPMem: 5); 0 = none.
 
     Raises:
@@ -85,30 +85,30 @@ class MapAndKeyframesConfig:
     def __post_init__(self):
         where = "memory.map_and_keyframes"
         if not 0 < self.voxel < float("inf"):
-            raise ValueError(f"{where}.voxel is a length above 0, met {self.voxel}")
+            raise ValueError(f"{where}.voxel must be a length above 0, got {self.voxel}")
         lowest = {"cap": 1, "min_weight": 1, "splat_radius": 0, "episodic": 0, "working": 0}
         for name, low in lowest.items():
             if getattr(self, name) < low:
-                raise ValueError(f"{where}.{name} must be {low} or more, met {getattr(self, name)}")
+                raise ValueError(f"{where}.{name} must be {low} or more, got {getattr(self, name)}")
         for name in ("min_revealed", "depth_tolerance", "min_overlap"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{where}.{name} is a share in [0, 1], met {getattr(self, name)}")
+                raise ValueError(f"{where}.{name} must be in [0, 1], got {getattr(self, name)}")
         if self.choose not in ("revealed", "frustum"):
-            raise ValueError(f"{where}.choose is revealed or frustum, met {self.choose!r}")
+            raise ValueError(f"{where}.choose must be revealed or frustum, got {self.choose!r}")
 
 
 class MapAndKeyframes(OneCloud):
     """A TSDF map, episodic key frames and working memory (SPMem, 2506.05284).
 
-    References come in the order of the bank: key frames, then the last frames, which are reported
-    as forced. A key frame among the last frames is given once, as one of those.
+    References are in the order of the bank: key frames, then the last frames, which are reported as
+    forced. A key frame among the last frames is returned once, as one of those.
 
     Args:
         bank: the frames on disk.
-        config: how frames are cleaned and fused, and how many are given.
-        retrieval: only `downscale` is read, at which key frames are judged and the report counts
-            covered pixels.
-        rendering: how the map is drawn; its `splat_radius` gives way to the memory's own.
+        config: how frames are cleaned and fused, and how many are returned.
+        retrieval: only `downscale` is read: the resolution at which key frames are judged and
+            covered pixels are counted.
+        rendering: how the map is drawn; the memory's own `splat_radius` overrides its.
     """
 
     options = MapAndKeyframesConfig
@@ -135,7 +135,7 @@ class MapAndKeyframes(OneCloud):
         return 1, config.map_and_keyframes.episodic + config.map_and_keyframes.working
 
     def may_give(self) -> Sequence[int]:
-        """Key frames and the last frames, as far as any are asked for."""
+        """Key frames and the last frames, if any are requested."""
         options = self.config.map_and_keyframes
         key = self.key_frames.numbers if options.episodic else []
         return sorted({*key, *last_frames(self.bank, options.working)})
@@ -147,7 +147,7 @@ class MapAndKeyframes(OneCloud):
         depth = lru_cache(DEPTH_KEPT)(lambda number: self.bank.clean_depth(number, edge))
         self.map.grow(self.bank.cameras, depth, self.bank.frame)
         self.cloud = self.map.cloud(self.config.map_and_keyframes.min_weight)
-        for number in progress(range(self._looked_at, len(self.bank)), "looking for key frames"):
+        for number in progress(range(self._looked_at, len(self.bank)), "selecting key frames"):
             view = coarse_view(self.bank, number, edge, self.retrieval.downscale)
             self.key_frames.offer(number, view)
             self._looked_at = number + 1

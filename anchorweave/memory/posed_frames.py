@@ -1,11 +1,11 @@
-"""PosedFrames: Context-as-Memory's memory, past frames with the cameras that saw them.
+"""PosedFrames: Context-as-Memory's memory, past frames with their cameras.
 
-Keeps frames and cameras, no geometry: retrieval does not use depth, and there are no anchors. The
-chosen frames are references, moving things included; relating them to the target is left to the
-network. They are chosen by their cameras alone, so what a wall hides counts as visible (the paper
-names this failure). Costs one frame on disk per memory, and no main memory. The bank stores depth
-where there is any: it is read for the report's coverage only, and other memory systems can open the
-same bank.
+Keeps frames and cameras but no geometry: retrieval uses no depth, and there are no anchors. The
+chosen frames are references, including moving objects; correspondence is left to the network.
+They are chosen by their cameras alone, so content occluded by a wall counts as visible (the paper
+names this failure). Costs one frame on disk per memory, and no main memory. The bank also stores
+depth if available: it is used only for the report's coverage, and lets other memory systems open
+the same bank.
 
 The paper gives neither the limits of its field-of-view test nor the order of the frames.
 """
@@ -41,20 +41,20 @@ class PosedFramesConfig:
 
     Args:
         context: k, the maximum number of frames, including the newest (Context-as-Memory: 20).
-        choose: the frames besides the newest. far takes from each run of consecutive frames in
-            view one at random, those first that are farthest apart in space or time; non_adjacent
-            leaves that order to chance; random_in_view takes any in view, random any at all. Where
-            too few are left, the others are drawn at random (Context-as-Memory, section 4). recent
-            takes the newest ones; first gives the first frame alone and first_and_random it and any
-            others, both in the place of the newest (its table 1).
-        overlap: when two cameras look at the same place: area by the plan view that they share
-            (not given in the paper), rays by the paper's four rays, which miss what was seen from
-            the same place or straight ahead.
-        min_overlap: a frame is in view if it shares this much of the plan view of a target frame;
-            of `overlap: area` only (not given in the paper).
-        near: views begin, or rays meet, at this distance or farther, in the recording's unit (named
-            and not given in the paper).
-        far: they end, or meet, at this one or nearer (likewise).
+        choose: the frames in addition to the newest. far takes one random frame from each run of
+            consecutive frames in view, farthest apart in space or time first; non_adjacent does so
+            in random order; random_in_view takes any in view, random any at all. If too few remain,
+            the rest are drawn at random (Context-as-Memory, section 4). recent takes the newest
+            ones; first returns the first frame alone, first_and_random adds random others to it,
+            both instead of the newest (its table 1).
+        overlap: when two cameras look at the same place: area compares their plan views (not given
+            in the paper), rays uses the paper's four rays, which miss what was seen from the same
+            place or straight ahead.
+        min_overlap: a frame is in view if it shares at least this fraction of the plan view of a
+            target frame; only for `overlap: area` (not given in the paper).
+        near: minimum distance at which views begin or rays intersect, in the recording's unit
+            (named but not given in the paper).
+        far: maximum distance at which they end or intersect (likewise).
         as_anchors: use the frames as static anchors, in `retrieval.anchors` slots, instead of
             references (an ablation, not in the paper).
 
@@ -73,17 +73,17 @@ class PosedFramesConfig:
     def __post_init__(self):
         where = "memory.posed_frames"
         if self.context < 1:
-            raise ValueError(f"{where}.context must be 1 or more, met {self.context}")
+            raise ValueError(f"{where}.context must be 1 or more, got {self.context}")
         if self.choose not in CONTEXT_CHOICES:
-            known = ", ".join(CONTEXT_CHOICES)
-            raise ValueError(f"{where}.choose is one of {known}, met {self.choose!r}")
+            choices = ", ".join(CONTEXT_CHOICES)
+            raise ValueError(f"{where}.choose must be one of {choices}, got {self.choose!r}")
         if self.overlap not in ("area", "rays"):
-            raise ValueError(f"{where}.overlap is area or rays, met {self.overlap!r}")
+            raise ValueError(f"{where}.overlap must be area or rays, got {self.overlap!r}")
         if not 0 < self.min_overlap <= 1:
-            raise ValueError(f"{where}.min_overlap is a share in (0, 1], met {self.min_overlap}")
+            raise ValueError(f"{where}.min_overlap must be in (0, 1], got {self.min_overlap}")
         if not 0 <= self.near < self.far < float("inf"):
             raise ValueError(
-                f"{where}.far must be above near, and near 0 or more, met near {self.near} and far "
+                f"{where}.far must be above near, and near 0 or more, got near {self.near} and far "
                 f"{self.far}"
             )
 
@@ -93,9 +93,9 @@ class PosedFrames(Memory):
 
     Args:
         bank: the frames on disk.
-        config: how many frames are given, and which.
-        retrieval: `seed` of what is random, `downscale` at which the report counts covered pixels,
-            and for frames as anchors how many `anchors` there are.
+        config: how many frames are returned, and which.
+        retrieval: `seed` of random choices, `downscale` at which the report counts covered pixels,
+            and the number of `anchors` if frames are used as anchors.
         rendering: not read, as nothing is rendered.
     """
 
@@ -105,7 +105,7 @@ class PosedFrames(Memory):
 
     @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
-        """The context, as the one or the other."""
+        """The context, either as anchors or as references."""
         options = config.posed_frames
         return (retrieval.anchors, 0) if options.as_anchors else (0, options.context)
 
@@ -114,18 +114,19 @@ class PosedFrames(Memory):
         self.bank.append(clip)
 
     def retrieve(self, cameras: Cameras) -> Retrieved:
-        """At most k past frames for T target cameras: the newest, and others that overlap with it.
+        """At most k past frames for T target cameras: the newest, and others that overlap.
 
-        The ways of Context-as-Memory's table 1 that begin with the first frame force that one.
+        The variants of Context-as-Memory's table 1 that begin with the first frame force that one
+        instead.
 
-        As references they come in the order of the bank, so that the newest is next to the target.
-        As anchors (an ablation) they stand still and are visible everywhere, the newest in slot 0,
-        then in the order in which they were chosen; slots that are left show nothing. The report
-        has one entry for the whole target, in which the newest is forced and `pool` counts the
-        others in view.
+        As references they are in the order of the bank, so that the newest is next to the target.
+        As anchors (an ablation) they are static and visible everywhere, the newest in slot 0, then
+        in the order of choice; unfilled slots show nothing. The report has one entry for the whole
+        target, in which the newest is forced and `pool` counts the others in view.
 
         Raises:
-            ValueError: cameras without a common up; frames as anchors of another size than theirs.
+            ValueError: cameras without a common up direction; frames as anchors at another image
+                size.
         """
         as_anchors = self.config.posed_frames.as_anchors
         chosen = self._choose(cameras)
@@ -166,18 +167,18 @@ class PosedFrames(Memory):
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
         """Which remembered frames overlap with the view of any target camera."""
-        options, known = self.config.posed_frames, self.bank.cameras
+        options, sources = self.config.posed_frames, self.bank.cameras
         if options.choose in WITHOUT_VIEWS:
-            return torch.ones(len(known), dtype=torch.bool)
+            return torch.ones(len(sources), dtype=torch.bool)
         if options.overlap == "rays":
-            return rays_meet(cameras, known, options.near, options.far).any(dim=0)
-        shares = shared_view(cameras, known, options.near, options.far)
+            return rays_meet(cameras, sources, options.near, options.far).any(dim=0)
+        shares = shared_view(cameras, sources, options.near, options.far)
         return shares.amax(dim=0) >= options.min_overlap
 
     def _still_anchors(self, numbers: tuple[int, ...], cameras: Cameras) -> Anchors:
         if numbers and cameras.size != self.bank.cameras.size:
             raise ValueError(
-                f"frames of {self.bank.cameras.size} (height, width) cannot be given as anchors "
+                f"frames of {self.bank.cameras.size} (height, width) cannot be used as anchors "
                 f"of {cameras.size}; retrieve for cameras of their size, or with "
                 "memory.posed_frames.as_anchors=false"
             )

@@ -1,4 +1,4 @@
-"""References of a bank: frames as they were seen, and the report of why they were chosen."""
+"""References from a bank: the unmodified frames, and the report of why they were chosen."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Chosen:
     forced: frozenset[int] = frozenset()
 
     def and_last(self, last: range) -> Chosen:
-        """These and behind them, forced, the `last` frames, of which none was chosen."""
+        """These, followed by the `last` frames as forced; none of those may be chosen already."""
         return replace(self, numbers=(*self.numbers, *last), forced=self.forced | set(last))
 
 
 def last_frames(bank: Bank, count: int) -> range:
-    """The numbers of the last `count` frames of the bank; of all where there are fewer."""
+    """The numbers of the last `count` frames of the bank; all if there are fewer."""
     return range(max(len(bank) - count, 0), len(bank))
 
 
 def references_of(bank: Bank, numbers: tuple[int, ...], cameras: Cameras) -> References:
-    """The frames `numbers` of the bank, maybe none, as references for the T target `cameras`."""
+    """The frames `numbers` of the bank (possibly none) as references for the T target `cameras`."""
     if not numbers:
         return references_for(cameras, (), cameras[:0])
     frames = [bank.frame(number) for number in numbers]
@@ -51,14 +51,14 @@ def references_of(bank: Bank, numbers: tuple[int, ...], cameras: Cameras) -> Ref
 def report_of(
     bank: Bank, chosen: Chosen, cameras: Cameras, depth_edge: float, downscale: int
 ) -> ChunkReport:
-    """What each reference covers of the T target cameras that those before it do not.
+    """What each reference covers of the T target cameras beyond those before it.
 
     Args:
         bank: where the frames are.
         chosen: which ones, and why.
         cameras: the targets, one chunk.
-        depth_edge: relative step in depth beyond which points do not count.
-        downscale: pixels are counted in views this many times smaller.
+        depth_edge: relative depth step beyond which points do not count.
+        downscale: pixels are counted in views downscaled by this factor.
     """
     return ChunkReport(
         0,
@@ -70,10 +70,10 @@ def report_of(
 
 
 def coarse_view(bank: Bank, number: int, depth_edge: float, downscale: int) -> CoarseViews:
-    """One frame of the bank as retrieval reads it."""
-    one = slice(number, number + 1)
+    """One frame of the bank as a coarse view."""
+    index = slice(number, number + 1)
     depth = bank.clean_depth(number, depth_edge)[None]
-    return coarse_views(depth, bank.cameras[one], bank.names[one], downscale)
+    return coarse_views(depth, bank.cameras[index], bank.names[index], downscale)
 
 
 def _picks(
@@ -81,17 +81,19 @@ def _picks(
 ) -> tuple[Pick, ...]:
     if not chosen.numbers:
         return ()
-    known = join_coarse_views(
+    earlier_views = join_coarse_views(
         [coarse_view(bank, number, depth_edge, downscale) for number in chosen.numbers]
     )
     views = cameras.to("cpu").resized(coarse_size(cameras.size, downscale))
-    seen = footprints(known.depth, known.cameras, views, torch.arange(len(known)))
+    seen = footprints(
+        earlier_views.depth, earlier_views.cameras, views, torch.arange(len(earlier_views))
+    )
     pixels = len(views) * views.size[0] * views.size[1]
     covered, total, picks = torch.zeros_like(seen[0]), 0, []
     for slot, (number, footprint) in enumerate(zip(chosen.numbers, seen, strict=True)):
         gain = int(newly_covered(footprint[None], covered))
         covered, total = covered | footprint, total + gain
         forced = number in chosen.forced
-        name = known.names[slot]
+        name = earlier_views.names[slot]
         picks.append(Pick(slot, number, name, gain / pixels, total / pixels, forced))
     return tuple(picks)

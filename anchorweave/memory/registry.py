@@ -1,8 +1,8 @@
-"""MEMORIES: every memory system by its name in configs, filled where systems are imported."""
+"""MEMORIES: memory systems by their name in configs; systems register when imported."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Name -> a `Memory`; its class is not named here, as it takes a config that is made of this.
+# Name -> a `Memory` subclass; typed as Any, because its config is built from this registry.
 MEMORIES: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Removing a bank: what this program wrote and marked as its own, and nothing else."""
+"""Deletes a bank: only files that this program wrote and marked as its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from anchorweave.memory.bank import FOLDERS, NAMED
 from anchorweave.memory.bank_list import read_list
 from anchorweave.recordings.nerfstudio import TRANSFORMS
 
-# Beside the list, and what was left of it where a run was ended.
+# The list's temporary files, which an interrupted run leaves behind.
 PARTIAL = r"\.partial-[0-9a-f]+-"
 OWN_FILES = re.compile(
     rf"transforms\.json|edits\.(json|png)|views-[0-9a-f]{{8}}\.bin|{PARTIAL}transforms\.json"
@@ -18,11 +18,11 @@ OWN_PICTURES = re.compile(rf"({PARTIAL})?\d{{6,}}\.png")
 
 
 def remove_bank(path: Path) -> None:
-    """Remove the bank in the folder `path`, file by file; no folder, or an empty one, is none.
+    """Deletes the bank in the folder `path`, file by file; a missing or empty folder is no error.
 
     Raises:
-        ValueError: the folder does not say that it is a bank of this program, or holds more than a
-            bank does; what, and nothing was removed.
+        ValueError: the folder is not marked as a bank, or holds other files; the message names
+            them, and nothing was deleted.
     """
     files, folders = own_files(path)
     for file in files:
@@ -32,10 +32,10 @@ def remove_bank(path: Path) -> None:
 
 
 def own_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """The files and folders of the bank in the folder `path`, in the order to remove them.
+    """The files and folders of the bank in the folder `path`, in the order of deletion.
 
     Raises:
-        ValueError: as `remove_bank`.
+        ValueError: as for `remove_bank`.
     """
     if not path.exists() and not path.is_symlink():
         return [], []
@@ -50,8 +50,8 @@ def own_files(path: Path) -> tuple[list[Path], list[Path]]:
     if files or pictures:
         if not (path / TRANSFORMS).is_file() or not read_list(path).marked:
             raise ValueError(
-                f"{path} holds {_some(path, files + pictures)} and does not say that it is a "
-                f"memory bank of an earlier run, so nothing in it is removed; {way_out}"
+                f"{path} holds {_some(path, files + pictures)} but is not marked as the memory "
+                f"bank of an earlier run, so nothing in it is removed; {way_out}"
             )
         foreign = [file for file in files if not OWN_FILES.fullmatch(file.name)]
         foreign += [file for file in pictures if not OWN_PICTURES.fullmatch(file.name)]
@@ -62,12 +62,12 @@ def own_files(path: Path) -> tuple[list[Path], list[Path]]:
                 f"{path} is the memory bank of an earlier run, but holds {_some(path, foreign)} "
                 f"besides, so nothing in it is removed; {way_out}"
             )
-    # The list last: what is left of a removal that was cut off still says whose it is.
+    # The list last, so that an interrupted removal still leaves the folder marked as a bank.
     files = sorted(pictures) + sorted(files, key=lambda file: file.name == TRANSFORMS)
     return files, [*folders, path]
 
 
 def _some(path: Path, files: list[Path]) -> str:
-    shown = [str(file.relative_to(path)) for file in sorted(files)[:NAMED]]
+    names = [str(file.relative_to(path)) for file in sorted(files)[:NAMED]]
     more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-    return ", ".join(shown) + more
+    return ", ".join(names) + more

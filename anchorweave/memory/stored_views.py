@@ -1,12 +1,12 @@
-"""A bank's coarse views, stored beside its frames, so that opening it decodes no picture.
+"""A bank's coarse views, cached beside its frames, so that opening it decodes no image.
 
-    BANK/views-XXXXXXXX.bin     a record a frame, in their order: the sum of the depth picture that
-                                it was made from, its depth as `coarse_views` takes it, and a sum of
-                                that; XXXXXXXX stands for the two settings that it depends on
+    BANK/views-XXXXXXXX.bin     one record per frame, in order: the checksum of the source depth
+                                image, its depth as computed by `coarse_views`, and a checksum of
+                                that; XXXXXXXX is a hash of the two settings that affect it
 
-Nothing is in it that the pictures do not say. A record that was made from another picture, is torn
-or damaged is made again from the picture, and so are all where there is no such file; it is written
-where frames are added, never where a bank is only read.
+A pure cache: records that are torn, damaged or made from another image are recomputed from the
+image, as are all if the file is missing. It is written when frames are added, never when a bank is
+only read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ VERSION = 1
 
 
 class StoredViews:
-    """The coarse views of a bank, read from its file of them as far as that goes.
+    """The coarse views of a bank, read from their cache file as far as it is valid.
 
     Args:
-        bank: whose frames.
+        bank: the bank.
         depth_edge: see `Bank.clean_depth`.
         downscale: see `coarse_views`.
     """
@@ -41,12 +41,12 @@ class StoredViews:
     def __init__(self, bank: Bank, depth_edge: float, downscale: int):
         self.bank, self._edge, self._downscale = bank, depth_edge, downscale
         self._depth: Float[Tensor, "M h w"] | None = None
-        # Number of leading records that were checked against the bank's frames.
+        # Number of leading records verified against the bank's frames.
         self._stored = 0
 
     @property
     def path(self) -> Path:
-        """The file, which is one of these settings and of no others."""
+        """The cache file, specific to these settings."""
         of = (VERSION, float(self._edge), self._downscale, self.bank.depth_unit, self._size())
         return self.bank.path / f"views-{bytes_sum(repr(of).encode())[:8]}.bin"
 
@@ -54,14 +54,14 @@ class StoredViews:
         """The coarse views of all M >= 1 frames of the bank.
 
         Raises:
-            ValueError: a depth picture that is needed and is not the one that was written.
+            ValueError: a required depth image is not the one that was written.
         """
-        known = self._known()
+        depth = self._known()
         cameras = self.bank.cameras.to("cpu").resized(self._size())
-        return CoarseViews(known, cameras, self.bank.names)
+        return CoarseViews(depth, cameras, self.bank.names)
 
     def store(self) -> None:
-        """Write the records that the file lacks; those of earlier frames with it.
+        """Writes the records that the file lacks, rewriting those of earlier frames with them.
 
         Raises:
             OSError: they could not be written.
@@ -83,24 +83,24 @@ class StoredViews:
         done = 0 if self._depth is None else len(self._depth)
         if done == len(self.bank):
             return self._depth
-        # Of frames that are added nothing is stored yet.
+        # Nothing is cached yet for frames that are being added.
         records = self._records() if self._depth is None else self._nothing()
         new = torch.zeros(len(self.bank) - done, *self._size())
-        # One at a time: full depth maps of thousands of memories would not fit main memory.
+        # One at a time: full-size depth maps of thousands of memories would not fit in main memory.
         for i in progress(range(done, len(self.bank)), "reading the memory bank"):
             if self._holds(records, i):
                 new[i - done] = torch.from_numpy(records[i]["depth"].copy())
                 self._stored += self._stored == i
             else:
-                one = slice(i, i + 1)
+                index = slice(i, i + 1)
                 depth = self.bank.clean_depth(i, self._edge)[None]
-                camera, name = self.bank.cameras[one], self.bank.names[one]
+                camera, name = self.bank.cameras[index], self.bank.names[index]
                 new[i - done] = coarse_views(depth, camera, name, self._downscale).depth[0]
         self._depth = new if self._depth is None else torch.cat([self._depth, new])
         return self._depth
 
     def _holds(self, records: np.ndarray, i: int) -> bool:
-        """Whether record `i` is there, and of the picture that the bank lists."""
+        """Whether record `i` exists and matches the image that the bank lists."""
         wanted = self.bank.depth_sum(i)
         if wanted is None or i >= len(records):
             return False
@@ -111,7 +111,7 @@ class StoredViews:
     def _records(self) -> np.ndarray:
         if not self.path.is_file():
             return self._nothing()
-        # What a write that was cut off left of its last record is no record.
+        # An interrupted write may leave a partial last record, which does not count.
         whole = self.path.stat().st_size // self._record().itemsize
         return np.fromfile(self.path, self._record(), whole)
 

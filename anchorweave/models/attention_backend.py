@@ -1,4 +1,4 @@
-"""Which kernel computes attention, in both backbone and controller."""
+"""Selects the attention kernel of both backbone and controller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 
-# The names that diffusers has for them.
+# diffusers' names for them.
 BACKENDS = {
     "cudnn": "_native_cudnn",
     "flash": "_native_flash",
@@ -20,7 +20,7 @@ BACKENDS = {
 
 
 def use_attention(backbone: nn.Module, controller: WeavingController | None, name: str) -> None:
-    """Choose what computes attention: one of torch's kernels or a package.
+    """Selects an attention implementation: one of torch's kernels or a package.
 
     Args:
         backbone: of any family.
@@ -28,15 +28,16 @@ def use_attention(backbone: nn.Module, controller: WeavingController | None, nam
         name: one of `BACKENDS`.
 
     Raises:
-        ValueError: an unknown one, or a package that is not installed or does not fit.
+        ValueError: an unknown name, or a package that is not installed or does not support this
+            setup.
     """
     if name not in BACKENDS:
-        raise ValueError(f"attention_backend is one of {', '.join(BACKENDS)}; met {name!r}")
+        raise ValueError(f"attention_backend is one of {', '.join(BACKENDS)}; got {name!r}")
     try:
-        # diffusers makes it the whole process's as well; leaving this puts that back.
+        # diffusers also sets it process-wide; leaving this context restores the previous one.
         with attention_backend():
             family_of(backbone).use_attention(backbone, BACKENDS[name])
             if controller is not None:
                 controller.set_attention_backend(BACKENDS[name])
     except (RuntimeError, ImportError) as error:
-        raise ValueError(f"attention_backend={name} cannot be had here: {error}") from error
+        raise ValueError(f"attention_backend={name} is not available here: {error}") from error

@@ -1,4 +1,4 @@
-"""Gradient checkpointing of the networks, optionally keeping what is expensive to recompute."""
+"""Gradient checkpointing of the networks, optionally without recomputing expensive parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import (
 
 Kept = Literal["nothing", "attention_of_controller", "attention"]
 
-# Torch's attention kernels; every call ends in one of them.
+# Torch's attention kernels; every attention call ends in one of them.
 ATTENTION = tuple(
     getattr(torch.ops.aten, name).default
     for name in (
@@ -31,12 +31,12 @@ ATTENTION = tuple(
 
 
 def recompute(network: nn.Module, keep_attention: bool) -> None:
-    """Recompute a network's blocks in the backward pass.
+    """Enables recomputation of a network's blocks in the backward pass.
 
     Args:
-        network: of diffusers' kind.
-        keep_attention: attention is not recomputed; its outputs are kept, as large as the tokens
-            of each block.
+        network: a diffusers model.
+        keep_attention: store attention outputs, as large as the tokens of each block, instead of
+            recomputing them.
     """
     if not keep_attention:
         network.enable_gradient_checkpointing()
@@ -45,7 +45,7 @@ def recompute(network: nn.Module, keep_attention: bool) -> None:
 
 
 def kept_parts(kept: Kept) -> tuple[bool, bool]:
-    """Whether attention is kept in the backbone, and in the controller."""
+    """Whether attention outputs are stored in the backbone, and in the controller."""
     return kept == "attention", kept != "nothing"
 
 

@@ -1,4 +1,4 @@
-"""torch.compile of what repeats: the blocks of backbone and controller, each kind once."""
+"""torch.compile of the repeated blocks of backbone and controller, each kind once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from anchorweave.models.controller import WeavingController
 
 
 def compile_blocks(backbone: nn.Module, controller: WeavingController | None, **how: Any) -> None:
-    """Compile the blocks, each kind once for all of its layers.
+    """Compiles the blocks, each kind once for all of its layers.
 
-    Everything around them (embeddings, fusion, what is added to the tokens) stays as it is. The
-    first call takes minutes, and so does the first one with another number of visible tokens; from
-    then on that number may change without compiling anew.
+    Everything around them (embeddings, fusion, features added to tokens) is not compiled. The first
+    call takes minutes, and so does the first one with a different number of visible tokens; after
+    that the number may change without recompilation.
 
     Args:
         backbone: of any family.
         controller: made for it, or None.
-        **how: for `torch.compile`.
+        **how: arguments of `torch.compile`.
     """
     blocks = list(family_of(backbone).blocks(backbone))
     if controller is not None:
@@ -29,5 +29,5 @@ def compile_blocks(backbone: nn.Module, controller: WeavingController | None, **
     for block in blocks:
         block.compile(**how)
     logging.getLogger(__name__).warning(
-        "the blocks of the networks are compiled when they are first called, which takes minutes"
+        "the networks' blocks are compiled on their first call, which takes minutes"
     )

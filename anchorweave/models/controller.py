@@ -1,4 +1,4 @@
-"""The multi-anchor weaving controller: anchors in, control features for the backbone out."""
+"""The multi-anchor weaving controller: computes control features for the backbone from anchors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from anchorweave.anchors import AnchorLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents
 from anchorweave.holes import check_holes
 from anchorweave.models.backbones import families, family_of
 from anchorweave.models.backbones.sizes import OF_CONTROLLER
+from anchorweave.models.backbones.with_references import rotary_with_references
 from anchorweave.models.cross_anchor_attention import Arrangement
 from anchorweave.models.families import FAMILIES
 from anchorweave.models.weaving.anchor_tokens import anchor_tokens, anchors_share, noisy_share
@@ -32,11 +33,11 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a call needs of its anchors, whatever the noise and the timestep."""
+    """The part of a call's input that depends on the anchors, but not on noise or timestep."""
 
     place: Arrangement
     weights: Float[Tensor, "B N L"]
-    # Of the anchors alone, where the noisy latents' share is added in every call.
+    # Of the anchors alone, if the noisy latents' term is added in every call.
     tokens: Float[Tensor, "rows M D"] | None
     table: Any
     attention: Any
@@ -44,7 +45,7 @@ class _Prepared:
 
 @dataclass
 class Constants:
-    """What stays constant between calls with the same anchors, such as the steps of one sampling.
+    """Cache of what is constant between calls with the same anchors, such as sampling steps.
 
     Filled by the first call; keyed by the sizes of a call.
     """
@@ -53,39 +54,38 @@ class Constants:
 
 
 class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
-    """A stack of transformer blocks over all anchors at once, beside a frozen backbone.
+    """A stack of transformer blocks over all anchors jointly, parallel to a frozen backbone.
 
-    Rows of a batch are independent, and the order of the anchors does not matter. Where no
-    anchor shows a token, or with no anchor at all, the control features are the biases of the
-    output projections: zero until trained.
+    Rows of a batch are independent, and the order of the anchors does not matter. For tokens that
+    no anchor shows, or without any anchor, the control features are the biases of the output
+    projections: zero until trained.
 
     Args:
-        backbone_dim: width of the backbone, which the output projections end in.
+        backbone_dim: width of the backbone and of the output projections.
         latent_channels: channels C of the VAE.
         text_dim: width of the prompt features.
         patch_size: latent pixels along one side of a token.
-        temporal_compression: pixel frames in one latent frame.
-        spatial_interpolation_scale: of the fixed positions, as in the backbone.
+        temporal_compression: pixel frames per latent frame.
+        spatial_interpolation_scale: for the fixed positions, as in the backbone.
         temporal_interpolation_scale: likewise.
-        rotary: whether the backbone turns its queries and keys by a rotary table; the controller
-            then turns its own by the same one.
-        num_layers: how many layers of the backbone are woven.
-        every: which ones: every so many, from the first on. 1 = the first ones (paper).
+        rotary: whether the backbone uses a rotary table; the controller then uses the same one.
+        num_layers: number of backbone layers that are woven.
+        every: stride between woven layers, starting with the first. 1 = the first ones (paper).
         num_heads: attention heads.
-        head_dim: width of one head; equal to the backbone's where `rotary`.
+        head_dim: width of a head; must equal the backbone's if `rotary`.
         time_embed_dim: width of the timestep embedding.
-        feed_forward: width inside the feed-forward part of its blocks; None = four times its own.
-        coverage: whether each token is told which share of its pixels was seen, beside the bit
-            that says whether half of them were (ours; not in the paper). Where a token holds many
-            pixels, as of 16x16 or 32x32, that bit is coarse.
+        feed_forward: hidden width of its feed-forward layers; None = four times its own.
+        coverage: whether each token gets the fraction of its pixels that were observed, in addition
+            to whether half of them were (our addition; not in the paper). If tokens have many
+            pixels, such as 16x16 or 32x32, the binary value is coarse.
         fusion: `pose_guided`, or `average` over the anchors that show a token (figure 5).
         attention: `joint` over all anchors, or `separate` for each (figure 5).
         tokens: `all` take part in attention (released code), or only the `visible` ones, which is
-            the same as masking the others and faster (not given in the paper).
-        holes: what its anchors hold where nothing was seen, before they are encoded: `black`
-            (released weights), `cracks` or `filled`; see `anchorweave/holes`. It changes nothing
-            in here, but weights read well only what they were trained on.
-        family: of the backbone (`FAMILIES`), whose kind of blocks it is made of.
+            equivalent to masking the others but faster (not given in the paper).
+        holes: how holes of its anchors are filled before encoding: `black` (released weights),
+            `cracks` or `filled`; see `anchorweave/holes`. It has no effect in this class, but
+            weights work well only on the kind they were trained on.
+        family: the backbone's family (`FAMILIES`), whose kind of block is used.
 
     Raises:
         ValueError: an unknown choice or family.
@@ -121,16 +121,16 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     ):
         super().__init__()
         check_holes(holes)
-        for name, met in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
-            if met not in CHOICES[name]:
-                raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; met {met!r}")
+        for name, value in {"fusion": fusion, "attention": attention, "tokens": tokens}.items():
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}; got {value!r}")
         if every < 1:
-            raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
+            raise ValueError(f"every={every}: the stride between woven layers must be 1 or more")
         if family not in FAMILIES:
-            raise ValueError(f"family is one of {', '.join(FAMILIES)}; met {family!r}")
+            raise ValueError(f"family is one of {', '.join(FAMILIES)}; got {family!r}")
         self.family = families()[family]
         dim = num_heads * head_dim
-        # The controller sees the noisy latents beside each anchor's.
+        # The controller gets the noisy latents concatenated with each anchor's.
         self.latent_proj = nn.Conv2d(2 * latent_channels, dim, patch_size, stride=patch_size)
         self.coverage_proj = nn.Linear(1, dim, bias=False) if coverage else None
         if coverage:
@@ -144,7 +144,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             for _ in range(num_layers)
         )
         self._no_split_modules = sorted({type(block).__name__ for block in self.blocks})
-        # For diffusers' `compile_repeated_blocks`.
+        # Used by diffusers' `compile_repeated_blocks`.
         self._repeated_blocks = self._no_split_modules
         self.anchor_weights = (
             PoseGuidedFusion(dim, temporal_compression)
@@ -172,15 +172,16 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         feed_forward: int | None = None,
         coverage: bool = False,
     ) -> WeavingController:
-        """A new controller whose every size fits `backbone`, read from its config.
+        """A new controller whose sizes match `backbone`, read from its config.
 
-        Its output projections are zero, so that a backbone woven with it answers as before.
+        Its output projections are zero, so that weaving it in does not change the backbone's
+        output.
 
         Args:
-            backbone: of a known family.
-            num_layers: how many of its layers are woven; None = its family's share (CogVideoX:
-                the released 16 of 42).
-            num_heads: heads of the backbone's width; None = likewise (16 of 48).
+            backbone: a backbone of a known family.
+            num_layers: number of woven layers; None = its family's default (CogVideoX: the
+                released 16 of 42).
+            num_heads: attention heads of the backbone's width; None = likewise (16 of 48).
             fusion: see the class.
             attention: see the class.
             tokens: see the class.
@@ -190,8 +191,7 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
             coverage: see the class.
 
         Raises:
-            ValueError: more layers than the backbone has, or a backbone that cannot be
-                woven into.
+            ValueError: more layers than the backbone has, or an unsupported backbone.
         """
         family = family_of(backbone)
         sizes = family.sizes(backbone)
@@ -199,14 +199,14 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         num_layers = layers if num_layers is None else num_layers
         num_heads = heads if num_heads is None else num_heads
         if every < 1:
-            raise ValueError(f"every={every}: every so many layers are woven, 1 or more")
-        # Of 30 layers, every fourth from the first on: 8.
+            raise ValueError(f"every={every}: the stride between woven layers must be 1 or more")
+        # For 30 layers, every fourth starting with the first: 8.
         most = (depth - 1) // every + 1
         if not 1 <= num_layers <= most:
             which = "" if every == 1 else f", every {every}-th of them"
             raise ValueError(
-                f"{num_layers} layers cannot be woven into a backbone of {depth}{which}; "
-                f"ask for num_layers between 1 and {most}"
+                f"cannot weave {num_layers} layers into a backbone of {depth}{which}; "
+                f"num_layers must be between 1 and {most}"
             )
         return cls(
             **sizes.of(OF_CONTROLLER),
@@ -225,16 +225,16 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
     def camera_features(
         self, target2first: Float[Tensor, "B T 4 4"]
     ) -> list[Float[Tensor, "B t D"]]:
-        """What is added ahead of each woven backbone layer, the same for all tokens of a frame.
+        """Features added before each woven backbone layer, the same for all tokens of a frame.
 
         Args:
-            target2first: each target camera seen from the first one.
+            target2first: each target camera relative to the first one.
 
         Returns:
             `num_layers` tensors [B, t, backbone_dim].
         """
-        # Offloading moves the controller only when it is called itself, so the poses go to where it
-        # is; weights on no device at all are fetched to where the poses are.
+        # Offloading moves the controller only when it is called itself, so the poses are moved to
+        # it; offloaded weights (on no device) are moved to the poses.
         device = target2first.device if self.device.type == "meta" else self.device
         return self.camera_encoder(target2first.to(device, self.dtype))
 
@@ -246,44 +246,55 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         anchors: AnchorLatents,
         positions: tuple[Tensor, ...] | None = None,
         constants: Constants | None = None,
+        preceding: PrecedingLatents | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
-        """What is added behind each woven backbone layer.
+        """Features added after each woven backbone layer.
 
         Args:
             noisy_latents: the video being denoised [B, t, C, h, w], without the image latents.
             prompt_features: text features [B, S, text_dim].
             timestep: [B], in the scheduler's training steps.
-            anchors: N >= 0 anchors a sample.
-            positions: the backbone's rotary table, where it has one.
-            constants: of earlier calls with these very anchors, positions and weights; None = all
-                is made anew, which a backward pass needs.
+            anchors: N >= 0 anchors per sample.
+            positions: the backbone's rotary table, if it uses one.
+            constants: cache from earlier calls with the same anchors, positions and weights; None =
+                compute everything, as needed for a backward pass.
+            preceding: p clean latent frames before the video with their own anchors; their tokens
+                attend jointly with the others, at times -p..-1.
 
         Returns:
-            `num_layers` tensors [B, t * h//2 * w//2, backbone_dim].
+            `num_layers` tensors [B, (p + t) * h//2 * w//2, backbone_dim]; p = 0 without
+            `preceding`.
 
         Raises:
             ValueError: anchors that do not fit the latents; a missing or unexpected rotary table.
         """
         self._check(noisy_latents, anchors, positions is not None)
+        parts = (anchors,)
+        if preceding is not None:
+            parts = (preceding.anchors, anchors)
+            noisy_latents, positions = self._with_preceding(
+                noisy_latents, anchors, positions, preceding
+            )
         noisy_latents = noisy_latents.to(self.dtype)
 
         time = self.time_embedding(self.time_proj(timestep).to(self.dtype))
         text = self.text_proj(prompt_features.to(self.dtype))
         S = text.shape[1]
         if constants is None:
-            made = self._prepare(noisy_latents, anchors, positions, S)
-            tokens = anchor_tokens(self.latent_proj, noisy_latents, anchors.latents)
-            tokens = self._with_coverage(tokens, anchors)
-            tokens = made.place.arrange(self._with_positions(tokens, noisy_latents))
+            made = self._prepare(noisy_latents, parts, positions, S)
+            joined = AnchorLatents.in_sequence(parts)
+            tokens = anchor_tokens(self.latent_proj, noisy_latents, joined.latents)
+            tokens = self._with_coverage(tokens, joined)
+            tokens = made.place.arrange(self._with_positions(tokens, noisy_latents, parts))
         else:
             key = (noisy_latents.shape, noisy_latents.device, noisy_latents.dtype, S)
             if key not in constants.made:
-                constants.made[key] = self._prepare(noisy_latents, anchors, positions, S, True)
+                constants.made[key] = self._prepare(noisy_latents, parts, positions, S, True)
             made = constants.made[key]
             share = noisy_share(self.latent_proj, noisy_latents)
             tokens = made.place.spread(share) + made.tokens
         place = made.place
-        # A copy: compiled blocks are compiled once more for views, which no layer returns.
+        # A copy, because compiled blocks are recompiled for views.
         text, time = place.per_row(text).clone(), place.per_row(time)
 
         features = []
@@ -294,43 +305,75 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 )
             else:
                 tokens, text = block(tokens, text, time, made.table, made.attention)
-            # Fused right away, so that the tokens of all anchors are held for one layer only.
+            # Fused immediately, so that the tokens of all anchors are stored for only one layer.
             features.append(project(place.fuse(tokens, made.weights)))
         return features
 
     def _prepare(
         self,
         noisy_latents: Tensor,
-        anchors: AnchorLatents,
+        parts: tuple[AnchorLatents, ...],
         positions: tuple[Tensor, ...] | None,
         text_tokens: int,
         embedded: bool = False,
     ) -> _Prepared:
-        anchors = anchors.to(noisy_latents.device, self.dtype)
+        parts = tuple(part.to(noisy_latents.device, self.dtype) for part in parts)
+        anchors = AnchorLatents.in_sequence(parts)
         visible = anchors.visible_tokens.flatten(2)
-        weights = self.anchor_weights(anchors.visible_tokens, anchors.target2source).flatten(2)
+        # Poses correspond to latent frames within each part.
+        of_parts = [self.anchor_weights(p.visible_tokens, p.target2source) for p in parts]
+        weights = torch.cat(of_parts, dim=2).flatten(2)
         place = Arrangement(visible, self.config.attention, self.config.tokens)
         table, attention = self.family.arranged(place, positions, text_tokens)
         tokens = None
         if embedded:
             tokens = anchors_share(self.latent_proj, anchors.latents)
             tokens = self._with_coverage(tokens, anchors)
-            tokens = place.arrange(self._with_positions(tokens, noisy_latents))
+            tokens = place.arrange(self._with_positions(tokens, noisy_latents, parts))
         return _Prepared(place, weights, tokens, table, attention)
 
     def _with_coverage(self, tokens: Tensor, anchors: AnchorLatents) -> Tensor:
-        """Tokens [B, N, L, D] of anchors, and how much of each was seen."""
+        """Tokens [B, N, L, D] of anchors, and their coverage."""
         if self.coverage_proj is None:
             return tokens
         share = anchors.coverage.flatten(2)[..., None].to(tokens)
         return tokens + self.coverage_proj(share)
 
-    def _with_positions(self, tokens: Tensor, latents: Tensor) -> Tensor:
-        """Tokens [B, N, L, D] of latents [B, t, C, h, w] with their positions added."""
-        (t, _, h, w), patch = latents.shape[1:], self.config.patch_size
+    def _with_positions(
+        self, tokens: Tensor, latents: Tensor, parts: tuple[AnchorLatents, ...]
+    ) -> Tensor:
+        """Tokens [B, N, L, D] of latents [B, p + t, C, h, w] with their positions added."""
+        (h, w), patch = latents.shape[-2:], self.config.patch_size
+        *ahead, t = (part.latents.shape[2] for part in parts)
         grid = (t, h // patch, w // patch)
         positions = self.family.controller_positions(self.config, grid, tokens.device)
-        return tokens if positions is None else tokens + positions.to(tokens)
+        if positions is None:
+            return tokens
+        # Preceding frames use the first frame's position, like reference frames.
+        first = positions[: len(positions) // t].repeat(sum(ahead), 1)
+        return tokens + torch.cat([first, positions]).to(tokens)
+
+    def _with_preceding(
+        self,
+        noisy_latents: Tensor,
+        anchors: AnchorLatents,
+        positions: tuple[Tensor, ...] | None,
+        preceding: PrecedingLatents,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Concatenates latents and rotary tables of preceding frames and video."""
+        self._check(preceding.latents, preceding.anchors, positions is not None)
+        if (count := preceding.anchors.latents.shape[1]) != anchors.latents.shape[1]:
+            raise ValueError(
+                f"the preceding frames have {count} anchors and the video has "
+                f"{anchors.latents.shape[1]}; both need the same slots"
+            )
+        latents = torch.cat([preceding.latents.to(noisy_latents), noisy_latents], dim=1)
+        if positions is not None:
+            channels = self.family.time_channels(positions[0].shape[1])
+            per_frame = len(positions[0]) // noisy_latents.shape[1]
+            p = preceding.latents.shape[1]
+            positions = rotary_with_references(positions, p, per_frame, channels)
+        return latents, positions
 
     def _check(self, noisy_latents: Tensor, anchors: AnchorLatents, has_rotary: bool) -> None:
         B, t, C, h, w = noisy_latents.shape
@@ -347,16 +390,16 @@ class WeavingController(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if self.coverage_proj is not None:
             if anchors.coverage is None:
                 raise ValueError(
-                    "this controller reads which share of each token was seen (coverage), and "
-                    "these anchors do not say: precompute the clips again (remove every "
+                    "this controller needs the coverage of each token, which these anchors "
+                    "lack: precompute the clips again (remove every "
                     "latents.safetensors), or use a controller with coverage=false"
                 )
             expected["coverage"] = expected["visible_tokens"]
         for name, shape in expected.items():
-            if (met := tuple(getattr(anchors, name).shape)) != shape:
+            if (actual := tuple(getattr(anchors, name).shape)) != shape:
                 raise ValueError(
-                    f"anchors.{name} has shape {met}, but noisy latents of shape "
-                    f"{tuple(noisy_latents.shape)} call for {shape}"
+                    f"anchors.{name} has shape {actual}, but noisy latents of shape "
+                    f"{tuple(noisy_latents.shape)} require {shape}"
                 )
         if has_rotary != self.config.rotary:
             raise ValueError(

@@ -1,13 +1,13 @@
-"""Cross-anchor attention: how tokens of N anchors are laid out, and the attention itself.
+"""Cross-anchor attention: the layout of the tokens of N anchors, and the attention itself.
 
-Tokens come as [B, N, L, D] and are arranged once per call into rows that attend among themselves:
+Tokens come as [B, N, L, D] and are rearranged once per call into rows; each row attends to itself:
 
-* `joint`: one row a sample, all anchors side by side, [B, N*L, D] (paper section 3.4);
-* `separate`: one row an anchor, [B*N, L, D] (the ablation of figure 5).
+* `joint`: one row per sample with all its anchors, [B, N*L, D] (paper section 3.4);
+* `separate`: one row per anchor, [B*N, L, D] (the ablation of figure 5).
 
-With `tokens="visible"` those that no pixel supports leave their row, which gets shorter by as much.
-Rows of unequal lengths are padded in memory, but each attends alone: a mask would cost fast
-attention (measured on an H200: 1.6 times the time forward).
+With `tokens="visible"`, tokens without any observed pixel are removed, which shortens the rows.
+Rows of unequal lengths are padded in memory but attend one by one, because a mask would prevent
+fast attention kernels (measured on an H200: 1.6 times the forward time).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from anchorweave.models.weaving.visible_sum import visible_sum
 
 
 class Arrangement:
-    """The layout of all anchors' tokens in attention, and the way back.
+    """The layout of all anchors' tokens in attention, and its inverse.
 
     Args:
-        visible: [B, N, L], True where a token shows seen pixels.
+        visible: [B, N, L], True where a token contains observed pixels.
         attention: `joint` or `separate`, see above.
-        tokens: `all`, or `visible` to leave out what no pixel supports.
+        tokens: `all`, or `visible` to remove tokens without observed pixels.
 
     Attributes:
-        index: [rows, M], for each token in attention its number in its whole row; None = all.
-        lengths: number of real tokens in each row, the rest is padding; None = no padding.
+        index: [rows, M], the position of each attending token in its full row; None = all.
+        lengths: number of real tokens in each row, followed by padding; None = no padding.
     """
 
     def __init__(
@@ -52,21 +52,21 @@ class Arrangement:
             # The only synchronisation of host and device.
             lengths = rows.sum(dim=1).tolist()
             longest = max(lengths, default=0)
-            # Stable, so that what stays keeps its order: visible first, padding behind.
+            # Stable, so that order is preserved: visible tokens first, padding last.
             order = torch.argsort(rows.logical_not(), dim=1, stable=True)
             self.index = order[:, :longest]
             if lengths and min(lengths) < longest:
                 self.lengths = tuple(lengths)
 
     def arrange(self, tokens: Float[Tensor, "B N L D"]) -> Float[Tensor, "rows M D"]:
-        """The rows that attend, M tokens each."""
+        """The attending rows, M tokens each."""
         tokens = tokens.reshape(self.rows, self.width, tokens.shape[-1])
         if self.index is None:
             return tokens
         return tokens.gather(1, self.index[..., None].expand(-1, -1, tokens.shape[-1]))
 
     def spread(self, tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "rows M D"]:
-        """Tokens of the video, each once for every anchor's token of its place, in rows."""
+        """Repeats the video's tokens for every anchor's token at the same position, in rows."""
         if self.index is None:
             return self.arrange(tokens[:, None].expand(-1, self.N, -1, -1))
         places = (self.index % self.L)[..., None].expand(-1, -1, tokens.shape[-1])
@@ -75,10 +75,10 @@ class Arrangement:
     def fuse(
         self, tokens: Float[Tensor, "rows M D"], weights: Float[Tensor, "B N L"]
     ) -> Float[Tensor, "B L D"]:
-        """Over the anchors, the tokens of each place summed with their weights.
+        """Weighted sum over the anchors at each position.
 
         Args:
-            tokens: in the layout of attention.
+            tokens: in the attention layout.
             weights: 0 for tokens that are not visible.
         """
         if self.index is None:
@@ -87,7 +87,7 @@ class Arrangement:
         return visible_sum(tokens, weights, self.index)
 
     def per_row(self, values: Float[Tensor, "B ..."]) -> Float[Tensor, "rows ..."]:
-        """What belongs to a sample (its text, its timestep), once for each of its rows."""
+        """Repeats per-sample values (text, timestep) for each of the sample's rows."""
         if self.rows == self.B:
             return values
         return values.repeat_interleave(self.N, dim=0)
@@ -95,11 +95,11 @@ class Arrangement:
     def rotary(
         self, image_rotary_emb: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]], text: int
     ) -> Float[Tensor, "rows_or_1 1 S_plus_M half_d 2"]:
-        """Cosines and sines of text (no turn) and of the tokens where they lie, heads on axis 1.
+        """Cosines and sines of text (no rotation) and of the attending tokens, heads on axis 1.
 
-        The same positions serve every anchor, so that their order means nothing.
+        All anchors share the same positions, so that their order does not matter.
         """
-        # diffusers writes each angle twice, for the two halves of a rotated pair
+        # diffusers stores each angle twice, for the two halves of a rotated pair
         parts = [part[:, ::2].to(self.device, torch.float32) for part in image_rotary_emb]
         table = torch.stack(parts, dim=-1)  # [L, d/2, 2]
         if self.index is None:
@@ -112,12 +112,12 @@ class Arrangement:
 
 
 class CrossAnchorAttnProcessor:
-    """Attention over [text | anchor tokens] with a rotation of its own for every row.
+    """Attention over [text | anchor tokens] with a separate rotation for every row.
 
-    Replaces diffusers' processor of such blocks, which takes one table for all rows.
+    Replaces diffusers' processor of such blocks, which uses one table for all rows.
     """
 
-    # Set by diffusers' `set_attention_backend`; None = what torch chooses.
+    # Set by diffusers' `set_attention_backend`; None = torch's choice.
     _attention_backend: AttentionBackendName | None = None
 
     def __call__(
@@ -135,9 +135,9 @@ class CrossAnchorAttnProcessor:
             attn: diffusers' module that holds the projections.
             hidden_states: anchor tokens [rows, M, D].
             encoder_hidden_states: text tokens [rows, S, D].
-            attention_mask: of keys, as torch takes it.
+            attention_mask: key mask, in torch's format.
             image_rotary_emb: `Arrangement.rotary`.
-            lengths: `Arrangement.lengths`; what pads gets zeros.
+            lengths: `Arrangement.lengths`; padding gets zeros.
         """
         S = encoder_hidden_states.shape[1]
         if lengths is not None:
@@ -180,29 +180,29 @@ def attend(
     """Attention by torch, or by one of diffusers' backends."""
     if backend is None:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    # Diffusers' backends have heads behind tokens.
+    # Diffusers' backends have the head axis after tokens.
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     states = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=backend)
     return states.transpose(1, 2)
 
 
 def padded(rows: list[Float[Tensor, "1 _ D"]], length: int) -> Float[Tensor, "rows M D"]:
-    """Rows of unequal lengths as one tensor, padded with zeros."""
+    """Rows of unequal lengths as one zero-padded tensor."""
     return torch.cat([F.pad(row, (0, 0, 0, length - row.shape[1])) for row in rows])
 
 
 def turn(
     x: Float[Tensor, "rows heads M d"], table: Float[Tensor, "_ 1 M half_d 2"]
 ) -> Float[Tensor, "rows heads M d"]:
-    """Queries or keys turned by the angles of their places, in float32."""
+    """Rotates queries or keys by the angles of their positions, in float32."""
     pairs = x.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():
-        # Compilers fuse real arithmetic and leave complex as it is.
+        # Compilers fuse real arithmetic but not complex.
         (real, imaginary), (cosine, sine) = pairs.unbind(-1), table.unbind(-1)
         turned = torch.stack(
             [real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1
         )
     else:
-        # By itself, one complex product is a third of the time of four real ones.
+        # In eager mode, one complex product takes a third of the time of four real ones.
         turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table))
     return turned.flatten(-2).to(x.dtype)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.sizes import OF_CONTROLLER, OF_REFERENCES
 from anchorweave.models.caches import check_cache
@@ -17,6 +17,7 @@ from anchorweave.models.controller import Constants, WeavingController
 from anchorweave.models.insertions import add_features
 from anchorweave.models.precision import autocast_here, needs_no_autocast, without_autocast
 from anchorweave.models.references.reference_networks import ReferenceNetwork
+from anchorweave.models.references.reference_tokens import ReferenceTokens
 
 
 class Denoiser(nn.Module):
@@ -26,7 +27,7 @@ class Denoiser(nn.Module):
         backbone: diffusers' image-to-video transformer, of any family.
         controller: made for this backbone (`WeavingController.from_backbone`); if None, anchors are
             ignored.
-        references: made for this backbone; if None, references are ignored.
+        references: made for this backbone; if None, references and preceding frames are ignored.
 
     Raises:
         ValueError: a controller or a reference network that does not fit the backbone.
@@ -59,6 +60,7 @@ class Denoiser(nn.Module):
         references: ReferenceLatents | None = None,
         alone: Bool[Tensor, " B"] | None = None,
         control_every: int = 1,
+        preceding: PrecedingLatents | None = None,
     ) -> Iterator[None]:
         """Inside, anchors and references are woven into every call of the backbone.
 
@@ -75,10 +77,14 @@ class Denoiser(nn.Module):
             control_every: the controller is called in every n-th step, and its last outputs are
                 reused in the steps between (our addition). Consecutive calls with the same timestep
                 are one step.
+            preceding: the frames ahead of the video, for each set of anchors: the reference network
+                joins their tokens between references and video, at its last negative times, and the
+                controller adds features to both (Spatia, section 3.1: [R | P | T]).
 
         Raises:
-            ValueError: a cache of diffusers that weaving would make wrong; from the call, where its
-                batch is no multiple of the anchors'.
+            ValueError: a cache of diffusers that weaving would make wrong; preceding frames for a
+                reference network that joins nothing to the video; from the call, where its batch is
+                no multiple of the anchors'.
         """
         woven = self.controller is not None and bool(control_weight or camera_weight)
         reads = self.references is not None and references is not None
@@ -86,14 +92,25 @@ class Denoiser(nn.Module):
             yield
             return
         check_cache(self.backbone)
+        if not reads:
+            preceding = None
+        check_preceding(self.references, preceding is not None)
+        # References alone; the controller's features begin with the preceding frames.
+        ahead = self.references.tokens_ahead(references) if reads else 0
+        shown = references
+        if preceding is not None:
+            shown = references.followed_by(preceding, self.references.config.temporal_compression)
         outer = autocast_here(anchors.latents.device)
         # Cameras do not change from step to step; the controller's answer does.
         camera = []
         if woven and camera_weight:
             camera = self.controller.camera_features(anchors.target2first)
+            if preceding is not None:
+                before = self.controller.camera_features(preceding.anchors.target2first)
+                camera = [torch.cat(both, dim=1) for both in zip(before, camera, strict=True)]
             camera = _spared(_weighted(camera, camera_weight), alone)
         # By how many times over a call's batch is the anchors'.
-        anchors_by, camera_by = {}, {}
+        anchors_by, camera_by, preceding_by = {}, {}, {}
         constants = None if torch.is_grad_enabled() else Constants()
         answers = _Answers(control_every)
         call = ExitStack()
@@ -104,9 +121,7 @@ class Denoiser(nn.Module):
             if times not in anchors_by:
                 anchors_by[times] = anchors.repeat(times)
                 camera_by[times] = [feature.repeat(times, 1, 1) for feature in camera]
-            ahead = 0
-            if reads:
-                ahead = self.references.tokens_ahead(references)
+                preceding_by[times] = preceding and preceding.repeat(times)
             if woven and (active is None or active(content.timestep)):
 
                 def control() -> list[Tensor]:
@@ -117,6 +132,7 @@ class Denoiser(nn.Module):
                         anchors_by[times],
                         content.positions,
                         constants,
+                        preceding_by[times],
                     )
                     return _spared(_weighted(found, control_weight), alone)
 
@@ -134,7 +150,7 @@ class Denoiser(nn.Module):
             # Around the insertions: they find the tokens that it joins to the video's.
             if reads:
                 with outer():
-                    call.enter_context(self.references.woven(backbone, references.repeat(times)))
+                    call.enter_context(self.references.woven(backbone, shown.repeat(times)))
 
         hooks = [
             self.backbone.register_forward_pre_hook(weave, with_kwargs=True),
@@ -160,6 +176,7 @@ class Denoiser(nn.Module):
         camera_weight: float = 1.0,
         references: ReferenceLatents | None = None,
         alone: Bool[Tensor, " B"] | None = None,
+        preceding: PrecedingLatents | None = None,
     ) -> Float[Tensor, "B t C h w"]:
         """The backbone's prediction [B, t, C, h, w], in terms of its noise process.
 
@@ -174,10 +191,10 @@ class Denoiser(nn.Module):
             camera_weight: see `weaving`.
             references: one set a sample.
             alone: see `weaving`.
+            preceding: see `weaving`; nothing is predicted of them.
         """
-        weaving = self.weaving(
-            anchors, control_weight, camera_weight, references=references, alone=alone
-        )
+        given = {"references": references, "alone": alone, "preceding": preceding}
+        weaving = self.weaving(anchors, control_weight, camera_weight, **given)
         bare = needs_no_autocast(self.backbone)
         with weaving, without_autocast(noisy_latents.device) if bare else nullcontext():
             return self.family.predict(
@@ -227,6 +244,21 @@ def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
     times = len(features[0]) // len(alone) if features else 1
     kept = alone.logical_not().repeat(times)[:, None, None]
     return [feature * kept.to(feature.dtype) for feature in features]
+
+
+def check_preceding(references: ReferenceNetwork | None, given: bool) -> None:
+    """Refuse preceding frames, where they are given, for a network that joins none to the video.
+
+    Raises:
+        ValueError: it is such a one.
+    """
+    if not given or references is None or isinstance(references, ReferenceTokens):
+        return
+    raise ValueError(
+        f"{type(references).__name__} joins no frames to the video's, so it cannot be given "
+        "preceding frames; use model.new_references=tokens, or memory.global_cloud.preceding=0 (in "
+        "preparing clips too)"
+    )
 
 
 def check_fits(backbone: nn.Module, controller: WeavingController) -> None:

@@ -1,4 +1,4 @@
-"""What encodes videos and captions, from a model folder, without its backbone."""
+"""The encoders of a model folder for videos and captions, without its backbone."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Encoders:
 
     Args:
         path: a folder in diffusers' layout, or one of `TINY`: small networks with random weights.
-        frames: T of the videos, which the latter are made for.
+        frames: T of the videos; used by the latter.
         size: likewise their (height, width).
-        whole: whether a model that lacks one of them is refused now rather than on first use.
+        whole: whether to check immediately, rather than on first use, that no component is missing.
 
     Attributes:
-        text_tokens: how many tokens of a prompt the backbone reads.
+        text_tokens: number of prompt tokens read by the backbone.
         patch_size: latent pixels along one side of its tokens.
 
     Raises:
-        FileNotFoundError: no model at `path`, or parts that it lacks, by name.
+        FileNotFoundError: no model at `path`, or missing components; the message names them.
     """
 
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int], whole: bool = True):
@@ -57,22 +57,22 @@ class Encoders:
 
     @cached_property
     def vae_weights(self) -> str:
-        """Short name of the VAE's weights, as files."""
+        """Digest of the VAE's weights as files."""
         return self._vae(weights_digest)
 
     @cached_property
     def vae_content(self) -> str:
-        """The same for the VAE wherever it was saved again."""
+        """The same, independent of where and how the VAE was saved."""
         return self._vae(content_digest)
 
     @cached_property
     def text_weights(self) -> str:
-        """Short name of tokenizer and text encoder, as files."""
+        """Digest of tokenizer and text encoder as files."""
         return self._text(weights_digest)
 
     @cached_property
     def text_content(self) -> str:
-        """The same for them wherever they were saved again."""
+        """The same, independent of where and how they were saved."""
         return self._text(content_digest)
 
     def _vae(self, of_folder: Callable[[Path], str]) -> str:
@@ -92,7 +92,7 @@ class Encoders:
         return self._parts.vae(dtype).eval()
 
     def text(self, dtype: torch.dtype) -> TextEncoder:
-        """Tokenizer and text encoder as one."""
+        """Combined digest of tokenizer and text encoder."""
         if self.path in TINY:
             tokenizer, encoder = self._tiny["tokenizer"], self._tiny["text_encoder"].to(dtype)
         else:

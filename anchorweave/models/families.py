@@ -1,7 +1,7 @@
-"""Families of backbones: the registry. To add one, write its files and add a line here.
+"""The registry of backbone families. To add one, write its files and add a line here.
 
-Nothing here imports diffusers, so that preparing clips, which needs no network, can ask which
-videos fit.
+This does not import diffusers, so that preparing clips, which needs no network, can query supported
+video sizes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from anchorweave.models.codec.forms import VideoForm
 
 @dataclass(frozen=True)
 class FamilyEntry:
-    """Where a family's classes are, as `module:class`, imported on first use.
+    """Locations of a family's classes, as `module:class`, imported on first use.
 
     Args:
         backbone: its `Family` (`anchorweave/models/backbones/base.py`), which names its codec and
             text encoder.
         pipeline: its pipeline, a subclass of `WeavingMixin` (`anchorweave/pipelines`).
-        form: lengths and sizes of the videos that its published networks take.
+        form: lengths and sizes of videos supported by its published networks.
     """
 
     backbone: str

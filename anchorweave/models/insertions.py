@@ -1,4 +1,4 @@
-"""Modules in the place of a backbone's blocks: diffusers' transformer itself is not changed."""
+"""Temporarily replaces a backbone's blocks, without modifying diffusers' transformer."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def add_features(
     ahead: int = 0,
     every: int = 1,
 ) -> Iterator[None]:
-    """Inside, features are added to the image tokens of some of the backbone's blocks.
+    """Context in which features are added to the image tokens of some backbone blocks.
 
     Args:
-        backbone: of any family; on leaving, its blocks are the ones it came with.
-        before: for the i-th of these blocks the features added ahead of it, [B, L, D] for each
-            token or [B, t, D] for all tokens of a latent frame alike.
-        after: likewise, added behind it.
-        ahead: tokens ahead of the video's, of references, to which nothing is added.
-        every: which blocks: every so many, from the first on.
+        backbone: of any family; its own blocks are restored on exit.
+        before: for the i-th of these blocks the features added before it, [B, L, D] per
+            token or [B, t, D] for all tokens of a latent frame.
+        after: likewise, added after it.
+        ahead: number of reference tokens before the video's, to which nothing is added.
+        every: stride between these blocks, starting with the first.
 
     Raises:
-        ValueError: more features than blocks, or features that do not fit the tokens.
+        ValueError: more features than blocks, or features that do not match the tokens.
 
     Source: paper section 3.4; the released backbone adds camera features before and control
     features after its blocks.
@@ -42,7 +42,7 @@ def add_features(
     count = max(len(before), len(after))
     if count and (count - 1) * every >= len(blocks):
         raise ValueError(
-            f"{count} layers of features cannot be woven into {len(blocks)} backbone blocks; "
+            f"cannot weave {count} layers of features into {len(blocks)} backbone blocks; "
             "use a controller with at most as many layers"
         )
     woven = {
@@ -61,15 +61,14 @@ def add_features(
 
 @contextmanager
 def replace_blocks(backbone: nn.Module, modules: Mapping[int, nn.Module]) -> Iterator[None]:
-    """Inside, other modules are called in the place of some of the backbone's blocks.
+    """Context in which other modules replace some of the backbone's blocks.
 
-    Modules rather than hooks on the blocks: gradient checkpointing calls what it was given once
-    more in the backward pass, when hooks would be gone. So what a module gives may depend on its
-    input alone.
+    Modules rather than hooks: gradient checkpointing calls the module again in the backward pass,
+    when hooks would be gone. So the output of a module may depend only on its input.
 
     Args:
-        backbone: of any family; on leaving, its blocks are the ones it came with.
-        modules: by the number of the block, in whose form they are called.
+        backbone: of any family; its own blocks are restored on exit.
+        modules: by block index, with the call signature of the block.
     """
     blocks = family_of(backbone).blocks(backbone)
     originals = {i: blocks[i] for i in modules}
@@ -114,10 +113,10 @@ def _add(tokens: Tensor, features: Tensor, ahead: int) -> Tensor:
     (B, L, D), (b, groups, d) = tokens.shape, features.shape
     if (b, d) != (B, D) or L % groups:
         raise ValueError(
-            f"features of shape {tuple(features.shape)} do not fit image tokens of shape "
+            f"features of shape {tuple(features.shape)} do not match image tokens of shape "
             f"{(B, L, D)}; batch and width must agree and the groups divide the tokens"
         )
-    # [B, L, D] seen as [B, t, h*w, D], so that a frame's feature is never written out per token
+    # [B, L, D] viewed as [B, t, h*w, D], so that a frame's feature is never repeated per token
     grouped = tokens.unflatten(1, (groups, L // groups)) + features.to(tokens)[:, :, None]
-    # Not a view: compiled blocks would be recompiled for tokens that are a view.
+    # Copied, because compiled blocks would be recompiled for views.
     return torch.ops.aten._unsafe_view(grouped, [B, L, D])

@@ -17,17 +17,17 @@ from anchorweave.models.whole import load_whole
 
 
 class ModelParts:
-    """The parts of an image-to-video model, loaded on first use.
+    """The components of an image-to-video model, loaded on first use.
 
     Args:
         path: a folder in diffusers' layout, or one of `TINY`.
-        frames: T of the videos, which the latter are made for.
+        frames: T of the videos; used by the latter.
         size: likewise their (height, width).
 
     Raises:
         FileNotFoundError: no model at `path`.
 
-    Parts raise ValueError where weights of theirs are missing.
+    Components raise ValueError if any of their weights are missing.
     """
 
     def __init__(self, path: str | Path, frames: int, size: tuple[int, int]):
@@ -37,7 +37,7 @@ class ModelParts:
         elif not (Path(path) / "model_index.json").is_file():
             raise FileNotFoundError(
                 f"no model at {path} (no model_index.json in it); "
-                "pretrained/README.md says which weights go where"
+                "pretrained/README.md says which weights to put where"
             )
 
     def family(self) -> Family:
@@ -55,7 +55,7 @@ class ModelParts:
         """The transformer.
 
         Raises:
-            ValueError: a backbone that cannot be woven into.
+            ValueError: an unsupported backbone.
         """
         self.family()
         backbone = self._part("transformer", dtype)
@@ -63,20 +63,20 @@ class ModelParts:
         return backbone
 
     def vae(self, dtype: torch.dtype) -> nn.Module:
-        """The autoencoder, with tiles that divide where tiling is switched on."""
+        """The autoencoder, with tile sizes that divide evenly if tiling is enabled."""
         vae = self._part("vae", dtype)
         codec_of(vae).lay_out_tiles()
         return vae
 
     def scheduler(self) -> diffusers.SchedulerMixin:
-        """The noise scheduler of sampling."""
+        """The noise scheduler used for sampling."""
         return self._part("scheduler")
 
     def process(self) -> NoiseProcess:
-        """The noise process that the backbone is trained in, float32.
+        """The noise process that the backbone was trained with, float32.
 
         Raises:
-            ValueError: a scheduler of another process.
+            ValueError: a scheduler for another process.
         """
         return self.family().process(self.scheduler())
 

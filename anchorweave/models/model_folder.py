@@ -1,4 +1,4 @@
-"""Model folders: the parts of a model as `AnchorWeavePipeline.from_pretrained` opens them."""
+"""Model folders: the components of a model as loaded by `AnchorWeavePipeline.from_pretrained`."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from anchorweave.models.quiet_loading import quiet_loading
 from anchorweave.models.whole import load_whole
 
 INDEX = "model_index.json"
-# Optional parts; the index lists them as absent, as diffusers' own does.
+# Optional components; the index lists them as null, as diffusers' own does.
 OPTIONAL = ("references",)
-# Parts of every image-to-video model, ours and official ones.
+# Components of every image-to-video model, ours and official ones.
 BACKBONE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
-# Parts that are loaded individually; most have a class of their own in each family.
+# Components that can be loaded individually; most have their own class in each family.
 PARTS = (*BACKBONE, "controller")
 
 
 def load_part(name: str, folder: str | Path) -> object:
-    """One part of a model from its own folder, networks in float32.
+    """Loads one component of a model from its own folder, networks in float32.
 
     Args:
         name: one of `PARTS`.
-        folder: that it was saved to.
+        folder: the folder it was saved to.
 
     Raises:
-        FileNotFoundError: nothing of the kind in `folder`.
-        ValueError: a folder that holds another kind of part, or a part of one.
+        FileNotFoundError: `folder` has no such component.
+        ValueError: a folder with another kind of component, or with missing weights.
     """
     folder = Path(folder)
     config = folder / _config_file(name)
     if not config.is_file():
         raise FileNotFoundError(f"{name}: {folder} holds none (no {config.name} in it)")
     settings = json.loads(config.read_text())
-    # transformers' configurations name the class that was saved, tokenizers' its family's.
-    met = settings.get("_class_name") or next(iter(settings.get("architectures") or ()), None)
-    kind = _kind(name, met, folder)
+    # transformers' configs name the saved class, tokenizers' configs that of their family.
+    stored = settings.get("_class_name") or next(iter(settings.get("architectures") or ()), None)
+    kind = _kind(name, stored, folder)
     with quiet_loading():
         if issubclass(kind, torch.nn.Module):
             return load_whole(kind, folder, dtype=torch.float32)
         return kind.from_pretrained(folder)
 
 
-def _kind(name: str, met: str | None, folder: Path) -> type:
-    """The class of a part, of those that the families have for it."""
+def _kind(name: str, stored: str | None, folder: Path) -> type:
+    """The class of a component, among those of all families."""
     kinds = [WeavingController] if name == "controller" else []
     kinds = kinds or [family.parts[name] for family in families().values()]
-    if met is None and not issubclass(kinds[0], ConfigMixin):
+    if stored is None and not issubclass(kinds[0], ConfigMixin):
         return kinds[0]
     for kind in kinds:
-        if kind.__name__ == met:
+        if kind.__name__ == stored:
             return kind
     wanted = " or a ".join(kind.__name__ for kind in kinds)
-    raise ValueError(f"{name}: {folder} holds a {met}, where a {wanted} is wanted")
+    raise ValueError(f"{name}: {folder} contains a {stored}, expected a {wanted}")
 
 
 def write_model(
@@ -71,17 +71,17 @@ def write_model(
     note: str | None,
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a folder that does not exist; under its final name it is whole.
+    """Writes a new model folder; it appears under its final name when complete.
 
     Args:
         path: the folder.
-        parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision that
-            is stored; None for an optional one that is not there.
+        parts: by the names of `AnchorWeavePipeline`'s arguments; networks in the precision to
+            store; None for an absent optional component.
         note: stored as the folder's `weights_note`; None = no note.
-        files: further files, name -> text.
+        files: additional files, name -> text.
 
     Raises:
-        FileExistsError: `path` is taken.
+        FileExistsError: `path` exists.
     """
     path = Path(path)
     if path.exists():
@@ -99,10 +99,11 @@ def write_model(
             with quiet_loading():
                 part.save_pretrained(aside / name)
             module = type(part).__module__
-            # diffusers names its own classes and those of transformers by library, others in full.
+            # diffusers writes short library names for its own and transformers' classes, else full
+            # ones.
             library = module.split(".")[0]
-            known = library in ("diffusers", "transformers")
-            index[name] = [library if known else module, type(part).__name__]
+            official = library in ("diffusers", "transformers")
+            index[name] = [library if official else module, type(part).__name__]
         index |= {name: [None, None] for name in OPTIONAL if name not in present}
         (aside / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         for name, text in (files or {}).items():
@@ -112,18 +113,18 @@ def write_model(
 def check_parts(
     path: str | Path, only: Collection[str] | None = None, without: Collection[str] = ()
 ) -> None:
-    """Refuse a model folder that lacks a part which its index lists.
+    """Refuses a model folder that lacks a component listed in its index.
 
     Args:
         path: a folder in diffusers' layout.
-        only: parts that are needed; None = all that an image-to-video model is made of, and all
-            that the index lists.
-        without: parts that are not loaded from the folder.
+        only: required components; None = those of every image-to-video model, and all that the
+            index lists.
+        without: components that are not loaded from the folder.
 
     Raises:
-        FileNotFoundError: no index, or parts that are missing whole or lack their configuration or
-            weights; all of them by name.
-        ValueError: an index that cannot be read.
+        FileNotFoundError: no index, or components that are missing or lack their configuration or
+            weights; the message names all of them.
+        ValueError: an unreadable index.
     """
     path = Path(path)
     file = path / INDEX
@@ -135,7 +136,7 @@ def check_parts(
     try:
         index = dict(json.loads(file.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} cannot be read ({error}); copy the model anew") from error
+        raise ValueError(f"{file} cannot be read ({error}); copy the model again") from error
     parts = {
         name: kind
         for name, kind in index.items()
@@ -149,13 +150,13 @@ def check_parts(
             lacking += [f"{name} ({lack})"] if lack else []
     if lacking:
         raise FileNotFoundError(
-            f"the model {path} lacks {', '.join(lacking)}; copy these parts again "
+            f"the model {path} lacks {', '.join(lacking)}; copy these components again "
             "(pretrained/README.md says which files go where)"
         )
 
 
 def _lack(path: Path, name: str) -> str | None:
-    """What the folder of a part lacks; None = nothing."""
+    """What a component's folder lacks; None = nothing."""
     folder = path / name
     if not folder.is_dir():
         return f"there is no folder {name}/"
@@ -166,7 +167,7 @@ def _lack(path: Path, name: str) -> str | None:
         return None
     for shards in folder.glob("*.index.json"):
         listed = set(json.loads(shards.read_text()).get("weight_map", {}).values())
-        if gone := sorted(one for one in listed if not (folder / one).is_file()):
+        if gone := sorted(file for file in listed if not (folder / file).is_file()):
             return f"no {', '.join(gone)} in {name}/"
     if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
         return f"no weights in {name}/"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-# Diffusers does not take names with an underscore for parts of the pipeline.
+# Diffusers ignores names with a leading underscore when listing the pipeline's components.
 WEIGHTS_NOTE = "_weights"
 UNTRAINED = "random (untrained)"
 
 
 def weights_note(path: str | Path) -> str | None:
-    """The remark that the model folder `path` carries about its weights; None = it has none.
+    """The note about its weights in the model folder `path`; None = it has none.
 
-    A pipeline saved from a loaded one has none, because its weights may have changed.
+    A pipeline saved after loading has none, because its weights may have changed.
 
     Raises:
         FileNotFoundError: no model_index.json in `path`.

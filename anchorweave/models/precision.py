@@ -1,4 +1,4 @@
-"""Which numbers a network computes in: what suits a device; torch's autocast, left and entered."""
+"""Compute precision: choosing one for a device; leaving and re-entering torch's autocast."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 import torch
 from torch import nn
 
-# Of what is computed, in configs; `auto` is bf16 where `has_bfloat16` says so.
+# Compute precision in configs; `auto` is bf16 if `has_bfloat16`.
 Precision = Literal["auto", "bf16", "fp32"]
 
 
 def has_bfloat16(device: torch.device | str) -> bool:
-    """Whether a device has instructions for bfloat16.
+    """Whether a device has bfloat16 instructions.
 
-    A CPU without them (before AVX-512 BF16, AMX or Armv8.6) computes the same numbers in scalar
-    code: measured with AVX2, products and convolutions take 40 times as long as in float32.
+    A CPU without them (before AVX-512 BF16, AMX or Armv8.6) emulates it with scalar code: measured
+    with AVX2, products and convolutions take 40 times as long as in float32.
 
     Args:
-        device: a GPU counts as having them.
+        device: always true for a GPU.
     """
     if torch.device(device).type != "cpu":
         return True
@@ -28,11 +28,11 @@ def has_bfloat16(device: torch.device | str) -> bool:
 
 
 def computing_dtype(precision: Precision, device: torch.device | str) -> torch.dtype:
-    """What networks compute in on a device: torch.bfloat16 or torch.float32.
+    """Compute dtype of networks on a device: torch.bfloat16 or torch.float32.
 
     Args:
         precision: `auto`, `bf16` or `fp32`.
-        device: where they compute.
+        device: the compute device.
     """
     if precision == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -40,23 +40,23 @@ def computing_dtype(precision: Precision, device: torch.device | str) -> torch.d
 
 
 def slowness(dtype: torch.dtype, device: torch.device | str) -> str | None:
-    """What to tell the user where a device computes in `dtype` only very slowly, else None."""
+    """A warning if a device computes in `dtype` only very slowly, else None."""
     if dtype != torch.bfloat16 or has_bfloat16(device):
         return None
     return (
         "this CPU has no bfloat16 instructions, so expect ten to forty times the time of float32; "
-        "auto takes what the machine is good at"
+        "auto chooses the precision that suits the machine"
     )
 
 
 def autocast_here(device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What enters the autocast that is on now, from anywhere.
+    """Captures the current autocast state, so that it can be re-entered anywhere.
 
     Args:
-        device: whose autocast.
+        device: the device whose autocast is meant.
     """
     kind = device.type
-    # Shapes alone have no precision.
+    # The meta device has no autocast.
     if kind == "meta":
         kind = "cpu"
     enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
@@ -64,15 +64,15 @@ def autocast_here(device: torch.device) -> Callable[[], AbstractContextManager]:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """Inside, networks compute in the numbers of their weights."""
+    """Context in which networks compute in the dtype of their weights."""
     return torch.autocast("cpu" if device.type == "meta" else device.type, enabled=False)
 
 
 def needs_no_autocast(network: nn.Module) -> bool:
-    """Whether autocast has nothing to do for a network but to cast back and forth.
+    """Whether autocast would only cast a network's weights back and forth.
 
-    So it is where nothing of it is trained and its weights are short already. Measured on an H200:
-    the backbone of 5 billion outside autocast saves 5 % of a training step.
+    This is so if none of it is trained and its weights are already in a short dtype. Measured on an
+    H200: running the 5B backbone outside autocast saves 5 % of a training step.
     """
     parameters = list(network.parameters())
     short = (torch.bfloat16, torch.float16)

@@ -1,4 +1,4 @@
-"""Loading and saving of models without the libraries' own progress bars."""
+"""Loading and saving models without the libraries' own progress bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silences the progress bars of transformers and diffusers inside, and restores them after."""
+    """Context that silences the progress bars of transformers and diffusers."""
     hub_was_quiet = are_progress_bars_disabled()
     silenced = [
         library
@@ -26,6 +26,6 @@ def quiet_loading() -> Iterator[None]:
     finally:
         for library in silenced:
             library.enable_progress_bar()
-        # transformers turns the hub's bars on together with its own.
+        # transformers enables the hub's progress bars together with its own.
         if hub_was_quiet:
             disable_progress_bars()

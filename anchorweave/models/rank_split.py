@@ -1,4 +1,4 @@
-"""A batch of the backbone computed on several ranks, each its share."""
+"""The backbone's work on several ranks: shares of a batch, or one of two calls each."""
 
 from __future__ import annotations
 
@@ -57,3 +57,43 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class CallsOverRanks(nn.Module):
+    """In the place of a backbone: of every two calls each of two ranks computes one.
+
+    For guidance that is two calls, one after the other. Nobody waits between them: the first call
+    returns a tensor that holds the answer once the second was made.
+
+    Args:
+        backbone: whose answers have the shape of its latents; it is told nothing of the other
+            rank's calls, so what is woven into it is computed for its own alone.
+    """
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.own: Tensor | None = None
+        self.first: Tensor | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else is asked of a backbone is the backbone's own."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("backbone"), name)
+
+    def forward(self, *args, **kwargs) -> tuple[Tensor]:
+        """The backbone's answer, as a tuple."""
+        arguments = inspect.signature(self.backbone.forward).bind(*args, **kwargs).arguments
+        second = self.first is not None
+        if second == (dist.get_rank() == 1):
+            self.own = self.backbone(**arguments)[0].contiguous()
+        if not second:
+            self.first = torch.empty_like(arguments["hidden_states"])
+            return (self.first,)
+        answers = [torch.empty_like(self.own) for _ in range(2)]
+        dist.all_gather(answers, self.own)
+        self.first.copy_(answers[0])
+        self.first = None
+        return (answers[1],)

@@ -11,15 +11,15 @@ from diffusers.optimization import get_scheduler
 def learning_rate_factor(
     kind: str, warmup: int, steps: int, cycles: int = 1
 ) -> Callable[[int], float]:
-    """Diffusers' schedule `kind` as a function step -> share of the highest learning rate.
+    """Diffusers' schedule `kind` as a function step -> fraction of the peak learning rate.
 
-    A function has no state to save and none that several ranks could step too often.
+    A function has no state to save, and cannot be advanced too often by several ranks.
 
     Args:
         kind: `constant_with_warmup`, `linear`, `cosine`, `cosine_with_restarts`.
-        warmup: steps from zero up.
-        steps: in all.
-        cycles: of `cosine_with_restarts`.
+        warmup: warm-up steps from zero.
+        steps: total number of steps.
+        cycles: number of cycles of `cosine_with_restarts`.
     """
     unused = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = get_scheduler(

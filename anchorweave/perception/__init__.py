@@ -26,24 +26,24 @@ __all__ = [
     "make_perception",
 ]
 
-# Each option of one of these is read when its name is requested.
+# The options of each are read under its name, when it is requested.
 NETWORKS = {"depth_anything": "DepthAnything", "depth_pro": "DepthPro", "zoe": "Zoe"}
 
 
 def _network(name: str, config: PerceptionConfig) -> Perception:
-    # Importing transformers takes seconds, so it is done only for networks.
+    # Importing transformers takes seconds, so it happens only when a network is requested.
     module = import_module(f"anchorweave.perception.{name}")
     return getattr(module, NETWORKS[name])(getattr(config, name))
 
 
-# Name -> what makes the plug-in from the options of all.
+# Name -> factory that takes the options of all plug-ins.
 PERCEPTIONS = {
     "recorded": lambda config: Recorded(),
     "none": lambda config: NoDepth(),
     "plane_sweep": lambda config: PlaneSweep(config.plane_sweep),
     **{name: partial(_network, name) for name in NETWORKS},
 }
-# Those that give depth to frames which bring none of their own.
+# Those that estimate depth for frames without any.
 ESTIMATORS = tuple(name for name in PERCEPTIONS if name not in ("recorded", "none"))
 
 
@@ -52,15 +52,16 @@ class PerceptionConfig:
     """How depth is obtained.
 
     Args:
-        kind: for the frames of a recording; `none` leaves them without, for `posed_frames`.
-        generated: for generated frames, which bring none of their own.
-        moving: how moving things are found, in addition to a recording's masks: `none`;
-            `geometry`, by depth that contradicts other views; `sam2`, by words for them. They are
+        kind: the plug-in for frames of a recording; `none` leaves them without depth, for
+            `posed_frames`.
+        generated: the plug-in for generated frames, which have no depth.
+        moving: how moving objects are detected, in addition to a recording's masks: `none`;
+            `geometry`, by depth that contradicts other views; `sam2`, by text prompts. They are
             kept out of memory.
         plane_sweep: options of the plane sweep.
-        depth_anything: of Depth Anything, relative or metric, as its weights are.
-        depth_pro: of Depth Pro.
-        zoe: of ZoeDepth.
+        depth_anything: options of Depth Anything, relative or metric depending on its weights.
+        depth_pro: options of Depth Pro.
+        zoe: options of ZoeDepth.
         geometry: options of `moving=geometry`.
         sam2: options of `moving=sam2`.
     """
@@ -83,29 +84,29 @@ class PerceptionConfig:
 
 
 def check_depth(config: PerceptionConfig, has_depth: bool, where: object) -> None:
-    """Refuse a recording without depth where depth is to be the recording's own.
+    """Rejects a recording without depth if depth is to be read from the recording.
 
     Args:
         config: how depth is obtained.
-        has_depth: whether the recording holds any.
-        where: the recording, for the message.
+        has_depth: whether the recording has depth.
+        where: the recording, for error messages.
 
     Raises:
-        ValueError: it holds none, and what to do.
+        ValueError: it has none; the message lists estimators.
     """
     if config.kind == "recorded" and not has_depth:
         raise ValueError(
-            f"{where}: holds no depth; perception=plane_sweep estimates it from the cameras of "
-            f"several frames, {', '.join(f'perception={name}' for name in NETWORKS)} of each alone"
+            f"{where}: holds no depth; perception=plane_sweep estimates it from several posed "
+            f"frames, {', '.join(f'perception={name}' for name in NETWORKS)} from single ones"
         )
 
 
 def make_perception(kind: str, config: PerceptionConfig) -> Perception:
-    """The plug-in of that name.
+    """Creates the plug-in of that name.
 
     Raises:
-        FileNotFoundError: a network without its weights, with where to get them.
-        ValueError: an unknown name, with the known ones.
+        FileNotFoundError: the network's weights are missing; the message says where to get them.
+        ValueError: an unknown name; the message lists the known ones.
     """
     if kind not in PERCEPTIONS:
         raise ValueError(f"unknown perception {kind!r}; known: {', '.join(PERCEPTIONS)}")
@@ -113,7 +114,7 @@ def make_perception(kind: str, config: PerceptionConfig) -> Perception:
     if config.moving == "geometry":
         return KeepsStill(perception, config.geometry)
     if config.moving == "sam2":
-        # Importing transformers takes seconds, so it is done on use.
+        # Importing transformers takes seconds, so it is imported on first use.
         module = import_module("anchorweave.perception.sam2")
         return module.KeepsOut(perception, config.sam2)
     return perception

@@ -1,7 +1,7 @@
-"""Aligns a network's depth to the scale of the poses by known depth at some pixels.
+"""Aligns a network's depth to the scale of the poses, using pixels whose depth is known.
 
 Known depth comes from sparse points of structure from motion, a sensor, or memory. Both it and the
-network have outliers, so the fit is robust to up to half of the pixels.
+network's depth have outliers, so the fit is robust to up to half of the pixels being wrong.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Fewer known pixels than this fix no scale.
+# Minimum number of known pixels that determine a scale.
 FEWEST = 12
-# Pairs of pixels that a line is laid through, and pixels that it is judged by.
+# Number of pixel pairs that propose a line, and of pixels that score it.
 TRIALS, JUDGES = 500, 2000
-# Steps of the refinement after it.
+# Iterations of the subsequent refinement.
 STEPS = 10
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a frame's prediction becomes depth in the unit of the poses.
+    """The mapping from a frame's prediction to depth in the unit of the poses.
 
     Args:
         scale: see `depth_of`.
         shift: likewise.
         residual: median of |depth / known - 1| over the known pixels.
-        pixels: number of known ones.
+        pixels: number of known pixels.
     """
 
     scale: float
@@ -37,7 +37,7 @@ class Alignment:
     pixels: int
 
     def depth_of(self, inverse: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-        """Depth of a prediction of inverse depth [H, W]; 0 where it would lie beyond infinity."""
+        """Depth from predicted inverse depth [H, W]; 0 where the aligned inverse is negative."""
         aligned = self.scale * inverse + self.shift
         return torch.where(aligned > 1e-9, 1 / aligned.clamp(min=1e-9), 0.0)
 
@@ -45,24 +45,24 @@ class Alignment:
 def align_inverse(
     inverse: Float[Tensor, "H W"], known: Float[Tensor, "H W"], shifted: bool
 ) -> Alignment | None:
-    """The scale and shift that align a prediction of inverse depth with known depth.
+    """The scale and shift that align predicted inverse depth with known depth.
 
-    1 / depth = scale * inverse + shift. The line that most pixels agree with, of many through two
-    of them (least median of squares), then refined by weights that outliers lose.
+    1 / depth = scale * inverse + shift. Among many lines through two pixels each, picks the one
+    with the least median of squares, then refines it by reweighting that suppresses outliers.
 
     Args:
-        inverse: predicted, the larger the nearer.
-        known: depth, 0 where it is not known.
-        shifted: whether a shift is open too (networks of relative depth); else it is 0.
+        inverse: predicted inverse depth (larger = nearer).
+        known: known depth, 0 where unknown.
+        shifted: whether to fit a shift as well (networks of relative depth); else it is 0.
 
     Returns:
-        None where too little is known, or the network is anticorrelated with it.
+        None if too few pixels are known, or if the prediction is anticorrelated with them.
 
     Source: Rousseeuw, "Least median of squares regression", 1984; Ranftl et al., "Towards robust
     monocular depth estimation", 2020, for scale and shift of inverse depth.
     """
-    told = (known > 0) & inverse.isfinite() & ((inverse > 0) | shifted)
-    x, z = inverse[told].double(), known[told].double()
+    usable = (known > 0) & inverse.isfinite() & ((inverse > 0) | shifted)
+    x, z = inverse[usable].double(), known[usable].double()
     if len(x) < FEWEST:
         return None
     y = 1 / z
@@ -70,7 +70,7 @@ def align_inverse(
     for _ in range(STEPS):
         error = (scale * x + shift - y).abs() / y
         spread = error.median().clamp(min=1e-9)
-        # Errors are relative, and weigh nothing beyond some four spreads.
+        # Errors are relative; the weight drops to 0 beyond about four standard deviations.
         weight = (1 - (error / (4.7 * spread)).square()).clamp(min=0).square() / y.square()
         if shifted:
             scale, shift = _line(x, y, weight, (scale, shift))
@@ -85,7 +85,7 @@ def align_inverse(
 
 
 def _trials(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of lines through two pixels each, the one with the least median of relative errors."""
+    """Of lines through two pixels each, the one with the least median relative error."""
     draw = torch.Generator().manual_seed(0)
     a, b = torch.randint(len(x), (2, TRIALS), generator=draw)
     judges = torch.randperm(len(x), generator=draw)[:JUDGES]

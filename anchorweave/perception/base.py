@@ -11,7 +11,7 @@ from anchorweave.clip import Clip
 
 
 class DepthNotFoundError(ValueError):
-    """Nothing can be estimated, whatever the options: no parallax, or nothing that matches."""
+    """No depth can be estimated whatever the options: no parallax, or no matches."""
 
 
 @runtime_checkable
@@ -22,15 +22,15 @@ class Perception(Protocol):
         """The clip with depth; 0 where it stays unknown.
 
         Args:
-            clip: frames and cameras; whether its own depth is read is the plug-in's business.
-            known_depth: depth rendered from memory at the clip's cameras, 0 where memory sees
-                nothing. It is the prior: kept where it is known, and only the rest is estimated.
+            clip: frames and cameras; whether its own depth is used depends on the plug-in.
+            known_depth: prior depth rendered from memory at the clip's cameras, 0 where memory
+                shows nothing. It is kept where known; only the rest is estimated.
         """
         ...
 
 
 def check_known_depth(clip: Clip, known_depth: Tensor | None) -> None:
-    """Refuse a prior that does not fit the clip.
+    """Rejects a prior that does not fit the clip.
 
     Raises:
         ValueError: a prior of another size, or with negative, infinite or NaN depth.

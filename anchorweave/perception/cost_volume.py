@@ -1,7 +1,7 @@
-"""The plane sweep's cost volume: how badly sources agree with a view, plane by plane.
+"""The plane sweep's cost volume: how badly sources agree with a view, for each depth plane.
 
-Costs lie in [0, 1]: 0 where the windows correlate perfectly, 0.5 where nothing is known (no
-texture), 1 where they contradict each other or the source does not see the point.
+Costs are in [0, 1]: 0 if the windows correlate perfectly, 0.5 if there is no evidence (no texture),
+1 if they are anticorrelated or the source does not see the point.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anchorweave.geometry.projection import pixel_centres
 
 # Standard deviation of camera noise: windows with less contrast than this are uninformative.
 NOISE = 0.01
-# Brightness step at which semi-global smoothing is half as reluctant to jump.
+# Brightness step at which semi-global smoothing halves its penalty for depth jumps.
 EDGE = 0.05
 
 
@@ -29,10 +29,10 @@ def photo_cost(
     window: int,
     chunk: int = 16,
 ) -> Float[Tensor, "D H W"]:
-    """Cost of every pixel of `view` lying on every fronto-parallel plane.
+    """Cost of assigning each pixel of `view` to each fronto-parallel plane.
 
-    Per source it is (1 - ZNCC) / 2 over a window; over sources it is the mean of the better half,
-    since the worse half may be occluded.
+    Per source it is (1 - ZNCC) / 2 over a window; over sources, the mean of the better half, since
+    the worse half may be occluded.
 
     Args:
         view: grey values in [0, 1].
@@ -41,7 +41,7 @@ def photo_cost(
         source_cameras: their cameras, [S].
         inverse_depths: 1 / depth of the D planes in the view's camera.
         window: side of the window in pixels, odd.
-        chunk: planes warped at a time, which bounds memory and changes nothing else.
+        chunk: planes warped at a time; bounds memory and does not affect the result.
     """
     pixels = pixel_centres(camera.size, view)
     pixels = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)  # [H, W, 3]
@@ -74,15 +74,15 @@ def semi_global(
     Args:
         cost: a cost volume.
         guide: grey values of the view; jumps are cheaper across its edges.
-        small_jump: price of a step to the next plane.
-        large_jump: price of any larger step, where the guide is flat.
+        small_jump: penalty of a step to the next plane.
+        large_jump: penalty of any larger step, where the guide is flat.
 
     Source: Hirschmuller, "Stereo processing by semiglobal matching and mutual information",
     2008, equation 13; four directions.
     """
     total = torch.zeros_like(cost)
     for axis in (1, 2):
-        # The axis walked along goes first, the planes last.
+        # Axis of the path first, planes last.
         lines = cost.movedim((axis, 0), (0, 2)).contiguous()  # [L, M, D]
         step = guide.movedim(axis - 1, 0).diff(dim=0).abs()  # [L - 1, M]
         jump = (large_jump / (1 + step / EDGE)).clamp(min=small_jump)[..., None]
@@ -95,7 +95,7 @@ def semi_global(
 def winner(
     cost: Float[Tensor, "D H W"], inverse_depths: Float[Tensor, " D"]
 ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
-    """The cheapest plane of every pixel, refined by a parabola through its neighbours' costs.
+    """The lowest-cost plane of every pixel, refined by a parabola through its neighbours' costs.
 
     Args:
         cost: a cost volume of D >= 3 planes.
@@ -117,9 +117,9 @@ def winner(
 def _warp(
     image: Tensor, source: Cameras, pixels: Tensor, camera: Cameras, planes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A source image [H, W] seen by `camera` through planes: [D, H, W], and where it is seen."""
+    """A source image [H, W] warped to `camera` through planes [D, H, W], and where it is seen."""
     view2source = camera.relative_to(source)
-    # The homography of plane 1/z splits into a part of the pixel and a part of the plane.
+    # The homography of plane 1/z splits into a pixel-dependent and a plane-dependent part.
     turned = pixels @ (source.K @ view2source[:3, :3] @ torch.linalg.inv(camera.K)).mT
     moved = planes[:, None] * (source.K @ view2source[:3, 3])  # [D, 3]
     x, y, z = (turned[None, ..., i] + moved[:, i, None, None] for i in range(3))  # [D, H, W]
@@ -128,7 +128,7 @@ def _warp(
     scale = 2 / torch.where(front, z, torch.ones_like(z))
     grid = torch.stack([x * scale / width - 1, y * scale / height - 1], dim=-1)
     seen = front & (grid.abs() < 1).all(dim=-1)
-    # All planes are stacked in one tall image, so that the source is not repeated.
+    # All planes are stacked into one tall image, so that the source is not replicated.
     warped = functional.grid_sample(
         image[None, None], grid.reshape(1, -1, grid.shape[2], 2), align_corners=False
     )
@@ -149,7 +149,7 @@ def _box(image: Tensor, window: int) -> Tensor:
 
 
 def _keep_best(best: list[Tensor], cost: Tensor, count: int) -> None:
-    """Insert `cost` into the `count` lowest costs so far, lowest first."""
+    """Inserts `cost` into the `count` lowest costs so far, lowest first."""
     for i in range(len(best)):
         best[i], cost = torch.minimum(best[i], cost), torch.maximum(best[i], cost)
     if len(best) < count:
@@ -157,7 +157,7 @@ def _keep_best(best: list[Tensor], cost: Tensor, count: int) -> None:
 
 
 def _walk(lines: Tensor, jump: Tensor, small_jump: float) -> Tensor:
-    """Path costs along the first axis of [L, M, D]; `jump` [L - 1, M, 1] prices large steps."""
+    """Path costs along the first axis of [L, M, D]; `jump` [L - 1, M, 1]: large-step penalty."""
     path = torch.empty_like(lines)
     path[0] = lines[0]
     for i in range(1, len(lines)):
@@ -166,6 +166,6 @@ def _walk(lines: Tensor, jump: Tensor, small_jump: float) -> Tensor:
         reach = torch.minimum(before, floor + jump[i - 1])
         reach[:, 1:] = torch.minimum(reach[:, 1:], before[:, :-1] + small_jump)
         reach[:, :-1] = torch.minimum(reach[:, :-1], before[:, 1:] + small_jump)
-        # The floor is taken off so that costs stay bounded along the path.
+        # Subtracting the minimum keeps costs bounded along the path.
         path[i] = lines[i] + reach - floor
     return path

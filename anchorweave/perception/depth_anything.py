@@ -1,4 +1,4 @@
-"""Depth Anything V1 and V2, relative and metric (arXiv 2406.09414), by transformers."""
+"""Depth Anything V1 and V2, relative and metric (arXiv 2406.09414), via transformers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from anchorweave.perception.depth_network import (
     prepared,
 )
 
-# The shorter side that it was trained at, and the side of its patches.
+# The shorter image side used in training, and the patch size.
 SHORTER_SIDE = 518
 
 
 class DepthAnything(DepthNetwork):
-    """Relative inverse depth, or metric depth, according to the weights' config."""
+    """Relative inverse depth or metric depth, depending on the weights' config."""
 
     name = "depth_anything"
     hub = "depth-anything/Depth-Anything-V2-Small-hf"
@@ -38,6 +38,6 @@ class DepthAnything(DepthNetwork):
         """See the base class."""
         patch = self.network.config.patch_size
         size = fitting(camera.size, SHORTER_SIDE, patch)
-        given = prepared(frame, size, IMAGENET).to(self.device)
-        told = at_size(self.network(given).predicted_depth, camera.size)
-        return 1 / told.clamp(min=1e-3) if self.metric else told
+        pixels = prepared(frame, size, IMAGENET).to(self.device)
+        prediction = at_size(self.network(pixels).predicted_depth, camera.size)
+        return 1 / prediction.clamp(min=1e-3) if self.metric else prediction

@@ -1,4 +1,4 @@
-"""Depth Pro (arXiv 2410.02073), by transformers: sharp metric depth, large and slow."""
+"""Depth Pro (arXiv 2410.02073), via transformers: sharp metric depth; large and slow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anchorweave.perception.depth_network import (
 
 
 class DepthPro(DepthNetwork):
-    """Metric depth, with the camera's focal length instead of the network's estimate."""
+    """Metric depth, using the camera's focal length instead of the network's estimate."""
 
     name = "depth_pro"
     hub = "apple/DepthPro-hf"
@@ -32,9 +32,9 @@ class DepthPro(DepthNetwork):
     def inverse_depth(self, frame: Float[Tensor, "3 H W"], camera: Cameras) -> Float[Tensor, "H W"]:
         """See the base class."""
         sizes = self.network.config
-        # Its smallest copy of the image is one patch.
+        # Its smallest scaled copy of the image is exactly one patch.
         side = round(sizes.patch_size / min(sizes.scaled_images_ratios))
-        given = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
-        canonical = at_size(self.network(given).predicted_depth, camera.size)
-        # It predicts inverse depth of a camera whose focal length is the image's width.
+        pixels = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
+        canonical = at_size(self.network(pixels).predicted_depth, camera.size)
+        # It predicts inverse depth for a camera whose focal length equals the image width.
         return canonical * camera.size[1] / camera.K[0, 0].item()

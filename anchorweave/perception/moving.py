@@ -1,6 +1,6 @@
-"""Things that move, found by depth that contradicts other views.
+"""Moving objects, detected by depth that contradicts other views.
 
-At other times, other views see through the place of a moving thing to what is behind it. A static
+At other times, other views see through the place of a moving object to what is behind it. A static
 surface is never seen through. Views that see something nearer there are ignored, since it may
 occlude the place.
 """
@@ -25,13 +25,13 @@ class GeometryConfig:
     """Options of the comparison; none is given in the papers.
 
     Args:
-        tolerance: relative difference in depth up to which two views agree.
-        views: others that a frame is compared with, spread evenly over the clip.
-        votes: views that must look through a place before it counts as a moving thing's.
-        grow: pixels by which what moves is widened, for its border.
+        tolerance: relative depth difference up to which two views agree.
+        views: number of other frames that a frame is compared with, spread evenly over the clip.
+        votes: number of views that must see through a point before it counts as moving.
+        grow: dilation of the moving mask in pixels, to cover borders.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a value out of range.
     """
 
     tolerance: float = 0.05
@@ -43,23 +43,23 @@ class GeometryConfig:
         if not 0 < self.tolerance < 1 or min(self.views, self.votes) < 1 or self.grow < 0:
             raise ValueError(
                 "perception.geometry: tolerance must lie between 0 and 1, views and votes be at "
-                f"least 1, grow at least 0; met {self}"
+                f"least 1, grow at least 0; got {self}"
             )
 
 
 class KeepsStill:
-    """A perception that also marks moving things, which are then kept out of memory.
+    """Wraps a perception plug-in and also marks moving objects, which are then kept out of memory.
 
     Args:
-        perception: what finds depth.
-        config: of the comparison.
+        perception: the plug-in that provides depth.
+        config: options of the comparison.
     """
 
     def __init__(self, perception: Perception, config: GeometryConfig):
         self.perception, self.config = perception, config
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
-        """The clip with depth, and `static` False where it contradicts other views."""
+        """The clip with depth, and with `static` False where its depth contradicts other views."""
         seen = self.perception(clip, known_depth)
         static = standing_still(seen, self.config)
         return replace(seen, static=static if seen.static is None else seen.static & static)
@@ -70,7 +70,7 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
 
     Args:
         clip: frames with depth.
-        config: how.
+        config: options.
     """
     T = len(clip)
     every = torch.linspace(0, T - 1, min(T, config.views + 1)).round().int().tolist()
@@ -84,25 +84,25 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
             looked, same = _compared(points, clip, j, config.tolerance)
             through += looked.reshape(through.shape)
             agreed += same.reshape(agreed.shape)
-        known = clip.depth[i] > 0
-        moving.append(known & (through >= config.votes) & (through > agreed))
-    found = torch.stack(moving)
+        valid = clip.depth[i] > 0
+        moving.append(valid & (through >= config.votes) & (through > agreed))
+    mask = torch.stack(moving)
     side = 2 * config.grow + 1
-    return max_pool2d(found[:, None].float(), side, 1, config.grow)[:, 0] == 0
+    return max_pool2d(mask[:, None].float(), side, 1, config.grow)[:, 0] == 0
 
 
 def _compared(points: Tensor, clip: Clip, j: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Which of the points [P] frame j sees through, and which it sees."""
+    """Which of the points [P] frame j sees through, and for which it has depth."""
     height, width = clip.cameras.size
     position, z = project(points, clip.cameras[j])
     x, y = position.floor().long().unbind(-1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z > 0)
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     depth = clip.depth[j]
-    # At an edge a point falls on either side of it: the nearest surface around it counts.
+    # At a depth edge a point may land on either side: use the nearest surface around it.
     near = torch.where(depth > 0, depth, torch.inf)
     near = -max_pool2d(-near[None, None], 3, 1, 1)[0, 0]
-    told = inside & (depth[y, x] > 0)
-    through = told & (z < near[y, x] * (1 - tolerance))
-    agreed = told & ((z - depth[y, x]).abs() <= tolerance * depth[y, x])
+    compared = inside & (depth[y, x] > 0)
+    through = compared & (z < near[y, x] * (1 - tolerance))
+    agreed = compared & ((z - depth[y, x]).abs() <= tolerance * depth[y, x])
     return through, agreed

@@ -1,4 +1,4 @@
-"""WordsConfig: things that move, called by words."""
+"""WordsConfig: moving objects specified by text prompts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WordsConfig:
-    """Options of finding things by words; none is given in the papers.
+    """Options of detecting objects by text prompts; none is given in the papers.
 
     Args:
-        words: names of things that may move; static things of these names are kept out as well.
-        detector: weights of Grounding DINO, which finds boxes: a folder in transformers' layout, or
-            the name of one that the hub's cache on this machine holds. Nothing is downloaded.
-        segmenter: weights of SAM 2, which makes masks of boxes and follows them; likewise.
-        threshold: how sure of a box the detector must be, in [0, 1].
-        every: frames between searches; what is found is tracked that far in both directions.
-        grow: pixels by which masks are widened, for their borders.
+        words: names of objects that may move; static objects of these names are masked as well.
+        detector: weights of Grounding DINO, which detects boxes: a folder in transformers' layout,
+            or a model name in the local Hugging Face cache. Nothing is downloaded.
+        segmenter: weights of SAM 2, which turns boxes into masks and tracks them; likewise.
+        threshold: minimum confidence of a detected box, in [0, 1].
+        every: frames between detections; masks are tracked that far in both directions.
+        grow: dilation of the masks in pixels, to cover borders.
 
     Raises:
-        ValueError: no words, or a number out of its range.
+        ValueError: no words, or a value out of range.
     """
 
     words: tuple[str, ...] = ("person", "animal", "vehicle")
@@ -33,15 +33,15 @@ class WordsConfig:
         words = [word.strip(" .") for word in self.words]
         if not words or not all(words) or any("." in word for word in words):
             raise ValueError(
-                f"perception.sam2.words={list(self.words)}: name things that may move, such as "
+                f"perception.sam2.words={list(self.words)}: name objects that may move, such as "
                 "[person,car]"
             )
         if not 0 < self.threshold < 1 or self.every < 1 or self.grow < 0:
             raise ValueError(
                 "perception.sam2: threshold must lie between 0 and 1, every be at least 1 and grow "
-                f"at least 0; met {self}"
+                f"at least 0; got {self}"
             )
 
     def prompt(self) -> str:
-        """The words as Grounding DINO was trained to read them."""
+        """The words in the prompt format that Grounding DINO was trained with."""
         return "".join(f"{word.strip(' .').lower()}. " for word in self.words).strip()

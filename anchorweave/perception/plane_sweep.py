@@ -1,8 +1,8 @@
-"""Depth for frames of known cameras by multi-view photo-consistency, without a network.
+"""Depth for frames with known cameras by multi-view photo-consistency, without a network.
 
-Every frame is compared with a few other frames through planes at many depths; the plane on which
-they look alike is its depth. Static, textured surfaces seen from at least two places are found;
-blank walls, mirrors and moving things are left unknown.
+Every frame is compared with a few other frames through planes at many depths; the plane with the
+best match gives the depth. Works for static, textured surfaces seen from at least two places; blank
+walls, mirrors and moving objects stay unknown.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from anchorweave.perception.base import DepthNotFoundError, check_known_depth
 from anchorweave.perception.cost_volume import photo_cost, semi_global, winner
 from anchorweave.progress import progress
 
-# The search for the depth range: small images of a few frames, many planes, wide apart sources.
+# Search for the depth range: small images of a few frames, many planes, widely spaced sources.
 SCOUT_HEIGHT, SCOUT_FRAMES, SCOUT_PLANES = 64, 6, 64
 SCOUT_BASELINES = (0.1, 0.25, 0.45, 0.7)
 SCOUT_MAX_COST = 0.1
-# Fewer depths than this bound no range.
+# Minimum number of depths that determine a range.
 FEWEST_KNOWN = 20
-# Views whose directions differ by more than this show different sides of things.
+# Views whose directions differ by more than this see different sides of objects.
 MAX_VIEW_ANGLE = math.radians(40)
 
 
@@ -37,18 +37,18 @@ class PlaneSweepConfig:
     """Options of the plane sweep; none of them is given in the paper.
 
     Args:
-        planes: depths tried per pixel, evenly spaced in 1 / depth.
-        sources: other frames that each frame is compared with.
+        planes: depth hypotheses per pixel, evenly spaced in 1 / depth.
+        sources: number of other frames that each frame is compared with.
         window: side of the matching window in pixels, odd.
-        near: nearest depth tried; None = from known depth, else from sparse points, else found by
-            a coarse sweep.
-        far: farthest depth tried; None = likewise.
-        margin: factor by which a range that was found is widened at both ends.
-        angle: parallax in degrees at mid depth that sources are preferred to have.
-        min_overlap: share of a frame that a source must see, in [0, 1].
-        small_jump: smoothness: price of a step to the next plane between neighbouring pixels.
-        large_jump: smoothness: price of a larger step where the image is flat.
-        tolerance: relative difference in depth up to which two views agree.
+        near: nearest depth tested; None = from known depth, else from sparse points, else from a
+            coarse sweep.
+        far: farthest depth tested; None = likewise.
+        margin: factor by which an estimated range is widened at both ends.
+        angle: preferred parallax of sources at mid depth, in degrees.
+        min_overlap: fraction of a frame that a source must see, in [0, 1].
+        small_jump: smoothness penalty of a step to the next plane between neighbouring pixels.
+        large_jump: smoothness penalty of a larger step where the image is flat.
+        tolerance: relative depth difference up to which two views agree.
         min_confidence: estimates below this are dropped, in [0, 1].
     """
 
@@ -80,11 +80,11 @@ class PlaneSweepConfig:
             "min_confidence must lie in [0, 1]": 0 <= self.min_confidence <= 1,
         }
         if broken := [rule for rule, holds in checks.items() if not holds]:
-            raise ValueError(f"plane sweep: {'; '.join(broken)}; met {self}")
+            raise ValueError(f"plane sweep: {'; '.join(broken)}; got {self}")
 
 
 class PlaneSweep:
-    """Perception by plane sweep; a clip's own depth is not read."""
+    """Perception by plane sweep; ignores the clip's own depth."""
 
     def __init__(self, config: PlaneSweepConfig):
         self.config = config
@@ -105,13 +105,13 @@ def plane_sweep(
         known_depth: prior [T, H, W], 0 where unknown; kept bit for bit where known.
 
     Returns:
-        Depth, 0 where confidence is below `config.min_confidence`, and confidence in [0, 1]
-        (1 where depth was known): how well the sources correlate, times the share of the better
-        half of them whose own depth agrees.
+        Depth (0 where confidence is below `config.min_confidence`) and confidence in [0, 1] (1
+        where depth was known): the correlation with the sources, times the fraction of their better
+        half whose own depth agrees.
 
     Raises:
-        DepthNotFoundError: no depth is known and none can be estimated, because the cameras do
-            not move or nothing matches.
+        DepthNotFoundError: no depth is known and none can be estimated, because the cameras do not
+            move or nothing matches.
         ValueError: a prior that does not fit.
     """
     check_known_depth(clip, known_depth)
@@ -128,7 +128,7 @@ def plane_sweep(
         sources = [_sources(clip.cameras, i, near, far, config) for i in range(len(clip))]
     if not known.any() and not any(sources):
         raise DepthNotFoundError(
-            f"plane sweep needs a camera that moves around what it sees, but the {len(clip)} "
+            f"plane sweep needs a translating camera, but the {len(clip)} "
             f"frames {clip.names[0]} .. {clip.names[-1]} have no parallax (one frame, a still, a "
             f"pure rotation) or no overlap; add frames from elsewhere, or {_other_depth(clip)}"
         )
@@ -158,7 +158,8 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plane index, inverse depth and cost of frame i, [H, W]; `planes` are inverse depths [D]."""
     volume = photo_cost(grey[i], cameras[i], grey[sources], cameras[sources], planes, config.window)
-    # Where depth is known the other planes cost all: smoothing then starts from there.
+    # Where depth is known, all other planes get the maximum cost; smoothing then propagates from
+    # there.
     spacing = (planes[-1] - planes[0]) / (len(planes) - 1)
     steps = (planes[:, None, None] - 1 / known.clamp(min=1e-12)).abs() / spacing
     cost = torch.where(known > 0, (steps / 2).clamp(max=1.0), volume)
@@ -171,7 +172,7 @@ def _sweep(
 def _agreement(
     depth: Tensor, cameras: Cameras, i: int, sources: list[int], config: PlaneSweepConfig
 ) -> Tensor:
-    """Share of the better half of the sources whose own depth agrees with frame i's, [H, W]."""
+    """Fraction of the better half of the sources whose own depth agrees with frame i's, [H, W]."""
     votes = torch.zeros_like(depth[i])
     if not sources:
         return votes
@@ -192,7 +193,7 @@ def _agreement(
 def _sources(
     cameras: Cameras, i: int, near: float, far: float, config: PlaneSweepConfig
 ) -> list[int]:
-    """The frames that frame i is best compared with: enough overlap, parallax of a few degrees."""
+    """The best source frames for frame i: enough overlap, a parallax of a few degrees."""
     middle = 2 / (1 / near + 1 / far)
     coarse = cameras[i].resized((8, 8))
     grid = torch.stack(
@@ -206,7 +207,7 @@ def _sources(
     parallax = torch.rad2deg(
         torch.atan2(torch.linalg.cross(rays, rays[i].expand_as(rays)).norm(dim=-1), rays @ rays[i])
     )
-    # Less parallax measures depth badly; more of it makes windows look different.
+    # Too little parallax makes depth inaccurate; too much makes windows look different.
     score = overlap * torch.minimum(parallax / config.angle, config.angle / parallax.clamp(1e-9))
     usable = (overlap >= config.min_overlap) & (parallax > config.angle / 12)
     usable[i] = False
@@ -217,7 +218,7 @@ def _sources(
 def _depth_range(
     grey: Tensor, clip: Clip, config: PlaneSweepConfig, known: Tensor
 ) -> tuple[float, float]:
-    """Nearest and farthest depth to try: as configured, as known, or found by a coarse sweep."""
+    """Nearest and farthest depth to test: configured, from known depth, or from a coarse sweep."""
     if config.near is not None and config.far is not None:
         return config.near, config.far
     depths = known if len(known) >= FEWEST_KNOWN else _scout(grey, clip, config)
@@ -226,23 +227,23 @@ def _depth_range(
     near, far = config.near or low / config.margin, config.far or high * config.margin
     if near >= far:
         raise ValueError(
-            f"plane sweep: depths to try run from {near:g} to {far:g}, but {low:g} .. {high:g} "
+            f"plane sweep: the depth range is {near:g} to {far:g}, but {low:g} .. {high:g} "
             "was found in the scene; set both near and far"
         )
     return near, far
 
 
 def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
-    """Depths [P] of well matched pixels of a few small frames, over all depths that show parallax.
+    """Depths [P] of well-matched pixels in a few small frames, at all depths with parallax.
 
-    Only baselines are known here, so they bound the sweep: from where the widest source looks at a
-    point from 45 degrees aside, to where it moves by less than a pixel.
+    Only baselines are known at this point, so they bound the sweep: from where the widest source
+    sees a point from 45 degrees aside, to where parallax falls below a pixel.
     """
     height = min(SCOUT_HEIGHT, grey.shape[1])
     size = (height, max(round(grey.shape[2] * height / grey.shape[1]), 1))
     cameras = clip.cameras.resized(size)
     grey = functional.interpolate(grey[:, None], size=size, mode="area")[:, 0]
-    found = []
+    sampled = []
     for i in torch.linspace(0, len(grey) - 1, min(SCOUT_FRAMES, len(grey))).round().int().tolist():
         baseline = (cameras.centres - cameras.centres[i]).norm(dim=-1)
         forward = cameras.c2w[:, :3, 2]
@@ -258,13 +259,13 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
             grey, cameras, i, chosen, planes, config, torch.zeros_like(grey[i])
         )
         sure = cost < SCOUT_MAX_COST
-        # The end planes represent everything beyond them.
-        found.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
-    depths = torch.cat(found) if found else grey.new_zeros(0)
+        # The end planes also stand for everything beyond them.
+        sampled.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
+    depths = torch.cat(sampled) if sampled else grey.new_zeros(0)
     if len(depths) < 0.01 * grey[0].numel():
         raise DepthNotFoundError(
             f"plane sweep found no depth at which the frames {clip.names[0]} .. {clip.names[-1]} "
-            "look alike: too little parallax, no texture, or wrong cameras; set near and far, or "
+            "match: too little parallax, no texture, or wrong cameras; set near and far, or "
             f"{_other_depth(clip)}"
         )
     return depths
@@ -274,8 +275,8 @@ def _other_depth(clip: Clip) -> str:
     if (clip.depth > 0).any():
         return "use recorded depth (perception=recorded)"
     return (
-        "use a depth network (perception=depth_anything, depth_pro or zoe), or give the recording "
-        "depth maps, of which it has none (data/README.md)"
+        "use a depth network (perception=depth_anything, depth_pro or zoe), or add depth maps "
+        "to the recording, which has none (data/README.md)"
     )
 
 

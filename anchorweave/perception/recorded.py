@@ -1,6 +1,6 @@
-"""Depth as the recording brings it.
+"""The recording's own depth.
 
-Uses the recording's own depth, without filling holes, at no cost.
+Passed through without filling holes, at no cost.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from anchorweave.clip import Clip
 
-# Frames named in a message before the rest is only counted.
+# Number of frames named in a message; the rest are only counted.
 NAMED = 8
 
 
 class NoDepth:
-    """Leaves frames without depth, for a memory that keeps frames alone."""
+    """Leaves frames without depth, for a memory that stores only frames."""
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
         """The clip itself."""
@@ -23,17 +23,17 @@ class NoDepth:
 
 
 class Recorded:
-    """Passes recorded depth on.
+    """Passes recorded depth through.
 
-    Depth from memory is not mixed in: a recorded frame is consistent, and filling it from
-    others would bring their errors into a cloud that is kept apart to be clean.
+    Depth from memory is not mixed in: a recorded frame is self-consistent, and filling it from
+    other frames would bring their errors into a cloud that is kept separate to stay clean.
     """
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
         """The clip itself.
 
         Raises:
-            ValueError: frames without any valid depth, by name.
+            ValueError: frames without any valid depth; the message names them.
         """
         valid = (clip.depth > 0).flatten(1).any(dim=1)
         without = [name for name, any_valid in zip(clip.names, valid, strict=True) if not any_valid]
@@ -43,8 +43,8 @@ class Recorded:
                 "use perception=plane_sweep to estimate it from the cameras, or leave these frames "
                 "out"
                 if len(clip) > 1
-                else "a single frame has no parallax to estimate it from: give it a depth map "
-                "(data/README.md), or remember more frames of it (rollout.seen=) with "
+                else "a single frame has no parallax to estimate it from: add a depth map "
+                "(data/README.md), or use more frames of the recording (rollout.seen=) with "
                 "perception=plane_sweep"
             )
             raise ValueError(

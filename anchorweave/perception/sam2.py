@@ -1,8 +1,8 @@
-"""Things that move, found by words: Grounding DINO's boxes, SAM 2's masks (arXiv 2408.00714).
+"""Moving objects by text prompts: Grounding DINO's boxes, SAM 2's masks (arXiv 2408.00714).
 
-Every so many frames the detector looks for what the words name (arXiv 2303.05499); each box starts
-a mask that is followed to the searches before and after. Images are resized and normalised here:
-the processors of both networks take torchvision.
+Every so many frames the detector searches for the prompted objects (arXiv 2303.05499); each box
+starts a mask that is tracked to the previous and next detection. Images are resized and normalised
+here, because the processors of both networks require torchvision.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from anchorweave.progress import progress
 
 ASKED = "perception.moving=sam2"
 DETECTOR_HUB, SEGMENTER_HUB = "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"
-# The sides that Grounding DINO was trained at.
+# The image sides that Grounding DINO was trained with.
 SHORTER_SIDE, LONGER_SIDE = 800, 1333
-# How SAM 2 calls the first and the last corner of a box among its points.
+# SAM 2's point labels for the first and the last corner of a box.
 CORNERS = (2, 3)
 
 
 class KeepsOut:
-    """A perception whose frames are searched for things that move, first.
+    """Wraps a perception plug-in and first detects objects that may move.
 
     Args:
-        perception: what finds depth.
-        config: what to search for, and how.
+        perception: the plug-in that provides depth.
+        config: what to detect, and how.
 
     Raises:
-        FileNotFoundError: no weights, with what to download.
+        FileNotFoundError: no weights; the message says what to download.
     """
 
     def __init__(self, perception: Perception, config: WordsConfig):
@@ -48,17 +48,17 @@ class KeepsOut:
         self._segmenter = Segmenter(config)
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
-        """The clip with depth, and `static` False on what the words name."""
+        """The clip with depth, and with `static` False on detected objects."""
         static = self.still(clip.frames)
         if clip.static is not None:
             static &= clip.static
         return self.perception(replace(clip, static=static), known_depth)
 
     def still(self, frames: Float[Tensor, "T 3 H W"]) -> Bool[Tensor, "T H W"]:
-        """Where frames in [0, 1] show nothing that the words name [T, H, W]."""
+        """Where frames in [0, 1] show none of the prompted objects [T, H, W]."""
         T, every = len(frames), self.config.every
         moving = torch.zeros(T, *frames.shape[2:], dtype=torch.bool)
-        for at in progress(range(0, T, every), "looking for things that move"):
+        for at in progress(range(0, T, every), "detecting moving objects"):
             boxes = self._detector(frames[at])
             if len(boxes):
                 first, end = max(at - every + 1, 0), min(at + every, T)
@@ -69,7 +69,7 @@ class KeepsOut:
 
 
 class Detector:
-    """Boxes of what the words name, by Grounding DINO."""
+    """Grounding DINO: boxes of the prompted objects."""
 
     def __init__(self, config: WordsConfig):
         model, option = config.detector, "perception.sam2.detector"
@@ -86,29 +86,29 @@ class Detector:
         self._words = tokenizer(config.prompt(), return_tensors="pt")
         if (self._words.input_ids == tokenizer.unk_token_id).any():
             raise ValueError(
-                f"perception.sam2.words={list(config.words)}: the tokenizer of {model} does not "
-                "know all of these"
+                f"perception.sam2.words={list(config.words)}: not all of these are in the "
+                f"vocabulary of {model}"
             )
         self._threshold = config.threshold
 
     @torch.no_grad()
     def __call__(self, frame: Float[Tensor, "3 H W"]) -> Float[Tensor, "N 4"]:
-        """Boxes left, top, right, bottom in pixels of a frame in [0, 1]."""
+        """Boxes (left, top, right, bottom) in pixels of a frame in [0, 1]."""
         height, width = frame.shape[1:]
         scale = min(SHORTER_SIDE / min(height, width), LONGER_SIDE / max(height, width))
         size = (round(scale * height), round(scale * width))
-        told = self._network(
+        outputs = self._network(
             pixel_values=prepared(frame, size, IMAGENET, "bilinear").to(self._network.device),
             **self._words.to(self._network.device),
         )
-        sure = told.logits[0].sigmoid().amax(dim=-1) > self._threshold
-        x, y, w, h = told.pred_boxes[0, sure].cpu().unbind(-1)
+        sure = outputs.logits[0].sigmoid().amax(dim=-1) > self._threshold
+        x, y, w, h = outputs.pred_boxes[0, sure].cpu().unbind(-1)
         corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1).clamp(0, 1)
         return corners * corners.new_tensor([width, height, width, height])
 
 
 class Segmenter:
-    """Masks of boxes, followed through a video, by SAM 2."""
+    """SAM 2: masks of boxes, tracked through a video."""
 
     def __init__(self, config: WordsConfig):
         self._network = _placed(
@@ -125,11 +125,11 @@ class Segmenter:
     def __call__(
         self, frames: Float[Tensor, "T 3 H W"], at: int, boxes: Float[Tensor, "N 4"]
     ) -> Bool[Tensor, "T H W"]:
-        """Where any of the things is that frame `at` shows in `boxes`, in each frame [T, H, W].
+        """Union mask over all objects that frame `at` shows in `boxes`, for each frame [T, H, W].
 
         Args:
             frames: in [0, 1].
-            at: position of the frame that the boxes are of.
+            at: index of the frame that the boxes belong to.
             boxes: left, top, right, bottom in its pixels; at least one.
         """
         network, (height, width) = self._network, tuple(frames.shape[2:])
@@ -144,11 +144,11 @@ class Segmenter:
         )
         corners = boxes * boxes.new_tensor([side / width, side / height]).repeat(2)
         for number, box in enumerate(corners):
-            given = {
+            prompts = {
                 "point_coords": box.reshape(1, 1, 2, 2),
                 "point_labels": torch.tensor([[CORNERS]], dtype=torch.int32),
             }
-            session.add_point_inputs(session.obj_id_to_idx(number), at, given)
+            session.add_point_inputs(session.obj_id_to_idx(number), at, prompts)
         session.obj_with_new_inputs = list(range(len(corners)))
         masks = torch.zeros(len(frames), height, width, dtype=torch.bool)
 

@@ -1,4 +1,4 @@
-"""Weights of transformers' networks: from a folder, or from the hub's cache on this machine."""
+"""Loads transformers networks from a folder or from the local Hugging Face cache."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Loaded = TypeVar("Loaded")
 
 
 def load_weights(kind: type, model: str, asked: str, option: str, hub: str) -> nn.Module:
-    """A network with its weights. Nothing is downloaded.
+    """Loads a network. Nothing is downloaded.
 
     Args:
-        kind: its class in transformers.
-        model: a folder in transformers' layout, or the name of one that the hub's cache holds.
+        kind: its transformers class.
+        model: a folder in transformers' layout, or a model name in the local Hugging Face cache.
         asked: the option that needs it, such as `perception=zoe`, for messages.
-        option: the one that names the folder.
-        hub: where to get such weights.
+        option: the option that sets the folder, for messages.
+        hub: hub name of suitable weights, for messages.
 
     Raises:
-        FileNotFoundError: no weights, with what to download and where to.
+        FileNotFoundError: no weights; the message says what to download and where to put it.
     """
     network, report = found(
         lambda: kind.from_pretrained(model, local_files_only=True, output_loading_info=True),
@@ -33,17 +33,17 @@ def load_weights(kind: type, model: str, asked: str, option: str, hub: str) -> n
     )
     if lacking := sorted(report["missing_keys"]):
         raise FileNotFoundError(
-            f"{asked}: {model} is no whole {kind.__name__}: it lacks {len(lacking)} weights, such "
-            f"as {lacking[0]}"
+            f"{asked}: {model} is not a complete {kind.__name__}: {len(lacking)} weights are "
+            f"missing, such as {lacking[0]}"
         )
     return network
 
 
 def found(load: Callable[[], Loaded], model: str, asked: str, option: str, hub: str) -> Loaded:
-    """What `load` finds at `model`; the other arguments as of `load_weights`.
+    """Calls `load`; missing weights become an error. For the arguments see `load_weights`.
 
     Raises:
-        FileNotFoundError: nothing, with what to download and where to.
+        FileNotFoundError: nothing found; the message says what to download and where to put it.
     """
     try:
         return load()

@@ -1,4 +1,4 @@
-"""Pipelines by family, and the one that opens a model folder."""
+"""Pipelines by model family, and a function that opens a model folder with the right one."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def pipeline_of(family: str) -> type[WeavingMixin]:
 
 
 def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
-    """The pipeline for a model folder, and whether the folder is one of ours.
+    """The pipeline of a model folder, and whether the folder is an AnchorWeave one.
 
-    One of ours has a controller; an official one gets it by `from_backbone`.
+    AnchorWeave folders contain a controller; for official ones use `from_backbone`.
 
     Raises:
         FileNotFoundError: no model there.
-        ValueError: a backbone of no known family.
+        ValueError: a backbone of an unknown family.
     """
     file = Path(folder) / "model_index.json"
     if not file.is_file():
@@ -52,6 +52,6 @@ def pipeline_class(folder: str | Path) -> tuple[type[WeavingMixin], bool]:
 
 
 def sampler(parts: ModelParts, backbone: nn.Module, dtype: torch.dtype) -> DiffusionPipeline:
-    """Diffusers' own pipeline around `backbone`, without text parts, for encoded prompts."""
+    """Diffusers' own pipeline around `backbone`, without text encoders, for encoded prompts."""
     kind = pipeline_of(family_of(backbone).name)
     return kind.bare(parts.vae(dtype), backbone, parts.scheduler())

@@ -1,4 +1,4 @@
-"""AnchorWeavePipeline: CogVideoX, an image, a prompt and what was retrieved, to a video."""
+"""AnchorWeavePipeline: CogVideoX video generation from an image, a prompt and retrieved anchors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
     """CogVideoX image-to-video with retrieved anchors woven in; see `WeavingMixin`.
 
     Args:
-        tokenizer: T5's.
-        text_encoder: T5's encoder half.
-        vae: the autoencoder; its tiles are laid out so that `vae.enable_tiling()` works at any
+        tokenizer: the T5 tokenizer.
+        text_encoder: the T5 encoder.
+        vae: the autoencoder; its tile layout is changed so that `vae.enable_tiling()` works at any
             size (`lay_out_tiles`).
-        transformer: the backbone, in CogVideoX 1.0's image-to-video shape.
-        controller: what weaves the anchors in; made for this backbone.
+        transformer: the backbone, with CogVideoX 1.0's image-to-video architecture.
+        controller: weaves in the anchors; made for this backbone.
         scheduler: DDIM or DPM.
-        references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
+        references: the reference network (`REFERENCE_NETWORKS`); None = none.
 
     Raises:
-        ValueError: a backbone of CogVideoX 1.5, or one that takes no image, or a controller of
+        ValueError: a CogVideoX 1.5 backbone, one without image input, or a controller made for
             another backbone.
     """
 
@@ -66,12 +66,12 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
         backbone: CogVideoXTransformer3DModel,
         scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler,
     ) -> CogVideoXImageToVideoPipeline:
-        """Diffusers' own pipeline without text parts."""
+        """Diffusers' own pipeline without text encoders."""
         return CogVideoXImageToVideoPipeline(None, None, vae, backbone, scheduler)
 
     @property
     def guidance_scale(self) -> float | int:
-        """Weight of the prompt in the current step; diffusers' loop reads it in every step."""
+        """Guidance scale of the current step; diffusers' loop reads it in every step."""
         return self._guidance_now(self._guidance_scale)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class AnchorWeavePipeline(WeavingMixin, CogVideoXImageToVideoPipeline):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        # diffusers' own returns the same, but reports what it cut in one log line for the batch.
+        # Like diffusers' own, which however logs truncation once for the whole batch.
         prompts = [prompt] if isinstance(prompt, str) else prompt
         features = T5Text(self.tokenizer, self.text_encoder).encode(
             prompts, max_sequence_length, device or self._execution_device

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from anchorweave.models.rank_split import batch_over_ranks
+from anchorweave.models.rank_split import CallsOverRanks, batch_over_ranks
 
 
 class Guidance:
@@ -25,13 +25,8 @@ class Guidance:
         Every rank makes the same calls, with generators of the same seeds.
 
         Raises:
-            ValueError: not two ranks of one process group, or a family whose guidance is two calls.
+            ValueError: not two ranks of one process group.
         """
-        if not self._guidance_in_one_call:
-            raise ValueError(
-                f"{type(self).__name__} calls its backbone once for each half of guidance, one "
-                "after the other; guidance is split for CogVideoX only"
-            )
         ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         if ranks != 2:
             raise ValueError(
@@ -48,7 +43,8 @@ class Guidance:
             scale: of guidance.
 
         Raises:
-            ValueError: guidance is split, but off.
+            ValueError: guidance is split, but off; or it is two calls of a backbone that is
+                offloaded.
         """
         if not self._split:
             yield
@@ -57,8 +53,22 @@ class Guidance:
             raise ValueError(
                 "guidance is split over two ranks, and guidance_scale=1 has no halves; use one rank"
             )
-        with batch_over_ranks(self.transformer):
+        if self._guidance_in_one_call:
+            with batch_over_ranks(self.transformer):
+                yield
+            return
+        if getattr(self, "_all_hooks", None):
+            raise ValueError(
+                "guidance of two calls is split over two ranks, which model offloading does not "
+                "allow: it moves the backbone by its calls; set model.offload=none or group"
+            )
+        backbone = self.transformer
+        # Past diffusers, which would note it in the pipeline's configuration.
+        self.__dict__["transformer"] = CallsOverRanks(backbone)
+        try:
             yield
+        finally:
+            self.__dict__["transformer"] = backbone
 
     def _guidance_now(self, scale: float | int) -> float | int:
         """Weight of the prompt in this step.

@@ -1,4 +1,4 @@
-"""AnchorWeaveWanPipeline: Wan2.2-TI2V, an image, a prompt and what was retrieved, to a video."""
+"""AnchorWeaveWanPipeline: Wan2.2-TI2V video generation from an image, a prompt and anchors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from anchorweave.pipelines.weaving import WeavingMixin
 
 
 class _SeveralImages(WanImageToVideoPipeline):
-    """Diffusers' pipeline, which takes one image, for as many images as prompts."""
+    """Diffusers' pipeline, which accepts one image, extended to one image per prompt."""
 
     def prepare_latents(
         self,
@@ -42,7 +42,9 @@ class _SeveralImages(WanImageToVideoPipeline):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Noise, the images' latents and a mask of the generated frames; see diffusers."""
         if isinstance(generator, list) and len(generator) != batch_size:
-            raise ValueError(f"{len(generator)} generators for {batch_size} videos; give as many")
+            raise ValueError(
+                f"{len(generator)} generators for {batch_size} videos; give one per video"
+            )
         if latents is None:
             t = (num_frames - 1) // self.vae_scale_factor_temporal + 1
             scale = self.vae_scale_factor_spatial
@@ -50,36 +52,36 @@ class _SeveralImages(WanImageToVideoPipeline):
             latents = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
         made = [
             super(_SeveralImages, self).prepare_latents(
-                *(one, 1, num_channels_latents, height, width, num_frames, dtype, device),
+                *(single, 1, num_channels_latents, height, width, num_frames, dtype, device),
                 latents=latents,
                 last_image=last_image,
             )
-            for one in image.split(1)
+            for single in image.split(1)
         ]
-        shown = torch.cat([condition for _, condition, _ in made])
-        shown = shown.repeat_interleave(batch_size // len(shown), dim=0)
-        return made[0][0], shown, made[0][2]
+        conditions = torch.cat([condition for _, condition, _ in made])
+        conditions = conditions.repeat_interleave(batch_size // len(conditions), dim=0)
+        return made[0][0], conditions, made[0][2]
 
 
 class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
     """Wan2.2-TI2V with retrieved anchors woven in; see `WeavingMixin`.
 
     Args:
-        tokenizer: UMT5's.
-        text_encoder: UMT5's encoder half.
-        vae: the autoencoder; its tiles are laid out so that `vae.enable_tiling()` works.
-        transformer: the backbone, as Wan2.2-TI2V-5B's.
-        controller: what weaves the anchors in; made for this backbone.
-        scheduler: UniPC, or another one of flow matching.
-        references: what reads references (`REFERENCE_NETWORKS`); None = nothing does.
-        transformer_2: None, as all that follow: parts of diffusers' pipeline for other Wans.
+        tokenizer: the UMT5 tokenizer.
+        text_encoder: the UMT5 encoder.
+        vae: the autoencoder; its tile layout is changed so that `vae.enable_tiling()` works.
+        transformer: the backbone, with the architecture of Wan2.2-TI2V-5B.
+        controller: weaves in the anchors; made for this backbone.
+        scheduler: UniPC, or another flow-matching one.
+        references: the reference network (`REFERENCE_NETWORKS`); None = none.
+        transformer_2: None, like all that follow: components of diffusers' pipeline for other Wans.
         image_encoder: None.
         image_processor: None.
         boundary_ratio: None.
         expand_timesteps: True: timesteps are per token.
 
     Raises:
-        ValueError: a backbone that takes images otherwise, or a controller of another one.
+        ValueError: a backbone with another kind of image input, or a controller made for another.
     """
 
     _guidance_in_one_call = False
@@ -120,7 +122,7 @@ class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
         backbone: WanTransformer3DModel,
         scheduler: UniPCMultistepScheduler | FlowMatchEulerDiscreteScheduler,
     ) -> WanImageToVideoPipeline:
-        """Diffusers' own pipeline without text parts."""
+        """Diffusers' own pipeline without text encoders."""
         return _SeveralImages(
             None, None, vae, scheduler, transformer=backbone, expand_timesteps=True
         )
@@ -129,7 +131,7 @@ class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
         """Generates one video per prompt; see `WeavingMixin`.
 
         Raises:
-            ValueError: as in `WeavingMixin`; dynamic guidance, which diffusers' loop for Wan lacks.
+            ValueError: as in `WeavingMixin`; dynamic guidance, which diffusers' Wan loop lacks.
         """
         if use_dynamic_cfg:
             raise ValueError(
@@ -146,7 +148,7 @@ class AnchorWeaveWanPipeline(WeavingMixin, _SeveralImages):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        # diffusers' own needs a package that it does not ask for, and cuts without a word.
+        # diffusers' own needs an undeclared package, and truncates silently.
         prompts = [prompt] if isinstance(prompt, str) else prompt
         features = UMT5Text(self.tokenizer, self.text_encoder).encode(
             prompts, max_sequence_length, device or self._execution_device

@@ -17,7 +17,7 @@ from anchorweave.anchors import Retrieved
 from anchorweave.models.backbones import codec_of, family_in, family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
-from anchorweave.models.latents import encode_references, encode_retrieved
+from anchorweave.models.latents import encode_preceding, encode_references, encode_retrieved
 from anchorweave.models.model_folder import INDEX, check_parts
 from anchorweave.models.pixels import Pixels, read_images
 from anchorweave.models.references.reference_networks import (
@@ -32,56 +32,56 @@ from anchorweave.pipelines.guidance import Guidance
 
 
 class WeavingMixin(Guidance, AnchoredStart):
-    """The base class that comes before diffusers' pipeline in the pipeline of a family.
+    """Mixin that precedes diffusers' pipeline among the bases of a family's pipeline.
 
     Diffusers' own features (LoRA, offloading, callbacks, schedulers, saving and loading) keep
     working: the call prepares the input, then runs diffusers' loop while the controller adds
-    to the backbone's features. A saved folder holds the controller in `controller/`.
+    to the backbone's features. A saved folder has the controller in `controller/`.
 
-    A subclass names its parts in `__init__`, sets `official`, and fixes what keeps diffusers'
-    pipeline from making B videos of any length in one call, each with its own noise.
+    A subclass declares its components in `__init__`, sets `official`, and works around limitations
+    of diffusers' pipeline, so that one call makes B videos of any length, each with its own noise.
 
     Attributes:
-        official: diffusers' pipeline of the family, which opens official model folders.
+        official: diffusers' pipeline of the family, which loads official model folders.
 
     Source: paper section 3.4; the released code where the paper is silent.
     """
 
     official: type[DiffusionPipeline]
     _optional_components = ["references"]
-    # Both run before the backbone in every step, so in its offload sequence each would throw the
-    # other out; and their cameras and patches are asked for without a call of the whole network,
-    # which is what offloading waits for.
+    # Both run before the backbone in every step, so in its offload sequence each would evict the
+    # other; and their cameras and patches are used without a call of the whole network, which is
+    # what triggers offloading hooks.
     _exclude_from_cpu_offload = ["controller", "references"]
     _told_size = False
 
     @classmethod
     def bare(cls, vae: nn.Module, backbone: nn.Module, scheduler: object) -> DiffusionPipeline:
-        """Diffusers' own pipeline without text parts, for prompts that come encoded.
+        """Diffusers' own pipeline without text encoders, for encoded prompts.
 
         Args:
             vae: the autoencoder.
             backbone: the transformer, on any device.
-            scheduler: of diffusers.
+            scheduler: a diffusers scheduler.
         """
         raise NotImplementedError
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **loading) -> WeavingMixin:
-        """A model folder, in float32 unless `dtype` says otherwise; see diffusers.
+        """Loads a model folder, in float32 unless `dtype` says otherwise; see diffusers.
 
         Args:
             path: the folder.
-            **loading: for diffusers' `from_pretrained`.
+            **loading: arguments of diffusers' `from_pretrained`.
 
         Raises:
-            FileNotFoundError: a part that the folder lacks, by name.
-            ValueError: a part lacks weights, or has some that are not finite.
+            FileNotFoundError: a component is missing; the message names it.
+            ValueError: weights are missing or not finite.
         """
         if Path(path).is_dir():
             check_parts(path, without=loading)
-        # Without a dtype, transformers keeps the stored precision and diffusers takes float32: of a
-        # folder in half precision they would not fit together.
+        # Without a dtype, transformers keeps the stored precision but diffusers uses float32, which
+        # do not match for a folder in half precision.
         if not {"dtype", "torch_dtype"} & loading.keys():
             loading["dtype"] = torch.float32
         pipe = super().from_pretrained(path, **with_text_encoder(path, loading))
@@ -99,16 +99,16 @@ class WeavingMixin(Guidance, AnchoredStart):
         references: str | Path | ReferenceNetwork | None = None,
         **loading,
     ) -> WeavingMixin:
-        """An official image-to-video model with a controller beside it.
+        """Loads an official image-to-video model and adds a controller.
 
         Args:
             backbone: a folder in diffusers' layout (or its name on the hub), or a loaded pipeline.
-            controller: a controller, a folder that one was saved to, the authors' released `.pt`,
-                or None for a new one, which changes nothing until it is trained.
-            released_weights: which of a released file: `ema` or `live` (its first stage trained no
-                moving average).
-            references: a reference network, a folder that one was saved to, or None.
-            **loading: for diffusers' `from_pretrained` of the backbone, `dtype` for example.
+            controller: a controller, a folder with a saved one, the authors' released `.pt`,
+                or None for a new one, which has no effect until it is trained.
+            released_weights: which weights of a released file: `ema` or `live` (its first stage has
+                no EMA).
+            references: a reference network, a folder with a saved one, or None.
+            **loading: arguments of diffusers' `from_pretrained` for the backbone, such as `dtype`.
 
         The controller is moved to the device and dtype of the backbone.
         """
@@ -163,54 +163,53 @@ class WeavingMixin(Guidance, AnchoredStart):
             image: first frames, one per prompt: PIL images, tensors [3, H, W] or [B, 3, H, W] in
                 [0, 1], or arrays; see `read_images`.
             prompt: one, or a list of B.
-            negative_prompt: what guidance leads away from; none = the empty prompt.
-            height: in pixels, of a size that the networks take; default: as retrieved, else the
+            negative_prompt: the negative prompt; None = the empty prompt.
+            height: in pixels, a size supported by the networks; default: as retrieved, else the
                 backbone's own.
             width: likewise.
-            num_frames: T, of a length that the VAE takes; default likewise.
-            retrieved: what memory retrieved for the target cameras, one per prompt, with lengths in
-                units of the scene (`Retrieved.in_unit`). If None, the backbone runs alone; likewise
+            num_frames: T, a length supported by the VAE; default likewise.
+            retrieved: retrieval results for the target cameras, one per prompt, with lengths in
+                scene units (`Retrieved.in_unit`). If None, the backbone runs alone; likewise
                 if both weights are 0, there is no reference network and sampling starts from noise.
-            control_weight: of the anchors' features (paper: 1.0).
-            camera_weight: of the target cameras' features (paper: 1.0).
+            control_weight: weight of the anchors' features (paper: 1.0).
+            camera_weight: weight of the target cameras' features (paper: 1.0).
             control_window: both are added in steps i of the n that are run with
                 start <= i / n <= end (0.8: paper appendix A.1 and the released script; the paper's
                 section 4.1 says 0.9).
-            visible_first_frame: which tokens of the anchors' first frame count as seen: `seen`, or
-                `always` all, as the released controller was trained; see `visible_tokens`.
+            visible_first_frame: which tokens of the anchors' first frame count as visible: `seen`,
+                or `always` (all), as the released controller was trained; see `visible_tokens`.
             start: what sampling starts from: `noise`, or the noised `anchors` (`start_video`), of
-                which then only the last steps are run (our addition, for any controller or none:
+                which only the last steps are run (our addition; works with or without a controller:
                 the weights may be 0).
-            start_share: with `anchors`, the share of `num_inference_steps` that is run, in (0, 1];
-                at least one step is. At 1 nothing of the anchors is left under the noise of a
-                schedule that ends in noise alone, as CogVideoX-5B's does.
-            control_every: the controller is called in every n-th step, see `Denoiser.weaving`.
-            use_dynamic_cfg: lets guidance rise over the steps, see `guidance_scale`.
-            max_sequence_length: of the prompt in tokens; default: the backbone's own.
-            **diffusion: the arguments of diffusers' image-to-video call that are not named here,
-                which mean what they mean there (of CogVideoX, `num_videos_per_prompt` included:
-                diffusers always makes one).
+            start_share: with `anchors`, the fraction of `num_inference_steps` to run, in (0, 1];
+                at least one step. At 1 nothing of the anchors is left under the noise if the
+                schedule ends in pure noise, like CogVideoX-5B's.
+            control_every: call the controller in every n-th step, see `Denoiser.weaving`.
+            use_dynamic_cfg: increases guidance over the steps, see `guidance_scale`.
+            max_sequence_length: maximum prompt length in tokens; default: the backbone's own.
+            **diffusion: the remaining arguments of diffusers' image-to-video call, with the same
+                meaning (for CogVideoX including `num_videos_per_prompt`: diffusers always makes
+                one).
 
         Returns:
             diffusers' own output, with `frames`; a tuple with `return_dict=False`.
 
         Raises:
-            ValueError: sizes that the networks do not take or that differ between what is given,
-                tiles of the autoencoder that do not divide,
-                counts of images, prompts and retrieved that differ, colours outside [0, 1], a
-                window that does not lie in [0, 1], an unknown start or one from anchors that are
-                not given, or a share outside (0, 1].
+            ValueError: sizes that the networks do not support or that are inconsistent, tiles of
+                the autoencoder that do not divide, different counts of images, prompts and
+                retrieval results, colours outside [0, 1], a window outside [0, 1], an unknown
+                start, a start from anchors that are not given, or a fraction outside (0, 1].
         """
         opens, closes = control_window
         if not 0 <= opens <= closes <= 1:
             raise ValueError(
-                f"control_window={control_window} is no share of the steps; "
+                f"control_window={control_window} must be a fraction of the steps; "
                 "give (start, end) with 0 <= start <= end <= 1"
             )
         if start not in ("noise", "anchors") or (start == "anchors" and retrieved is None):
             raise ValueError(
                 f"start={start!r} with {'nothing' if retrieved is None else 'anchors'} retrieved; "
-                "sampling starts from noise, or from anchors where something was retrieved"
+                "start must be noise, or anchors if something was retrieved"
             )
         retrieved = [retrieved] if isinstance(retrieved, Retrieved) else retrieved
         shape = self._video_shape(retrieved, num_frames, height, width)
@@ -237,16 +236,18 @@ class WeavingMixin(Guidance, AnchoredStart):
         if retrieved is None or not (reads or start == "anchors"):
             return self._sample(arguments)
         denoiser = Denoiser(self.transformer, self.controller, self.references)
-        codec, references = codec_of(self.vae), None
+        codec, references, preceding = codec_of(self.vae), None, None
+        device, holes = self._execution_device, self.controller.config.holes
         if self.references is not None:
-            references = encode_references(codec, retrieved, self._execution_device)
+            references = encode_references(codec, retrieved, device)
+            preceding = encode_preceding(codec, retrieved, sizes.patch_size, device, holes)
         anchors = encode_retrieved(
             codec,
             retrieved,
             sizes.patch_size,
             visible_first_frame,
-            self._execution_device,
-            self.controller.config.holes,
+            device,
+            holes,
         )
         weaving = denoiser.weaving(
             anchors,
@@ -254,6 +255,7 @@ class WeavingMixin(Guidance, AnchoredStart):
             camera_weight=camera_weight,
             active=lambda timestep: opens <= self._completed() <= closes,
             references=references,
+            preceding=preceding,
             control_every=control_every,
         )
         if start == "noise":
@@ -261,8 +263,8 @@ class WeavingMixin(Guidance, AnchoredStart):
                 return self._sample(arguments)
         firsts = self.video_processor.preprocess(images, *shape[1:])
         firsts = self.video_processor.denormalize(firsts).cpu()
-        shown = [one.anchors for one in retrieved]
-        begun = start_latents(codec, shown, firsts, self._execution_device)
+        anchors = [result.anchors for result in retrieved]
+        begun = start_latents(codec, anchors, firsts, self._execution_device)
         begun = denoiser.family.swap_axes(begun)
         with weaving, self.starting_at(begun, start_share):
             return self._sample(arguments)
@@ -273,13 +275,13 @@ class WeavingMixin(Guidance, AnchoredStart):
             return super().__call__(**arguments)
 
     def check_shape(self, frames: int, height: int, width: int) -> None:
-        """Refuse a video that the networks cannot make, before any work is done for it.
+        """Refuses a video that the networks cannot make, before any work is done.
 
-        Weights that were made for another size are warned of, once.
+        Warns once about weights that were trained at another size.
 
         Raises:
-            ValueError: a length or a side that the networks do not take, or a backbone that learned
-                its positions at another size.
+            ValueError: a length or side that the networks do not support, or a backbone whose
+                positions were learned at another size.
         """
         self._video_shape(None, frames, height, width)
 
@@ -301,12 +303,12 @@ class WeavingMixin(Guidance, AnchoredStart):
 def _count(prompt: str | list[str] | None, prompt_embeds: Tensor | None) -> int:
     if isinstance(prompt, str):
         return 1
-    given = prompt_embeds if prompt is None else prompt
-    if given is None:
-        raise ValueError("nothing says what to make: give a prompt, or prompt_embeds")
-    return len(given)
+    prompts = prompt_embeds if prompt is None else prompt
+    if prompts is None:
+        raise ValueError("no prompt: give prompt or prompt_embeds")
+    return len(prompts)
 
 
-def _check_count(what: str, met: int, videos: int) -> None:
-    if met != videos:
-        raise ValueError(f"{met} {what} for {videos} prompt(s); give one per prompt")
+def _check_count(what: str, count: int, videos: int) -> None:
+    if count != videos:
+        raise ValueError(f"{count} {what} for {videos} prompt(s); give one per prompt")

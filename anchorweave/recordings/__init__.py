@@ -59,7 +59,7 @@ __all__ = [
     "write_recording",
 ]
 
-# Formats of folders, named for messages by what such a folder holds; the first that fits opens it.
+# Folder formats, named in messages by their telltale files; the first match opens the folder.
 # To add a format, write a file with two functions and add a line here, or below for single files.
 FOLDER_FORMATS: dict[str, Format] = {
     "transforms.json (nerfstudio, instant-ngp)": Format(
@@ -82,8 +82,8 @@ FOLDER_FORMATS: dict[str, Format] = {
         open_context_as_memory,
     ),
 }
-# Formats of single files, by suffix in lower case. `is_here` is called when a folder of recordings
-# is searched; a file that is named directly is opened by its suffix.
+# Single-file formats, by lower-case suffix. `is_here` is called when a folder of recordings is
+# searched; a file that is named directly is opened by its suffix.
 FILE_FORMATS: dict[str, Format] = {
     PREDICTIONS: Format(is_predictions, lambda file, missing, how: open_predictions(file, how)),
     RECORD3D: Format(Path.is_file, open_record3d),
@@ -93,13 +93,13 @@ FILE_FORMATS: dict[str, Format] = {
 def open_recording(
     path: str | Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> Recording:
-    """The recording at `path`, whatever its format.
+    """Opens the recording at `path`, whatever its format.
 
     Args:
-        path: a folder or file of a format that data/README.md describes, or words such as
-            "procedural:seed=3,frames=70,size=128x192" for a room made on the spot.
-        missing: "error" refuses a recording that lists frames without image, depth or pose;
-            "skip" goes on without those frames.
+        path: a folder or file in a format described in data/README.md, or a description such as
+            "procedural:seed=3,frames=70,size=128x192" for a procedural room.
+        missing: "error" rejects a recording that lists frames without image, depth or pose; "skip"
+            skips those frames.
         options: values that override what the recording states.
 
     Raises:
@@ -107,7 +107,7 @@ def open_recording(
         ValueError: an unknown format, or an inconsistent recording.
     """
     if str(path).split(":")[0] == PREFIX:
-        made = "a room that is made on the spot is exact"
+        made = "a procedural room is exact"
         options.refused(path, "depth_scale", "intrinsics", why=made)
         return open_procedural(str(path))
     path = Path(path)
@@ -132,7 +132,7 @@ def open_recording(
 
 
 def camera_files_in(folder: Path) -> list[Path]:
-    """The RealEstate10K camera files in `folder`, hidden ones left out."""
+    """The RealEstate10K camera files in `folder`, except hidden ones."""
     texts = [file for file in sorted(folder.glob("*.txt")) if not file.name.startswith(".")]
     return [file for file in texts if file.is_file() and is_camera_file(file)]
 
@@ -160,9 +160,9 @@ def _open_folder(folder: Path, missing: Missing, options: RecordingConfig) -> Re
 def _without_poses(path: Path, kind: str) -> ValueError:
     return ValueError(
         f"{path}: is {kind} without camera poses, which memory needs; `python -m "
-        f"inference.reconstruct source={path} output=data/{path.stem}` finds them, then give "
-        f"data/{path.stem} (inference.sample and rollout do both themselves). Or give what carries "
-        f"them: {', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera file X.txt beside X.mp4"
+        f"inference.reconstruct source={path} output=data/{path.stem}` estimates them, then use "
+        f"data/{path.stem} (inference.sample and rollout do both themselves). Or use a format with "
+        f"poses: {', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera file X.txt beside X.mp4"
     )
 
 
@@ -172,7 +172,7 @@ def _open_camera_file(path: Path, missing: Missing, options: RecordingConfig) ->
     if options.intrinsics is None:
         return recording
     if not recording.has_frames:
-        options.refused(path, "intrinsics", why="no images lie beside its cameras")
+        options.refused(path, "intrinsics", why="there are no images beside it")
     K = intrinsics(*options.intrinsics).repeat(len(recording), 1, 1)
     recording.cameras = replace(recording.cameras, K=K).validated(str(path), recording.names)
     if isinstance(recording, ImageFiles):

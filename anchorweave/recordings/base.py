@@ -1,4 +1,4 @@
-"""The interface of all recordings, whatever their format on disk."""
+"""The common interface of all recordings, independent of their format on disk."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from anchorweave.recordings.framing import reframed
 from anchorweave.recordings.listing import Missing, contained
 from anchorweave.recordings.reading import text_of
 
-# Positions named in a message before the rest is only counted.
+# Number of positions named in a message; the rest are only counted.
 SHOWN_POSITIONS = 5
-# Coordinates are far from their origin if float32 would round them by more than this share of a
-# step from one frame to the next, and they are large as such: a camera that stands still is not.
+# Coordinates are far from the origin if they are large and float32 would round them by more than
+# this fraction of a frame-to-frame step (so that a static camera does not count).
 LARGE, STEP_ERROR, FLOAT32_ROUNDING = 100.0, 1e-4, 2.0**-24
 
 
@@ -37,8 +37,8 @@ class Recording(ABC):
     """A posed video, decoded on demand.
 
     Attributes:
-        path: of the file or folder (for a procedural room: the words that describe it).
-        names: what each of the T frames is called, for reports and messages.
+        path: the file or folder (for a procedural room: its description).
+        names: name of each of the T frames, for reports and messages.
         cameras: undistorted pinhole cameras [T] at the images' own size.
         has_depth: whether it has depth.
         has_frames: False for a trajectory without images.
@@ -55,7 +55,7 @@ class Recording(ABC):
 
     @abstractmethod
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
-        """Colours of frame `i` [3, H, W] in [0, 1], free of lens distortion."""
+        """Colours of frame `i` [3, H, W] in [0, 1], undistorted."""
 
     def depth(self, i: int) -> Float[Tensor, "H W"]:
         """Depth of frame `i` [H, W] along the optical axis, in the unit of the poses; 0 = invalid.
@@ -66,31 +66,31 @@ class Recording(ABC):
         raise ValueError(f"{self.path}: holds no depth; estimate it (see anchorweave/perception)")
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` shows what may be remembered [H, W]; None = everywhere.
+        """Which pixels of frame `i` may be remembered [H, W]; None = all.
 
-        False on moving things, and where the image is transparent, which shows nothing.
+        False on moving objects and on transparent pixels.
         """
         return None
 
     def sparse_points(self, i: int) -> Float[Tensor, "P 3"] | None:
-        """Surface points [P, 3] in the world that frame `i` sees; None = unknown.
+        """World points [P, 3] on surfaces visible in frame `i`; None = unknown.
 
-        Structure from motion leaves them: few, but true to the scale of the poses.
+        From structure from motion: few, but in the scale of the poses.
         """
         return None
 
     def caption(self, frames: Sequence[int] | None = None) -> str | None:
-        """A description of the recording, from the text file beside it; None if there is none.
+        """A description of the recording, from a text file beside it; None if there is none.
 
-        `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside a file X.
-        Of some frames, the words of the stretch of `captions.txt` that holds most of them come
-        first; they also stand for the whole where there is no caption.txt.
+        Read from `caption.txt` in a recording's folder, or `X.caption.txt` or `caption.txt` beside
+        a file X. For a subset of frames, the caption in `captions.txt` that covers most of them
+        takes precedence; it also stands for the whole recording if there is no caption.txt.
 
         Args:
             frames: positions to describe; None = all.
 
         Raises:
-            ValueError: a text that is empty, no text, or leads out of the recording's folder.
+            ValueError: the text is empty or unreadable, or its path leaves the recording's folder.
         """
         if frames is not None and (words := caption_of(self.stretches(), frames)) is not None:
             return words
@@ -98,13 +98,15 @@ class Recording(ABC):
             if text := text_of(file).strip():
                 return text
             raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
-        return next((one.words for one in self.stretches()), None) if frames is None else None
+        return (
+            next((stretch.words for stretch in self.stretches()), None) if frames is None else None
+        )
 
     def stretches(self) -> list[Stretch]:
-        """Captions of stretches, from `captions.txt` as `caption.txt` lies; [] without one.
+        """Captions of frame ranges, from `captions.txt` (found like `caption.txt`); [] if none.
 
         Raises:
-            ValueError: lines that are none.
+            ValueError: malformed lines.
         """
         file = self._beside(CAPTIONS)
         return [] if file is None else read_stretches(file)
@@ -117,37 +119,37 @@ class Recording(ABC):
         return next((contained(folder, file) for file in candidates if file.is_file()), None)
 
     def files(self) -> Sequence[Path]:
-        """The files that frames and depth are read from; none where they are made on the spot."""
+        """The files that frames and depth are read from; none for generated recordings."""
         return ()
 
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
-        """The same scene along another path; None if it cannot be rendered anew.
+        """The same scene along another camera path; None if it cannot be re-rendered.
 
         Args:
-            start: the frame that the path leaves from; the intrinsics stay that frame's.
-            path2start: the path's cameras [T, 4, 4] in that frame's camera coordinates.
+            start: frame at which the path starts; its intrinsics are used.
+            path2start: camera poses [T, 4, 4] of the path in that frame's camera coordinates.
         """
         return None
 
     def clip(self, indices: Sequence[int], size: tuple[int, int] | None = None) -> Clip:
-        """The frames at `indices` with their depth (all 0 where there is none) and cameras.
+        """The frames at `indices` with their depth (all 0 if there is none) and cameras.
 
         Args:
             indices: positions in [0, T), in any order.
-            size: (height, width) to bring them to: cut about the centre to this aspect, then
-                resized, images, depth and cameras together; None keeps the images' own size.
+            size: target (height, width): images, depth and cameras are centre-cropped to this
+                aspect and resized together; None keeps the images' own size.
 
         Raises:
-            IndexError: a position outside the recording.
+            IndexError: a position out of range.
             ValueError: a trajectory without images, or an unreadable file.
         """
         if not self.has_frames:
-            raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
+            raise ValueError(f"{self.path}: is a trajectory only; there are no images beside it")
         if outside := [i for i in indices if not 0 <= i < len(self)]:
-            shown = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
+            positions = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
             more = len(outside) - SHOWN_POSITIONS
             raise OutsideError(
-                f"{self.path}: has frames 0..{len(self) - 1}, asked for {shown}"
+                f"{self.path}: has frames 0..{len(self) - 1}, not {positions}"
                 + (f" and {more} more" if more > 0 else "")
             )
         reading = progress(indices, f"reading {self.path.name}")
@@ -159,21 +161,22 @@ class Recording(ABC):
         static = self.static(i)
         if static is not None:
             depth, static = torch.where(static, depth, 0.0), static[None]
-        one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
-        one = one if size is None else reframed(one, size)
+        clip = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
+        clip = clip if size is None else reframed(clip, size)
         points = self.sparse_points(i)
-        return one if points is None else replace(one, sparse=_depth_of(points, one.cameras))
+        return clip if points is None else replace(clip, sparse=_depth_of(points, clip.cameras))
 
 
 class Format(NamedTuple):
-    """How recordings of one format are found and opened; see `anchorweave/recordings/__init__.py`.
+    """How recordings of one format are detected and opened; see `recordings/__init__.py`.
 
     Args:
-        is_here: whether a folder or file holds one, judged by names or a header: it is called for
+        is_here: whether a folder or file is of this format, judged by names or a header: called for
             every folder that is searched.
-        opened: the recording. What `missing` says goes for frames that lack a file, see
-            `listing.usable`; every option is honoured, or refused by `RecordingConfig.refused`.
-            Raises FileNotFoundError or ValueError, with the path, what was met and what to do.
+        opened: opens the recording. `missing` applies to frames that lack a file, see
+            `listing.usable`; every option is either honoured or rejected by
+            `RecordingConfig.refused`. Raises FileNotFoundError or ValueError with the path, the
+            problem and the remedy.
     """
 
     is_here: Callable[[Path], bool]
@@ -181,7 +184,7 @@ class Format(NamedTuple):
 
 
 def _depth_of(points: Float[Tensor, "P 3"], camera: Cameras) -> Float[Tensor, "1 H W"]:
-    """Depth of points at the pixels that they fall on, the nearest of several; else 0."""
+    """Depth of points at the pixels they project to, the nearest if several; else 0."""
     height, width = camera.size
     position, z = project(points, camera)
     position, z = position.reshape(-1, 2), z.reshape(-1)
@@ -201,29 +204,29 @@ def posed_cameras(
     size: tuple[int, int],
     origin: tuple[float, float, float] | None = None,
 ) -> Cameras:
-    """Cameras [T] in float32, after a check of every pose and K that names the frame it fails on.
+    """Cameras [T] in float32, after validating every pose and K; errors name the frame.
 
     Args:
         where: their file or folder, for messages.
         names: T names, for messages.
-        c2w: [T, 4, 4] in the recording's coordinates, float64 where these are large.
+        c2w: [T, 4, 4] in the recording's coordinates, float64 if these are large.
         K: [T, 3, 3].
         size: (height, width).
-        origin: of the world that they are brought to; None = `near_origin` of them.
+        origin: origin of the world to convert to; None = `near_origin` of the poses.
 
     Raises:
         ValueError: a pose that is not finite and rigid, or a K that does not fit the image.
     """
     frames = [f"frame {name}" for name in names]
-    given = Cameras(c2w, K.float(), size).validated(str(where), frames)
-    near = given.about(near_origin(c2w) if origin is None else origin)
+    cameras = Cameras(c2w, K.float(), size).validated(str(where), frames)
+    near = cameras.about(near_origin(c2w) if origin is None else origin)
     return replace(near, c2w=near.c2w.float())
 
 
 def near_origin(c2w: Float[Tensor, "T 4 4"]) -> tuple[float, float, float]:
-    """An origin about which float32 tells the camera positions apart; 0 0 0 if that one does.
+    """An origin relative to which float32 resolves the camera positions; 0 0 0 if that suffices.
 
-    It is the first camera's position in whole units, so that it does not depend on what follows.
+    It is the first camera's position rounded to whole units, so it does not depend on later frames.
     """
     centres = c2w[:, :3, 3].double()
     largest = centres.abs().max().item()

@@ -1,12 +1,12 @@
-"""COLMAP projects: a model in sparse/0, images beside it, and masks where there are any.
+"""COLMAP projects: a model in sparse/0, images beside it, and optional masks.
 
     project/
       sparse/0/                  cameras, images, points3D (.bin or .txt)
-      images/                    or images_2/, images_4/ ... where images/ is not there
-      masks/NAME.png             optional, for all images or none: black on what may move
+      images/                    or images_2/, images_4/ ... if images/ does not exist
+      masks/NAME.png             optional, for all images or none: black on moving objects
 
-Gaussian splatting's and MipNeRF 360's scenes, `colmap image_undistorter`, and what VGGT, DA3 and
-MapAnything export look like this. Lens distortion is undone on reading.
+Used by Gaussian splatting and MipNeRF 360 scenes, `colmap image_undistorter`, and exports of VGGT,
+DA3 and MapAnything. Lens distortion is removed on reading.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from anchorweave.recordings.undistort import Fisheye, Lens
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", ".")
 MASKS = "masks"
-# Positions of a model's parameters: fx, fy, cx, cy, and then by the name of the coefficient.
+# Positions of a model's parameters: fx, fy, cx, cy, then those of coefficients by name.
 PINHOLES = {
     "SIMPLE_PINHOLE": (0, 0, 1, 2),
     "SIMPLE_RADIAL": (0, 0, 1, 2),
@@ -61,11 +61,11 @@ COEFFICIENTS = {
 
 
 class ColmapFiles(NerfstudioFiles):
-    """Image files of a COLMAP project, with the sparse points that each of them sees.
+    """Image files of a COLMAP project, with the sparse points visible in each.
 
     Args:
-        model: the folder that the points lie in.
-        seen: of each frame, the numbers of its points.
+        model: the folder that contains the points.
+        seen: for each frame, the ids of its points.
         **files: the other arguments of `NerfstudioFiles`.
     """
 
@@ -75,58 +75,59 @@ class ColmapFiles(NerfstudioFiles):
         self._points: dict[int, np.ndarray] | None = None
 
     def sparse_points(self, i: int) -> Float[Tensor, "P 3"] | None:
-        """Positions [P, 3] of the sparse points that frame `i` sees; None if the model has none."""
+        """Positions [P, 3] of sparse points visible in frame `i`; None if the model has none."""
         if self._points is None:
             self._points = read_points(self._model)
         if not self._points:
             return None
-        found = [self._points[n] for n in self._seen[i].tolist() if n in self._points]
-        points = torch.from_numpy(np.array(found, dtype=np.float64).reshape(-1, 3))
+        visible = [self._points[n] for n in self._seen[i].tolist() if n in self._points]
+        points = torch.from_numpy(np.array(visible, dtype=np.float64).reshape(-1, 3))
         return (points - points.new_tensor(self.cameras.origin)).float()
 
 
 def is_colmap(folder: Path) -> bool:
-    """Whether `folder` is a COLMAP model, or holds one where COLMAP's projects have it."""
+    """Whether `folder` is a COLMAP model, or contains one in the usual place."""
     return _model(folder) is not None
 
 
 def open_colmap(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> ColmapFiles:
-    """The recording that a COLMAP project holds.
+    """Opens a COLMAP project.
 
     Args:
         folder: the project, or a folder with the model's files and images.
-        missing: what to do about images of the model whose files do not exist.
+        missing: how to treat images of the model whose files do not exist.
         options: values that override what the model states.
 
     Raises:
-        FileNotFoundError: no images, or listed ones that do not exist, unless `missing` is "skip".
-        ValueError: a damaged model, one without images, an unknown lens model, images of
-            several sizes, or a path outside the folder.
+        FileNotFoundError: no images, or listed images that do not exist, unless `missing` is
+            "skip".
+        ValueError: a damaged model, one without images, an unknown lens model, images of several
+            sizes, or a path outside the folder.
     """
     options.refused(folder, "depth_scale", why="a COLMAP project holds no depth")
     model = _model(folder)
     cameras, placed = read_model(model)
     if not placed:
-        raise ValueError(f"{model}: no image was placed; nothing can be remembered without poses")
+        raise ValueError(f"{model}: no image is registered; memory needs poses")
     _tell_of_others(model, len(placed))
     if options.order != "listed":
         placed = [placed[i] for i in by_number([image.name for image in placed])]
-    # Paths are relative to the folder of a listing; COLMAP's are relative to its image folder.
+    # Paths are relative to the listing's folder; COLMAP's are relative to its image folder.
     listing = _image_root(folder, model) / "sparse"
     images = listed_images(listing, [f"{IMAGES}/{image.name}" for image in placed])
     masks = _masks(listing.parent, images)
     problems = [
         "the image does not exist"
         if not image.file.is_file()
-        else "no mask, though others have one"
+        else "no mask, although others have one"
         if masks and mask is None
         else None
         for image, mask in zip(images, masks or [None] * len(images), strict=True)
     ]
-    kept = usable(model, [image.name for image in placed], problems, missing)
-    placed, images = [placed[i] for i in kept], [images[i] for i in kept]
+    frames = usable(model, [image.name for image in placed], problems, missing)
+    placed, images = [placed[i] for i in frames], [images[i] for i in frames]
     used = [cameras[image.camera] for image in placed]
     entries = [{"w": camera.size[1], "h": camera.size[0]} for camera in used]
     size, of_K = sizes_of_K(listing, images, entries)
@@ -144,7 +145,7 @@ def open_colmap(
         path=folder,
         names=names,
         images=[image.file for image in images],
-        masks=[masks[i] for i in kept] if masks else [],
+        masks=[masks[i] for i in frames] if masks else [],
     )
 
 
@@ -153,26 +154,30 @@ def _model(folder: Path) -> Path | None:
 
 
 def _tell_of_others(model: Path, placed: int) -> None:
-    """Warn if a reconstruction has several pieces, of which this is the first."""
+    """Warns if a reconstruction has several models, of which this is the first."""
     if model.name != "0":
         return
-    others = [one for one in sorted(model.parent.iterdir()) if one != model and model_suffix(one)]
+    others = [
+        other for other in sorted(model.parent.iterdir()) if other != model and model_suffix(other)
+    ]
     if others:
         warnings.warn(
-            f"{model.parent}: holds {len(others) + 1} models, which do not hang together; the "
-            f"{placed} images of {model.name}/ are taken (others: "
-            f"{', '.join(one.name for one in others)})",
+            f"{model.parent}: holds {len(others) + 1} disconnected models; using the "
+            f"{placed} images of {model.name}/ (others: "
+            f"{', '.join(other.name for other in others)})",
             stacklevel=3,
         )
 
 
 def _image_root(folder: Path, model: Path) -> Path:
-    """The folder in which images/ or a smaller copy lies: the model's parents come first."""
+    """The folder that contains images/ or a smaller copy; the model's parents come first."""
     above = [model, *model.parents]
-    candidates = [one for one in above if one == folder or folder in one.parents]
-    for one in candidates:
-        if (one / IMAGES).is_dir() or any(one.glob(f"{IMAGES}_*")):
-            return one
+    candidates = [
+        candidate for candidate in above if candidate == folder or folder in candidate.parents
+    ]
+    for candidate in candidates:
+        if (candidate / IMAGES).is_dir() or any(candidate.glob(f"{IMAGES}_*")):
+            return candidate
     raise FileNotFoundError(
         f"{folder}: is a COLMAP model (in {model}) without its images; looked for {IMAGES}/ and "
         f"{IMAGES}_2/ ... in {', '.join(map(str, candidates))}. Give the folder that holds both"
@@ -180,23 +185,23 @@ def _image_root(folder: Path, model: Path) -> Path:
 
 
 def _masks(root: Path, images: list[ListedImage]) -> list[Path | None]:
-    """masks/NAME.png (COLMAP's way, NAME with its suffix) or masks/STEM.png; [] for none."""
+    """masks/NAME.png (COLMAP's convention, NAME with its suffix) or masks/STEM.png; [] if none."""
     if not (root / MASKS).is_dir():
         return []
-    found: list[Path | None] = []
+    masks: list[Path | None] = []
     for image in images:
         name = image.name.partition("/")[2]
         candidates = (Path(f"{root / MASKS / name}.png"), (root / MASKS / name).with_suffix(".png"))
-        mask = next((one for one in candidates if one.is_file()), None)
-        found.append(None if mask is None else contained(root, mask))
-    return found
+        mask = next((candidate for candidate in candidates if candidate.is_file()), None)
+        masks.append(None if mask is None else contained(root, mask))
+    return masks
 
 
 def _K(model: Path, camera: ModelCamera, of: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """K in pixels of an image of `size`, of parameters in pixels of one of `of`."""
+    """K for an image of `size`, from parameters for an image of size `of`."""
     if camera.model not in PINHOLES:
         raise ValueError(
-            f"{model}: camera model {camera.model} is not known; undistort the project with "
+            f"{model}: camera model {camera.model} is not supported; undistort the project with "
             "`colmap image_undistorter`"
         )
     fx, fy, cx, cy = (camera.params[at] for at in PINHOLES[camera.model])
@@ -207,7 +212,7 @@ def _K(model: Path, camera: ModelCamera, of: tuple[int, int], size: tuple[int, i
 def _lens(model: Path, camera: ModelCamera) -> Lens:
     if camera.model == "FULL_OPENCV" and any(camera.params[9:]):
         raise ValueError(
-            f"{model}: a FULL_OPENCV lens with k4 to k6 is not known; undistort the project with "
+            f"{model}: a FULL_OPENCV lens with k4 to k6 is not supported; undistort the project by "
             "`colmap image_undistorter`"
         )
     named = COEFFICIENTS.get(camera.model, {})
@@ -218,7 +223,9 @@ def _lens(model: Path, camera: ModelCamera) -> Lens:
 def _w2c(image: ModelImage) -> Float[Tensor, "4 4"]:
     q = torch.tensor(image.quaternion, dtype=torch.float64)
     if not q.norm() > 0:
-        raise ValueError(f"image {image.name}: its quaternion {list(image.quaternion)} is no turn")
+        raise ValueError(
+            f"image {image.name}: its quaternion {list(image.quaternion)} is not a rotation"
+        )
     w, x, y, z = (q / q.norm()).tolist()
     w2c = torch.eye(4, dtype=torch.float64)
     w2c[:3, :3] = torch.tensor(

@@ -1,7 +1,7 @@
-"""A COLMAP model on disk, text or binary: cameras, poses, and the sparse points that images see.
+"""A COLMAP model on disk, text or binary: cameras, poses, and the sparse points seen by images.
 
-Read without COLMAP, whose text and binary files are documented and stable; newer releases write
-rigs and frames beside them, which repeat what `images` says.
+Read without COLMAP, whose text and binary formats are documented and stable; newer releases also
+write rigs and frames, which repeat what `images` says.
 
 Source: https://colmap.github.io/format.html
 """
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from anchorweave.recordings.reading import text_of
 
 SUFFIXES = ("bin", "txt")
-# Model number of a binary file, name, number of parameters.
+# Model id in binary files, name, number of parameters.
 MODELS = (
     (0, "SIMPLE_PINHOLE", 3),
     (1, "PINHOLE", 4),
@@ -48,14 +48,14 @@ class ModelCamera:
 
 @dataclass(frozen=True)
 class ModelImage:
-    """An image that was placed.
+    """A registered image.
 
     Args:
         name: path below the image folder.
-        camera: number of its camera.
+        camera: id of its camera.
         quaternion: w x y z of world-to-camera.
         translation: of world-to-camera.
-        points: numbers of the sparse points that it sees.
+        points: ids of the sparse points it sees.
     """
 
     name: str
@@ -66,7 +66,7 @@ class ModelImage:
 
 
 def model_suffix(folder: Path) -> str | None:
-    """`bin` or `txt`, whichever model lies in `folder`; None if there is none."""
+    """`bin` or `txt`, whichever model `folder` contains; None if there is none."""
     for suffix in SUFFIXES:
         if all((folder / f"{part}.{suffix}").is_file() for part in ("cameras", "images")):
             return suffix
@@ -74,10 +74,10 @@ def model_suffix(folder: Path) -> str | None:
 
 
 def read_model(folder: Path) -> tuple[dict[int, ModelCamera], list[ModelImage]]:
-    """Cameras by number, and images in the order of the file.
+    """Cameras by id, and images in file order.
 
     Raises:
-        ValueError: a file that is cut off, or holds something else than its format says.
+        ValueError: a truncated file, or content that violates the format.
     """
     read_cameras, read_images, _ = _READERS[model_suffix(folder)]
     suffix = model_suffix(folder)
@@ -91,10 +91,10 @@ def read_model(folder: Path) -> tuple[dict[int, ModelCamera], list[ModelImage]]:
 
 
 def read_points(folder: Path) -> dict[int, Float[np.ndarray, "3"]]:
-    """Positions of the sparse points by their number; none where the model keeps no points.
+    """Positions of the sparse points by id; empty if the model has no points.
 
     Raises:
-        ValueError: a file that is cut off, or holds something else than its format says.
+        ValueError: a truncated file, or content that violates the format.
     """
     suffix = model_suffix(folder)
     file = folder / f"points3D.{suffix}"
@@ -105,7 +105,7 @@ def read_points(folder: Path) -> dict[int, Float[np.ndarray, "3"]]:
 
 
 class _parsing:  # noqa: N801 - used as a function
-    """Whatever a damaged file raises while it is parsed becomes one error that names it."""
+    """Turns any exception from parsing a damaged file into one error that names the file."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -118,8 +118,8 @@ class _parsing:  # noqa: N801 - used as a function
             isinstance(error, ValueError) and str(self.file) not in str(error)
         ):
             raise ValueError(
-                f"{self.file}: is no whole COLMAP file ({type(error).__name__}: {error}); "
-                "write the model anew, as with `colmap model_converter`"
+                f"{self.file}: is not a complete COLMAP file ({type(error).__name__}: {error}); "
+                "write the model again, for instance with `colmap model_converter`"
             ) from error
 
 
@@ -163,7 +163,7 @@ def _binary_cameras(file: Path) -> Iterator[tuple[int, ModelCamera]]:
         number, kind, width, height = struct.unpack_from("<iiQQ", stored, at)
         if kind not in models:
             raise ValueError(
-                f"{file}: camera {number} is of model {kind}, which is not known; undistort the "
+                f"{file}: camera {number} has model {kind}, which is not supported; undistort the "
                 "project with `colmap image_undistorter`"
             )
         name, count = models[kind]
@@ -182,7 +182,7 @@ def _binary_images(file: Path) -> Iterator[ModelImage]:
         (count,) = struct.unpack_from("<Q", stored, end + 1)
         at = end + 9 + count * observation.itemsize
         if at > len(stored):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         seen = np.frombuffer(stored, observation, count, end + 9)["point"]
         yield _image(name, camera, pose, seen)
 

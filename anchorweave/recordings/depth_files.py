@@ -12,40 +12,40 @@ from torch import Tensor
 from anchorweave.images import SATURATED, read_depth
 
 DEPTH_SUFFIXES = (".png", ".npy")
-# Beyond, the squares and sums of float32 overflow; no unit of length makes a room so large.
+# Beyond this, squares and sums overflow in float32; no real scene is this large.
 FARTHEST = 1e12
 
 
 def check_depth_unit(where: object, unit: float) -> float:
-    """`unit`, the length of one step of depth, after a check that depths in it can be.
+    """`unit`, the length of one depth step, after a plausibility check.
 
     Raises:
-        ValueError: it is not above 0, or so long or short that float32 cannot hold such depths.
+        ValueError: it is not positive, or so large or small that float32 cannot hold such depths.
     """
     if not 1 / FARTHEST <= unit <= FARTHEST / SATURATED:
         raise ValueError(
-            f"{where}: one step of depth is {unit:g} units of the poses long, which no recording "
-            "is in; it is 0.001 for millimetres and poses in metres"
+            f"{where}: one step of depth is {unit:g} units of the poses, which is implausible; "
+            "it is 0.001 for millimetres and poses in metres"
         )
     return unit
 
 
 def read_depth_file(path: Path, unit: float, stated: bool = True) -> Float[Tensor, "h w"]:
-    """Depth [h, w] in the unit of the poses; 0 where the file says 0, NaN, infinity or 65535.
+    """Depth [h, w] in the unit of the poses; 0 where the file has 0, NaN, infinity or 65535.
 
     Args:
-        path: a 16-bit grey image, or an array [h, w] (or with one channel) of numbers in a .npy.
+        path: a 16-bit greyscale image, or a numeric array [h, w] (or with one channel) as .npy.
         unit: length of one step of the file.
-        stated: whether the recording says that unit, or only its format does.
+        stated: whether the recording itself states that unit, or only its format.
 
     Raises:
-        ValueError: no such file, negative or impossible depths, or floats of an unknown unit.
+        ValueError: no such file, negative or implausible depths, or floats of an unknown unit.
     """
     if path.suffix.lower() != ".npy":
         return read_depth(path, unit)
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    # By where a header is damaged, numpy raises anything.
+    # On damaged headers numpy may raise anything.
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as a NumPy array ({error})") from error
     if stored.ndim == 3 and 1 in (stored.shape[0], stored.shape[2]):
@@ -56,7 +56,7 @@ def read_depth_file(path: Path, unit: float, stated: bool = True) -> Float[Tenso
         )
     if stored.dtype.kind == "f" and not stated:
         raise ValueError(
-            f"{path}: is depth in floats, of which nothing says the unit; write the length of 1.0 "
+            f"{path}: is depth in floats of an unspecified unit; write the length of 1.0 "
             "in units of the poses to depth_unit_scale_factor (1 if they are the same), or set "
             "recording.depth_scale=1"
         )

@@ -1,4 +1,4 @@
-"""In which order frames follow each other, by the numbers in their names."""
+"""The order of frames, from the numbers in their names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WHOLE, DECIMALS = re.compile(r"(\d+)"), re.compile(r"(\d+(?:\.\d+)?)")
 
 
 def by_number(names: Sequence[str]) -> list[int]:
-    """Positions of `names` in the order of their numbers: 9 before 10, 12.125 before 12.25.
+    """Positions of `names` in numerical order: 9 before 10, 12.125 before 12.25.
 
-    Where 1.1 and 1.10 are two frames, dots part whole numbers.
+    If both 1.1 and 1.10 occur, dots separate integers instead.
     """
     stems = [_stem(name) for name in names]
     keys = [_fields(stem, DECIMALS) for stem in stems]
@@ -27,15 +27,14 @@ def by_number(names: Sequence[str]) -> list[int]:
 
 
 def frame_order(file: Path, names: Sequence[str], order: Order) -> list[int]:
-    """Positions of the frames that `file` lists, in the order in which they are read.
+    """Positions of the frames that `file` lists, in reading order.
 
-    Reconstruction programs list frames in the order in which they placed them, which is no order of
-    time; a camera's counter, on the other hand, begins anew after 9999. A list that is shuffled is
-    put in order by the one number in which its names differ; one that goes backwards, or breaks
-    off once, is meant.
+    Reconstruction programs list frames in registration order, which is not temporal order; on the
+    other hand a camera's counter restarts after 9999. A shuffled list is sorted by the one number
+    in which its names differ; a list that runs backwards, or has a single break, is kept.
 
     Args:
-        file: what lists them, for messages.
+        file: the listing file, for messages.
         names: paths of T frames, as listed.
         order: see `RecordingConfig`.
     """
@@ -52,18 +51,18 @@ def frame_order(file: Path, names: Sequence[str], order: Order) -> list[int]:
     if not back:
         return listed
     shuffled = len(back) > 1 and len(back) < len(steps)
-    done, other = ("put in that order", "listed") if shuffled else ("kept as listed", "numbers")
+    done, other = ("sorted by number", "listed") if shuffled else ("kept as listed", "numbers")
     i = back[0]
     warnings.warn(
-        f"{file}: frames are listed in another order than that of the numbers in their names "
-        f"({names[i - 1]} before {names[i]}); {done} (recording.order={other} does otherwise)",
+        f"{file}: frames are not listed in the order of the numbers in their names "
+        f"({names[i - 1]} before {names[i]}); {done} (set recording.order={other} to change this)",
         stacklevel=2,
     )
     return by_number(names) if shuffled else listed
 
 
 def _one_number(names: Sequence[str]) -> list[Decimal] | None:
-    """The only thing in which the names differ, if that is a number, a different one each."""
+    """The one number in which the names differ, if it is unique for each; else None."""
     for pattern in (DECIMALS, WHOLE):
         columns = [_fields(_stem(name), pattern) for name in names]
         if len({len(fields) for fields in columns}) != 1:
@@ -75,7 +74,7 @@ def _one_number(names: Sequence[str]) -> list[Decimal] | None:
 
 
 def _fields(text: str, pattern: re.Pattern) -> list[tuple[bool, Decimal | str]]:
-    # Every other part is a number, so that keys compare place by place.
+    # Every other part is a number, so that keys compare element by element.
     parts = enumerate(pattern.split(text))
     return [(bool(i % 2), Decimal(part) if i % 2 else part) for i, part in parts]
 

@@ -1,4 +1,4 @@
-"""Images, depth and cameras brought to another size in one step, so that they cannot disagree."""
+"""Resizes images, depth and cameras together, so that they stay consistent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from anchorweave.clip import Clip
 
 
 def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
-    """`clip` cut to the aspect of `size` (height, width) about its centre, and resized to it.
+    """`clip` centre-cropped to the aspect of `size` (height, width), and resized to it.
 
-    Colours are averaged over the pixels they come from; where any of these is not static, the mean
-    is not. Depth takes the nearest pixel: a mean over an edge would be a depth at which nothing
-    stands.
+    Colours are averaged over their source pixels; if any of these is not static, neither is the
+    result. Depth takes the nearest pixel: averaging across an edge would create a depth where there
+    is no surface.
     """
     top, left, window = _centre_window(clip.cameras.size, size)
     rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
@@ -26,7 +26,7 @@ def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
         static = static[:, rows, columns]
         if window != size:
             share = interpolate(static[:, None].float(), size, mode="bilinear", antialias=True)
-            # All of it, up to rounding.
+            # All source pixels, up to rounding.
             static = share[:, 0] > 0.999
     return replace(
         clip,
@@ -34,20 +34,20 @@ def reframed(clip: Clip, size: tuple[int, int]) -> Clip:
         depth=_nearest(clip.depth[:, rows, columns], size),
         cameras=clip.cameras.cropped(top, left, window).resized(size),
         static=static,
-        # A few points on a grid do not survive being resized; `Recording.clip` projects them anew.
+        # Sparse points on a grid do not survive resizing; `Recording.clip` projects them again.
         sparse=None,
     )
 
 
 def colours_as_seen_by_depth(clip: Clip, focal: float) -> Clip:
-    """Colours of a camera beside the depth camera, brought to the depth camera's narrower view.
+    """Crops the colours of a wider camera to the view of the depth camera beside it.
 
-    Their middle, as wide as depth sees, at the full size. For recordings whose images were not
-    registered; the cameras of `clip` are the depth camera's.
+    The centre of the image, as wide as the depth camera's view, at full size. For recordings whose
+    images were not registered; the cameras of `clip` are the depth camera's.
 
     Args:
-        clip: colours and depth of one size, of cameras at the same place.
-        focal: focal length of the colour camera as a share of the depth camera's, in (0, 1].
+        clip: colours and depth of the same size, from cameras at the same place.
+        focal: focal length of the colour camera relative to the depth camera's, in (0, 1].
     """
     H, W = clip.cameras.size
     height, width = round(H * focal), round(W * focal)

@@ -1,4 +1,4 @@
-"""An identifier of a recording's content, independent of its path."""
+"""A content-based identifier of a recording, independent of its path."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import hashlib
 
 from anchorweave.recordings.base import Recording
 
-# Of each file this much is read at its start, middle and end: thousands of frames in a moment.
+# This much of each file is read at its start, middle and end, so that thousands of frames are fast.
 PART_BYTES = 1 << 13
-# Left out where it is this: recordings were named before depth of other units was told apart.
+# Omitted from the hash at this value, for compatibility with identifiers of earlier versions.
 USUAL_DEPTH_UNIT = 1e-3
 
 
 def content_of(recording: Recording, captioned: bool = True) -> str:
-    """A short name for a recording's content: of its frames' names, cameras, caption and files.
+    """A short identifier of a recording's content: its frame names, cameras, caption and files.
 
-    Files are told by their sizes and by parts of them: compressed pictures of other things differ
-    nearly everywhere.
+    Files are identified by their sizes and parts of their content: compressed images of different
+    content differ nearly everywhere.
 
     Args:
-        recording: one that is read from files.
+        recording: a recording read from files.
         captioned: whether its caption counts.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a caption that is empty.
+        ValueError: an empty caption.
     """
-    found = hashlib.sha256("\n".join(recording.names).encode())
+    digest = hashlib.sha256("\n".join(recording.names).encode())
     caption = recording.caption() if captioned else None
-    found.update(repr((recording.cameras.size, caption)).encode())
+    digest.update(repr((recording.cameras.size, caption)).encode())
     unit = getattr(recording, "depth_unit", USUAL_DEPTH_UNIT)
     if unit != USUAL_DEPTH_UNIT:
-        found.update(f"a step of depth is {unit!r}".encode())
+        digest.update(f"a step of depth is {unit!r}".encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        found.update(part.contiguous().numpy().tobytes())
+        digest.update(part.contiguous().numpy().tobytes())
     for path in recording.files():
         size = path.stat().st_size
-        found.update(f"{size}\n".encode())
+        digest.update(f"{size}\n".encode())
         with path.open("rb") as file:
             for start in sorted({0, max(size // 2, 0), max(size - PART_BYTES, 0)}):
                 file.seek(start)
-                found.update(file.read(PART_BYTES))
-    return found.hexdigest()[:16]
+                digest.update(file.read(PART_BYTES))
+    return digest.hexdigest()[:16]

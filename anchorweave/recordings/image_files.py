@@ -17,7 +17,7 @@ from anchorweave.recordings.depth_files import check_depth_unit, read_depth_file
 
 
 class ImageFiles(Recording):
-    """Image files, with depth maps or without.
+    """Image files, with or without depth maps.
 
     Args:
         path: the recording's folder.
@@ -26,13 +26,13 @@ class ImageFiles(Recording):
         images: T image files.
         depths: T depth maps, or none.
         depth_unit: length of one step of a depth map, in the unit of the poses.
-        depth_K: intrinsics [3, 3] of the depth maps, when they come from a camera of their own at
-            the same place (ScanNet); None = they show what the images show, at any resolution.
-        masks: T masks, 0 on moving things, which show what the images show; or none.
-        unit_stated: whether the recording says `depth_unit`, or only its format does.
+        depth_K: intrinsics [3, 3] of the depth maps, if they come from a separate camera at the
+            same place (ScanNet); None = they cover the same view as the images, at any resolution.
+        masks: T masks, 0 on moving objects, covering the same view as the images; or none.
+        unit_stated: whether the recording itself states `depth_unit`, or only its format.
 
     Raises:
-        ValueError: counts that differ, or a length of steps that cannot be.
+        ValueError: mismatched counts, or an implausible depth unit.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ImageFiles(Recording):
         if len(set(counts.values())) != 1:
             raise ValueError(f"{path}: counts differ: {counts}; each frame needs one of each")
         self.path, self.names, self.cameras = path, tuple(names), cameras
-        # What the files hold; a reader that undoes a lens shows less of it.
+        # What the files hold; a reader that undistorts shows less of it.
         self.stored = cameras
         self.images, self.depths, self.masks = tuple(images), tuple(depths), tuple(masks)
         self.depth_unit, self.depth_K = check_depth_unit(path, depth_unit), depth_K
@@ -70,7 +70,7 @@ class ImageFiles(Recording):
         """Colours of frame `i` [3, H, W] in [0, 1].
 
         Raises:
-            ValueError: an unreadable image, or one of another size than its camera's.
+            ValueError: an unreadable image, or one whose size differs from its camera's.
         """
         frame = read_frame(self.images[i])
         check_size(self.images[i], tuple(frame.shape[1:]), self.stored.size)
@@ -80,8 +80,8 @@ class ImageFiles(Recording):
         """Depth of frame `i` [H, W] at the size of its image; 0 = invalid.
 
         Raises:
-            ValueError: the recording holds no depth, or a map is unreadable, or of a size that
-                does not fit the image or its K.
+            ValueError: the recording holds no depth, or a map is unreadable or of a size that does
+                not fit the image or its K.
         """
         if not self.has_depth:
             return super().depth(i)
@@ -95,10 +95,10 @@ class ImageFiles(Recording):
         return depth_in_image(depth, self.stored[i], self.depth_K)
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` is opaque and shows no moving thing [H, W]; None = everywhere.
+        """Where frame `i` is opaque and static [H, W]; None = everywhere.
 
         Raises:
-            ValueError: an image or a mask that is unreadable, or a mask of another aspect.
+            ValueError: an unreadable image or mask, or a mask of another aspect.
         """
         opaque = read_opaque(self.images[i])
         if not self.masks:
@@ -110,7 +110,7 @@ class ImageFiles(Recording):
 
 
 def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> None:
-    """Refuse an image of another (height, width) than its intrinsics are stated for.
+    """Rejects an image whose (height, width) differs from the size its intrinsics are for.
 
     Raises:
         ValueError: they differ.
@@ -123,30 +123,30 @@ def check_size(image: Path, met: tuple[int, int], stated: tuple[int, int]) -> No
 
 
 def check_aspect(file: Path, what: str, met: tuple[int, int], image: tuple[int, int]) -> None:
-    """Refuse a map (height, width) that cannot show just what its image shows.
+    """Rejects a map (height, width) that cannot cover the same view as its image.
 
     Sizes may differ by one factor, each side rounded by less than a pixel.
 
     Raises:
-        ValueError: they are no two sizes of one picture; both are named.
+        ValueError: the sizes have different aspects; the message names both.
     """
     low, high = (
         max((m - 1) / i for m, i in zip(met, image, strict=True)),
         min((m + 1) / i for m, i in zip(met, image, strict=True)),
     )
     if met != image and low >= high:
-        turned = ", as if turned by 90 degrees" if met == image[::-1] else ""
+        turned = ", as if rotated by 90 degrees" if met == image[::-1] else ""
         raise ValueError(
             f"{file}: the {what} is {met[0]}x{met[1]} (height x width) and its image "
-            f"{image[0]}x{image[1]}{turned}; a map of another aspect does not show what the image "
-            "shows: turn, crop or register it (ScanNet: intrinsic/intrinsic_depth.txt)"
+            f"{image[0]}x{image[1]}{turned}; a map of another aspect does not cover the image's "
+            "view: rotate, crop or register it (ScanNet: intrinsic/intrinsic_depth.txt)"
         )
 
 
 def depth_in_image(
     depth: Float[Tensor, "h w"], camera: Cameras, depth_K: Float[Tensor, "3 3"] | None = None
 ) -> Float[Tensor, "H W"]:
-    """A depth map of another size or K than its image, as the image's pixels see it (nearest)."""
+    """A depth map of another size or K, resampled (nearest) to the pixels of its image."""
     if depth_K is None:
         if tuple(depth.shape) == camera.size:
             return depth

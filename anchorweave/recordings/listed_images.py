@@ -1,4 +1,4 @@
-"""Which image files a transforms.json means, how large they are, and which size its K is for."""
+"""Which image files a transforms.json refers to, their size, and the size its K is for."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ListedImage:
 
     Args:
         name: its path as listed.
-        file: where it lies.
-        shrink: N where a copy in images_N/, N times smaller, serves in the place of images/.
+        file: the file to read.
+        shrink: N if a copy in images_N/, N times smaller, replaces one in images/.
     """
 
     name: str
@@ -30,13 +30,13 @@ class ListedImage:
 
 
 def listed_images(listing: Path, names: Sequence[str]) -> list[ListedImage]:
-    """The image of each frame: the one that is named, or a smaller copy where none of those is.
+    """The image of each frame: the listed file, or a smaller copy if none of the listed ones exist.
 
-    DL3DV and others ship images_2/, images_4/ ... and leave out images/, of which the json speaks.
-    Of several copies the largest serves. A path that names images_N/ itself means just that.
+    DL3DV and others ship images_2/, images_4/ ... without images/, to which the json refers. The
+    largest available copy is used. A path that itself names images_N/ is taken literally.
 
     Raises:
-        ValueError: a path that leads out of the recording's folder.
+        ValueError: a path outside the recording's folder.
     """
     named = [ListedImage(name, inside(listing, name, IMAGE_SUFFIXES)) for name in names]
     if any(image.file.is_file() for image in named):
@@ -49,40 +49,40 @@ def listed_images(listing: Path, names: Sequence[str]) -> list[ListedImage]:
 def sizes_of_K(
     listing: Path, images: Sequence[ListedImage], entries: Sequence[dict]
 ) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """The (height, width) of the image files, and for each frame the one that its K is for.
+    """The (height, width) of the image files, and for each frame the size that its K is for.
 
     What entries state is compared with the file of the first frame that states it; the others are
-    compared when they are read.
+    checked when they are read.
 
     Args:
         listing: the json, for messages.
-        images: of T frames; the files exist.
-        entries: what the json says of each of them, common keys included.
+        images: images of T frames; the files exist.
+        entries: the json entry of each frame, including common keys.
 
     Raises:
-        ValueError: an image of another size than is stated, or images of several sizes.
+        ValueError: an image whose size differs from the stated one, or images of several sizes.
     """
-    met: dict[tuple, tuple[int, int]] = {}
+    sizes: dict[tuple, tuple[int, int]] = {}
     of_K, first_of = [], {}
     for image, entry in zip(images, entries, strict=True):
         where = f"{listing}, frame {image.name}"
         stated = [int(finite_number(where, entry, key)) if key in entry else None for key in "hw"]
         kind = (*stated, image.shrink)
-        if None in stated or kind not in met:
-            met[kind] = image_size(image.file)
-            first_of.setdefault(met[kind], image)
-        height, width = met[kind]
+        if None in stated or kind not in sizes:
+            sizes[kind] = image_size(image.file)
+            first_of.setdefault(sizes[kind], image)
+        height, width = sizes[kind]
         default = (height * image.shrink, width * image.shrink)
         size = tuple(d if s is None else s for s, d in zip(stated, default, strict=True))
         _check(image, (height, width), size)
         of_K.append(size)
     if len(first_of) > 1:
-        shown = ", ".join(
+        described = ", ".join(
             f"{image.name} is {height}x{width}" for (height, width), image in first_of.items()
         )
         raise ValueError(
-            f"{listing}: images are of several sizes ({shown}, height x width), but a recording "
-            "has one; bring them to one size with their intrinsics, or write a json for each size"
+            f"{listing}: images have several sizes ({described}, height x width), but a recording "
+            "has one; resize them together with their intrinsics, or write one json per size"
         )
     return next(iter(first_of)), of_K
 
@@ -101,7 +101,7 @@ def _check(image: ListedImage, met: tuple[int, int], stated: tuple[int, int]) ->
     if image.shrink == 1:
         check_size(image.file, met, stated)
         return
-    # Sides that do not divide are rounded, up, down or to the nearest.
+    # Sides that do not divide evenly may have been rounded up, down or to nearest.
     if any(abs(m * image.shrink - s) >= image.shrink for m, s in zip(met, stated, strict=True)):
         small = " or ".join(
             sorted({f"{h}x{w}" for h, w in (_divided(stated, image.shrink, up) for up in (0, 1))})
@@ -109,7 +109,7 @@ def _check(image: ListedImage, met: tuple[int, int], stated: tuple[int, int]) ->
         raise ValueError(
             f"{image.file}: is {met[0]}x{met[1]} (height x width), but images of "
             f"{stated[0]}x{stated[1]} are {small} in {image.file.parent.name}/; resize the images, "
-            "or name them in file_path, with their own w and h"
+            "or list them in file_path, with their own w and h"
         )
 
 

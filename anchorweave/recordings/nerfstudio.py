@@ -2,7 +2,7 @@
 
 `transform_matrix` is camera-to-world with OpenGL axes (y up, z backward); `depth_file_path` names
 a uint16 map in steps of `depth_unit_scale_factor` (instant-ngp: `depth_path`,
-`integer_depth_scale`); `mask_path` an image that is black on what may move.
+`integer_depth_scale`); `mask_path` names an image that is black on moving objects.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ TRANSFORMS = "transforms.json"
 # Flips y and z: its own inverse, so it converts both ways.
 OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 DEPTH_UNIT = 1e-3
-# Share of a resampled pixel that must be opaque; all of it, up to rounding.
+# Fraction of a resampled pixel that must be opaque: all of it, up to rounding.
 SEEN = 0.999
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL")
 
 
 class NerfstudioFiles(ImageFiles):
-    """Image files behind one or several lenses, whose distortion is undone on reading.
+    """Image files taken through one or several lenses; distortion is removed on reading.
 
     Args:
-        native: cameras [T] of the image files as they are; `cameras` are those of the window in
-            which every undistorted pixel was really seen.
+        native: cameras [T] of the stored image files; `cameras` are those of the window in which
+            every undistorted pixel was actually seen.
         lenses: T lenses.
         **files: the other arguments of `ImageFiles`.
     """
@@ -72,9 +72,9 @@ class NerfstudioFiles(ImageFiles):
         return self._pinhole(super().depth(i)[None], i, "nearest")[0]
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """What of frame `i`, undistorted, may be remembered [H, W]; None = everywhere."""
+        """Which pixels of the undistorted frame `i` may be remembered [H, W]; None = all."""
         static = super().static(i)
-        # A pixel mixed from opaque and transparent ones shows a colour that is nowhere.
+        # A pixel mixed from opaque and transparent ones has a meaningless colour.
         return (
             None if static is None else self._pinhole(static[None].float(), i, "bilinear")[0] > SEEN
         )
@@ -91,39 +91,40 @@ def open_nerfstudio(
     options: RecordingConfig = AS_STATED,
     origin: tuple[float, float, float] | None = None,
 ) -> NerfstudioFiles:
-    """The recording that a transforms.json describes.
+    """Opens the recording that a transforms.json describes.
 
     Args:
-        file: the json file; image paths are relative to its folder and may not leave it.
-        missing: what to do about listed frames whose files do not exist.
+        file: the json file; image paths are relative to its folder and must stay inside it.
+        missing: how to treat listed frames whose files do not exist.
         options: values that override what the json states.
         origin: see `posed_cameras`.
 
     Raises:
         FileNotFoundError: listed files that do not exist, unless `missing` is "skip".
-        ValueError: no valid json, no frames, a value of another type than expected, a path outside
-            the folder, a file that is listed twice, images of several sizes, a pose or K that is
-            wrong.
+        ValueError: invalid json, no frames, a value of the wrong type, a path outside the folder, a
+            file listed twice, images of several sizes, or an invalid pose or K.
     """
     meta = read_meta(file)
     listed = [frame["file_path"] for frame in meta["frames"]]
     frames = [meta["frames"][i] for i in frame_order(file, listed, options.order)]
     images = listed_images(file, [frame["file_path"] for frame in frames])
-    # instant-ngp's flag that listed depth is not to be used.
+    # instant-ngp's flag to ignore listed depth.
     use_depth = meta.get("enable_depth_loading", True)
     depths = [_path(file, depth_path(_at(file, f), f)) if use_depth else None for f in frames]
     masks = [_path(file, frame.get("mask_path")) for frame in frames]
     _check_distinct(file, images, [image.file for image in images])
     _check_distinct(file, images, depths)
-    kept = usable(file, [i.name for i in images], _problems(images, depths, masks), missing)
-    images = [images[i] for i in kept]
+    usable_frames = usable(
+        file, [i.name for i in images], _problems(images, depths, masks), missing
+    )
+    images = [images[i] for i in usable_frames]
     common = {key: value for key, value in meta.items() if key != "frames"}
-    entries = [common | frames[i] for i in kept]
+    entries = [common | frames[i] for i in usable_frames]
     size, sizes = sizes_of_K(file, images, entries)
     unit = depth_unit(str(file), meta)
-    depths = [depths[i] for i in kept] if any(depths) else []
+    depths = [depths[i] for i in usable_frames] if any(depths) else []
     if depths and unit is None and options.depth_scale is None:
-        if "depth_path" in frames[kept[0]]:
+        if "depth_path" in frames[usable_frames[0]]:
             raise ValueError(
                 f"{file}: lists depth_path, but no integer_depth_scale, the length of one step; "
                 "add it, or set recording.depth_scale"
@@ -145,13 +146,13 @@ def open_nerfstudio(
         images=[image.file for image in images],
         depths=depths,
         depth_unit=options.depth_unit(DEPTH_UNIT if unit is None else unit),
-        masks=[masks[i] for i in kept] if any(masks) else [],
+        masks=[masks[i] for i in usable_frames] if any(masks) else [],
         unit_stated=unit is not None or options.depth_scale is not None,
     )
 
 
 def frame_entry(camera: Cameras, image: str, depth: str | None = None) -> dict:
-    """One entry of `frames` for one camera, whose pose is written in the recording's coordinates.
+    """An entry of `frames` for one camera, with its pose in the recording's coordinates.
 
     `image` and `depth` are relative paths.
     """
@@ -166,7 +167,7 @@ def frame_entry(camera: Cameras, image: str, depth: str | None = None) -> dict:
 
 
 def write_transforms(entries: list[dict], path: Path, depth_unit: float = DEPTH_UNIT) -> None:
-    """Write `entries` as the transforms.json of folder `path`."""
+    """Writes `entries` as the transforms.json of folder `path`."""
     meta = {"depth_unit_scale_factor": depth_unit, "frames": entries}
     with atomic_write(path / TRANSFORMS) as aside:
         aside.write_text(json.dumps(meta, indent=1))
@@ -175,17 +176,17 @@ def write_transforms(entries: list[dict], path: Path, depth_unit: float = DEPTH_
 def write_recording(
     clip: Clip, path: str | Path, depth_unit: float = DEPTH_UNIT, suffix: str = ".png"
 ) -> None:
-    """Write `clip` as a new folder `path` that `open_recording` and nerfstudio's tools can open.
+    """Writes `clip` as a new folder `path`, readable by `open_recording` and nerfstudio's tools.
 
     Args:
-        clip: frames, cameras and depth; depth that is 0 everywhere is left out.
+        clip: frames, cameras and depth; depth that is 0 everywhere is not written.
         path: a folder that does not exist yet.
         depth_unit: length of one uint16 step, in the unit of the poses.
-        suffix: of the images: ".png" keeps them exactly, ".jpg" small.
+        suffix: image suffix: ".png" is lossless, ".jpg" small.
 
     Raises:
         FileExistsError: `path` exists.
-        ValueError: depth that 16 bits of this unit cannot hold.
+        ValueError: depth out of the 16-bit range of this unit.
     """
     path = Path(path)
     if path.exists():
@@ -215,7 +216,7 @@ def _path(file: Path, name: str | None) -> Path | None:
 
 
 def _problems(images, depths, masks) -> list[str | None]:
-    """What each frame lacks, or None."""
+    """What each frame is missing, or None."""
     extras = {"depth_file_path": depths, "mask_path": masks}
     extras = {key: files for key, files in extras.items() if any(files)}
     problems: list[str | None] = []
@@ -223,7 +224,7 @@ def _problems(images, depths, masks) -> list[str | None]:
         problem = None if image.file.is_file() else "the image does not exist"
         for key, files in extras.items():
             if problem is None and files[i] is None:
-                problem = f"no {key}, though other frames have one"
+                problem = f"no {key}, although other frames have one"
             elif problem is None and not files[i].is_file():
                 problem = f"its {key.partition('_')[0]} {files[i].name} does not exist"
         problems.append(problem)
@@ -232,16 +233,16 @@ def _problems(images, depths, masks) -> list[str | None]:
 
 def _check_distinct(file: Path, images: list[ListedImage], files: list[Path | None]) -> None:
     first: dict[Path, ListedImage] = {}
-    for image, one in zip(images, files, strict=True):
-        if one is not None and first.setdefault(one, image) is not image:
+    for image, path in zip(images, files, strict=True):
+        if path is not None and first.setdefault(path, image) is not image:
             raise ValueError(
-                f"{file}: frames {first[one].name} and {image.name} both have "
-                f"{one.relative_to(file.parent)}; list each frame once, with files of its own"
+                f"{file}: frames {first[path].name} and {image.name} both use "
+                f"{path.relative_to(file.parent)}; list each frame once, with its own files"
             )
 
 
 def _K(file: Path, name: str, entry: dict, of_K: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """K in pixels of an image of `size`, which the entry gives in pixels of one of `of_K`."""
+    """K for an image of `size`, from an entry that gives it for an image of `of_K`."""
     height, width = of_K
     where = f"{file}, frame {name}"
     if "fl_x" in entry:
@@ -263,7 +264,7 @@ def _c2w(file: Path, name: str, entry: dict) -> Tensor:
     try:
         matrix = torch.tensor(entry["transform_matrix"], dtype=torch.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}, frame {name}: transform_matrix is no matrix") from error
+        raise ValueError(f"{file}, frame {name}: transform_matrix is not a matrix") from error
     if matrix.shape != (4, 4):
         raise ValueError(
             f"{file}, frame {name}: transform_matrix is {tuple(matrix.shape)}, expected (4, 4)"

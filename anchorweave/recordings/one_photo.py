@@ -1,4 +1,4 @@
-"""One photograph: a camera at the origin, with the focal length of its EXIF data or the user's."""
+"""One photograph: a camera at the origin, with the focal length from EXIF data or the user."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from anchorweave.recordings.image_files import ImageFiles
 
 
 def open_photo(file: Path, options: RecordingConfig = AS_STATED) -> ImageFiles:
-    """The recording of one frame of a photograph.
+    """Opens a photograph as a recording of one frame.
 
     Args:
         file: the image.
-        options: of which `intrinsics`, or else `field_of_view`, take precedence over EXIF data.
+        options: `intrinsics`, or else `field_of_view`, take precedence over EXIF data.
 
     Raises:
-        ValueError: no image, or one of unknown focal length.
+        ValueError: not an image, or one with an unknown focal length.
     """
     options.refused(file, "depth_scale", why="a photograph holds no depth")
     height, width = size = image_size(file)
@@ -31,9 +31,9 @@ def open_photo(file: Path, options: RecordingConfig = AS_STATED) -> ImageFiles:
         focal = options.focal_of(size) or exif_focal(file)
         if focal is None:
             raise ValueError(
-                f"{file}: nothing says the photograph's focal length (no EXIF data); set "
-                "recording.field_of_view= to the degrees that its width spans (a phone's main "
-                "camera: about 65 held wide, 50 upright), or recording.intrinsics="
+                f"{file}: the photograph's focal length is unknown (no EXIF data); set "
+                "recording.field_of_view= to its horizontal field of view in degrees (a phone's "
+                "main camera: about 65 in landscape, 50 in portrait), or recording.intrinsics="
             )
         K = intrinsics(focal, focal, width / 2, height / 2)
     cameras = posed_cameras(file, [file.name], torch.eye(4)[None].double(), K[None], size)

@@ -3,8 +3,8 @@
     keyframes/cameras/N.json (or corrected_cameras/)  images/N.jpg (corrected_images/)  depth/N.png
     rgb.mp4  odometry.csv  camera_matrix.csv  depth/NNNNNN.png
 
-Depth is in millimetres and poses in metres, both as ARKit gives them. Polycam's cameras have OpenGL
-axes, Stray Scanner's OpenCV's.
+Depth is in millimetres and poses in metres, both from ARKit. Polycam's cameras have OpenGL axes,
+Stray Scanner's OpenCV axes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def is_polycam(folder: Path) -> bool:
 def open_polycam(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> ImageFiles:
-    """The recording that Polycam exported; cameras after its own optimisation where there are any.
+    """Opens a Polycam raw export; uses its optimised cameras if available.
 
     Raises:
         FileNotFoundError: cameras without image or depth, unless `missing` is "skip".
-        ValueError: files of other contents, or wrong poses.
+        ValueError: unexpected file contents, or invalid poses.
     """
     keyframes = folder / "keyframes"
     corrected = (keyframes / "corrected_cameras").is_dir()
@@ -79,12 +79,12 @@ def open_polycam(
 
 def _polycam_camera(file: Path) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]]:
     try:
-        told = json.loads(text_of(file))
-        rows = [[float(told[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
-        K = intrinsics(*(float(told[key]) for key in ("fx", "fy", "cx", "cy")))
+        meta = json.loads(text_of(file))
+        rows = [[float(meta[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
+        K = intrinsics(*(float(meta[key]) for key in ("fx", "fy", "cx", "cy")))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file}: is no camera of Polycam ({type(error).__name__}: {error})"
+            f"{file}: is not a Polycam camera ({type(error).__name__}: {error})"
         ) from error
     return torch.tensor([*rows, [0, 0, 0, 1]], dtype=torch.float64) @ OPENGL, K
 
@@ -94,7 +94,7 @@ class StrayFrames(VideoFrames):
 
     Args:
         depths: T depth maps.
-        unit: length of one step of them, in metres.
+        unit: length of one depth step, in metres.
         **video: the arguments of `VideoFrames`.
     """
 
@@ -116,18 +116,18 @@ class StrayFrames(VideoFrames):
 
 
 def is_stray_scanner(folder: Path) -> bool:
-    """Whether `folder` is what Stray Scanner writes."""
+    """Whether `folder` was written by Stray Scanner."""
     return (folder / "odometry.csv").is_file() and (folder / "rgb.mp4").is_file()
 
 
 def open_stray_scanner(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> StrayFrames:
-    """The recording that Stray Scanner made.
+    """Opens a Stray Scanner recording.
 
     Raises:
         FileNotFoundError: frames without depth, unless `missing` is "skip".
-        ValueError: files of other contents, or wrong poses.
+        ValueError: unexpected file contents, or invalid poses.
     """
     video = VideoFile(contained(folder, folder / "rgb.mp4"))
     table = _odometry(folder / "odometry.csv")
@@ -142,9 +142,9 @@ def open_stray_scanner(
         for frame, depth in zip(frames, depths, strict=True)
     ]
     names = [f"{frame:06d}" for frame in frames]
-    kept = usable(folder, names, problems, missing)
+    usable_frames = usable(folder, names, problems, missing)
     turns, centres = (
-        torch.tensor([[table[key][i] for key in keys] for i in kept], dtype=torch.float64)
+        torch.tensor([[table[key][i] for key in keys] for i in usable_frames], dtype=torch.float64)
         for keys in (("qx", "qy", "qz", "qw"), ("x", "y", "z"))
     )
     c2w = pose_matrix(turns, centres)
@@ -152,15 +152,15 @@ def open_stray_scanner(
         K = intrinsics(*options.intrinsics)
     else:
         K = torch.from_numpy(_matrix(folder / "camera_matrix.csv"))
-    names = [names[i] for i in kept]
+    names = [names[i] for i in usable_frames]
     return StrayFrames(
-        depths=[contained(folder, depths[i]) for i in kept],
+        depths=[contained(folder, depths[i]) for i in usable_frames],
         unit=options.depth_unit(MILLIMETRES),
         path=folder,
         names=names,
-        cameras=posed_cameras(folder, names, c2w, K.repeat(len(kept), 1, 1), video.size),
+        cameras=posed_cameras(folder, names, c2w, K.repeat(len(usable_frames), 1, 1), video.size),
         video=video,
-        positions=[frames[i] for i in kept],
+        positions=[frames[i] for i in usable_frames],
     )
 
 
@@ -173,7 +173,7 @@ def _odometry(file: Path) -> dict[str, list[float]]:
         return {key: table[key] for key in ODOMETRY}
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"{file}: is no table of {', '.join(ODOMETRY)} ({type(error).__name__}: {error})"
+            f"{file}: is not a table of {', '.join(ODOMETRY)} ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -181,4 +181,4 @@ def _matrix(file: Path) -> np.ndarray:
     try:
         return np.loadtxt(file, delimiter=",").reshape(3, 3)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: is no 3x3 matrix ({error})") from error
+        raise ValueError(f"{file}: is not a 3x3 matrix ({error})") from error

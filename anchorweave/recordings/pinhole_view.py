@@ -1,4 +1,4 @@
-"""A camera as the kernels that draw rooms take it."""
+"""A camera in the representation that the room-rendering kernels use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from anchorweave.geometry.cameras import Cameras
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole view of the world as the kernels take it, in float64.
+    """A pinhole view for the kernels, in float64.
 
     Args:
-        eye: where it is seen from [3].
-        rays: [3, 3]; (1, u, v) @ rays is the ray of image position (u, v), one depth long.
+        eye: the viewpoint [3].
+        rays: [3, 3]; (1, u, v) @ rays is the ray of image position (u, v), with z-depth 1.
         image: [3, 3]; image @ (point - eye) is (u z, v z, z).
         size: (height, width) in pixels.
     """

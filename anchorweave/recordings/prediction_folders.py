@@ -1,9 +1,9 @@
-"""Predictions that networks write as folders: CUT3R and TTT3R, and ViPE.
+"""Network predictions written as folders: CUT3R and TTT3R, and ViPE.
 
     camera/NNNNNN.npz (pose, intrinsics)  color/NNNNNN.png  depth/NNNNNN.npy      CUT3R, TTT3R
     pose/X.npz  intrinsics/X.npz (inds, data)  rgb/X.mp4                          ViPE
 
-ViPE's depth lies in zipped OpenEXR files, which nothing here reads: it is left out.
+ViPE's depth is in zipped OpenEXR files, which are not supported, so it is ignored.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from anchorweave.video import VideoFile
 
 
 def is_cut3r(folder: Path) -> bool:
-    """Whether `folder` is what CUT3R's demo writes."""
+    """Whether `folder` was written by CUT3R's demo."""
     return (folder / "color").is_dir() and any((folder / "camera").glob("*.npz"))
 
 
 def open_cut3r(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> ImageFiles:
-    """The recording that CUT3R or TTT3R predicted.
+    """Opens a CUT3R or TTT3R prediction.
 
     Raises:
         FileNotFoundError: frames without colours or depth, unless `missing` is "skip".
-        ValueError: files of other contents, or wrong poses.
+        ValueError: unexpected file contents, or invalid poses.
     """
     options.refused(folder, "depth_scale", why="its depth is in the unit of its poses")
     parts = {"camera": (".npz",), "color": (".png",), "depth": (".npy",)}
@@ -64,37 +64,37 @@ def open_cut3r(
 
 
 def is_vipe(folder: Path) -> bool:
-    """Whether `folder` is what ViPE writes."""
+    """Whether `folder` was written by ViPE."""
     return any((folder / "pose").glob("*.npz")) and any((folder / "rgb").glob("*.mp4"))
 
 
 def open_vipe(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> VideoFrames:
-    """The recording whose cameras ViPE predicted; without its depth.
+    """Opens a video with cameras predicted by ViPE; without its depth.
 
     Raises:
-        ValueError: several videos, files of other contents, or wrong poses.
+        ValueError: several videos, unexpected file contents, or invalid poses.
     """
     options.refused(folder, "depth_scale", "intrinsics", why="ViPE states its own")
     videos = sorted((folder / "rgb").glob("*.mp4"))
     if len(videos) > 1:
         raise ValueError(
-            f"{folder}: holds predictions of {len(videos)} videos ({videos[0].stem} ...); move "
-            "each, with its pose/ and intrinsics/, into a folder of its own"
+            f"{folder}: holds predictions for {len(videos)} videos ({videos[0].stem} ...); move "
+            "each, with its pose/ and intrinsics/, into its own folder"
         )
     name, video = videos[0].stem, VideoFile(videos[0])
     poses = _arrays(folder / "pose" / f"{name}.npz", "inds", "data")
-    known = _arrays(folder / "intrinsics" / f"{name}.npz", "inds", "data")
-    if not np.array_equal(poses["inds"], known["inds"]) or known["data"].shape[1:] != (4,):
+    lenses = _arrays(folder / "intrinsics" / f"{name}.npz", "inds", "data")
+    if not np.array_equal(poses["inds"], lenses["inds"]) or lenses["data"].shape[1:] != (4,):
         raise ValueError(
-            f"{folder}: pose/ and intrinsics/ of {name} are not of the same frames of a pinhole "
-            f"(intrinsics {list(known['data'].shape)}, expected [T, 4])"
+            f"{folder}: pose/ and intrinsics/ of {name} do not cover the same frames of a pinhole "
+            f"camera (intrinsics {list(lenses['data'].shape)}, expected [T, 4])"
         )
     positions = poses["inds"].astype(int).tolist()
     if outside := [i for i in positions if not 0 <= i < len(video)]:
         raise ValueError(f"{folder}: {videos[0].name} has {len(video)} frames, no {outside[0]}")
-    K = torch.stack([intrinsics(*map(float, row)) for row in known["data"]])
+    K = torch.stack([intrinsics(*map(float, row)) for row in lenses["data"]])
     c2w = torch.from_numpy(poses["data"].astype(np.float64))
     names = [f"{i:06d}" for i in positions]
     cameras = posed_cameras(folder, names, c2w, K, video.size)
@@ -105,8 +105,8 @@ def _arrays(file: Path, *names: str) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}
-    # By where it is damaged, numpy raises anything.
+    # On damaged files numpy may raise anything.
     except Exception as error:
         raise ValueError(
-            f"{file}: is no .npz with {' and '.join(names)} ({type(error).__name__}: {error})"
+            f"{file}: is not an .npz with {' and '.join(names)} ({type(error).__name__}: {error})"
         ) from error

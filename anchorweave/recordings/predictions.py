@@ -1,15 +1,14 @@
-"""Predictions: a network's output for a whole video in one .npz, in our layout or its own.
+"""Predictions: a network's output for a whole video in one .npz, in our layout or the network's.
 
     depth        [T, h, w]      in the unit of the poses; 0, NaN or infinity = unknown
     c2w          [T, 4, 4]      camera-to-world, OpenCV axes
     K            [T, 3, 3]      or [3, 3], in pixels of the images
     images       [T, H, W, 3]   uint8; or X.mp4, or a folder X/ of images, beside X.npz
-    confidence   [T, h, w]      optional: the more, the surer, in the network's own numbers
-    static       [T, h, w]      optional: False on what moves
+    confidence   [T, h, w]      optional: higher is better, in the network's own units
+    static       [T, h, w]      optional: False on moving objects
 
-Networks that cannot be installed in this environment are used by their output files: `LAYOUTS`
-    names
-the keys of each, and what ours are made of.
+Supports networks that cannot be installed in this environment through their output files. `LAYOUTS`
+lists the keys of each, and how ours are computed from them.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def _w2c(stored: np.ndarray) -> np.ndarray:
-    """Camera-to-world [T, 4, 4] of world-to-camera [T, 3 or 4, 4]."""
+    """Camera-to-world [T, 4, 4] from world-to-camera [T, 3 or 4, 4]."""
     w2c = np.tile(np.eye(4), (len(stored), 1, 1))
     w2c[:, :3] = stored[:, :3]
     return inverse_rigid(torch.from_numpy(w2c)).numpy()
 
 
 def _colours(stored: np.ndarray) -> np.ndarray:
-    """Images as uint8 [T, H, W, 3], of floats in [0, 1], channels first or last."""
+    """Images as uint8 [T, H, W, 3], from floats in [0, 1], channels first or last."""
     if stored.ndim == 4 and stored.shape[1] == 3 and stored.shape[3] != 3:
         stored = stored.transpose(0, 2, 3, 1)
     if stored.dtype.kind == "f":
@@ -55,7 +54,7 @@ def _maps(stored: np.ndarray) -> np.ndarray:
     return stored[..., 0] if stored.ndim == 4 else stored
 
 
-# Name, keys by which it is known, and how each of ours is made. The first that fits is taken.
+# Name, identifying keys, and how each of our arrays is computed. The first match is used.
 LAYOUTS: tuple[tuple[str, set[str], Mapping[str, Callable[[Arrays], np.ndarray]]], ...] = (
     (
         "this project",
@@ -115,7 +114,7 @@ LAYOUTS: tuple[tuple[str, set[str], Mapping[str, Callable[[Arrays], np.ndarray]]
 
 
 class Predictions(Recording):
-    """Frames, depth and cameras from arrays that are held whole.
+    """Frames, depth and cameras from arrays held in memory.
 
     Args:
         path: the .npz.
@@ -159,7 +158,7 @@ class Predictions(Recording):
 
 
 def is_predictions(file: Path) -> bool:
-    """Whether `file` is an .npz of any of `LAYOUTS`, by the names of its arrays."""
+    """Whether `file` is an .npz in any of `LAYOUTS`, judged by its array names."""
     if file.suffix.lower() != SUFFIX or not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as stored:
@@ -168,36 +167,36 @@ def is_predictions(file: Path) -> bool:
 
 
 def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predictions:
-    """The recording that a network's predictions of a video are.
+    """Opens a network's predictions for a video.
 
     Args:
-        file: the .npz, of any of `LAYOUTS`.
-        options: of which `min_confidence` leaves out depth that is less sure.
+        file: the .npz, in any of `LAYOUTS`.
+        options: `min_confidence` drops depth of lower confidence.
 
     Raises:
-        ValueError: no .npz, keys that are none of these layouts', arrays that do not fit each
-            other, no images, or wrong poses.
+        ValueError: not an .npz, keys of no known layout, mismatched arrays, no images, or invalid
+            poses.
     """
     options.refused(file, "depth_scale", "intrinsics", why="predictions state both")
     try:
         with np.load(file, allow_pickle=False) as stored:
             keys = set(stored.files)
             name, make = _layout(file, keys)
-            # What is optional is missing where its key is.
-            given = {key: _made(of, stored) for key, of in make.items()}
+            # Optional arrays are None if their key is missing.
+            arrays = {key: _made(of, stored) for key, of in make.items()}
     except KeyError as error:
         raise ValueError(f"{file}: looks like {name} but lacks {error}") from error
     except ValueError:
         raise
-    # By where it is damaged, numpy raises anything.
+    # On damaged files numpy may raise anything.
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
-    depth = _numbers(file, "depth", given["depth"], 3)
+    depth = _numbers(file, "depth", arrays["depth"], 3)
     T = len(depth)
-    images = _images(file, given.get("images"), T)
+    images = _images(file, arrays.get("images"), T)
     size = tuple(images.shape[2:])
     check_aspect(file, "depth", depth.shape[1:], size)
-    c2w, K = given["c2w"], given["K"]
+    c2w, K = arrays["c2w"], arrays["K"]
     K = np.tile(K, (T, 1, 1)) if np.ndim(K) == 2 else K
     if np.shape(c2w) != (T, 4, 4) or np.shape(K) != (T, 3, 3):
         raise ValueError(
@@ -206,13 +205,13 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
         )
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
     if (surer := options.min_confidence) is not None:
-        if given.get("confidence") is None:
+        if arrays.get("confidence") is None:
             raise ValueError(
-                f"{file}: recording.min_confidence={surer:g} is given, but it tells no confidence"
+                f"{file}: recording.min_confidence={surer:g} is set, but the file has no confidence"
             )
-        confidence = _numbers(file, "confidence", given["confidence"], 3, depth.shape)
+        confidence = _numbers(file, "confidence", arrays["confidence"], 3, depth.shape)
         depth = np.where(confidence >= surer, depth, 0)
-    static = given.get("static")
+    static = arrays.get("static")
     if static is not None:
         static = torch.from_numpy(_numbers(file, "static", static, 3, depth.shape) > 0)
     names = [f"{i:06d}" for i in range(T)]
@@ -240,13 +239,13 @@ def _numbers(
     file: Path, name: str, stored: np.ndarray | None, axes: int, shape: tuple | None = None
 ) -> np.ndarray:
     if stored is None or stored.ndim != axes or (shape is not None and stored.shape != shape):
-        met = None if stored is None else list(stored.shape)
-        raise ValueError(f"{file}: {name} is {met}, expected {list(shape or ('T', 'h', 'w'))}")
+        actual = None if stored is None else list(stored.shape)
+        raise ValueError(f"{file}: {name} is {actual}, expected {list(shape or ('T', 'h', 'w'))}")
     return stored.astype(np.float64)
 
 
 def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
-    """Colours [T, 3, H, W], 0..255: of the file, of a video or of a folder beside it."""
+    """Colours [T, 3, H, W], 0..255: from the file, or from a video or folder beside it."""
     beside = file.with_suffix("")
     video = next((v for s in VIDEO_SUFFIXES if (v := file.with_suffix(s)).is_file()), None)
     if stored is not None:
@@ -261,13 +260,13 @@ def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
     elif beside.is_dir():
         files = [f for f in sorted(beside.iterdir()) if f.suffix.lower() in IMAGE_SUFFIXES]
         frames = [read_frame(files[i]) for i in by_number([f.name for f in files])]
-        for one, frame in zip(files, frames, strict=True):
-            check_size(one, tuple(frame.shape[1:]), tuple(frames[0].shape[1:]))
+        for path, frame in zip(files, frames, strict=True):
+            check_size(path, tuple(frame.shape[1:]), tuple(frames[0].shape[1:]))
         images = (torch.stack(frames) * 255).round().byte() if frames else torch.zeros(0, 3, 1, 1)
     else:
         raise ValueError(
-            f"{file}: holds no images, and neither {beside.name}.mp4 nor a folder {beside.name}/ "
-            "of them lies beside it"
+            f"{file}: holds no images, and there is neither {beside.name}.mp4 nor a folder "
+            f"{beside.name}/ of images beside it"
         )
     if len(images) != count:
         raise ValueError(f"{file}: {count} depth maps, but {len(images)} images; one of each")

@@ -1,4 +1,4 @@
-"""Reading what others wrote: text in any of its encodings, and errors that name the recording."""
+"""Reading files written by others: text in UTF-8, and errors that name the recording."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 class UnreadableError(ValueError):
-    """A recording on which a reader or a decoder failed in a way that nobody foresaw."""
+    """A recording on which a reader or decoder failed unexpectedly."""
 
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Turns errors while reading `where` into an error of that recording that names it.
+    """Turns any exception while reading `where` into an error that names the recording.
 
-    Work on many recordings catches ValueError and FileNotFoundError of one and goes on with the
-    others. Decoders raise anything: a decompression bomb, a recursion, a MemoryError.
+    Batch jobs over many recordings catch ValueError and FileNotFoundError and continue with the
+    next one. Decoders raise anything: a decompression bomb, a recursion, a MemoryError.
 
     Raises:
-        UnreadableError: in the place of an exception of another class.
+        UnreadableError: instead of any other exception class.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def reading(where: object) -> Iterator[None]:
 
 
 def text_of(file: Path) -> str:
-    """The text of `file`, which is UTF-8, with a byte order mark or without.
+    """The text of `file`, which must be UTF-8, with or without a byte order mark.
 
     Raises:
         ValueError: another encoding.
@@ -40,4 +40,4 @@ def text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is no UTF-8 text ({error}); save it as UTF-8") from error
+        raise ValueError(f"{file}: is not UTF-8 text ({error}); save it as UTF-8") from error

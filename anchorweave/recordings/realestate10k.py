@@ -1,8 +1,8 @@
-"""RealEstate10K camera files, with a video or a folder of frames beside them, or alone.
+"""RealEstate10K camera files, with a video or folder of frames beside them, or alone.
 
-A line is: time stamp in microseconds (66667 or 66667.0), fx fy cx cy as shares of the image's width
-and height, two zeros, and the first three rows of world-to-camera (OpenCV axes). The first line may
-be the video's address.
+A line is: timestamp in microseconds (66667 or 66667.0), fx fy cx cy as fractions of the image's
+width and height, two zeros, and the first three rows of world-to-camera (OpenCV axes). The first
+line may be the video's URL.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from anchorweave.recordings.listing import Missing, contained, usable
 from anchorweave.video import VIDEO_SUFFIXES, VideoFile
 
 NUMBERS_A_LINE = 19
-# The data set's videos are wide-screen; without an image only the aspect of this size matters.
+# The data set's videos are widescreen; without images only the aspect of this size matters.
 TRAJECTORY_SIZE = (360, 640)
 SECONDS_A_STEP = 1e-6
 STAMP = r"\d+(\.\d*)?"
 
 
 class VideoFrames(Recording):
-    """The frames of a video file that are nearest to the cameras' time stamps.
+    """The frames of a video file nearest to the cameras' timestamps.
 
     Args:
         path: the camera file.
-        names: T time stamps.
+        names: T timestamps.
         cameras: [T].
         video: the opened video.
-        positions: which frame of the video belongs to each camera, T of them.
+        positions: index of the video frame of each camera, T of them.
     """
 
     def __init__(self, path, names, cameras, video: VideoFile, positions: list[int]):
@@ -56,7 +56,7 @@ class VideoFrames(Recording):
 
 
 class Trajectory(Recording):
-    """Cameras alone, as a path to walk through another scene.
+    """Cameras without images, as a path through another scene.
 
     Args:
         path: the camera file.
@@ -70,30 +70,30 @@ class Trajectory(Recording):
         self.path, self.names, self.cameras = path, tuple(names), cameras
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
-        """Never returns: there are no images.
+        """Always raises: there are no images.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError(f"{self.path}: is a trajectory only; no images lie beside its cameras")
+        raise ValueError(f"{self.path}: is a trajectory only; there are no images beside it")
 
 
 def is_camera_file(path: Path) -> bool:
-    """Whether the text file at `path` has a line of 19 numbers where one is due."""
+    """Whether the text file at `path` has 19 numbers in its first data line."""
     lines = path.read_text(errors="replace").split("\n", 2)
     return any(len(line.split()) == NUMBERS_A_LINE for line in lines[:2])
 
 
 def open_realestate10k(path: Path, missing: Missing = "error") -> Recording:
-    """The recording of a camera file X.txt.
+    """Opens a camera file X.txt.
 
-    Images come from X.mp4 beside it or from the folder X/ of <time stamp>.png or .jpg; with
-    neither it is a trajectory of nominal size 360x640 (height x width).
+    Images come from X.mp4 beside it or from a folder X/ of <timestamp>.png or .jpg; with neither,
+    it is a trajectory of nominal size 360x640 (height x width).
 
     Raises:
-        FileNotFoundError: cameras without a frame of their time, unless `missing` is "skip".
-        ValueError: lines that are no cameras, lens distortion, wrong poses or intrinsics; several
-            videos or folders of its name, or frames outside the folder that it lies in.
+        FileNotFoundError: cameras without a matching frame, unless `missing` is "skip".
+        ValueError: malformed lines, lens distortion, invalid poses or intrinsics, several candidate
+            videos or folders, or frames outside the folder.
     """
     stamps, table = _parsed(path)
     named = [path.with_name(f"{path.stem}{suffix}") for suffix in VIDEO_SUFFIXES]
@@ -101,8 +101,8 @@ def open_realestate10k(path: Path, missing: Missing = "error") -> Recording:
     folders = [folder for folder in [path.with_name(path.stem)] if folder.is_dir()]
     if len(videos + folders) > 1:
         raise ValueError(
-            f"{path}: its frames may be those of {' or '.join(f.name for f in videos + folders)}, "
-            "which lie beside it; remove or rename all but one"
+            f"{path}: its frames may come from {' or '.join(f.name for f in videos + folders)} "
+            "beside it; remove or rename all but one"
         )
     if videos:
         return _with_video(path, stamps, table, VideoFile(contained(path.parent, *videos)), missing)
@@ -117,22 +117,22 @@ def _with_video(path, stamps, table, video: VideoFile, missing: Missing) -> Vide
     positions, problems = _frames_at(numbers * SECONDS_A_STEP, times, stamps, video.path.name)
     if any(problems) and (unit := _other_unit(numbers, times, stamps)):
         raise ValueError(
-            f"{path}: time stamps {stamps[0]} to {stamps[-1]} do not fit the "
+            f"{path}: timestamps {stamps[0]} to {stamps[-1]} do not fit the "
             f"{len(times)} frames, {times[-1] - times[0]:.3g} s, of {video.path.name} as "
             f"microseconds, but as {unit}; write them in microseconds"
         )
-    kept = usable(path, stamps, problems, missing)
-    names = [stamps[i] for i in kept]
-    cameras = _cameras(path, names, table[kept], video.size)
-    return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in kept])
+    usable_frames = usable(path, stamps, problems, missing)
+    names = [stamps[i] for i in usable_frames]
+    cameras = _cameras(path, names, table[usable_frames], video.size)
+    return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in usable_frames])
 
 
 def _frames_at(seconds: np.ndarray, times: np.ndarray, stamps: Sequence[str], video: str):
-    """The frame nearest to each of `seconds` [T], and what is wrong with it, or None, for each."""
+    """The frame nearest to each of `seconds` [T], and the problem with it (or None) for each."""
     gaps = np.abs(times[None] - seconds[:, None])
     positions = gaps.argmin(axis=1)
     gaps = gaps.min(axis=1)
-    # Half a frame and a little more: stamps and containers round differently.
+    # A little more than half a frame: timestamps and containers round differently.
     tolerance = 0.75 * (np.median(np.diff(times)) if len(times) > 1 else np.inf)
     nearest: dict[int, int] = {}
     for i in np.argsort(gaps, kind="stable"):
@@ -150,7 +150,7 @@ def _frames_at(seconds: np.ndarray, times: np.ndarray, stamps: Sequence[str], vi
 
 
 def _other_unit(numbers: np.ndarray, times: np.ndarray, stamps: Sequence[str]) -> str | None:
-    """In what else than microseconds each stamp has a frame of its own; None if in nothing."""
+    """The unit other than microseconds in which every timestamp has its own frame, or None."""
     readings = {"nanoseconds": 1e-9 * numbers, "milliseconds": 1e-3 * numbers, "seconds": numbers}
     if (numbers == numbers.round()).all() and numbers.max() < len(times):
         readings = {"frame numbers": times[numbers.astype(int)], **readings}
@@ -166,19 +166,19 @@ def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFi
         if file.suffix.lower() not in IMAGE_SUFFIXES or not re.fullmatch(STAMP, file.stem):
             continue
         contained(path.parent, file)
-        if (there := files.setdefault(float(file.stem), file)) != file:
-            raise ValueError(f"{folder}: {there.name} and {file.name} are of the same time")
-    found = [files.get(float(stamp)) for stamp in stamps]
-    problems = [None if file else f"no image in {folder.name}/" for file in found]
-    kept = usable(path, stamps, problems, missing)
-    images = [found[i] for i in kept]
-    names = [stamps[i] for i in kept]
-    cameras = _cameras(path, names, table[kept], image_size(images[0]))
+        if (existing := files.setdefault(float(file.stem), file)) != file:
+            raise ValueError(f"{folder}: {existing.name} and {file.name} have the same timestamp")
+    matches = [files.get(float(stamp)) for stamp in stamps]
+    problems = [None if file else f"no image in {folder.name}/" for file in matches]
+    usable_frames = usable(path, stamps, problems, missing)
+    images = [matches[i] for i in usable_frames]
+    names = [stamps[i] for i in usable_frames]
+    cameras = _cameras(path, names, table[usable_frames], image_size(images[0]))
     return ImageFiles(path, names, cameras, images)
 
 
 def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
-    """Time stamps as written, and the other 18 numbers of each line, float64."""
+    """Timestamps as written, and the other 18 numbers of each line, float64."""
     stamps, rows, lines = [], [], {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         words = line.split()
@@ -190,18 +190,18 @@ def _parsed(path: Path) -> tuple[list[str], Float[Tensor, "T 18"]]:
             row = []
         if len(row) != NUMBERS_A_LINE or not re.fullmatch(STAMP, words[0]):
             raise ValueError(
-                f"{path}, line {number}: expected {NUMBERS_A_LINE} numbers (time stamp, fx fy cx "
-                f"cy, two zeros, 3x4 world-to-camera), met {len(words)} words: {line[:60]!r}"
+                f"{path}, line {number}: expected {NUMBERS_A_LINE} numbers (timestamp, fx fy cx "
+                f"cy, two zeros, 3x4 world-to-camera), got {len(words)} words: {line[:60]!r}"
             )
         if row[5] or row[6]:
             raise ValueError(
                 f"{path}, line {number}: columns 6 and 7 are {row[5]:g} {row[6]:g}, which "
-                "RealEstate10K leaves 0; undistort the images and write zeros"
+                "must be 0 in RealEstate10K; undistort the images and write zeros"
             )
         if (first := lines.setdefault(row[0], number)) != number:
             raise ValueError(
-                f"{path}, line {number}: time stamp {words[0]} is that of line {first} already; "
-                "every camera needs a time of its own"
+                f"{path}, line {number}: timestamp {words[0]} repeats that of line {first}; "
+                "every camera needs a unique timestamp"
             )
         stamps.append(words[0])
         rows.append(row[1:])

@@ -1,6 +1,6 @@
-"""Folders of colour, depth and pose files: the layouts of 7-Scenes, TUM RGB-D and ScanNet.
+"""Folders of colour, depth and pose files: the formats of 7-Scenes, TUM RGB-D and ScanNet.
 
-All three store camera-to-world poses with OpenCV axes, so only units and pairing differ.
+All three store camera-to-world poses with OpenCV axes; only units and frame association differ.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from anchorweave.recordings.image_files import ImageFiles
 from anchorweave.recordings.listing import Missing, contained, inside, one_file_each, usable
 from anchorweave.recordings.reading import text_of
 
-# 7-Scenes' own page gives these for its 640x480 images: fx, fy, cx, cy.
+# Documented by 7-Scenes for its 640x480 images: fx, fy, cx, cy.
 SEVEN_SCENES_INTRINSICS = (585.0, 585.0, 320.0, 240.0)
-# TUM's page recommends 525, 525, 319.5, 239.5 with pixel centres at whole numbers; ours are at .5.
+# TUM documents 525, 525, 319.5, 239.5 with pixel centres at integers; ours are at .5.
 TUM_INTRINSICS = (525.0, 525.0, 320.0, 240.0)
 TUM_DEPTH_UNIT = 1 / 5000
-# Colour runs at 30 Hz: a partner further away than this belongs to another frame.
+# Colour runs at 30 Hz: anything farther away in time belongs to another frame.
 TUM_MAX_SECONDS = 0.02
 MILLIMETRE = 1e-3
 SUFFIXES = {"color": IMAGE_SUFFIXES, "depth": DEPTH_SUFFIXES, "pose": (".txt",)}
@@ -46,7 +46,7 @@ def is_tum(folder: Path) -> bool:
 
 
 def is_scannet(folder: Path) -> bool:
-    """Whether `folder` holds color/ and pose/ as ScanNet's exporter writes them."""
+    """Whether `folder` holds color/ and pose/ as written by ScanNet's exporter."""
     return (folder / "color").is_dir() and (folder / "pose").is_dir()
 
 
@@ -55,7 +55,7 @@ def open_seven_scenes(
 ) -> ImageFiles:
     """frame-NNNNNN.{color.png|jpg, depth.png, pose.txt}, camera-intrinsics.txt; millimetres.
 
-    Without camera-intrinsics.txt, 640x480 images get the intrinsics that the data set's page gives.
+    Without camera-intrinsics.txt, 640x480 images get the data set's documented intrinsics.
     """
     parts = {
         part: one_file_each(
@@ -75,8 +75,8 @@ def open_scannet(
 ) -> ImageFiles:
     """color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_{color,depth}.txt; millimetres.
 
-    N may be any name, such as a time with a dot. Frames whose pose is -inf (tracking was lost)
-    count as incomplete.
+    N may be any name, such as a decimal timestamp. Frames with pose -inf (tracking lost) count as
+    incomplete.
     """
     K = _intrinsics_file(folder, "intrinsic/intrinsic_color.txt", options)
     if K is None:
@@ -100,11 +100,11 @@ def open_scannet(
 def open_tum(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> ImageFiles:
-    """rgb.txt, depth.txt, groundtruth.txt (t x y z qx qy qz qw), paired by nearest time stamp.
+    """rgb.txt, depth.txt, groundtruth.txt (t x y z qx qy qz qw), associated by nearest timestamp.
 
     Frames without depth or pose within 0.02 s count as incomplete. Intrinsics come from
-    camera-intrinsics.txt, or for 640x480 images from TUM's page. Depth has 5000 steps a metre
-    unless `options` give another scale.
+    camera-intrinsics.txt, or for 640x480 images from TUM's documentation. Depth has 5000 steps per
+    metre unless `options` override it.
     """
     images = _stamped(folder, "rgb.txt")
     depths = _stamped(folder, "depth.txt") if (folder / "depth.txt").is_file() else {}
@@ -128,13 +128,13 @@ def open_tum(
             problems.append(f"{depth.name} does not exist")
         else:
             problems.append(None)
-    kept = usable(folder / "rgb.txt", names, problems, missing)
+    usable_frames = usable(folder / "rgb.txt", names, problems, missing)
     return _assembled(
         folder,
-        [names[i] for i in kept],
-        torch.stack([_pose_of_quaternion(folder, rows[i]) for i in kept]),
-        [files[i] for i in kept],
-        [maps[i] for i in kept] if depths else [],
+        [names[i] for i in usable_frames],
+        torch.stack([_pose_of_quaternion(folder, rows[i]) for i in usable_frames]),
+        [files[i] for i in usable_frames],
+        [maps[i] for i in usable_frames] if depths else [],
         _intrinsics_file(folder, "camera-intrinsics.txt", options),
         TUM_INTRINSICS,
         options,
@@ -150,7 +150,7 @@ def _visible(folder: Path) -> list[Path]:
 def _one_file_a_frame(folder, parts, K, default, missing, options, depth_K=None) -> ImageFiles:
     if not parts["color"] or not parts["pose"]:
         counts = {part: len(files) for part, files in parts.items()}
-        raise FileNotFoundError(f"{folder}: needs colour images and poses, met {counts} files")
+        raise FileNotFoundError(f"{folder}: needs colour images and poses, got {counts} files")
     if not parts["depth"]:
         parts = {part: parts[part] for part in ("color", "pose")}
     stems = sorted(set().union(*parts.values()))
@@ -161,18 +161,18 @@ def _one_file_a_frame(folder, parts, K, default, missing, options, depth_K=None)
         lacking = [part for part in parts if stem not in parts[part]]
         if lacking:
             problems.append(f"no {' and no '.join(lacking)} file")
-        # ScanNet's way to write "tracking was lost"; NaN, in contrast, is refused further down.
+        # ScanNet's marker for "tracking lost"; NaN, in contrast, is rejected below.
         elif torch.isinf(poses[stem]).any():
             problems.append("its pose is infinite (tracking lost)")
         else:
             problems.append(None)
-    kept = [stems[i] for i in usable(folder, stems, problems, missing)]
+    usable_stems = [stems[i] for i in usable(folder, stems, problems, missing)]
     return _assembled(
         folder,
-        kept,
-        torch.stack([poses[stem] for stem in kept]),
-        [parts["color"][stem] for stem in kept],
-        [parts["depth"][stem] for stem in kept] if "depth" in parts else [],
+        usable_stems,
+        torch.stack([poses[stem] for stem in usable_stems]),
+        [parts["color"][stem] for stem in usable_stems],
+        [parts["depth"][stem] for stem in usable_stems] if "depth" in parts else [],
         K,
         default,
         options,
@@ -188,8 +188,8 @@ def _assembled(
     size = image_size(images[0])
     if K is None and size != (480, 640):
         raise FileNotFoundError(
-            f"{folder}: images are {size[0]}x{size[1]} (height x width), for which no intrinsics "
-            "are known; write the 3x3 matrix in pixels to camera-intrinsics.txt, or set "
+            f"{folder}: no intrinsics are known for images of {size[0]}x{size[1]} (height x "
+            "width); write the 3x3 matrix in pixels to camera-intrinsics.txt, or set "
             "recording.intrinsics=[fx,fy,cx,cy]"
         )
     K = intrinsics(*default) if K is None else K
@@ -211,7 +211,7 @@ def _matrix(file: Path, side: int) -> Float[Tensor, "N N"]:
         rows = [[float(x) for x in line.split()] for line in text_of(file).splitlines()]
         matrix = torch.tensor([row for row in rows if row], dtype=torch.float64)
     except ValueError as error:
-        raise ValueError(f"{file}: is no table of numbers ({error})") from error
+        raise ValueError(f"{file}: is not a table of numbers ({error})") from error
     if matrix.shape != (side, side):
         raise ValueError(
             f"{file}: holds numbers of shape {tuple(matrix.shape)}, expected {side}x{side}"
@@ -222,7 +222,7 @@ def _matrix(file: Path, side: int) -> Float[Tensor, "N N"]:
 def _intrinsics_file(
     folder: Path, name: str, options: RecordingConfig
 ) -> Float[Tensor, "3 3"] | None:
-    """K [3, 3] as `options` give it, or from a 3x3 file (7-Scenes) or a 4x4 one (ScanNet)."""
+    """K [3, 3] from `options`, or from a 3x3 file (7-Scenes) or a 4x4 one (ScanNet)."""
     if options.intrinsics is not None:
         return intrinsics(*options.intrinsics)
     file = folder / name
@@ -233,7 +233,7 @@ def _intrinsics_file(
 
 
 def _stamped(folder: Path, name: str) -> dict[float, list[str]]:
-    """Rows of a TUM list by their time stamp in seconds, in time order."""
+    """Rows of a TUM list by their timestamp in seconds, in temporal order."""
     file = folder / name
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: a TUM folder needs {name}")
@@ -244,12 +244,12 @@ def _stamped(folder: Path, name: str) -> dict[float, list[str]]:
             try:
                 time = float(words[0])
             except ValueError as error:
-                raise ValueError(f"{file}, line {number}: {words[0]!r} is no time") from error
+                raise ValueError(f"{file}, line {number}: {words[0]!r} is not a time") from error
             if len(words) < 2:
                 raise ValueError(f"{file}, line {number}: nothing follows the time {words[0]}")
             if not math.isfinite(time) or rows.setdefault(time, words[1:]) != words[1:]:
                 raise ValueError(
-                    f"{file}, line {number}: the time {words[0]} is listed twice, or is none"
+                    f"{file}, line {number}: the time {words[0]} is invalid or listed twice"
                 )
     if not rows:
         raise ValueError(f"{file}: lists nothing")
@@ -264,8 +264,8 @@ def _partners(frames: dict[float, list[str]], others: dict[float, list[str]]):
         i = int(np.searchsorted(times, time))
         near = times[max(i - 1, 0) : i + 1]
         best = min(near, key=lambda t: abs(t - time), default=None)
-        found = best is not None and abs(best - time) <= TUM_MAX_SECONDS
-        partners.append(others[float(best)] if found else None)
+        close = best is not None and abs(best - time) <= TUM_MAX_SECONDS
+        partners.append(others[float(best)] if close else None)
     return partners
 
 
@@ -277,7 +277,7 @@ def _pose_of_quaternion(folder: Path, words: Sequence[str]) -> Float[Tensor, "4 
     length = np.linalg.norm([i, j, k, w])
     if len(centre) != 3 or not abs(length - 1) < 1e-2:
         raise ValueError(
-            f"{folder / 'groundtruth.txt'}: {' '.join(words)!r} is no x y z and unit quaternion "
+            f"{folder / 'groundtruth.txt'}: {' '.join(words)!r} is not x y z and a unit quaternion "
             "qx qy qz qw"
         )
     i, j, k, w = np.array([i, j, k, w]) / length

@@ -1,4 +1,4 @@
-"""The recordings that a path, or a description of procedural rooms, refers to."""
+"""Finds the recordings that a path, or a description of procedural rooms, refers to."""
 
 from __future__ import annotations
 
@@ -9,41 +9,42 @@ from pathlib import Path
 from anchorweave.recordings import FILE_FORMATS, FOLDER_FORMATS, camera_files_in
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
 
-# What macOS puts beside the real files when it packs a folder.
+# Created by macOS next to the real files when it archives a folder.
 SHADOWS = "__MACOSX"
 
 
 def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
-    """Recordings by the name that their clips get.
+    """Recordings by the name their clips get.
 
     Args:
-        source: a recording, a folder with recordings at any depth, words such as
+        source: a recording, a folder with recordings at any depth, a description such as
             "procedural:seed=3" or "procedural:seed=0..399", or a list of these.
 
     Raises:
         FileNotFoundError: nothing at a path.
-        ValueError: a folder in which there is no recording, or two recordings of one name.
+        ValueError: a folder without recordings, or two recordings of the same name.
     """
-    found: dict[str, str] = {}
+    path_by_name: dict[str, str] = {}
     listed = [source] if isinstance(source, str) else source
-    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(entry, str) for entry in listed):
         raise ValueError(f"source={source}: give a recording, a folder of them, or a list of these")
-    for one in listed:
-        recordings = list(_recordings(one))
+    for entry in listed:
+        recordings = list(_recordings(entry))
         if not recordings:
             raise ValueError(
-                f"{one}: 0 recordings; looked in it and below for {', '.join(FOLDER_FORMATS)} and "
-                f"RealEstate10K camera files, and {', '.join(FILE_FORMATS)} files"
+                f"{entry}: 0 recordings; looked in it and below for "
+                f"{', '.join(FOLDER_FORMATS)} and RealEstate10K camera files, and "
+                f"{', '.join(FILE_FORMATS)} files"
             )
         for name, path in recordings:
-            if found.setdefault(name, path) != path:
+            if path_by_name.setdefault(name, path) != path:
                 raise ValueError(
-                    f"{found[name]} and {path} would both be called {name!r}; rename one, or "
-                    "prepare them into two data sets"
+                    f"{path_by_name[name]} and {path} would both be called {name!r}; rename one, "
+                    "or prepare them into two data sets"
                 )
-    if not found:
+    if not path_by_name:
         raise ValueError("source=[] lists no recordings")
-    return found
+    return path_by_name
 
 
 def _recordings(source: str) -> Iterator[tuple[str, str]]:
@@ -60,11 +61,11 @@ def _recordings(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Recordings in `path` and below; a folder that is one of those `above` it is not entered."""
+    """Recordings at or below `path`; symlinks to one of the folders `above` are not followed."""
     if path.is_file():
         yield path
         return
-    if any(known.is_here(path) for known in FOLDER_FORMATS.values()):
+    if any(recording_format.is_here(path) for recording_format in FOLDER_FORMATS.values()):
         yield path
         return
     if cameras := camera_files_in(path):
@@ -74,8 +75,8 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
         file
         for file in sorted(path.iterdir())
         if not file.name.startswith(".")
-        and (known := FILE_FORMATS.get(file.suffix.lower())) is not None
-        and known.is_here(file)
+        and (recording_format := FILE_FORMATS.get(file.suffix.lower())) is not None
+        and recording_format.is_here(file)
     ]
     if packed:
         yield from packed
@@ -89,5 +90,5 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def _name(words: str) -> str:
-    """A folder's name out of a path or of a procedural recording's words."""
+    """A folder name from a path or a procedural recording's description."""
     return re.sub(r"[^\w.=-]+", "-", words).strip("-.") or "recording"

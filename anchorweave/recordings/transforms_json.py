@@ -1,4 +1,4 @@
-"""What a transforms.json holds, after a check that every value is of the kind it should be."""
+"""Reads a transforms.json and checks the types of all values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 DEPTH_PATHS = ("depth_file_path", "depth_path")
 DEPTH_UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
 PATHS = ("file_path", *DEPTH_PATHS, "mask_path")
-# What is read.
+# Keys that are read.
 READ = {
     *PATHS,
     *DEPTH_UNITS,
@@ -19,7 +19,7 @@ READ = {
     *("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_model", "is_fisheye"),
     *("k1", "k2", "k3", "k4", "p1", "p2"),
 }
-# What would change the picture or the poses, and is not read.
+# Keys that would change the images or poses but are not supported.
 UNSUPPORTED = {
     *("k5", "k6", "s1", "s2", "s3", "s4", "b1", "b2", "rolling_shutter", "fisheye_crop_radius"),
     *("ftheta_p0", "ftheta_p1", "ftheta_p2", "ftheta_p3", "ftheta_p4", "latlong"),
@@ -30,7 +30,7 @@ HARMLESS = {
     *("camera_angle_y", "camera_type", "has_mask", "ply_file_path", "normal_file_path"),
     *("semantic_file_path", "normal_path", "depth_unit"),
 }
-# Keys more similar than this are taken for misspellings.
+# Unknown keys more similar to a known one than this count as misspellings.
 ALIKE = 0.8
 
 
@@ -38,17 +38,17 @@ def read_meta(file: Path) -> dict:
     """The parsed json, whose `frames` are one or more objects with a path and a pose each.
 
     Raises:
-        ValueError: no valid json, no list of frames, or an entry that is no object, lacks a key, or
-            has something else in the place of a path; a key that would change what is seen and is
-            not read, or that looks like a known one.
+        ValueError: invalid json, no list of frames, an entry that is not an object, lacks a key or
+            has a path of the wrong type, an unsupported key that would change the result, or a key
+            that resembles a known one.
     """
     try:
-        # From bytes: json then knows UTF-8 and UTF-16, with a byte order mark or without.
+        # From bytes: json then detects UTF-8 and UTF-16, with or without a byte order mark.
         meta = json.loads(file.read_bytes())
     except RecursionError as error:
-        raise ValueError(f"{file}: is no valid json (it is nested too deeply)") from error
+        raise ValueError(f"{file}: is not valid json (it is nested too deeply)") from error
     except ValueError as error:
-        raise ValueError(f"{file}: is no valid json ({error})") from error
+        raise ValueError(f"{file}: is not valid json ({error})") from error
     frames = meta.get("frames") if isinstance(meta, dict) else None
     if not frames or not isinstance(frames, list):
         raise ValueError(
@@ -62,7 +62,7 @@ def read_meta(file: Path) -> dict:
                 f"{where} is {frame!r}, expected an object with file_path and transform_matrix"
             )
         if absent := {"file_path", "transform_matrix"} - set(frame):
-            # A misspelt key says more than an absent one.
+            # Report a misspelt key rather than a missing one.
             _check_keys(where, frame)
             raise ValueError(f"{where} has no {' and no '.join(sorted(absent))}")
         for key in set(PATHS) & set(frame):
@@ -73,16 +73,16 @@ def read_meta(file: Path) -> dict:
     for number, frame in enumerate(frames):
         if new := {key: value for key, value in frame.items() if key not in checked}:
             _check_keys(f"{file}: entry {number} of frames", new)
-            # Of those that were found harmless, no value matters.
+            # Keys that were found harmless need no second check.
             checked |= set(new) - UNSUPPORTED
     return meta
 
 
 def finite_number(where: str, entry: Mapping, key: str, default: float | int = math.nan) -> float:
-    """The number under `key` of `entry`, or `default` where it has none.
+    """The number under `key` of `entry`, or `default` if it is missing.
 
     Raises:
-        ValueError: no finite number; `where` names the file and frame.
+        ValueError: not a finite number; `where` names the file and frame.
     """
     value = entry.get(key, default)
     try:
@@ -98,16 +98,16 @@ def depth_path(where: str, frame: Mapping) -> str | None:
     """The path of a frame's depth map, under nerfstudio's key or instant-ngp's; None = no depth.
 
     Raises:
-        ValueError: both, and they differ.
+        ValueError: both keys are present and differ.
     """
     return _one_of(where, {key: frame[key] for key in DEPTH_PATHS if key in frame})
 
 
 def depth_unit(where: str, meta: Mapping) -> float | None:
-    """Length of one step of depth, under nerfstudio's key or instant-ngp's; None = not said.
+    """Length of one depth step, under nerfstudio's key or instant-ngp's; None = not stated.
 
     Raises:
-        ValueError: no number, or both, and they differ.
+        ValueError: not a number, or both keys are present and differ.
     """
     return _one_of(where, {k: finite_number(where, meta, k) for k in DEPTH_UNITS if k in meta})
 
@@ -115,7 +115,7 @@ def depth_unit(where: str, meta: Mapping) -> float | None:
 def _one_of(where: str, found: Mapping):
     if len(set(found.values())) > 1:
         stated = " and ".join(f"{key} {value!r}" for key, value in found.items())
-        raise ValueError(f"{where}: says {stated}, which differ; leave one of them")
+        raise ValueError(f"{where}: has {stated}, which differ; keep one of them")
     return next(iter(found.values()), None)
 
 
@@ -132,8 +132,8 @@ def _check_keys(where: str, entry: Mapping) -> None:
         if like or any(word in _bare(key) for word in ("depth", "mask")):
             hint = f"; did you mean {like}?" if like else ""
             raise ValueError(
-                f"{where}: has the key {key!r}, which is not read{hint} (known of this kind: "
-                f"{', '.join((*PATHS, *DEPTH_UNITS))}); rename it, or remove it if it is not meant"
+                f"{where}: has the unknown key {key!r}{hint} (known keys of this kind: "
+                f"{', '.join((*PATHS, *DEPTH_UNITS))}); rename it, or remove it if it is not needed"
             )
 
 
@@ -144,13 +144,13 @@ def _says_something(value) -> bool:
 
 
 def _alike(key: str) -> str | None:
-    bare = {_bare(known): known for known in READ}
+    bare = {_bare(name_read): name_read for name_read in READ}
     if _bare(key) in bare:
         return bare[_bare(key)]
-    # Short names are too much alike by nature: k1 and k7, w and h.
+    # Short names are all similar to each other: k1 and k7, w and h.
     long = [name for name in bare if len(name) > 4]
-    found = difflib.get_close_matches(_bare(key), long, 1, ALIKE) if len(key) > 4 else []
-    return bare[found[0]] if found else None
+    matches = difflib.get_close_matches(_bare(key), long, 1, ALIKE) if len(key) > 4 else []
+    return bare[matches[0]] if matches else None
 
 
 def _bare(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Lens distortion, undone by resampling into a pinhole image of the same focal lengths."""
+"""Lens undistortion, by resampling into a pinhole image of the same focal lengths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anchorweave.geometry.projection import pixel_centres
 
 @dataclass(frozen=True)
 class Lens:
-    """The radial-tangential lens model of OpenCV; all zeros = a perfect pinhole.
+    """OpenCV's radial-tangential lens model; all zeros = an ideal pinhole.
 
     Args:
         k1: radial coefficients of r^2 (k1), r^4 (k2), r^6 (k3) and r^8 (k4, nerfstudio's).
@@ -35,7 +35,7 @@ class Lens:
     p2: float = 0.0
 
     def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Where a ray (x/z, y/z) seems to come from behind this lens.
+        """The distorted image position of a ray (x/z, y/z) seen through this lens.
 
         Source: OpenCV, camera calibration and 3D reconstruction, "detailed description".
         """
@@ -53,13 +53,13 @@ class Lens:
 
 @dataclass(frozen=True)
 class Fisheye(Lens):
-    """OpenCV's equidistant fisheye; k1 to k4 are the coefficients of the angle, no tangential ones.
+    """OpenCV's equidistant fisheye; k1 to k4 are coefficients of the angle, no tangential ones.
 
-    All zeros are a perfect fisheye, whose image grows with the angle and not with its tangent.
+    All zeros are an ideal fisheye, whose image radius grows with the angle rather than its tangent.
     """
 
     def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Where a ray (x/z, y/z) seems to come from behind this lens.
+        """The distorted image position of a ray (x/z, y/z) seen through this lens.
 
         Source: OpenCV, fisheye camera model.
         """
@@ -71,7 +71,7 @@ class Fisheye(Lens):
 
 
 def positions(lens: Lens, camera: Cameras) -> Float[Tensor, "H W 2"]:
-    """For every pinhole pixel, where the distorted image shows it (x, y in pixels)."""
+    """For every pinhole pixel, its position in the distorted image (x, y in pixels)."""
     focal = camera.K.diagonal()[:2]
     principal = camera.K[:2, 2]
     rays = (pixel_centres(camera.size, camera.K) - principal) / focal
@@ -81,17 +81,17 @@ def positions(lens: Lens, camera: Cameras) -> Float[Tensor, "H W 2"]:
 def undistorted(
     image: Float[Tensor, "C H W"], lens: Lens, camera: Cameras, mode: str = "bilinear"
 ) -> Float[Tensor, "C H W"]:
-    """`image` as a pinhole with the K of `camera` would have taken it; 0 where it saw nothing.
+    """`image` as seen by an ideal pinhole with the K of `camera`; 0 where the lens saw nothing.
 
     Args:
-        image: what the lens showed [C, H, W].
-        lens: its coefficients.
+        image: the distorted image [C, H, W].
+        lens: the lens.
         camera: one camera of that image's size.
         mode: "bilinear" for colours, "nearest" for depth.
     """
     H, W = camera.size
     grid = positions(lens, camera) * 2 / camera.K.new_tensor([W, H]) - 1
-    # The border pixel's outer half lies outside the centres: "border" keeps it from fading.
+    # The border pixels' outer halves lie outside the pixel centres: "border" avoids fading there.
     sampled = grid_sample(image[None], grid[None], mode, "border", align_corners=False)[0]
     return sampled * (grid.abs() <= 1).all(-1)
 
@@ -99,8 +99,8 @@ def undistorted(
 def seen_window(lenses: Iterable[tuple[Lens, Cameras]]) -> tuple[int, int, tuple[int, int]]:
     """Top, left and size of a window in which every lens of one image size saw every pixel.
 
-    A pincushion lens leaves black strips at the borders of the undistorted image; black is no
-    colour that was seen, so readers cut them off.
+    Undistorting a pincushion lens leaves black borders, which are not observed colours, so readers
+    crop them.
     """
     seen: Bool[Tensor, "H W"] | None = None
     for lens, camera in lenses:
@@ -111,7 +111,7 @@ def seen_window(lenses: Iterable[tuple[Lens, Cameras]]) -> tuple[int, int, tuple
     top, left, bottom, right = 0, 0, *seen.shape
     while not seen[top:bottom, left:right].all():
         window = ~seen[top:bottom, left:right]
-        # The side with the largest unseen share loses its outermost line.
+        # Remove the outermost line of the side with the largest unseen fraction.
         shares = [
             line.float().mean().item()
             for line in (window[0], window[:, 0], window[-1], window[:, -1])

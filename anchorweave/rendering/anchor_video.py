@@ -15,12 +15,12 @@ RENDERERS = {"numba": point_splat_numba.splat_points, "torch": point_splat.splat
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """How points become pixels.
+    """How points are rendered.
 
     Args:
-        splat_radius: a point paints a square of 2 * splat_radius + 1 pixels a side; 0 is one
-            pixel a point (not given in the paper).
-        renderer: auto takes numba on the CPU and torch elsewhere; their pixels are identical.
+        splat_radius: each point covers a square with a side of 2 * splat_radius + 1 pixels; 0 is
+            one pixel per point (not given in the paper).
+        renderer: auto takes numba on the CPU and torch elsewhere; their output is identical.
 
     Raises:
         ValueError: a negative radius or an unknown renderer.
@@ -31,7 +31,7 @@ class RenderConfig:
 
     def __post_init__(self):
         if self.splat_radius < 0:
-            raise ValueError(f"splat_radius must be 0 pixels or more, met {self.splat_radius}")
+            raise ValueError(f"splat_radius must be 0 pixels or more, got {self.splat_radius}")
         if self.renderer not in ("auto", *RENDERERS):
             raise ValueError(f"renderer {self.renderer!r} is none of auto, {', '.join(RENDERERS)}")
 
@@ -39,7 +39,7 @@ class RenderConfig:
 def render_anchor(cloud: PointCloud, cameras: Cameras, config: RenderConfig) -> Splat:
     """One memory rendered for T target cameras, at their own resolution.
 
-    Holes, where no point of the memory lands, are black and not visible; nothing is filled in.
+    Holes, where no point projects, are black and not visible; nothing is filled in.
 
     Source: paper section 3.3; the hole rule is not given there.
     """

@@ -1,4 +1,4 @@
-"""Which points of a cloud a camera shows: of each pixel, the one in front."""
+"""The visible points of a cloud in each camera: the frontmost point of every pixel."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
 from anchorweave.rendering.anchor_video import RenderConfig, render_anchor
 
-# float32 holds every whole number up to 2 ** 24; a point's number may need two of them.
+# float32 represents integers exactly up to 2 ** 24; a point index may need two of them.
 PART = 1 << 24
 
 
 def front_points(
     cloud: PointCloud, cameras: Cameras, config: RenderConfig
 ) -> Iterator[Int64[Tensor, " _"]]:
-    """For each of T cameras the numbers of the points that it shows, increasing, each once.
+    """For each of T cameras the indices of its visible points, increasing, without duplicates.
 
-    The z-buffer is that of the anchors: what is in front here is what an anchor shows. One camera
-    is drawn at a time, so that many of them need no more memory than one.
+    Uses the anchors' z-buffer, so that exactly the points an anchor shows are returned. Cameras are
+    rendered one at a time, so memory does not grow with their number.
 
     Args:
-        cloud: P points; their colours do not matter.
+        cloud: P points; colours are ignored.
         cameras: T cameras.
-        config: how points become pixels.
+        config: how points are rendered.
     """
     numbers = torch.arange(len(cloud))
-    # A renderer passes on whatever it is given as colours.
+    # Point indices are passed through the renderer as colours.
     carried = torch.stack([numbers // PART, numbers % PART, torch.zeros_like(numbers)], dim=1)
     numbered = PointCloud(cloud.points, carried.to(cloud.points))
     for t in range(len(cameras)):
-        shown = render_anchor(numbered, cameras[t : t + 1], config)
-        high, low, _ = shown.video[0][:, shown.visible[0]].long()
+        splat = render_anchor(numbered, cameras[t : t + 1], config)
+        high, low, _ = splat.video[0][:, splat.visible[0]].long()
         yield (high * PART + low).unique()

@@ -1,4 +1,4 @@
-"""Coloured points to images with an exact z-buffer: the plain torch reference, on any device."""
+"""Point splatting with an exact z-buffer: the plain torch reference, on any device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
 
-# Points times views that are drawn at once: 8 bytes a key, and some tensors of their size.
+# Maximum points x views per scatter: 8 bytes per key, and a few tensors of that size.
 MOST_KEYS = 1 << 24
 
 
 @dataclass(frozen=True)
 class Splat:
-    """What T cameras see of a point cloud.
+    """A point cloud as seen by T cameras.
 
     Args:
-        video: colours [T, 3, H, W] in [0, 1], black where no point landed.
-        visible: [T, H, W], True where a point landed.
-        depth: z of the point shown [T, H, W], in the unit of the cameras; 0 where none landed.
+        video: colours [T, 3, H, W] in [0, 1], black where no point projects.
+        visible: [T, H, W], True where a point projects.
+        depth: z of the visible point [T, H, W], in the unit of the cameras; 0 where none projects.
     """
 
     video: Float[Tensor, "T 3 H W"]
@@ -35,25 +35,25 @@ def splat_points(
     cameras: Cameras,
     radius: int = 0,
 ) -> Splat:
-    """Renders a point cloud: every point paints the pixel it lands in, the nearest one is shown.
+    """Renders a point cloud with a z-buffer: each pixel shows the nearest point that covers it.
 
-    Computed in float32. Of points at the very same depth, the first one of the cloud is shown.
+    Computed in float32. Among points at the same depth, the first in the cloud wins.
 
     Args:
         points: world positions [P, 3].
         colours: [P, 3] in [0, 1].
         cameras: T cameras.
-        radius: a point paints a square of 2 * radius + 1 pixels a side around its own pixel.
+        radius: each point covers a square of side 2 * radius + 1 pixels around its own pixel.
 
     Raises:
-        ValueError: a negative radius, cameras without a time axis, or counts that differ.
+        ValueError: a negative radius, cameras without a time axis, or mismatched counts.
     """
     check_splat(points, colours, cameras, radius)
     matrices, centres = image_from_world(cameras)
     matrices, centres = matrices.to(points.device), centres.to(points.device)
     points, colours = points.float(), colours.float()
     if not len(points):
-        # An empty cloud has no first point to use.
+        # An empty cloud has no point to index; a NaN point projects nowhere.
         points, colours = points.new_full((1, 3), torch.nan), colours.new_zeros(1, 3)
     at_once = max(MOST_KEYS // len(points), 1)
     parts = [
@@ -73,29 +73,29 @@ def _splat(
     cameras: Cameras,
     radius: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Some of the views, all in one scatter, without synchronising host and device."""
+    """Renders some of the views in one scatter, without host-device synchronisation."""
     (H, W), T = cameras.size, len(matrices)
     column, row, z = _pixels(points, matrices, centres)
     winner = _nearest(column, row, z, (H, W), radius)  # [T, H*W]
     visible = winner >= 0
-    shown = winner.clamp(min=0)
-    video = torch.where(visible[..., None], colours[shown], 0.0).mT
-    depth = torch.where(visible, z.gather(1, shown), 0.0)
+    index = winner.clamp(min=0)
+    video = torch.where(visible[..., None], colours[index], 0.0).mT
+    depth = torch.where(visible, z.gather(1, index), 0.0)
     return video.reshape(T, 3, H, W), visible.view(T, H, W), depth.view(T, H, W)
 
 
 def check_splat(points: Tensor, colours: Tensor, cameras: Cameras, radius: int) -> None:
-    """Raises ValueError where `splat_points` cannot work; shared by both renderers."""
+    """Raises ValueError for inputs `splat_points` cannot handle; shared by both renderers."""
     if radius < 0:
-        raise ValueError(f"the splat radius must be 0 pixels or more, met {radius}")
+        raise ValueError(f"the splat radius must be 0 pixels or more, got {radius}")
     if cameras.c2w.ndim != 3:
         raise ValueError(
-            f"rendering takes cameras [T, 4, 4], met {tuple(cameras.c2w.shape)}; "
+            f"rendering needs cameras [T, 4, 4], got {tuple(cameras.c2w.shape)}; "
             "pick one as cameras[i : i + 1]"
         )
     if points.shape != colours.shape or points.shape[1:] != (3,):
         raise ValueError(
-            "points and colours must both be [P, 3], met "
+            "points and colours must both be [P, 3], got "
             f"{tuple(points.shape)} and {tuple(colours.shape)}"
         )
 
@@ -103,18 +103,18 @@ def check_splat(points: Tensor, colours: Tensor, cameras: Cameras, radius: int) 
 def image_from_world(cameras: Cameras) -> tuple[Float[Tensor, "T 3 3"], Float[Tensor, "T 3"]]:
     """K @ rotation of w2c [T, 3, 3] and optical centres [T, 3], float32 on the CPU.
 
-    Both renderers take them from here and apply them in one order of rounding, so that they agree
-    bit for bit. The centre is subtracted first: far from the world's origin, float32 could not
-    carry `K @ w2c` in one matrix.
+    Both renderers use these and apply them with the same order of rounding, so that they agree bit
+    for bit. The centre is subtracted first: far from the world's origin, a single float32 matrix `K
+    @ w2c` would lose precision.
     """
     cameras = cameras.to("cpu", torch.float64)
     return (cameras.K @ cameras.c2w[..., :3, :3].mT).float(), cameras.centres.float()
 
 
 def _pixels(points: Tensor, matrices: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Column, row (not yet whole numbers that fit the image) and depth of every point, [T, P]."""
+    """Column, row (not yet integers within the image) and depth of every point, [T, P]."""
     x, y, z = (points[None] - centres[:, None]).unbind(-1)
-    # Spelled out: a matrix product would round in an order that differs between machines.
+    # Written out: a matrix product would round in an order that differs between machines.
     u, v, depth = (
         (row[:, :1] * x + row[:, 1:2] * y) + row[:, 2:] * z for row in matrices.unbind(1)
     )
@@ -127,8 +127,8 @@ def _nearest(column: Tensor, row: Tensor, z: Tensor, size: tuple[int, int], radi
     # Positive floats sort like their bits, so one integer minimum finds depth, then index.
     key = (z.view(torch.int32).long() << 32) | torch.arange(P, device=z.device)
     empty = torch.iinfo(torch.int64).max
-    # What lands outside goes to one more pixel behind each image, so that nothing is sorted out:
-    # how many points are inside is what the host would have to wait for.
+    # Points outside go to an extra pixel after each image rather than being filtered out: their
+    # number would force the host to synchronise with the device.
     nearest = torch.full((T, H * W + 1), empty, device=z.device)
     steps = range(-radius, radius + 1)
     for down, right in ((down, right) for down in steps for right in steps):

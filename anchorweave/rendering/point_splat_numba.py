@@ -1,8 +1,8 @@
-"""The fast twin of `point_splat.splat_points`, for tensors on the CPU: same arguments, same bits.
+"""Fast CPU counterpart of `point_splat.splat_points`: same arguments, bit-identical output.
 
-Points are projected in short blocks that stay in cache (the compiler makes SIMD code of it); each
-pixel then keeps the smallest key, depth above the number of the point, in one access to memory;
-colours are fetched once per pixel rather than once per point. Views are spread over threads.
+Points are projected in short blocks that stay in cache (vectorised by the compiler); each pixel
+then keeps the smallest key, depth above point index, in one memory access; colours are fetched once
+per pixel rather than once per point. Views are distributed over threads.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.threads import in_threads
 from anchorweave.rendering.point_splat import Splat, check_splat, image_from_world
 
-BLOCK = 1024  # points whose image positions are kept at a time: 16 kB, within any L1 cache
-# The numpy error model lets 0 / 0 be NaN, which every comparison below then refuses.
+BLOCK = 1024  # points projected at a time: 16 kB, which fits any L1 cache
+# With the numpy error model 0 / 0 is NaN, which fails every comparison below.
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
 INFINITY = 0x7F800000  # the bits of float32's infinity
 
@@ -31,7 +31,7 @@ def splat_points(
     cameras: Cameras,
     radius: int = 0,
 ) -> Splat:
-    """Renders a point cloud; see `point_splat.splat_points`, which this equals bit for bit.
+    """Renders a point cloud; bit-identical to `point_splat.splat_points`, which see.
 
     Raises:
         ValueError: as there, or tensors that are not on the CPU.
@@ -39,16 +39,16 @@ def splat_points(
     check_splat(points, colours, cameras, radius)
     if points.device.type != "cpu" or colours.device.type != "cpu":
         raise ValueError(
-            f"the numba renderer works on the CPU, met points on {points.device} and colours on "
-            f"{colours.device}; use renderer torch (or auto) there"
+            f"the numba renderer runs on the CPU, got points on {points.device} and colours on "
+            f"{colours.device}; use renderer torch (or auto)"
         )
     matrices, centres = (value.numpy() for value in image_from_world(cameras))
-    # Coordinates one after another instead of point after point: that is what SIMD can load.
+    # Coordinates as separate contiguous arrays, so that SIMD can load them.
     xyz = points.detach().float().mT.contiguous().numpy()
-    # One more colour, black, for pixels without a point: fetching then needs no branch.
+    # One extra colour, black, for pixels without a point: fetching then needs no branch.
     rgb = torch.nn.functional.pad(colours.detach().float(), (0, 0, 0, 1)).numpy()
     T, (H, W) = len(cameras), cameras.size
-    # numpy asks the system for huge pages, torch does not: half the time went into page faults.
+    # numpy requests huge pages, torch does not: page faults took half of the time.
     video = np.empty((T, 3, H, W), np.float32)
     visible = np.empty((T, H, W), np.bool_)
     depth = np.empty((T, H, W), np.float32)
@@ -69,13 +69,13 @@ def splat_points(
 @njit(**COMPILED)
 @no_type_check
 def _paint(xyz, matrix, centre, radius, height, width, keys, block, pixels):
-    # Positive floats sort like their bits, so one integer minimum finds depth, then the first
-    # point of a tie. The last key is for points outside the image.
+    # Positive floats sort like their bits, so one integer minimum finds depth, then the first point
+    # of a tie. The last key is for points outside the image.
     keys[:] = (np.int64(INFINITY) << 32) | np.int64(xyz.shape[1])
     bits = block[2].view(np.int32)
     for start in range(0, xyz.shape[1], BLOCK):
         stop = min(start + BLOCK, xyz.shape[1])
-        # Rows of their own, because the compiler knows only of those that they have no gaps.
+        # Separate row arguments, because only then does the compiler know that they are contiguous.
         _project(xyz[0, start:stop], xyz[1, start:stop], xyz[2, start:stop], matrix, centre, block)
         for down in range(-radius, radius + 1):
             for right in range(-radius, radius + 1):
@@ -89,7 +89,7 @@ def _paint(xyz, matrix, centre, radius, height, width, keys, block, pixels):
 @njit(**COMPILED)
 @no_type_check
 def _project(xs, ys, zs, matrix, centre, block):
-    # All in locals, and nothing but arithmetic in the loop, or the compiler makes no SIMD of it.
+    # Only locals and arithmetic in the loop, or the compiler does not vectorise it.
     m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]

@@ -1,4 +1,4 @@
-"""Retrieval: which memories to show for which target frames (paper section 3.3)."""
+"""Retrieval: which memories to use for which target frames (paper section 3.3)."""
 
 from anchorweave.retrieval.choices import CHOICES
 from anchorweave.retrieval.coarse_views import CoarseViews, coarse_views, join_coarse_views

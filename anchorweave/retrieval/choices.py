@@ -1,6 +1,6 @@
-"""Ways to choose the memories of one chunk: the paper's, and those for comparison.
+"""Strategies that choose the memories of one chunk: the paper's, and others for comparison.
 
-A choice returns memories in the order of their slots, and why there are no more.
+A strategy returns memories in slot order, and the reason why there are no more.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from anchorweave.retrieval.coverage import lazy_greedy
 
 @dataclass(frozen=True)
 class Candidates:
-    """The input of a choice, for one chunk of the target.
+    """The input of a strategy, for one chunk of the target.
 
     Args:
         chunk: which chunk it is, 0, 1, 2, ...
-        pool: the C memories whose field of view overlaps the chunk's [C], oldest first; without the
+        pool: the C memories whose field of view overlaps the chunk's [C], oldest first, without the
             forced one.
-        others: all memories but the forced one [A], oldest first.
+        others: all memories except the forced one [A], oldest first.
         forced: the memory that already has a slot, if any.
         first: the memory of the first target frame, forced or not, if any.
-        centres: where all M memories were seen from [M, 3].
-        overlap: share of the chunk's frusta that each of the pool holds [C].
-        footprints: call it for what each of the pool covers, as sets of bits [C, words].
-        covered: what the forced memory covers already, as a set of bits [words].
-        pixels: pixels of the chunk's views.
-        budget: slots to fill.
-        min_gain: a pick for its coverage must newly cover more than this share of the pixels.
-        seed: of random choices.
+        centres: camera positions of all M memories [M, 3].
+        overlap: fraction of the chunk's frusta that each memory in the pool contains [C].
+        footprints: call it for the coverage of each memory in the pool, as bitsets [C, words].
+        covered: what the forced memory already covers, as a bitset [words].
+        pixels: number of pixels in the chunk's views.
+        budget: number of slots to fill.
+        min_gain: a coverage pick must newly cover more than this fraction of the pixels.
+        seed: seed of random choices.
     """
 
     chunk: int
@@ -52,7 +52,7 @@ class Candidates:
 
 
 def by_coverage(given: Candidates) -> tuple[list[int], str]:
-    """Greedily the memory that covers most of what is still uncovered."""
+    """Greedily picks the memory that covers most of the uncovered pixels."""
     rows, stopped = lazy_greedy(
         given.footprints(), given.covered, given.pixels, given.budget, given.min_gain
     )
@@ -60,28 +60,28 @@ def by_coverage(given: Candidates) -> tuple[list[int], str]:
 
 
 def by_overlap(given: Candidates) -> tuple[list[int], str]:
-    """The memories of the pool whose frusta hold most of the chunk's; of equal ones the newer."""
+    """The memories whose frusta contain most of the chunk's; ties go to the newer one."""
     ranked = sorted(zip(given.overlap.tolist(), given.pool.tolist(), strict=True), reverse=True)
     return _cut([memory for _, memory in ranked], given)
 
 
 def at_random(given: Candidates) -> tuple[list[int], str]:
-    """Any memories at all, whether they overlap the chunk or not."""
+    """Random memories, whether they overlap the chunk or not."""
     return _cut(shuffled(given.others.tolist(), given.seed, given.chunk), given)
 
 
 def at_random_in_view(given: Candidates) -> tuple[list[int], str]:
-    """Any memories of the pool, the same ones for the same seed and chunk."""
+    """Random memories of the pool, deterministic for a given seed and chunk."""
     return _cut(shuffled(given.pool.tolist(), given.seed, given.chunk), given)
 
 
 def by_runs(given: Candidates) -> tuple[list[int], str]:
-    """One memory of each run of consecutive ones in the pool, then any of the pool."""
+    """One memory per run of consecutive ones in the pool, then any of the pool."""
     return _cut(non_adjacent_order(given.pool.tolist(), given.seed, given.chunk), given)
 
 
 def by_distance(given: Candidates) -> tuple[list[int], str]:
-    """As `by_runs`, those first that are farthest from the forced one and from each other."""
+    """Like `by_runs`, farthest from the forced one and from each other first."""
     forced = [] if given.forced is None else [given.forced]
     pool = given.pool.tolist()
     order = far_order(pool, forced, given.centres, given.budget, given.seed, given.chunk)

@@ -1,4 +1,4 @@
-"""CoarseViews: everything that retrieval reads of the memories, about 20 kB each."""
+"""CoarseViews: everything that retrieval reads from memories, about 20 kB each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class CoarseViews:
     Args:
         depth: z along the optical axis [M, h, w], float32 on the CPU; 0 = invalid.
         cameras: their cameras [M], of image size (h, w).
-        names: what each memory's frame is called in its recording, M of them.
+        names: name of each memory's frame in its recording, M of them.
 
     Raises:
-        ValueError: depth, cameras and names differ in count or size.
+        ValueError: depth, cameras and names differ in number or size.
     """
 
     depth: Float[Tensor, "M h w"]
@@ -36,7 +36,7 @@ class CoarseViews:
             "names": len(self.names),
         }
         if len(set(counts.values())) > 1:
-            raise ValueError(f"every memory needs a depth map, a camera and a name, met {counts}")
+            raise ValueError(f"every memory needs a depth map, a camera and a name, got {counts}")
         if tuple(self.depth.shape[1:]) != tuple(self.cameras.size):
             raise ValueError(
                 f"depth maps are {tuple(self.depth.shape[1:])} but their cameras are of images of "
@@ -48,26 +48,26 @@ class CoarseViews:
 
 
 def coarse_size(size: tuple[int, int], downscale: int) -> tuple[int, int]:
-    """(height, width) of an image of `size` made `downscale` times smaller, at least 1 x 1."""
+    """(height, width) of an image of `size` downscaled by `downscale`, at least 1 x 1."""
     return max(round(size[0] / downscale), 1), max(round(size[1] / downscale), 1)
 
 
 def coarse_views(
     depth: Float[Tensor, "T H W"], cameras: Cameras, names: Sequence[str], downscale: int
 ) -> CoarseViews:
-    """The coarse views of T frames that become memories.
+    """The coarse views of T frames to be remembered.
 
-    A coarse pixel takes the depth at its own centre: averages would put points into the air
-    between a thing and what stands behind it.
+    A coarse pixel takes the depth at its own centre: averaging would create points in mid-air
+    between an object and its background.
 
     Args:
         depth: [T, H, W], in the unit of `cameras`; 0 = invalid.
         cameras: one per frame, of image size (H, W).
         names: one per frame.
-        downscale: how many times smaller, in each direction.
+        downscale: downscaling factor in each direction.
 
     Raises:
-        ValueError: depth that is negative, NaN or infinite, or counts and sizes that differ.
+        ValueError: negative, NaN or infinite depth, or mismatched counts or sizes.
     """
     H, W = depth.shape[1:]
     if (H, W) != tuple(cameras.size):
@@ -87,7 +87,7 @@ def coarse_views(
 
 
 def join_coarse_views(parts: Sequence[CoarseViews]) -> CoarseViews:
-    """The memories of `parts`, oldest part first, which must share one size.
+    """Concatenates the memories of `parts`, oldest part first, which must share one size.
 
     This copies; a growing memory keeps its parts in a list and joins them when needed.
 

@@ -1,8 +1,8 @@
-"""Which past frames are the context, by their cameras alone (Context-as-Memory, section 4).
+"""Selects past frames as context by their cameras alone (Context-as-Memory, section 4).
 
-Frames that look at what the target will show are kept; of neighbours in time, which show nearly the
-same, one; of what is left, those that lie far from each other. The paper takes a fixed number of
-frames: where the rules leave too few, the others are drawn at random.
+Candidates are frames that look at what the target will show; of temporal neighbours, which look
+nearly the same, one is kept; of the rest, those far from each other are preferred. The paper uses a
+fixed number of frames: if these rules leave too few, the rest are drawn at random.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from torch import Tensor
 
 from anchorweave.retrieval.random_choice import random_order
 
-# Share of a coordinate that rounding may move it by.
+# Relative rounding error of a coordinate.
 ROUNDING = 1e-6
 
 
 def shuffled(frames: Sequence[int], seed: int, chunk: int) -> list[int]:
-    """The frames in an order that is random but the same for the same (frames, seed, chunk)."""
+    """The frames in random order, deterministic for a given (frames, seed, chunk)."""
     return [frames[i] for i in random_order(len(frames), seed, chunk)]
 
 
 def one_of_each_run(frames: Sequence[int], seed: int, chunk: int) -> tuple[list[int], list[int]]:
-    """One random frame of each run of consecutive ones, and the remaining frames.
+    """One random frame per run of consecutive frames, and the remaining frames.
 
     Args:
-        frames: their numbers, increasing.
-        seed: of the random choice.
-        chunk: which part of a target it is for.
+        frames: frame numbers, increasing.
+        seed: seed of the random choice.
+        chunk: index of the part of the target that they are chosen for.
 
     Returns:
         Both in random order.
 
     Source: Context-as-Memory, section 4, "Non-adj".
     """
-    # Numbers grow by 1 within a run, so that number minus position stays what it is.
+    # Within a run numbers grow by 1, so number minus position is constant.
     runs = {frame: frame - i for i, frame in enumerate(frames)}
-    kept: dict[int, int] = {}
+    chosen: dict[int, int] = {}
     rest: list[int] = []
     for frame in shuffled(frames, seed, chunk):
-        if kept.setdefault(runs[frame], frame) != frame:
+        if chosen.setdefault(runs[frame], frame) != frame:
             rest.append(frame)
-    return list(kept.values()), rest
+    return list(chosen.values()), rest
 
 
 def farthest_first(
@@ -53,15 +53,15 @@ def farthest_first(
 ) -> list[int]:
     """At most `count` frames, each the farthest from all chosen before it.
 
-    Far in space or in time. Distances are shares: in space of the diagonal of the box around all M
-    cameras, in time of all M frames; of both the larger counts (the paper names both and no
-    measure).
+    Far in space or in time. Distances are relative: in space to the diagonal of the bounding box of
+    all M cameras, in time to the number M of frames; the larger of the two counts (the paper names
+    both but gives no measure).
 
     Args:
-        frames: their numbers, increasing; of equally far ones the newest comes first.
-        chosen: frames that were chosen before.
+        frames: frame numbers, increasing; ties go to the newest.
+        chosen: frames chosen earlier.
         centres: camera positions of all M frames.
-        count: how many to take.
+        count: number of frames to take.
 
     Source: Context-as-Memory, section 4, "Far-st".
     """
@@ -69,7 +69,7 @@ def farthest_first(
         return []
     places = centres - centres.amin(dim=0)
     diagonal = places.amax(dim=0).norm()
-    # A camera that turns on the spot moves by what rounding leaves, which is no distance.
+    # A camera that rotates in place only moves by rounding errors, which do not count as distance.
     still = diagonal <= ROUNDING * centres.abs().max()
     places = torch.zeros_like(places) if still else places / diagonal
     numbers = torch.as_tensor(list(frames))
@@ -83,7 +83,7 @@ def farthest_first(
         nearest = torch.minimum(nearest, apart(frame))
     order: list[int] = []
     for _ in range(min(count, len(frames))):
-        # The last of equal ones; what was taken is never the farthest again.
+        # The last among ties; a frame already taken is never the farthest again.
         farthest = int((nearest == nearest.max()).nonzero()[-1])
         order.append(int(numbers[farthest]))
         nearest = torch.minimum(nearest, apart(order[-1]))
@@ -92,9 +92,9 @@ def farthest_first(
 
 
 def non_adjacent_order(frames: Sequence[int], seed: int, chunk: int) -> list[int]:
-    """First one frame of each run, then the others, both at random; see `one_of_each_run`."""
-    kept, rest = one_of_each_run(frames, seed, chunk)
-    return kept + rest
+    """First one frame per run, then the others, both in random order; see `one_of_each_run`."""
+    first, rest = one_of_each_run(frames, seed, chunk)
+    return first + rest
 
 
 def far_order(
@@ -105,18 +105,18 @@ def far_order(
     seed: int,
     chunk: int,
 ) -> list[int]:
-    """First one frame of each run, the farthest first, then the others at random.
+    """First one frame per run, farthest first, then the others in random order.
 
-    See `one_of_each_run` and `farthest_first`, which the paper uses one upon the other. Of the
-    former no more than `count` are put in order, as ordering all of them takes long.
+    See `one_of_each_run` and `farthest_first`, which the paper combines. At most `count` of the
+    former are ordered, as ordering all of them is slow.
     """
-    kept, rest = one_of_each_run(frames, seed, chunk)
-    return farthest_first(sorted(kept), chosen, centres, count) + rest
+    first, rest = one_of_each_run(frames, seed, chunk)
+    return farthest_first(sorted(first), chosen, centres, count) + rest
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked for: `count` of the `frames` in view, beside those `chosen` already."""
+    """A request: `count` of the `frames` in view, in addition to those `chosen` already."""
 
     frames: list[int]
     chosen: Sequence[int]
@@ -145,11 +145,11 @@ def _newest(asked: Asked) -> list[int]:
     return asked.frames[::-1]
 
 
-# Ways of table 1's baselines, which look at no camera: the first frame alone, it and others at
-# random, the window of the newest ones.
+# Baselines of table 1 that ignore cameras: the first frame alone, the first and random others, the
+# newest frames.
 FIRST = ("first", "first_and_random")
 WITHOUT_VIEWS = ("random", "recent", *FIRST)
-# In which order to take frames that are in view; what is missing then is drawn from all others.
+# The order in which frames in view are taken; missing ones are drawn from all others.
 CONTEXT_CHOICES: dict[str, Callable[[Asked], list[int]]] = {
     "first": _whatever,
     "first_and_random": _whatever,
@@ -172,32 +172,32 @@ def choose_context(
     """At most `count` of M past frames as context for one target.
 
     Args:
-        in_view: which frames look at what any target frame will show.
-        centres: where their cameras stand.
-        chosen: frames that are given anyway.
-        count: how many to choose beside those.
+        in_view: which frames look at something that a target frame will show.
+        centres: their camera positions.
+        chosen: frames that are returned anyway.
+        count: number of frames to choose in addition.
         choose: random takes any frames, whether in view or not; random_in_view those in view first;
-            non_adjacent of these one of each run of consecutive frames first; far of these the ones
-            first that are farthest from each other. recent takes the newest of all; first none
-            beside those chosen, first_and_random any.
-        seed: of all that is random.
+            non_adjacent first one of each run of consecutive frames in view; far the same, farthest
+            from each other first. recent takes the newest of all; first adds none to those chosen,
+            first_and_random any.
+        seed: seed of all random choices.
 
     Returns:
         The numbers of the frames in the order in which they were chosen, and why there are no more.
 
     Raises:
-        ValueError: an unknown way to choose.
+        ValueError: an unknown strategy.
     """
     if choose not in CONTEXT_CHOICES:
-        raise ValueError(f"choose is one of {', '.join(CONTEXT_CHOICES)}, met {choose!r}")
+        raise ValueError(f"choose must be one of {', '.join(CONTEXT_CHOICES)}, got {choose!r}")
     if choose == "first":
         return [], "the first frame alone"
-    known, looking = set(chosen), in_view.tolist()
-    others = [frame for frame in range(len(looking)) if frame not in known]
+    used, looking = set(chosen), in_view.tolist()
+    others = [frame for frame in range(len(looking)) if frame not in used]
     seen = [frame for frame in others if looking[frame]]
     order = CONTEXT_CHOICES[choose](Asked(seen, chosen, centres, count, seed))
-    taken, known = order[:count], set(order)
-    left = [frame for frame in others if frame not in known]
+    taken, used = order[:count], set(order)
+    left = [frame for frame in others if frame not in used]
     filled = shuffled(left, seed, 1)[: count - len(taken)]
     if len(taken) + len(filled) < count:
         return taken + filled, "every frame is given"

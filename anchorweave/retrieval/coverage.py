@@ -1,4 +1,4 @@
-"""Coverage-driven choice: always the memory that shows most of what is still unseen."""
+"""Coverage-driven selection: always the memory that shows most of what is still unseen."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ def lazy_greedy(
     budget: int,
     min_gain: float,
 ) -> tuple[list[int], str]:
-    """Greedy set cover, with the same picks as one that measures every candidate every time.
+    """Greedy set cover, with the same picks as evaluating every candidate every time.
 
-    A gain can only shrink while coverage grows, so an old gain is an upper bound: only a candidate
-    whose bound leads the queue is measured again.
+    Gains can only shrink as coverage grows, so an old gain is an upper bound: only a candidate
+    whose bound is at the head of the queue is re-evaluated.
 
     Args:
-        footprints: what each of C candidates covers, as sets of bits; newer candidates last.
-        covered: what is covered from the start.
-        pixels: how many pixels there are to cover.
-        budget: at most this many picks.
-        min_gain: a pick must add more than this share of all pixels.
+        footprints: coverage of each of C candidates, as bitsets; newer candidates last.
+        covered: what is already covered.
+        pixels: total number of pixels to cover.
+        budget: maximum number of picks.
+        min_gain: a pick must add more than this fraction of all pixels.
 
     Returns:
-        Rows of `footprints` in the order they were picked (of equal gains the newer one), and why
-        it stopped.
+        Rows of `footprints` in the order of picking (ties go to the newer one), and why it stopped.
 
     Source: paper section 3.3, Algorithm 1; lazy evaluation after Minoux (1978).
     """
     gains = newly_covered(footprints, covered).tolist()
-    # (-gain, -row): the smallest entry has the largest gain, and of equal gains the newest row.
+    # (-gain, -row): the smallest entry has the largest gain, and among ties the newest row.
     queue = [(-gain, -row) for row, gain in enumerate(gains)]
     heapq.heapify(queue)
     missing = pixels - int(newly_covered(covered[None], torch.zeros_like(covered)))
@@ -58,7 +57,7 @@ def lazy_greedy(
 
 
 def _pop_best(queue: list[tuple[int, int]], footprints: Tensor, covered: Tensor) -> tuple[int, int]:
-    """Takes the row of the largest present gain out of a queue of upper bounds."""
+    """Pops the row with the largest current gain from a queue of upper bounds."""
     while True:
         bound, negative = queue[0]
         gain = int(newly_covered(footprints[-negative][None], covered))

@@ -1,9 +1,9 @@
-"""Key frames: the few frames that together show all that was seen (SPMem's episodic memory).
+"""Key frames: the few frames that together show everything seen (SPMem's episodic memory).
 
-A frame becomes one if enough of what it shows was in no key frame before it. The paper counts what
-is empty in a render of its map; here the new frame's points are looked up in the key frames' depth
-maps, so that which frames are chosen depends neither on the side of the map's voxels nor on how
-many frames are remembered at a time. What was hidden from a key frame was not in it.
+A frame becomes a key frame if enough of what it shows is in no earlier key frame. The paper counts
+empty pixels in a render of its map; here the new frame's points are looked up in the key frames'
+depth maps, so that the choice depends neither on the map's voxel size nor on how many frames are
+added at a time. A surface occluded in a key frame does not count as seen by it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from anchorweave.retrieval.view_overlap import farthest, frustum_depths, view_ov
 
 
 class KeyFrames:
-    """The key frames among frames that are offered one after another; some 20 kB each.
+    """Selects key frames from frames offered one after another; about 20 kB each.
 
     Args:
-        min_revealed: a frame joins if more than this share of its pixels shows what no key frame
-            did (SPMem names a threshold and gives no value).
-        tolerance: two depths that differ by up to this share are of one surface.
+        min_revealed: a frame is added if more than this fraction of its pixels shows something that
+            no key frame did (SPMem names a threshold and gives no value).
+        tolerance: relative depth difference up to which two depths belong to one surface.
 
     Source: SPMem (2506.05284).
     """
@@ -36,7 +36,7 @@ class KeyFrames:
         self.views: CoarseViews | None = None
 
     def offer(self, number: int, view: CoarseViews) -> bool:
-        """Whether frame `number`, by its one view, is a key frame, as which it is then kept."""
+        """Whether frame `number`, given as a single view, is a key frame; if so, it is stored."""
         depth, unseen = view.depth[0], view.depth[0] > 0
         if self.views is not None:
             unseen &= ~shown_before(depth, view.cameras[0], self.views, self.tolerance)
@@ -45,8 +45,8 @@ class KeyFrames:
             return False
         self.numbers.append(number)
         self.revealed.append(revealed)
-        known = [] if self.views is None else [self.views]
-        self.views = join_coarse_views([*known, view])
+        earlier = [] if self.views is None else [self.views]
+        self.views = join_coarse_views([*earlier, view])
         return True
 
 
@@ -56,17 +56,17 @@ def shown_before(
     """Which pixels of a view show a surface that an earlier view shows too.
 
     Args:
-        depth: of the view; pixels without depth (0) show nothing.
+        depth: depth of the view; pixels without depth (0) show nothing.
         camera: its camera, of image size (h, w).
         earlier: M views.
-        tolerance: a point was shown if its depth in an earlier camera differs from the depth in the
-            pixel it lands in by up to this share of the latter.
+        tolerance: a point counts as seen if its depth in an earlier camera differs from the depth
+            of the pixel it projects to by at most this fraction of the latter.
     """
-    shown = torch.zeros_like(depth, dtype=torch.bool)
+    seen = torch.zeros_like(depth, dtype=torch.bool)
     missing = depth > 0
     points = unproject(depth, camera)
     height, width = earlier.cameras.size
-    # The newest is the most likely to show the same; few points are left for the others.
+    # The newest view most likely shows the same surface; few points are left for the others.
     for view in reversed(range(len(earlier))):
         if not missing.any():
             break
@@ -74,20 +74,20 @@ def shown_before(
         column, row = positions.floor().long().unbind(-1)
         inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         earlier_depth = earlier.depth[view][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        shown[missing] = (
+        seen[missing] = (
             inside & (earlier_depth > 0) & ((z - earlier_depth).abs() <= tolerance * earlier_depth)
         )
-        missing = missing & ~shown
-    return shown
+        missing = missing & ~seen
+    return seen
 
 
 def most_revealing(revealed: list[float], count: int) -> tuple[list[int], str]:
-    """The key frames that revealed most when they joined; of equal ones the newer.
+    """The key frames that revealed most when they were added; ties go to the newer one.
 
-    SPMem does not say which of many key frames are given.
+    SPMem does not say which key frames are used when there are many.
 
     Returns:
-        Positions in `revealed`, in their order, and why there are no more.
+        Positions in `revealed`, in ascending order, and why there are no more.
     """
     ranked = sorted(((share, i) for i, share in enumerate(revealed)), reverse=True)
     chosen = sorted(i for _, i in ranked[:count])
@@ -95,7 +95,7 @@ def most_revealing(revealed: list[float], count: int) -> tuple[list[int], str]:
 
 
 def overlap_with(target: Cameras, memories: CoarseViews) -> Float[Tensor, "T M"]:
-    """Share of every target camera's frustum that each of M memories' frusta holds [T, M]."""
+    """Fraction of every target camera's frustum that each of M memories' frusta contains [T, M]."""
     depths, far = frustum_depths(memories), farthest(memories)
     views = target.to("cpu")
     return torch.stack(
@@ -106,18 +106,18 @@ def overlap_with(target: Cameras, memories: CoarseViews) -> Float[Tensor, "T M"]
 def by_marginal_overlap(
     overlap: Float[Tensor, "T M"], count: int, min_overlap: float
 ) -> tuple[list[int], str]:
-    """Greedily the memory that adds most to the best overlap of all target frames.
+    """Greedily picks the memory that adds most to the best overlap, summed over target frames.
 
     Args:
         overlap: of T target frames with M memories, in [0, 1].
-        count: at most so many.
-        min_overlap: a memory must overlap this much with one target frame at least.
+        count: maximum number of memories.
+        min_overlap: a memory must overlap at least this much with some target frame.
 
     Returns:
-        Which of the M memories, in the order of their numbers (of equal gains the newer), and why
-        there are no more.
+        Indices of the chosen memories, ascending (ties go to the newer one), and why there are no
+        more.
 
-    Source: SPMem's released code; its value of 0.3 and this rule, not its sampling of frusta.
+    Source: SPMem's released code: its value of 0.3 and this rule, but not its sampling of frusta.
     """
     overlap = torch.where(overlap.amax(dim=0) >= min_overlap, overlap, 0.0)
     best, chosen = torch.zeros(len(overlap)), []

@@ -1,8 +1,8 @@
 """Which remembered frames show the same part of the scene as the target (Spatia).
 
-Two rules. The paper's Algorithm 1: one target frame after another takes the frame with which it has
-the largest share of the scene in common. The released code's: frames are assigned to target frames
-one to one, so that all pairs together have the most points in common.
+Two rules. The paper's Algorithm 1: each target frame in turn takes the remembered frame with which
+it shares most of the scene. The released code's: frames are assigned to target frames one to one,
+maximising the total number of shared points.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from anchorweave.geometry.voxels import Voxels
 
-# By Algorithm 1, or by the released code's assignment (the Hungarian method).
+# Algorithm 1, or the released code's assignment (the Hungarian method).
 REFERENCE_CHOICES = ("overlap", "hungarian")
 
 
 class SceneParts:
-    """The part of the scene that each of M remembered frames shows: the voxels of its points.
+    """The part of the scene that each of M remembered frames shows, as the voxels of its points.
 
-    About 20 kB each.
+    About 20 kB per frame.
 
     Args:
-        side: of a voxel, in the unit of the points.
+        side: voxel side, in the unit of the points.
 
     Raises:
         ValueError: a side that is not positive and finite.
@@ -39,29 +39,29 @@ class SceneParts:
         return len(self._parts)
 
     def add(self, points: Float[Tensor, "P 3"]) -> None:
-        """One more frame, by its points in the world."""
+        """Adds one frame, given by its world points."""
         self._parts.append(self._voxels.add(points).unique())
 
     def overlap(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, " M"]:
-        """How much a view shares with each frame [M]: intersection over union of their voxels.
+        """Overlap of a view with each frame [M]: intersection over union of their voxels.
 
         Args:
-            points: what the view shows of the remembered scene, in the world. Voxels that no frame
-                showed do not count; the mean of a fused point can lie in one.
+            points: the part of the remembered scene that the view shows, as world points. Voxels
+                that no frame showed do not count (the mean of a fused point can lie in one).
         """
-        shown = torch.zeros(len(self._voxels), dtype=torch.bool)
-        met = self._voxels.find(points)
-        shown[met[met >= 0]] = True
-        both = torch.tensor([int(shown[part].sum()) for part in self._parts])
-        either = torch.tensor([len(part) for part in self._parts]) + shown.sum() - both
+        visible = torch.zeros(len(self._voxels), dtype=torch.bool)
+        voxels = self._voxels.find(points)
+        visible[voxels[voxels >= 0]] = True
+        both = torch.tensor([int(visible[part].sum()) for part in self._parts])
+        either = torch.tensor([len(part) for part in self._parts]) + visible.sum() - both
         return both / either.clamp(min=1)
 
 
 def views_asked(frames: int, count: int) -> range:
-    """The target frames that a reference is looked for: every `count`-th, from the first.
+    """The target frames for which a reference is sought: every `count`-th, from the first.
 
-    The printed algorithm ends at the first frame that is not a multiple of `count`; it must mean
-    to skip it.
+    The printed algorithm stops at the first frame that is not a multiple of `count`; presumably it
+    means to skip it.
 
     Source: Spatia, Algorithm 1.
     """
@@ -71,19 +71,19 @@ def views_asked(frames: int, count: int) -> range:
 def choose_references(
     overlap: Sequence[Float[Tensor, " M"]], count: int, min_overlap: float
 ) -> tuple[list[int], str]:
-    """For one target frame after another the remembered frame that shows most of the same.
+    """For each target frame in turn, the remembered frame that shares most with it.
 
-    A frame is taken once: what a second copy of it could add is not there. The paper does not
-    say so; the released code matches one to one as well.
+    Each frame is used once, since a second copy would add nothing. The paper does not say so; the
+    released code also matches one to one.
 
     Args:
-        overlap: of each asked target frame with M remembered frames [M], in [0, 1].
-        count: at most so many references, K.
+        overlap: overlap of each sampled target frame with the M remembered frames [M], in [0, 1].
+        count: maximum number of references, K.
         min_overlap: a reference must overlap by more than this.
 
     Returns:
-        Which of the M frames, in the order of the target frames that asked for them (of equal
-        overlaps the newer frame), and why there are no more.
+        Indices of the chosen frames, in the order of the target frames they were chosen for (ties
+        go to the newer frame), and why there are no more.
 
     Source: Spatia, Algorithm 1.
     """
@@ -91,7 +91,7 @@ def choose_references(
     for shares in overlap:
         if len(chosen) == count:
             break
-        # A frame that was taken has no share left; the last of equal ones is the newest.
+        # A frame already taken has no overlap left; the last among ties is the newest.
         shares = shares.clone()
         shares[chosen] = 0
         ranked = [(share, number) for number, share in enumerate(shares.tolist())]
@@ -106,42 +106,42 @@ def choose_references(
 def shared_points(
     targets: Sequence[Int64[Tensor, " _"]], frames: Iterator[Int64[Tensor, " _"]], points: int
 ) -> Int64[Tensor, "A M"]:
-    """How many points of a cloud A target frames and M remembered frames both show [A, M].
+    """Number of points of a cloud that target and remembered frames have in common [A, M].
 
     Args:
-        targets: of each target frame the numbers of the points that it shows, each once.
-        frames: likewise of each remembered frame; one at a time is looked at.
-        points: how many there are.
+        targets: for each of A target frames the indices of its visible points, without duplicates.
+        frames: likewise for each of M remembered frames; consumed one at a time.
+        points: total number of points.
     """
-    shown = torch.zeros(len(targets), points, dtype=torch.bool)
-    for row, numbers in zip(shown, targets, strict=True):
+    visible = torch.zeros(len(targets), points, dtype=torch.bool)
+    for row, numbers in zip(visible, targets, strict=True):
         row[numbers] = True
-    shared = [shown[:, numbers].sum(dim=1) for numbers in frames]
+    shared = [visible[:, numbers].sum(dim=1) for numbers in frames]
     return torch.stack(shared, dim=1) if shared else torch.zeros(len(targets), 0, dtype=torch.int64)
 
 
 def assign_references(shared: Int64[Tensor, "A M"], count: int) -> tuple[list[int], str]:
-    """Frames assigned to target frames one to one, with the largest sum of shared points.
+    """Assigns frames to target frames one to one, maximising the total number of shared points.
 
-    Unlike Algorithm 1, a frame that is best for an early target frame may be left to a later one
-    that has no other, and nothing is too little to be a reference. The released code fails where
-    there are fewer frames than target frames; here some target frames then go without.
+    Unlike Algorithm 1, the best frame of an early target frame may be left to a later one that has
+    no other, and there is no minimum overlap. The released code fails if there are fewer frames
+    than target frames; here some target frames then get none.
 
     Args:
-        shared: points that A target frames and M remembered frames both show.
-        count: at most so many references, K: those of the first target frames that got one.
+        shared: number of points that A target frames and M remembered frames both show.
+        count: maximum number of references, K: those of the first target frames that got one.
 
     Returns:
-        Which of the M frames, in the order of the target frames, and why there are no more.
+        Indices of the chosen frames, in the order of the target frames, and why there are no more.
 
     Source: Spatia's released code.
     """
-    # Only who asks for an assignment waits for scipy's imports.
+    # Imported here, because scipy is slow to import.
     from scipy.optimize import linear_sum_assignment
 
     _, assigned = linear_sum_assignment(shared.numpy(), maximize=True)
     chosen = assigned[:count].tolist()
     if len(chosen) == count:
         return chosen, "K reached"
-    few = "target frame that asks" if len(chosen) == len(shared) else "frame"
-    return chosen, f"every {few} has its one"
+    subject = "sampled target frame" if len(chosen) == len(shared) else "frame"
+    return chosen, f"every {subject} is assigned"

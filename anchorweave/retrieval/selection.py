@@ -22,23 +22,24 @@ class RetrievalConfig:
     """How memories are chosen.
 
     Args:
-        anchors: K, slots per chunk, the forced one included (paper: 4).
+        anchors: K, slots per chunk, including the forced one (paper: 4).
         chunk: D, target frames that share their memories (paper: 8); the first chunk has one more,
             frame 0 (not given in the paper).
-        downscale: coverage is measured on views this many times smaller (not given in the paper).
-        min_overlap: share of the chunk's frusta a memory must hold to enter the pool (not given in
-            the paper).
-        min_gain: a pick must newly cover more than this share of the chunk's pixels (not given in
-            the paper).
+        downscale: factor by which views are downscaled to measure coverage (not given in the
+            paper).
+        min_overlap: fraction of the chunk's frusta that a memory must contain to enter the pool
+            (not given in the paper).
+        min_gain: a pick must newly cover more than this fraction of the chunk's pixels (not given
+            in the paper).
         forced: first gives slot 0 of every chunk to the first frame's memory, as the paper's
             appendix B and the released code do.
-        choose: coverage is the paper's choice at inference, random_in_view its choice in training
-            (section 4.1), both from the same pool. For comparison, from the pool too: overlap takes
-            the most overlapping ones; non_adjacent one of each run of consecutive memories at
-            random, then any; far the same, the farthest from each other first (both after
-            Context-as-Memory). From all memories: random takes any, recent the newest, first the
-            first frame's alone.
-        seed: of all that is random.
+        choose: coverage is the paper's strategy at inference, random_in_view its strategy in
+            training (section 4.1), both from the same pool. For comparison, also from the pool:
+            overlap takes the most overlapping ones; non_adjacent one random memory from each run of
+            consecutive ones, then any; far the same, farthest from each other first (both after
+            Context-as-Memory). From all memories: random takes any, recent the newest, first only
+            the first frame's.
+        seed: seed of all random choices.
 
     Raises:
         ValueError: a value out of range.
@@ -56,22 +57,22 @@ class RetrievalConfig:
     def __post_init__(self):
         for name in ("anchors", "chunk", "downscale"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, met {getattr(self, name)}")
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("min_overlap", "min_gain"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share in [0, 1], met {getattr(self, name)}")
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, met {self.seed}")
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
         if self.forced not in ("first", "none"):
-            raise ValueError(f"forced is first or none, met {self.forced!r}")
+            raise ValueError(f"forced must be first or none, got {self.forced!r}")
         if self.choose not in CHOICES:
-            raise ValueError(f"choose is one of {', '.join(CHOICES)}, met {self.choose!r}")
+            raise ValueError(f"choose must be one of {', '.join(CHOICES)}, got {self.choose!r}")
 
 
 def chunks(frames: int, chunk: int) -> list[tuple[int, int]]:
     """[start, stop) of the chunks of a video: frame 0 and `chunk` more, then `chunk` each.
 
-    The last one may be shorter.
+    The last chunk may be shorter.
     """
     stops = [*range(1 + chunk, frames, chunk), frames]
     return list(zip([0, *stops[:-1]], stops, strict=True)) if frames else []
@@ -80,25 +81,25 @@ def chunks(frames: int, chunk: int) -> list[tuple[int, int]]:
 def select(
     target: Cameras, memories: CoarseViews, config: RetrievalConfig, first: int | None
 ) -> tuple[ChunkReport, ...]:
-    """Chooses memories for every chunk of the target, each chunk on its own.
+    """Chooses memories for each chunk of the target independently.
 
     Args:
-        target: T cameras at their full size.
-        memories: M >= 0 memories, oldest first; a tie goes to the newer one.
+        target: T cameras at full image size.
+        memories: M >= 0 memories, oldest first; ties go to the newer one.
         config: how to choose.
-        first: the memory of the first frame, or None when there is none.
+        first: the memory of the first frame, or None.
 
     Returns:
-        One report per chunk, with picks in the order of their slots; slots that no pick fills are
-        the caller's to leave black. `pool` does not count the forced memory.
+        One report per chunk, with picks in slot order; the caller leaves unfilled slots black.
+        `pool` does not count the forced memory.
 
     Raises:
-        ValueError: `first` is no memory.
+        ValueError: `first` is out of range.
 
     Source: paper section 3.3, Algorithm 1; appendix B for the forced slot.
     """
     if first is not None and not 0 <= first < len(memories):
-        raise ValueError(f"the first frame's memory is said to be {first} of {len(memories)}")
+        raise ValueError(f"first={first} is not one of the {len(memories)} memories")
     forced = first if config.forced == "first" else None
     views = target.to("cpu").resized(coarse_size(target.size, config.downscale))
     depths, far = frustum_depths(memories), farthest(memories)
@@ -132,7 +133,7 @@ def select(
 
 @dataclass(frozen=True)
 class _Look:
-    """What memories cover of the views of one chunk; call it with their numbers."""
+    """Coverage of the views of one chunk by memories; call it with their indices."""
 
     memories: CoarseViews
     views: Cameras
@@ -147,7 +148,7 @@ class _Look:
 
 
 def _picks(look: _Look, chosen: list[int], forced: int | None) -> tuple[Pick, ...]:
-    """What each chosen memory covers that those before it do not."""
+    """The pixels that each chosen memory covers beyond those before it."""
     seen = look(chosen)
     covered, total, picks = torch.zeros_like(seen.sum(dim=0)), 0, []
     for slot, (memory, footprint) in enumerate(zip(chosen, seen, strict=True)):

@@ -1,8 +1,8 @@
 """The field-of-view pool: which memories may have seen some of what a chunk will show.
 
-The paper keeps memories whose field of view overlaps the chunk "sufficiently" and gives neither a
+The paper keeps memories whose field of view overlaps the chunk "sufficiently" but gives neither a
 test nor a threshold (section 3.3). Ours samples points in the chunk's frusta at several depths and
-asks which share of them each memory's frustum holds, up to the farthest thing that memory saw.
+measures the fraction inside each memory's frustum, up to the farthest surface that memory saw.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.field_of_view import frustum_points, seen_share
 from anchorweave.retrieval.coarse_views import CoarseViews
 
-# Not given in the paper: where nothing is known of the target's depth, it is taken to be like the
-# depths that were met so far. Five depths and 5 x 5 points make about 1,000 points per chunk.
+# Not given in the paper: the target's unknown depth is assumed to be distributed like the memories'
+# depths. Five depths and 5 x 5 points make about 1,000 points per chunk.
 DEPTH_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 GRID = 5
-# torch.quantile sorts; quantiles of this many depths are as good as those of all.
+# torch.quantile sorts; quantiles of a subset of this size are accurate enough.
 DEPTHS_SORTED = 200_000
 
 
 def frustum_depths(memories: CoarseViews) -> Float[Tensor, " D"]:
-    """At which depths to sample frusta: quantiles of the memories' valid depths (none: empty)."""
+    """Depths at which to sample frusta: quantiles of the memories' valid depths (empty if none)."""
     depth = memories.depth.flatten()
     if len(depth) > DEPTHS_SORTED:
-        # Steps of the golden ratio spread evenly; equal steps could meet one image column only.
+        # Golden-ratio steps spread evenly; constant steps could hit a single image column only.
         steps = torch.arange(DEPTHS_SORTED, dtype=torch.float64) * 0.6180339887498949
         depth = depth[(steps % 1 * len(depth)).long()]
     depth = depth[depth > 0]
@@ -37,7 +37,7 @@ def frustum_depths(memories: CoarseViews) -> Float[Tensor, " D"]:
 
 
 def farthest(memories: CoarseViews) -> Float[Tensor, " M"]:
-    """The largest depth of each memory [M]: beyond it, it cannot have seen anything."""
+    """The largest depth of each memory [M]; it cannot have seen anything beyond."""
     return memories.depth.amax(dim=(1, 2))
 
 
@@ -47,12 +47,12 @@ def view_overlap(
     depths: Float[Tensor, " D"],
     far: Float[Tensor, " M"],
 ) -> Float[Tensor, " M"]:
-    """Share of the chunk's frusta that each memory's frustum holds [M], in [0, 1].
+    """Fraction of the chunk's frusta that each memory's frustum contains [M], in [0, 1].
 
     Args:
         target: the chunk's cameras.
         memories: M memories.
-        depths: see `frustum_depths`; without any, nothing overlaps.
+        depths: see `frustum_depths`; if empty, nothing overlaps.
         far: see `farthest`.
 
     Source: paper section 3.3; the test is ours.

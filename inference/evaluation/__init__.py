@@ -1,1 +1,1 @@
-"""Rows of videos on held-out clips, and what they are worth."""
+"""Rows of videos on held-out clips, and their scores."""

@@ -1,13 +1,13 @@
-"""The videos of one row on disk, and beside each clip what it is measured by.
+"""The cached videos of one row, and the evaluation targets of its clips.
 
-    ROW/row.json                 what it was made with, its clips and seeds, the command, and of
-                                 each clip what its recording is
-    ROW/config.yaml              the config of the command, all values of it
-    ROW/CLIP/given.npz           truth, anchors, cameras, masks of pixels; `report` as JSON text
+    ROW/row.json                 what it was made with, its clips and seeds, the command, and each
+                                 clip's recording
+    ROW/config.yaml              the complete config of the command
+    ROW/CLIP/given.npz           truth, anchors, cameras, pixel masks; `report` as JSON text
     ROW/CLIP/sample_SEED.npz     the video of one seed; `report` of a closed loop as JSON text
 
-Colours are 8 bits, without loss. A file is there when it is complete. A video and what it is
-measured by say by a fingerprint what the row was made with when they were made.
+Colours are 8 bits, lossless. Files appear only when complete. Videos and targets carry a
+fingerprint of what the row was made with at the time.
 """
 
 from __future__ import annotations
@@ -34,27 +34,28 @@ from inference.evaluation.clip_names import refuse_unprintable
 from inference.runs.made import changed
 from inference.runs.report import write_json
 
-# Of all else that row.json says.
+# Checksum over all other content of row.json.
 OWN_SUM = "sum"
 ROW, CONFIG, GIVEN = "row.json", "config.yaml", "given.npz"
 WAY_OUT = (
-    "put the file back that belongs to the videos, or remove the row's folder and make it anew"
+    "restore the file that belongs to the videos, or remove the row's folder and regenerate it"
 )
 
 
 @dataclass(frozen=True)
 class EvaluationTarget:
-    """What a clip is measured by.
+    """What a clip's videos are measured against.
 
     Args:
-        truth: the true frames [T, 3, H, W] in [0, 1]; None where they are not known.
+        truth: the true frames [T, 3, H, W] in [0, 1]; None if unknown.
         anchors: the composite of what the row's memory shows; None in a closed loop, where every
-            sample has memories of its own.
+            sample has its own memories.
         shown: the pixels that it shows.
-        only_memory: the pixels that some frame of the history shows and the first frame does not,
-            the same for all rows.
-        seconds: that retrieval took.
-        cameras: that the video was asked to be seen by [T]; None in rows made before this was kept.
+        only_memory: the pixels that some frame of the history shows but not the first frame; the
+            same for all rows.
+        seconds: duration of retrieval.
+        cameras: the requested cameras of the video [T]; None in rows of earlier versions, which did
+            not store them.
         unit: length of one scene unit in the unit of `cameras`.
     """
 
@@ -71,7 +72,7 @@ class CachedRow:
     """A row's folder.
 
     Args:
-        path: the folder, which `begin` makes.
+        path: the folder, created by `begin`.
     """
 
     def __init__(self, path: str | Path):
@@ -86,57 +87,57 @@ class CachedRow:
         recordings: Mapping[str, str] | None = None,
         config: Any = None,
     ) -> list[str]:
-        """Begin the row, or go on with it.
+        """Starts the row, or resumes it.
 
         Args:
-            made: what its videos depend on.
-            clips: their names.
-            seeds: of the videos of each.
-            command: that makes them.
-            recordings: clip -> what its recording is; None = not known.
-            config: of the command, kept as config.yaml; None = it is not kept.
+            made: everything its videos depend on.
+            clips: names of the clips.
+            seeds: seeds of each clip's videos.
+            command: the command that makes them.
+            recordings: clip -> identifier of its recording; None = unknown.
+            config: config of the command, stored as config.yaml; None = not stored.
 
         Returns:
-            What is to be said of a row that was there: what it is too old to state, and clips that
-            it had and that are not asked for any more.
+            Notes about an existing row: settings that it is too old to state, and clips that are no
+            longer requested.
 
         Raises:
-            FingerprintError: it holds videos that were made with something else, and with what.
+            FingerprintError: it holds videos made with something else; the message says what.
         """
         finish_set(self.path)
         made = json.loads(json.dumps(made))
-        kept, notes = dict(recordings or {}), []
+        identities, notes = dict(recordings or {}), []
         if (self.path / ROW).exists():
             before = self.record()
             differ, unstated = changed(before["made"], made)
             were = before.get("recordings", {})
             differ += [
-                f"recording of clip {clip}: {were[clip]} there, {kept[clip]} now"
+                f"recording of clip {clip}: {were[clip]} there, {identities[clip]} now"
                 for clip in clips
-                if clip in kept and were.get(clip, kept[clip]) != kept[clip]
+                if clip in identities and were.get(clip, identities[clip]) != identities[clip]
             ]
             if differ:
                 raise FingerprintError(
                     f"the videos in {self.path} were made with something else than {command!r} "
-                    "asks for; give another row= or output=, or remove them to have them made "
-                    "again:\n  " + "\n  ".join(differ)
+                    "requests; set another row= or output=, or remove them to regenerate "
+                    "them:\n  " + "\n  ".join(differ)
                 )
             if unstated:
                 notes.append(
-                    "was begun by an earlier version, which did not state "
-                    f"{', '.join(sorted({key.split('.')[0] for key in unstated}))}: nobody can "
-                    "tell whether these are the same now"
+                    "was started by an earlier version, which did not record "
+                    f"{', '.join(sorted({key.split('.')[0] for key in unstated}))}: it is unknown "
+                    "whether these are the same now"
                 )
             if gone := [clip for clip in before["clips"] if clip not in clips]:
                 notes.append(
-                    f"had {len(gone)} clips that are not asked for any more, whose videos stay and "
-                    f"are not measured: {', '.join(gone)}"
+                    f"had {len(gone)} clips that are no longer requested, whose videos are kept "
+                    f"but not measured: {', '.join(gone)}"
                 )
-            # What its videos bear the fingerprint of.
-            made, kept = before["made"], {**were, **kept}
+            # Its videos carry the fingerprint of this.
+            made, identities = before["made"], {**were, **identities}
         values = {"command": command, "clips": list(clips), "seeds": list(seeds), "made": made}
-        if kept:
-            values["recordings"] = kept
+        if identities:
+            values["recordings"] = identities
         names = (ROW,) if config is None else (ROW, CONFIG)
         with written_together(self.path, names) as aside:
             write_json({**values, OWN_SUM: digest(values)}, aside / ROW)
@@ -149,7 +150,7 @@ class CachedRow:
 
         Raises:
             FileNotFoundError: no row in the folder.
-            ValueError: it is not what was written.
+            ValueError: the file was changed since.
         """
         finish_set(self.path)
         record = self.path / ROW
@@ -161,45 +162,45 @@ class CachedRow:
             values = json.loads(record.read_text())
             if not isinstance(values, dict):
                 raise ValueError("it holds no keys and values")
-            # Older rows have none.
+            # Older rows have no checksum.
             if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
-                raise ValueError("its sum is another")
+                raise ValueError("its checksum differs")
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{record} is not what was written ({error}); restore it, or remove {self.path} to "
-                "have the row made again"
+                f"{record} was changed since it was written ({error}); restore it, or remove "
+                f"{self.path} to regenerate the row"
             ) from error
         refuse_unprintable(values.get("clips", ()), record)
         return values
 
     def check_config(self) -> None:
-        """Check that config.yaml, where there is one, is of what row.json says was made.
+        """Checks that config.yaml, if present, matches what row.json says was made.
 
         Raises:
-            FingerprintError: it is of something else, and of what.
+            FingerprintError: it does not match; the message says where.
         """
         config = self.path / CONFIG
         if not config.is_file():
             return
         made, now = self.record()["made"], flat(yaml.safe_load(config.read_text()))
-        # Either knows keys that the other does not: weights here, places there.
+        # Each has keys that the other lacks: weights here, paths there.
         shared = made.keys() & now.keys()
         if differ := differences({k: made[k] for k in shared}, {k: now[k] for k in shared}):
             raise FingerprintError(
-                f"{config} ('now') is not what {ROW} beside it ('there') says its videos were made "
-                f"with; {WAY_OUT}:\n  " + "\n  ".join(differ)
+                f"{config} ('now') does not match {ROW} next to it ('there'), which says what its "
+                f"videos were made with; {WAY_OUT}:\n  " + "\n  ".join(differ)
             )
 
     def has_given(self, clip: str) -> bool:
-        """Whether what the clip is measured by is there."""
+        """Whether the clip's evaluation target exists."""
         return (self.path / clip / GIVEN).is_file()
 
     def has_sample(self, clip: str, seed: int) -> bool:
-        """Whether the video is there."""
+        """Whether the video exists."""
         return self._sample(clip, seed).is_file()
 
     def write_given(self, clip: str, given: EvaluationTarget, report: list) -> None:
-        """Keep what the clip is measured by, and why its memories were chosen."""
+        """Stores the clip's evaluation target, and why its memories were chosen."""
         arrays = {
             name: _to_bytes(getattr(given, name))
             for name in ("truth", "anchors", "shown", "only_memory")
@@ -214,11 +215,11 @@ class CachedRow:
         _write(self.path / clip / GIVEN, **arrays, **about, made=np.array(self._fingerprint(clip)))
 
     def read_given(self, clip: str) -> EvaluationTarget:
-        """What the clip is measured by.
+        """The clip's evaluation target.
 
         Raises:
-            FingerprintError: it was made when the row, or the clip's recording, was another.
-            ValueError: a file that cannot be read, by name.
+            FingerprintError: it was made with other settings, or from another recording.
+            ValueError: an unreadable file; the message names it.
         """
         path = self.path / clip / GIVEN
         with _opened(path) as file:
@@ -239,7 +240,7 @@ class CachedRow:
     def write_sample(
         self, clip: str, seed: int, video: Tensor, seconds: float, report: Sequence = ()
     ) -> None:
-        """Keep a video [T, 3, H, W] in [0, 1] and how long it took to make."""
+        """Stores a video [T, 3, H, W] in [0, 1] and how long it took to make."""
         values = {
             "seconds": seconds,
             "report": np.array(json.dumps(list(report))),
@@ -251,8 +252,8 @@ class CachedRow:
         """The video in [0, 1], and the seconds it took.
 
         Raises:
-            FingerprintError: it was made when the row said something else.
-            ValueError: a file that cannot be read, by name.
+            FingerprintError: it was made with other settings of the row.
+            ValueError: an unreadable file; the message names it.
         """
         path = self._sample(clip, seed)
         with _opened(path) as file:
@@ -260,14 +261,12 @@ class CachedRow:
             return _to_unit(file["video"]), float(file["seconds"])
 
     def _refuse_other(self, path: Path, file: Mapping[str, Any], fingerprint: str) -> None:
-        # What was made before this was kept does not say.
+        # Files of earlier versions carry no fingerprint.
         if "made" in file and str(file["made"]) != fingerprint:
-            raise FingerprintError(
-                f"{path} was made with something else than {self.path / ROW} says; {WAY_OUT}"
-            )
+            raise FingerprintError(f"{path} does not match {self.path / ROW}; {WAY_OUT}")
 
     def _fingerprint(self, clip: str | None = None) -> str:
-        """Of the row; of a clip, what its recording is counts as well."""
+        """Fingerprint of the row; for a clip, including its recording."""
         record = self.record()
         if clip is None:
             return digest(record["made"])
@@ -290,11 +289,11 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
             yield file
     except FingerprintError:
         raise
-    # By where it is damaged, numpy raises anything, tokenize.TokenError included.
+    # On damaged files numpy may raise anything, including tokenize.TokenError.
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read ({error or type(error).__name__}); remove it and run "
-            "inference.generate again, which makes it anew"
+            "inference.generate again, which regenerates it"
         ) from error
 
 
@@ -307,5 +306,5 @@ def _to_bytes(values: Tensor) -> np.ndarray:
 
 
 def _to_unit(values: np.ndarray) -> Tensor:
-    given = torch.from_numpy(values)
-    return given if given.dtype == torch.bool else given.float() / 255
+    levels = torch.from_numpy(values)
+    return levels if levels.dtype == torch.bool else levels.float() / 255

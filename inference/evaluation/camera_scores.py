@@ -1,10 +1,10 @@
-"""Camera numbers of cached videos; what was estimated is kept beside each video.
+"""Camera metrics of cached videos; estimated cameras are cached next to each video.
 
     ROW/CLIP/cameras_SEED.json     cameras estimated from the video of one seed
     ROW/CLIP/cameras_truth.json    from the true frames
 
-Such a file says from which frames it was made, by which version and config; when any of these is
-another, cameras are estimated anew. It keeps a sum of itself.
+Such a file records the frames, version and config it was made from; if any of these differ, cameras
+are estimated again. It contains its own checksum.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from anchorweave.progress import progress
 from inference.evaluation.cached_row import OWN_SUM, CachedRow, EvaluationTarget
 from inference.runs.report import write_json
 
-# One change of how cameras are estimated that no option tells, one more.
+# Incremented when camera estimation changes in a way that no option reflects.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class KeptCameras:
-    """The file of one video.
+    """The camera file of one video.
 
     Args:
-        row: of the video.
-        clip: of which clip.
-        seed: sampled with which seed; None = the true frames.
+        row: the video's row.
+        clip: its clip.
+        seed: its sampling seed; None = the true frames.
     """
 
     row: CachedRow
@@ -53,7 +53,7 @@ class KeptCameras:
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """Path of the file."""
         name = "truth" if self.seed is None else f"{self.seed:04d}"
         return self.row.path / self.clip / f"cameras_{name}.json"
 
@@ -64,35 +64,35 @@ class KeptCameras:
         return self.row.read_sample(self.clip, self.seed)[0]
 
     def estimate(self, config: EstimationConfig) -> None:
-        """Estimate the cameras and keep them."""
+        """Estimates the cameras and stores them."""
         video = self.video()
-        found = estimate_cameras(video, self.row.read_given(self.clip).cameras, config)
+        cameras = estimate_cameras(video, self.row.read_given(self.clip).cameras, config)
         values = {
             "made": _made(video, config),
             "pycolmap": pycolmap_version(),
-            "c2w": _listed(found.c2w[:, :3], found.registered),
-            "turns": _listed(found.turns, found.turned),
+            "c2w": _listed(cameras.c2w[:, :3], cameras.registered),
+            "turns": _listed(cameras.turns, cameras.turned),
         }
         write_json({**values, OWN_SUM: digest(values)}, self.path)
 
     def read(self, config: EstimationConfig) -> EstimatedCameras | None:
-        """The cameras; None where there are none, or of other frames or another config.
+        """The cameras; None if missing, or made from other frames or another config.
 
         Raises:
-            ValueError: a file that is not what was written.
+            ValueError: the file was changed since it was written.
         """
         if not self.path.is_file():
             return None
         try:
             values = json.loads(self.path.read_text())
-            # Files of earlier versions keep no sum.
+            # Files of earlier versions have no checksum.
             if OWN_SUM in values and values.pop(OWN_SUM) != digest(values):
-                raise ValueError("its sum is another")
+                raise ValueError("its checksum differs")
             made = values["made"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{self.path} is not what was written ({error}); remove it to have the cameras "
-                "estimated again"
+                f"{self.path} was changed since it was written ({error}); remove it to estimate "
+                "the cameras again"
             ) from error
         if made != _made(self.video(), config):
             return None
@@ -104,34 +104,34 @@ class KeptCameras:
 
 
 def kept_cameras(row: CachedRow, truth: bool = False) -> list[KeptCameras]:
-    """A file for each video of a row that is there; or for its clips' true frames.
+    """The camera files of a row's existing videos, or of its clips' true frames.
 
     Raises:
-        ValueError: a clip that does not say where its cameras are.
+        ValueError: a clip that does not store its cameras.
     """
     record = row.record()
-    found = []
+    files = []
     for clip in record["clips"]:
         if not row.has_given(clip):
             continue
-        given = row.read_given(clip)
-        if given.cameras is None:
+        target = row.read_given(clip)
+        if target.cameras is None:
             raise ValueError(
-                f"{row.path}/{clip} does not keep the cameras that were asked for: it was made by "
-                "an earlier version, and cameras=true has nothing to compare with; remove the "
-                "row's folder and have python -m inference.generate make the row anew"
+                f"{row.path}/{clip} does not store the requested cameras: it was made by "
+                "an earlier version, so cameras=true has nothing to compare with; remove the "
+                "row's folder and regenerate the row with python -m inference.generate"
             )
         seeds: Sequence[int] = [seed for seed in record["seeds"] if row.has_sample(clip, seed)]
         if truth:
-            seeds = [] if given.truth is None else [None]
-        found += [KeptCameras(row, clip, seed) for seed in seeds]
-    return found
+            seeds = [] if target.truth is None else [None]
+        files += [KeptCameras(row, clip, seed) for seed in seeds]
+    return files
 
 
 def estimate_missing(
     videos: Sequence[KeptCameras], config: EstimationConfig, processes: int
 ) -> None:
-    """Estimate the cameras of every video that has none yet, or others.
+    """Estimates the cameras of every video that lacks up-to-date ones.
 
     Raises:
         MissingPycolmapError: there are such videos, but no pycolmap.
@@ -140,7 +140,7 @@ def estimate_missing(
     if not missing:
         return
     pycolmap_version()
-    # Each waits for a process of its own.
+    # Each thread waits for its own process.
     with ThreadPoolExecutor(processes) as pool:
         running = [pool.submit(video.estimate, config) for video in missing]
         for done in progress(as_completed(running), "estimating cameras", len(running)):
@@ -150,28 +150,28 @@ def estimate_missing(
 def camera_values(
     estimated: EstimatedCameras, given: EvaluationTarget, config: EstimationConfig
 ) -> dict[str, float]:
-    """The metrics of one video. One that failed has its failure and no error.
+    """The camera metrics of one video. A failed one has only its failure.
 
     Args:
-        estimated: from its frames.
-        given: the clip's; with cameras.
-        config: says when too little could be estimated.
+        estimated: cameras estimated from its frames.
+        given: the clip's evaluation target, with cameras.
+        config: defines when too little could be estimated.
     """
     c2w, unit = given.cameras.c2w.double(), given.unit
     turns_failed = estimated.turns_failed(config)
     values = {"rotation_failed": float(turns_failed)}
     if not turns_failed:
         true_turns = c2w[:-1, :3, :3].mT @ c2w[1:, :3, :3]
-        known = estimated.turned
-        kept = rotation_kept(estimated.turns[known], true_turns[known])
-        values |= {} if kept is None else {"rotation_kept": kept}
+        turned = estimated.turned
+        ratio = rotation_kept(estimated.turns[turned], true_turns[turned])
+        values |= {} if ratio is None else {"rotation_kept": ratio}
     if one_place(c2w[:, :3, 3]):
         estimated = estimated.on_the_spot()
-    there, failed = estimated.registered, estimated.failed(config)
-    values |= {"camera_frames": there.double().mean().item(), "camera_failed": float(failed)}
+    registered, failed = estimated.registered, estimated.failed(config)
+    values |= {"camera_frames": registered.double().mean().item(), "camera_failed": float(failed)}
     if failed:
         return values
-    error = camera_error(estimated.c2w[there], c2w[there], path_length(c2w), config.align)
+    error = camera_error(estimated.c2w[registered], c2w[registered], path_length(c2w), config.align)
     values["camera_rotation"] = error.rotation
     if error.translation is not None:
         values["camera_translation"] = error.translation / unit
@@ -182,7 +182,7 @@ def camera_values(
 def _made(video: Tensor, config: EstimationConfig) -> dict[str, Any]:
     colours = (video * 255).round().byte().contiguous().numpy().tobytes()
     how = {f"estimate.{key}": value for key, value in flat(config).items()}
-    # What is decided when it is read.
+    # Options that only matter when the file is read.
     for later in ("min_registered", "align"):
         how.pop(f"estimate.{later}")
     return {"version": VERSION, "frames": hashlib.sha256(colours).hexdigest()[:16], **how}

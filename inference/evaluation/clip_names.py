@@ -1,7 +1,7 @@
-"""What clips are called where people read: short, and each another.
+"""Display names of clips: short and unique.
 
-Clips of rooms made on the spot bear all the words that describe the room, most of which are the
-same for all of a table; files and options keep those names.
+Names of procedural clips contain the whole description of the room, most of which is the same
+throughout a table; files and options keep those names.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ ROOM = re.compile(rf"{PREFIX}-(?P<words>[a-z_]+=[^-]+(-[a-z_]+=[^-]+)*)")
 
 
 def refuse_unprintable(names: Iterable[str], where: object) -> None:
-    """Refuse names that would do something to whatever they are shown on, such as a terminal.
+    """Rejects names with control characters, which could affect a terminal.
 
     Args:
-        names: of rows, or of clips.
-        where: what has them, for the message.
+        names: names of rows or clips.
+        where: their source, for the message.
 
     Raises:
-        ValueError: names the first one, its characters spelled out.
+        ValueError: names the first one, with its characters escaped.
     """
     for name in names:
         if not name.isprintable():
@@ -32,13 +32,13 @@ def refuse_unprintable(names: Iterable[str], where: object) -> None:
 
 
 def readable(clips: Iterable[str]) -> dict[str, str]:
-    """Clip -> what it is called to people.
+    """Clip -> display name.
 
-    A room is "room 910000" by its seed, with what else tells it from the other rooms in brackets:
-    "room 910000 (errors=3)". All others keep their names.
+    A room is "room 910000" by its seed, with whatever else distinguishes it in brackets: "room
+    910000 (errors=3)". All others keep their names.
 
     Args:
-        clips: all that are named together.
+        clips: all clips that are named together.
     """
     clips = list(dict.fromkeys(clips))
     rooms = {clip: _words(clip) for clip in clips}
@@ -51,13 +51,13 @@ def readable(clips: Iterable[str]) -> dict[str, str]:
             continue
         rest = [f"{k}={v}" for k, v in words.items() if k != "seed" and (k, v) not in same]
         names[clip] = f"room {words['seed']}" + f" ({', '.join(rest)})" * bool(rest)
-    # One that is called what another is called says nothing.
+    # Ambiguous display names are replaced by the full name.
     counts = list(names.values())
     return {clip: name if counts.count(name) == 1 else clip for clip, name in names.items()}
 
 
 def _words(clip: str) -> dict[str, str]:
-    found = ROOM.fullmatch(clip)
-    if found is None:
+    match = ROOM.fullmatch(clip)
+    if match is None:
         return {}
-    return dict(word.split("=", 1) for word in found["words"].split("-"))
+    return dict(word.split("=", 1) for word in match["words"].split("-"))

@@ -1,4 +1,4 @@
-"""EvaluationConfig: which row of a table is generated, on which clips, and by what."""
+"""EvaluationConfig: which row of a table is generated, on which clips, and how."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from anchorweave.run_config import RunConfig
 from inference.evaluation.protocols import Protocol, check_protocol, rolls_out
 from inference.runs.made import NETWORKS, VERSION, networks_made, without_unused
 
-# What changes neither a video nor what it is measured by.
+# Options that affect neither a video nor its evaluation target.
 NOT_MADE_WITH = (
     *("source", "missing", "check", "output", "seed", "fps"),
     *("model", "row", "samples", "batch"),
 )
-# Options that came when rows were there already, at the value that does what they did.
+# Options added after rows had been made, with values equivalent to the old behaviour.
 ADDED_LATER = memory.ADDED_LATER | {
     "holes": "black",
     "controller_holes": "black",
@@ -41,29 +41,28 @@ LATER = list(ADDED_LATER.items())
 class EvaluationConfig(RunConfig):
     """One row: a way to generate, on a fixed list of held-out clips.
 
-    `source` may stand for many recordings here ("procedural:seed=910000..910099,..."). The noise of
-    a video depends on its seed and its clip alone, so that rows can be compared clip by clip.
+    `source` may stand for many recordings here ("procedural:seed=910000..910099,..."). A video's
+    noise depends only on its seed and its clip, so that rows are comparable clip by clip.
 
     Args:
-        row: what the row is called.
+        row: name of the row.
         method: `generate` with the networks; or without them: `copy_anchors`, the composite of the
-            anchors; `first_frame`, repeated; `vae`, the true frames through the autoencoder and
-            back, which is as good as any generated frame can be.
-        holes: what `copy_anchors` shows where no anchor sees: `black`, or the nearest seen pixel of
-            the frame in `cracks` or everywhere (`filled`). A controller brings its own along.
-        protocol: what is asked, see `inference/evaluation/protocols.py`. partial_revisit and
-            long_gap hold back frames as `split` says. The others generate `rollout.segments`
-            segments from the start of the recording, along `rollout.trajectory`:
-            there_and_back(recorded) takes the recording's own cameras, so that the truth is known
-            all the way; along any other path it is known in rooms that can be filmed anew
-            ("procedural:...").
+            anchors; `first_frame`, repeated; `vae`, the true frames encoded and decoded by the
+            autoencoder, an upper bound for generated frames.
+        holes: how `copy_anchors` fills holes: `black`, or the nearest seen pixel of the frame in
+            `cracks` or everywhere (`filled`). A controller has its own setting.
+        protocol: the task, see `inference/evaluation/protocols.py`. partial_revisit and long_gap
+            hold back frames as set by `split`. The others generate `rollout.segments` segments from
+            the start of the recording, along `rollout.trajectory`: there_and_back(recorded) uses
+            the recording's own cameras, so that the truth is known throughout; along any other path
+            it is known for scenes that can be re-rendered ("procedural:...").
         samples: videos per clip, sampled with `seed`, `seed` + 1, ...
-        batch: clips that are generated at once (where clips are held back).
-        slots: anchors are filled up with black ones to this many, which is what a controller that
-            was trained with so many slots knows fewer anchors by; null = as many as retrieved.
+        batch: number of clips generated at once (if clips are held back).
+        slots: pads the anchors with black ones to this number, as a controller trained with that
+            many slots expects; null = as many as retrieved.
 
     Raises:
-        ValueError: a row without a name, or options that do not go together.
+        ValueError: a row without a name, or options that exclude each other.
     """
 
     row: str = "row"
@@ -79,7 +78,7 @@ class EvaluationConfig(RunConfig):
         plain = self.row.isprintable() and "/" not in self.row and not self.row.startswith(".")
         if not self.row or not plain:
             raise ValueError(
-                f"row={self.row!r} becomes a folder and stands in tables; name it in printable "
+                f"row={self.row!r} is used as a folder and in tables; use printable "
                 "characters without slashes"
             )
         for name in ("samples", "batch"):
@@ -87,29 +86,28 @@ class EvaluationConfig(RunConfig):
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         check_protocol(self.protocol, self.split.kind, self.rollout.trajectory)
         if self.slots is not None and self.rolls_out:
-            raise ValueError(
-                f"slots={self.slots}: protocol={self.protocol} shows what is retrieved as it is"
-            )
+            raise ValueError(f"slots={self.slots}: protocol={self.protocol} does not pad anchors")
         if self.slots is not None and self.slots < self.retrieval.anchors:
             raise ValueError(
-                f"slots={self.slots} do not hold retrieval.anchors={self.retrieval.anchors}"
+                f"slots={self.slots} are fewer than retrieval.anchors={self.retrieval.anchors}"
             )
         if self.memory.path is not None:
             raise ValueError(
-                f"memory.path={self.memory.path}: every clip is evaluated with a memory of its "
-                "own; leave memory.path out"
+                f"memory.path={self.memory.path}: every clip is evaluated with its own memory; "
+                "remove memory.path"
             )
         if self.method != "generate" and self.rolls_out:
             raise ValueError(
-                f"method={self.method} goes no path of protocol={self.protocol}; only generate does"
+                f"method={self.method} cannot follow the path of protocol={self.protocol}; "
+                "only generate can"
             )
         if self.method != "copy_anchors" and self.holes != "black":
             raise ValueError(
-                f"holes={self.holes} is for method=copy_anchors; a controller's own "
-                "config says what it is for"
+                f"holes={self.holes} is for method=copy_anchors; a controller has its own "
+                "setting in its config"
             )
         if self.method != "generate" and self.samples != 1:
-            raise ValueError(f"method={self.method} draws no noise; set samples=1")
+            raise ValueError(f"method={self.method} uses no noise; set samples=1")
 
     @property
     def needs_networks(self) -> bool:
@@ -123,16 +121,16 @@ class EvaluationConfig(RunConfig):
 
     @property
     def folder(self) -> Path:
-        """The row's: `output`/`protocol`/`row`; horizons of different lengths lie apart."""
+        """The row's folder: `output`/`protocol`/`row`; horizons of different lengths separately."""
         length = f"_{self.rollout.segments}" if self.protocol == "long_horizon" else ""
         return Path(self.output) / f"{self.protocol}{length}" / self.row
 
     def seeds(self) -> tuple[int, ...]:
-        """Of the videos of each clip."""
+        """Seeds of the videos of each clip."""
         return tuple(range(self.seed, self.seed + self.samples))
 
     def made_with(self, pipe: WeavingMixin | None) -> dict[str, Any]:
-        """What decides the row's videos, as dotted keys; `pipe` where networks take part."""
+        """Everything the row's videos depend on, as dotted keys; `pipe` if networks are used."""
         values = {k: v for k, v in asdict(self).items() if k not in NOT_MADE_WITH}
         values |= {"dtype": self.model.dtype, "version": VERSION}
         values.pop("split" if self.rolls_out else "rollout")
@@ -148,5 +146,5 @@ class EvaluationConfig(RunConfig):
 
 
 def noise_seed(seed: int, clip: str) -> int:
-    """A seed of its own for every clip and sampling seed, the same in every row."""
+    """A separate noise seed for every clip and sampling seed, the same in every row."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:4], "big")

@@ -20,9 +20,9 @@ from inference.evaluation.protocols import RECORDED_PATH
 from inference.runs.path import camera_count, planned_cameras
 from inference.runs.source import open_source, prompt_of, seen_clip
 
-# Wide enough to close the gaps between the points of a surface seen from nearer by.
+# Large enough to close the gaps between points of a surface seen from closer.
 MASK_RADIUS = 1
-# A point that lies deeper than the target sees by more than this share is hidden from it.
+# A point that is deeper than the target's depth by more than this fraction is occluded.
 HIDDEN = 0.1
 
 
@@ -31,11 +31,11 @@ class HeldOut:
     """One clip of an evaluation.
 
     Args:
-        name: what it is called.
-        prompt: what is to be shown.
-        seen: the frames that are remembered, with depth; the last one is the first target frame.
-        cameras: of the video to generate [T].
-        truth: what they see; None where nobody knows.
+        name: its name.
+        prompt: its prompt.
+        seen: the frames to remember, with depth; the last one is the first target frame.
+        cameras: cameras of the video to generate [T].
+        truth: the true frames; None if unknown.
         unit: length of one scene unit.
     """
 
@@ -47,15 +47,17 @@ class HeldOut:
     unit: float
 
     def only_memory(self, depth_edge: float) -> Bool[Tensor, "T H W"]:
-        """The target pixels that the history shows and the first frame does not.
+        """The target pixels that the history shows but the first frame does not.
 
-        Seen through the same cleaned points as anchors are, but of every frame of the history and
-        whatever the row chooses of them. Where the target's depth is known, what lies behind it
-        was not shown.
+        Rendered from the same cleaned points as anchors, but from every frame of the history,
+        regardless of which the row chooses. Points behind the target's depth, where known, do not
+        count.
         """
-        shown = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
-        history = torch.stack(shown[:-1]).any(dim=0) if shown[:-1] else torch.zeros_like(shown[0])
-        return history & ~shown[-1]
+        visible = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
+        history = (
+            torch.stack(visible[:-1]).any(dim=0) if visible[:-1] else torch.zeros_like(visible[0])
+        )
+        return history & ~visible[-1]
 
     def _shown(self, frame: Clip, depth_edge: float) -> Bool[Tensor, "T H W"]:
         depth = frame.static_depth[0]
@@ -70,10 +72,10 @@ class HeldOut:
 
 
 def hold_out(config: RunConfig, name: str, source: str) -> HeldOut:
-    """Hold frames of the recording `source` back, as `config.split` says."""
+    """Holds back frames of the recording `source`, as set by `config.split`."""
     recording = open_source(replace(config, source=source))
     split = split_frames(len(recording), config.frames, config.split)
-    # The first target frame is what image-to-video starts from, so it is seen, and seen last.
+    # Image-to-video starts from the first target frame, so it is remembered, as the last one.
     seen = seen_clip(config, recording, [*split.history, split.target[0]])
     truth = recording.clip(split.target, config.size)
     prompt, _ = prompt_of(config, recording, frames=split.target)
@@ -81,7 +83,7 @@ def hold_out(config: RunConfig, name: str, source: str) -> HeldOut:
 
 
 def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
-    """A path from the start of the recording `source` that comes back to where it began.
+    """A path from the start of the recording `source` that returns to where it began.
 
     Raises:
         ValueError: a recording that is shorter than the way out.
@@ -96,8 +98,8 @@ def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
     start, turn = config.rollout.seen - 1, (count + 1) // 2
     if start + turn > len(recording):
         raise ValueError(
-            f"{source}: has {len(recording)} frames, but the way out takes {start + turn} of them; "
-            "lower rollout.segments or frames, or record more"
+            f"{source}: has {len(recording)} frames, but the way out needs {start + turn}; "
+            "lower rollout.segments or frames, or use a longer recording"
         )
     way_out = recording.clip(range(start, start + turn), config.size)
     truth = way_out[[min(i, count - 1 - i) for i in range(count)]]
@@ -105,20 +107,20 @@ def closed_loop(config: RunConfig, name: str, source: str) -> HeldOut:
 
 
 def check_path(config: RunConfig) -> None:
-    """Plan the path of a rollout from anywhere, before anything is made.
+    """Plans the path of a rollout from an arbitrary start, before anything is generated.
 
     Raises:
         ValueError: a path that cannot be planned, and why.
-        FileNotFoundError: a camera file's frames that are not there.
+        FileNotFoundError: missing frames of a camera file.
     """
     if config.rollout.trajectory != RECORDED_PATH:
         planned_cameras(config, Cameras(torch.eye(4), torch.eye(3), config.size), 1.0)
 
 
 def _filmed(config: RunConfig, recording: Recording, cameras: Cameras) -> Clip | None:
-    """What the planned `cameras` see, where the recording's place can be filmed anew."""
+    """What the planned `cameras` see, if the recording's scene can be re-rendered."""
     place = recording.along(config.rollout.seen - 1, cameras.relative_to(cameras[0]))
     if place is None:
         return None
-    # Where the recording is wrong about its cameras, the path is wrong by the same.
+    # If the recording's cameras have errors, the path has the same errors.
     return replace(place.clip(range(len(cameras)), config.size), cameras=cameras)

@@ -1,12 +1,13 @@
-"""What `python -m inference.evaluate` wrote, read back: rows with every number of their videos.
+"""Reads back the results of `python -m inference.evaluate`: rows with all numbers of their videos.
 
-    RESULTS/results.json     per row means with intervals, drift, what it was made with
+    RESULTS/results.json     per row: means with intervals, drift, what it was made with
     RESULTS/videos.csv       every number of every video
 
-Either says which run of evaluate it is of; files of two runs are refused. results.json keeps a sum
-of itself and one of the numbers in videos.csv, so that a flipped bit or a line that is gone is
-refused, too; columns that are no metric may be added to videos.csv. Which metrics there are is what
-the files hold. Videos need not be there. A row that has no results yet is measured as it is read.
+Both carry the id of their evaluate run; files from two runs are rejected. results.json contains its
+own checksum and one of the numbers in videos.csv, so that corruption or missing lines are rejected,
+too; extra columns that are not metrics may be added to videos.csv. The set of metrics is whatever
+the files contain. The videos themselves are not needed. A row without results is measured when
+read.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from inference.evaluation.clip_names import refuse_unprintable
 from inference.evaluation.scores import METRICS, RowScores, Score, score_row
 
 RESULTS, VIDEOS, TABLE, DRIFT = "results.json", "videos.csv", "table.md", "drift.png"
-# In results.json: of all else that it says, and of the numbers in videos.csv.
+# Keys of results.json: checksums of its other content, and of the numbers in videos.csv.
 OWN_SUM, VIDEOS_SUM = "sum", "videos_sum"
-# Written of them by `inference.write_report`.
+# Written next to them by `inference.write_report`.
 REPORT = "report.html"
 
 
 class MeasuredRow(CachedRow):
-    """A row as its results know it; the videos of its folder are not looked at.
+    """A row as recorded in its results; the videos in its folder are not read.
 
     Args:
         path: the row's folder, or what it would be called.
-        record: as `CachedRow.record` gives it: made, clips, seeds, command.
+        record: as returned by `CachedRow.record`: made, clips, seeds, command.
         videos: the numbers of each of its videos.
-        missing: videos that were not there, as "clip, seed 0".
+        missing: videos that did not exist, as "clip, seed 0".
     """
 
     def __init__(
@@ -59,33 +60,33 @@ class MeasuredRow(CachedRow):
         return self._record
 
     def metrics(self) -> list[str]:
-        """Those that any of its videos has, in the order of the table."""
+        """Metrics that any of its videos has, in table order."""
         return in_order(metric for video in self.videos for metric in video.values)
 
     def per_clip(self, metric: str) -> dict[str, float]:
-        """The mean over its seeds of every clip that has the metric."""
-        found: dict[str, list[float]] = {}
+        """The mean over seeds for every clip that has the metric."""
+        by_clip: dict[str, list[float]] = {}
         for video in self.videos:
             if metric in video.values:
-                found.setdefault(video.clip, []).append(video.values[metric])
-        return {clip: fmean(values) for clip, values in found.items()}
+                by_clip.setdefault(video.clip, []).append(video.values[metric])
+        return {clip: fmean(values) for clip, values in by_clip.items()}
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
-    """Each once, in the order of the table; those that this version does not know come last."""
-    found = set(metrics)
-    return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
+    """Unique metrics in table order; unknown ones come last."""
+    unique = set(metrics)
+    return [m for m in METRICS if m in unique] + sorted(unique - METRICS.keys())
 
 
 def label(metric: str) -> str:
-    """What a metric is called in tables."""
+    """Display name of a metric."""
     return METRICS.get(metric, metric)
 
 
 def same_makes(rows: Mapping[str, CachedRow]) -> list[str]:
-    """A line for all rows that were made with the same weights, settings and seeds as another.
+    """A line for each group of rows made with the same weights, settings and seeds.
 
-    What such rows differ by is no effect of anything; usually one was meant to be something else.
+    Differences between such rows are meaningless; usually one was meant to be something else.
     """
     names: dict[str, list[str]] = {}
     for name, row in rows.items():
@@ -93,25 +94,25 @@ def same_makes(rows: Mapping[str, CachedRow]) -> list[str]:
         names.setdefault(digest([record["made"], record["seeds"]]), []).append(name)
     return [
         f"{', '.join(same[:-1])} and {same[-1]} were made with the same weights, settings and "
-        "seeds: they are one row, and a difference between them says nothing"
+        "seeds: they are the same row, so differences between them are meaningless"
         for same in names.values()
         if len(same) > 1
     ]
 
 
 def summed(results: dict[str, Any], measured: Mapping[str, RowScores]) -> dict[str, Any]:
-    """What results.json says, with the sums that tell whether either file was changed since."""
+    """The content of results.json, with checksums that reveal later changes to either file."""
     videos = {name: map(_as_written, scores.scores) for name, scores in measured.items()}
     results = {**results, VIDEOS_SUM: _videos_sum(videos)}
     return {**results, OWN_SUM: digest(json.loads(json.dumps(results)))}
 
 
 def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, MeasuredRow]]:
-    """What results.json says, and its rows by name with the numbers of their videos.
+    """The content of results.json, and its rows by name with the numbers of their videos.
 
     Raises:
-        FileNotFoundError: one of the two files is not there.
-        ValueError: they are not what evaluate wrote, or not of one run.
+        FileNotFoundError: one of the two files is missing.
+        ValueError: they were changed since evaluate wrote them, or come from different runs.
     """
     folder = Path(folder)
     finish_set(folder)
@@ -124,36 +125,36 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
         results = json.loads((folder / RESULTS).read_text())
         rows = results["rows"]
         videos, run = _read_videos(folder / VIDEOS, rows)
-        found = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
+        measured = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{folder} holds no results of inference.evaluate as this version writes them "
+            f"{folder} holds no results of inference.evaluate in this version's format "
             f"({type(error).__name__}: {error}); measure again"
         ) from error
-    refuse_unprintable(found, folder / RESULTS)
-    refuse_unprintable((v.clip for row in found.values() for v in row.videos), folder / VIDEOS)
+    refuse_unprintable(measured, folder / RESULTS)
+    refuse_unprintable((v.clip for row in measured.values() for v in row.videos), folder / VIDEOS)
     if any(videos.values()):
         refuse_mixed({folder / RESULTS: results.get("run"), folder / VIDEOS: run})
-    for name, row in found.items():
+    for name, row in measured.items():
         clips = len({video.clip for video in row.videos})
         if clips != rows[name]["clips"]:
             raise ValueError(
-                f"{folder / RESULTS} says {rows[name]['clips']} clips of row {name}, "
-                f"{folder / VIDEOS} holds {clips}; they are of two runs, measure again"
+                f"{folder / RESULTS} has {rows[name]['clips']} clips of row {name}, "
+                f"{folder / VIDEOS} has {clips}; they come from different runs, measure again"
             )
     _refuse_changed(folder, results, videos)
-    return results, found
+    return results, measured
 
 
 def _refuse_changed(folder: Path, results: dict[str, Any], videos: Mapping[str, Any]) -> None:
     """Results of earlier versions keep no sums."""
     stated = {key: value for key, value in results.items() if key != OWN_SUM}
     sums = {RESULTS: (OWN_SUM, digest(stated)), VIDEOS: (VIDEOS_SUM, _videos_sum(videos))}
-    for file, (key, met) in sums.items():
-        if results.get(key, met) != met:
+    for file, (key, actual) in sums.items():
+        if results.get(key, actual) != actual:
             raise ValueError(
-                f"{folder / file} is not what was written: its sum is another (a line is gone, or "
-                "a value was changed); put the file back, or measure again"
+                f"{folder / file} was changed since it was written: its checksum differs (a line "
+                "is missing, or a value was changed); restore the file, or measure again"
             )
 
 
@@ -162,7 +163,7 @@ def _as_written(score: Score) -> Score:
 
 
 def _videos_sum(videos: Mapping[str, Iterable[Score]]) -> str:
-    """Of all numbers of all videos, whatever other columns stand beside them."""
+    """Checksum of all numbers of all videos, ignoring other columns."""
     return digest(
         [
             [row, score.clip, score.seed, _floats(score.values), float(score.seconds)]
@@ -178,11 +179,11 @@ def _floats(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def find_run(place: str) -> dict[str, MeasuredRow]:
-    """The rows at a place, by name; one, or all of a folder of results.
+    """The rows at a path, by name: one, or all in a results folder.
 
     Raises:
         FileNotFoundError: neither a row nor results.
-        ValueError: results that are not whole.
+        ValueError: incomplete results.
     """
     folder = Path(place)
     for place in (folder, folder.parent):
@@ -190,9 +191,9 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
     if (folder / ROW).is_file():
         row = CachedRow(folder)
         scored, record = score_row(row), row.record()
-        # What results do not keep of a video is left out here too.
+        # Drop what results do not store of a video.
         videos = (replace(score, parts=()) for score in scored.scores)
-        # In one order with those that come from results.
+        # The same order as in results.
         record = {**record, "clips": sorted(record["clips"])}
         return {folder.name: MeasuredRow(folder, record, videos, scored.missing)}
     if (folder / RESULTS).is_file():
@@ -211,19 +212,19 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
 
 
 def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Score]], str | None]:
-    """Also the id of their run. Columns that are no metric (remarks, say) are passed over."""
+    """Also returns the run id. Columns that are not metrics (such as remarks) are ignored."""
     metrics = list(dict.fromkeys(m for row in rows.values() for m in row["metrics"]))
-    found: dict[str, list[Score]] = {name: [] for name in rows}
+    scores: dict[str, list[Score]] = {name: [] for name in rows}
     runs: set[str | None] = set()
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
-        # A quantity of a whole row has no column.
+        # Metrics of a whole row have no column.
         metrics = [metric for metric in metrics if metric in (lines.fieldnames or ())]
         for line in lines:
             if line["row"] not in rows:
                 raise ValueError(
-                    f"{path}: has a row {line['row']!r}, {path.with_name(RESULTS)} has not; they "
-                    "are of two runs, measure again"
+                    f"{path}: has a row {line['row']!r}, which {path.with_name(RESULTS)} lacks; "
+                    "they come from different runs, measure again"
                 )
             runs.add(line.get("run"))
             try:
@@ -231,16 +232,16 @@ def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Scor
                 seed, seconds = int(line["seed"]), float(line["seconds"])
             except ValueError as error:
                 raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
-            # Its parts stand in results.json, as means over the row.
-            found[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
+            # Its parts are in results.json, as means over the row.
+            scores[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
     if len(runs) > 1:
         raise ValueError(f"{path} holds lines of {len(runs)} runs; measure again")
-    return found, next(iter(runs), None)
+    return scores, next(iter(runs), None)
 
 
 def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:
     lacking = [video.rsplit(", seed ", 1)[0] for video in row["missing"]]
-    # The order of the list of clips is not kept by the results.
+    # Results do not store the order of the clips.
     clips = sorted({*lacking, *(video.clip for video in videos)})
     record = {key: row[key] for key in ("command", "seeds", "made")}
     # Results of earlier versions do not say.

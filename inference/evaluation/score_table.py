@@ -16,19 +16,19 @@ from inference.evaluation.scores import METRICS, TRUTH, RowScores, comparable
 def compare(
     measured: Mapping[str, RowScores], against: str, resamples: int, seed: int
 ) -> dict[str, dict]:
-    """Every other row minus the row `against`, per metric, over the clips that both have."""
+    """Every other row minus the baseline row `against`, per metric, over the clips both have."""
     base = measured[against]
-    found: dict[str, dict] = {}
+    differences: dict[str, dict] = {}
     for name, scores in measured.items():
         if name == against:
             continue
-        found[name] = {}
+        differences[name] = {}
         for metric in filter(comparable, METRICS):
-            one, other = scores.per_clip(metric), base.per_clip(metric)
-            if one.keys() & other.keys():
-                difference = paired_difference(one, other, resamples, seed)
-                found[name][metric] = vars(difference)
-    return found
+            values, base_values = scores.per_clip(metric), base.per_clip(metric)
+            if values.keys() & base_values.keys():
+                difference = paired_difference(values, base_values, resamples, seed)
+                differences[name][metric] = vars(difference)
+    return differences
 
 
 def table(results: dict) -> str:
@@ -53,7 +53,7 @@ def table(results: dict) -> str:
 
 
 def write_videos(measured: Mapping[str, RowScores], run: str, path: Path) -> None:
-    """Every number of every video, a line each, with the id of the run."""
+    """Writes every number of every video, one line per video, with the run id."""
     with atomic_write(path) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "clip", "seed", *METRICS, "seconds", "run"])
@@ -64,8 +64,8 @@ def write_videos(measured: Mapping[str, RowScores], run: str, path: Path) -> Non
 
 
 def write_drift(measured: Mapping[str, RowScores], resamples: int, seed: int, path: Path) -> None:
-    """PSNR over the frames of a clip, or over the segments of a loop, where the truth is known."""
-    # The truth against itself would only press the others together.
+    """Plots PSNR over the frames of a clip, or the segments of a loop, where the truth is known."""
+    # The truth against itself would only compress the axis.
     lines = {name: s.drift(resamples, seed) for name, s in measured.items() if name != TRUTH}
     lines = {name: line for name, line in lines.items() if line}
     if not lines:

@@ -1,8 +1,8 @@
-"""What one cached video is worth: numbers per video, per clip and per row.
+"""Scores of cached videos: numbers per video, per clip and per row.
 
-PSNR and SSIM are high where a video is good, and also where it is frozen and the truth hardly
-moves; motion and cameras tell these apart. What the metrics say of the truth itself (row `truth`)
-is the best that they can say of any video.
+PSNR and SSIM are high for good videos, and also for frozen ones if the truth hardly moves; motion
+and camera metrics tell these apart. The scores of the truth itself (row `truth`) are the upper
+bound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.camera_scores import KeptCameras
 from inference.evaluation.video_scores import check_shape, video_values
 
-# Column -> what it is, in the order of the table.
+# Column -> description, in table order.
 METRICS = {
     "psnr": "PSNR, all pixels (dB)",
     "ssim": "SSIM, all pixels",
@@ -53,15 +53,15 @@ def comparable(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class Score:
-    """One video.
+    """Scores of one video.
 
     Args:
-        clip: of which clip.
-        seed: sampled with which seed.
-        values: metric -> value; metrics that the video has no pixels for are left out.
+        clip: the clip's name.
+        seed: the sampling seed.
+        values: metric -> value; metrics without pixels to measure are omitted.
         parts: PSNR in dB of each frame after the given one (partial revisit), or of each segment
-            (closed loop); empty where the truth is not known.
-        seconds: to make it, retrieval included.
+            (closed loop); empty if the truth is unknown.
+        seconds: time to make it, including retrieval.
     """
 
     clip: str
@@ -73,12 +73,12 @@ class Score:
 
 @dataclass(frozen=True)
 class RowScores:
-    """All videos of a row that are there.
+    """All existing videos of a row.
 
     Args:
-        record: what the row's `row.json` says.
-        scores: of the videos.
-        missing: what is not there, as "clip, seed".
+        record: content of the row's `row.json`.
+        scores: scores of the videos.
+        missing: missing videos, as "clip, seed".
     """
 
     record: dict[str, Any]
@@ -86,12 +86,12 @@ class RowScores:
     missing: tuple[str, ...] = field(default=())
 
     def per_clip(self, metric: str) -> dict[str, float]:
-        """The mean over its seeds of every clip that has the metric."""
-        found: dict[str, list[float]] = {}
+        """The mean over seeds for every clip that has the metric."""
+        by_clip: dict[str, list[float]] = {}
         for score in self.scores:
             if metric in score.values:
-                found.setdefault(score.clip, []).append(score.values[metric])
-        return {clip: fmean(values) for clip, values in found.items()}
+                by_clip.setdefault(score.clip, []).append(score.values[metric])
+        return {clip: fmean(values) for clip, values in by_clip.items()}
 
     def drift(self, resamples: int, seed: int) -> list[Interval]:
         """PSNR of each part, over clips."""
@@ -124,48 +124,48 @@ class RowScores:
 
 
 def score_row(row: CachedRow, cameras: EstimationConfig | None = None) -> RowScores:
-    """Measure every video of a row that is there.
+    """Measures every existing video of a row.
 
     Args:
         row: the row.
-        cameras: how those were estimated that `inference.evaluation.camera_scores` keeps; None =
-            camera errors are not measured.
+        cameras: options with which the cameras cached by `inference.evaluation.camera_scores` were
+            estimated; None = no camera metrics.
 
     Raises:
-        FileNotFoundError: no row, or cameras that are not estimated.
-        FingerprintError: a video or a config that is not of what the row says.
-        ValueError: a video of another length or size than the row says.
+        FileNotFoundError: no row, or no estimated cameras.
+        FingerprintError: a video or config that does not match the row.
+        ValueError: a video whose length or size does not match the row.
     """
     row.check_config()
     record = row.record()
     scores, missing = [], []
     for clip in progress(record["clips"], f"measuring {row.path.name}"):
-        given = row.read_given(clip) if row.has_given(clip) else None
+        target = row.read_given(clip) if row.has_given(clip) else None
         for seed in record["seeds"]:
-            if given is None or not row.has_sample(clip, seed):
+            if target is None or not row.has_sample(clip, seed):
                 missing.append(f"{clip}, seed {seed}")
                 continue
             video, seconds = row.read_sample(clip, seed)
             check_shape(video, record["made"], f"{row.path}/{clip}, seed {seed}")
-            kept = None if cameras is None else KeptCameras(row, clip, seed)
-            values, parts = video_values(video, given, record["made"], kept, cameras)
-            scores.append(Score(clip, seed, values, parts, given.seconds + seconds))
+            camera_file = None if cameras is None else KeptCameras(row, clip, seed)
+            values, parts = video_values(video, target, record["made"], camera_file, cameras)
+            scores.append(Score(clip, seed, values, parts, target.seconds + seconds))
     return RowScores(record, tuple(scores), tuple(missing))
 
 
 def score_truth(
     row: CachedRow, asked: Sequence[str], cameras: EstimationConfig | None = None
 ) -> RowScores:
-    """Measure the true frames of a row's clips as if they were its videos: the metrics' ceiling.
+    """Measures the true frames of a row's clips as if they were its videos: the upper bound.
 
     Args:
         row: any row of the table.
-        asked: keys of `made` (or their first parts) that are of the clips, and not of the row.
+        asked: keys of `made` (or their prefixes) that belong to the clips rather than the row.
         cameras: as for `score_row`.
 
     Raises:
-        FileNotFoundError: no row, or cameras that are not estimated.
-        ValueError: no clip whose truth is known.
+        FileNotFoundError: no row, or no estimated cameras.
+        ValueError: no clip with known truth.
     """
     record = row.record()
     scores, missing = [], []
@@ -173,20 +173,20 @@ def score_truth(
         if not row.has_given(clip):
             missing.append(f"{clip}, seed 0")
             continue
-        given = row.read_given(clip)
-        if given.truth is None:
+        target = row.read_given(clip)
+        if target.truth is None:
             continue
-        kept = None if cameras is None else KeptCameras(row, clip, None)
-        values, parts = video_values(given.truth, given, record["made"], kept, cameras)
-        # What this row's anchors show is no matter of the truth.
+        camera_file = None if cameras is None else KeptCameras(row, clip, None)
+        values, parts = video_values(target.truth, target, record["made"], camera_file, cameras)
+        # What this row's anchors show is irrelevant to the truth.
         values = {name: value for name, value in values.items() if comparable(name)}
         scores.append(Score(clip, 0, values, parts, 0.0))
     if not scores:
-        raise ValueError(f"truth=true: row {row.path.name} knows the truth of none of its clips")
+        raise ValueError(f"truth=true: row {row.path.name} has no clip with known truth")
     made = {k: v for k, v in record["made"].items() if k.split(".")[0] in asked}
     record = {
         **record,
-        "command": f"none: the true frames that row {row.path.name} keeps",
+        "command": f"none: the true frames stored in row {row.path.name}",
         "seeds": [0],
         "made": made | {"method": TRUTH},
     }

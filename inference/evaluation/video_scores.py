@@ -1,4 +1,4 @@
-"""Every number of one video, from its pixels and its estimated cameras."""
+"""All scores of one video, from its pixels and its estimated cameras."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def video_values(
     kept: KeptCameras | None,
     cameras: EstimationConfig | None,
 ) -> tuple[dict[str, float], tuple[float, ...]]:
-    """Every metric that the video has, and PSNR in dB of its parts (`Score.parts`).
+    """Every metric that applies to the video, and PSNR in dB of its parts (`Score.parts`).
 
     Args:
         video: colours in [0, 1].
-        given: what its clip is measured by.
+        given: its clip's evaluation target.
         made: what its row was made with.
-        kept: its estimated cameras; None = camera errors are not measured.
-        cameras: how these were estimated.
+        kept: its estimated cameras; None = no camera metrics.
+        cameras: options of their estimation.
 
     Raises:
-        FileNotFoundError: cameras that are not estimated.
+        FileNotFoundError: cameras were not estimated.
     """
     loop = rolls_out(made["protocol"])
     values = _loop_values(video, given) if loop else _revisit_values(video, given)
@@ -47,14 +47,14 @@ def video_values(
     if kept is not None:
         estimated = kept.read(cameras)
         if estimated is None:
-            raise FileNotFoundError(f"{kept.path}: the cameras of this video are not estimated")
+            raise FileNotFoundError(f"{kept.path}: the cameras of this video were not estimated")
         values |= camera_values(estimated, given, cameras)
     return values, _parts(video, given, made["frames"] - 1 if loop else 1)
 
 
 def comes_back(given: EvaluationTarget) -> bool:
     """Whether the path of a rollout ends where it began, so that its ends can be compared."""
-    # Rows that keep no cameras were made when every path came back.
+    # Rows without stored cameras were made when every path returned.
     return given.cameras is None or same_pose(given.cameras.c2w, 0, -1)
 
 
@@ -92,10 +92,10 @@ def _parts(video: Tensor, given: EvaluationTarget, length: int) -> tuple[float, 
 
 
 def check_shape(video: Tensor, made: dict[str, Any], where: str) -> None:
-    """Tell a video that does not say what it was made with by its length and size.
+    """Checks a video without a fingerprint by its length and size.
 
     Raises:
-        ValueError: it is not of what the row says.
+        ValueError: they do not match the row.
     """
     segment, count = made["frames"] - 1, len(video) - 1
     fits = count % segment == 0 if rolls_out(made["protocol"]) else count == segment

@@ -1,11 +1,12 @@
-"""What a memory system keeps, in bytes: on disk, and in main memory between two calls.
+"""Storage of a memory system in bytes: on disk, and in main memory between two calls.
 
-On disk are the files of the bank that the system reads. All frames are kept with their depth, since
-a fused cloud is saved nowhere and is made of them again, only posed_frames needs no depth. Of these
-files a system could lose some once it runs: it has use only for those that it may still give.
+Disk counts the files of the bank that the system reads. All frames are stored with their depth,
+because fused clouds are not saved but rebuilt from them; only posed_frames needs no depth. Some
+systems could discard part of these files at run time, as they only use frames they may still
+return.
 
-In main memory are the arrays that the system holds, with the room that they have reserved. Frames
-that are decoded and kept for the next call are left out, and so is what Python takes for itself.
+Main memory counts the arrays that the system holds, including reserved capacity. Cached decoded
+frames and Python's own overhead are not counted.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from anchorweave.recordings.nerfstudio import TRANSFORMS
 
 @dataclass(frozen=True)
 class BytesKept:
-    """What is kept of the frames that were remembered so far.
+    """Storage for the frames remembered so far.
 
     Args:
-        disk: of the bank's files that the system reads.
-        given: of those files, the ones of frames that it may still show or give.
-        memory: of main memory.
+        disk: size of the bank's files that the system reads.
+        given: the part of it that belongs to frames it may still show or return.
+        memory: main memory.
     """
 
     disk: int
@@ -38,16 +39,16 @@ class BytesKept:
 
 
 def bytes_kept(memory: Memory) -> BytesKept:
-    """Counts what `memory` keeps now."""
+    """Measures the current storage of `memory`."""
     bank, listed = memory.bank, memory.bank.path / TRANSFORMS
     disk = listed.stat().st_size if listed.exists() else 0
     disk += sum(_frame_bytes(bank, number, memory.reads_depth) for number in range(len(bank)))
-    # A reference is its colours; a local cloud is drawn from its depth as well.
+    # A reference needs only its colours; a local cloud is rendered from its depth as well.
     depth = memory.draws_from_depth
-    kept = sum(_frame_bytes(bank, number, depth) for number in memory.may_give())
-    # A system may be of another package than this one.
+    given = sum(_frame_bytes(bank, number, depth) for number in memory.may_give())
+    # A system may be defined in another package.
     own = type(memory).__module__.partition(".")[0]
-    return BytesKept(disk, kept, held_bytes(memory, {"anchorweave", own}))
+    return BytesKept(disk, given, held_bytes(memory, {"anchorweave", own}))
 
 
 def _frame_bytes(bank: Bank, number: int, depth: bool) -> int:
@@ -56,12 +57,12 @@ def _frame_bytes(bank: Bank, number: int, depth: bool) -> int:
 
 
 def held_bytes(thing: Any, packages: Collection[str] = ("anchorweave",)) -> int:
-    """Bytes of all tensors and arrays that an object holds, each once.
+    """Total size of all tensors and arrays that an object holds, each counted once.
 
     Args:
-        thing: the object. What takes room that none of its tensors and arrays show says how much by
+        thing: the object. Memory not visible as tensors or arrays is reported by its
             `reserved_bytes`.
-        packages: whose objects are looked into.
+        packages: packages whose objects are traversed.
     """
     return _held(thing, set(), packages)
 
@@ -72,7 +73,7 @@ def _held(thing: Any, met: set, packages: Collection[str]) -> int:
     met.add(id(thing))
     if isinstance(thing, Tensor):
         storage = thing.untyped_storage()
-        # Slices and reshaped views share what they show.
+        # Slices and reshaped views share their storage.
         place = ("storage", storage.data_ptr())
         if place in met:
             return 0

@@ -22,24 +22,24 @@ class CompareConfig:
     Args:
         source: a recording; see `recordings.open_recording`.
         missing: what to do with frames that it lists but does not hold.
-        recording: what is to be taken otherwise than it says it.
-        check: what to do with a history whose frames contradict each other: `warn`, `error`
-            (refuse) or `off`; see `evaluation/contradiction.py`.
+        recording: overrides for what it states.
+        check: what to do with an inconsistent history: `warn`, `error` (reject) or `off`; see
+            `evaluation/contradiction.py`.
         output: the folder for the results.
         height: image height in pixels; the width keeps the aspect.
         systems: which memory systems; `anchorweave.memory.MEMORIES` lists them.
         anchors: the numbers K of local memories.
-        limits: for each of these, K = max(`anchors`) local memories chosen from at most so many
-            frames, by each way to evict (`memory.limit`, `memory.evict`).
-        voxels: further sides of `global_cloud`'s voxels, besides `memory.global_cloud.voxel`, in
+        limits: for each of these, K = max(`anchors`) local memories chosen from at most that many
+            frames, for each eviction policy (`memory.limit`, `memory.evict`).
+        voxels: additional voxel sides of `global_cloud`, besides `memory.global_cloud.voxel`, in
             the recording's unit (with 0.01: Spatia, table 7).
-        voxels_fill: draw `global_cloud`'s points as wide as their voxels are at the history's
-            median depth, where that is more than `rendering.splat_radius`; false = all by
-            `rendering.splat_radius` (not given in the paper).
-        gaps: how many target frames apart a system is compared with itself. At `retrieval.chunk`
-            or more, local memories change in between.
-        colour_focal: focal length of the camera that took the colours, as a share of the depth
-            camera's; other than 1 only where images were not registered (7-Scenes: 525 / 585).
+        voxels_fill: draw `global_cloud`'s points as wide as their voxels at the history's median
+            depth, if that exceeds `rendering.splat_radius`; false = always `rendering.splat_radius`
+            (not given in the paper).
+        gaps: distances in target frames at which a system is compared with itself. At
+            `retrieval.chunk` or more, local memories change in between.
+        colour_focal: focal length of the colour camera relative to the depth camera's; other than 1
+            only if images were not registered (7-Scenes: 525 / 585).
         split: what is history and what is target; `split.kind=later` uses every target frame.
 
     Raises:
@@ -70,14 +70,14 @@ class CompareConfig:
             raise ValueError(f"height={self.height} pixels is too small to compare; 16 or more")
         unknown = [name for name in self.systems if name not in MEMORIES]
         if unknown or not self.systems:
-            met = ", ".join(unknown) or "none"
-            raise ValueError(f"systems={met}: known are {', '.join(MEMORIES)}")
+            names = ", ".join(unknown) or "none"
+            raise ValueError(f"systems={names}: known are {', '.join(MEMORIES)}")
         if not self.anchors or min(self.anchors) < 1:
             raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
         if self.limits and min(self.limits) < 1:
             raise ValueError(f"limits={list(self.limits)}: give numbers of frames, as [16,32]")
         if self.memory.limit is not None:
-            raise ValueError("memory.limit: give limits=[...], whose rows stand beside no limit")
+            raise ValueError("memory.limit: use limits=[...], compared with no limit")
         if not all(0 < voxel < float("inf") for voxel in self.voxels):
             raise ValueError(f"voxels={list(self.voxels)}: give lengths above 0, as [0.03,0.05]")
         if not self.gaps or min(self.gaps) < 1:
@@ -86,14 +86,14 @@ class CompareConfig:
             raise ValueError(f"colour_focal={self.colour_focal} must be in [0.5, 1]")
         if self.memory.path is not None:
             raise ValueError(
-                f"memory.path={self.memory.path}: the history is remembered anew each time; leave "
-                "it out"
+                f"memory.path={self.memory.path}: the history is always remembered from scratch; "
+                "remove it"
             )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system with its settings; `told` are those that rows differ in."""
+    """One system with its settings; `told` are those in which rows differ."""
 
     memory: MemoryConfig
     retrieval: RetrievalConfig
@@ -102,7 +102,7 @@ class Row:
 
 
 def rows_of(config: CompareConfig, history: Clip) -> dict[str, Row]:
-    """The rows of the table by their names: those of `ROWS`, one for any other system."""
+    """The rows of the table by name: those of `ROWS`, and one for any other system."""
     rows: dict[str, Row] = {}
     for kind in dict.fromkeys(config.systems):
         plain = Row(
@@ -148,11 +148,11 @@ def _fused_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, R
 
 def _map_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
     options = plain.memory.map_and_keyframes
-    told = {**plain.told, "voxel": options.voxel, "splat_radius": options.splat_radius}
-    return {f"map_and_keyframes {options.voxel:g}": replace(plain, told=told)}
+    settings = {**plain.told, "voxel": options.voxel, "splat_radius": options.splat_radius}
+    return {f"map_and_keyframes {options.voxel:g}": replace(plain, told=settings)}
 
 
-# System -> its rows, from the one with nothing changed; others have that one alone.
+# System -> its rows, starting with the default settings; systems not listed have only that row.
 ROWS = {
     "local_clouds": _local_rows,
     "global_cloud": _fused_rows,
@@ -161,17 +161,17 @@ ROWS = {
 
 
 def local_name(count: int) -> str:
-    """What the row of K local memories is called."""
+    """Name of the row of K local memories."""
     return f"local_clouds K={count}"
 
 
 def fused_name(voxel: float) -> str:
-    """What the row of the fused cloud of this voxel side is called."""
+    """Name of the row of the fused cloud with this voxel side."""
     return f"global_cloud {voxel:g}"
 
 
 def drawn_radius(voxel: float, history: Clip) -> int:
-    """The splat radius whose square is as wide as a voxel at the history's median depth."""
+    """The splat radius that covers a voxel at the history's median depth."""
     depth = history.static_depth
     pixels = voxel * history.cameras.K[0, 0, 0] / depth[depth > 0].median()
     return max(round((pixels.item() - 1) / 2), 0)

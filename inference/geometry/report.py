@@ -1,4 +1,4 @@
-"""What `inference.compare_geometry` found, as a table, as CSV and as pictures."""
+"""Results of `inference.compare_geometry` as tables, CSV and pictures."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from anchorweave.evaluation.curves import curves
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from inference.geometry.rows import Shown
 
-# Target frames in shown.png.
+# Number of target frames in shown.png.
 PICTURED = 3
 PICTURES = ("shown.png", "coverage_against_psnr.png", "psnr_by_frame.png")
-# A row's numbers stand side by side, whatever the terminal.
+# Rows are printed at this width, regardless of the terminal.
 WIDTH = 140
 
 
 def print_tables(results: dict) -> None:
-    """What is shown, what it costs, and how to read both."""
+    """Prints what is shown, what it costs, and explanatory notes."""
     rows = results["systems"]
     gaps = list(next(iter(rows.values()))["cross_view"])
     between = [f"{what}\n{gap} apart" for what in ("colour", "motion") for gap in gaps]
-    shown = _table(
+    quality = _table(
         "what the history shows of the target frames",
         "covers", "its frames\nsaw", "PSNR\nshown", "SSIM\nshown", "PSNR\nfilled",
         "PSNR\nall show", "SSIM\nall show", *between,
@@ -36,8 +36,8 @@ def print_tables(results: dict) -> None:
         "disk (MB)", "to give (MB)", "memory (MB)", "update (ms/frame)", "retrieve (s)",
     )  # fmt: skip
     for name, row in rows.items():
-        found = [row["cross_view"][gap] or {} for gap in gaps]
-        shown.add_row(
+        by_gap = [row["cross_view"][gap] or {} for gap in gaps]
+        quality.add_row(
             name,
             _told(row["coverage"], ".1%"),
             _told(row["seen_by_chosen"], ".1%"),
@@ -46,8 +46,8 @@ def print_tables(results: dict) -> None:
             _told(row["psnr_filled"], ".2f"),
             _told(row["psnr_where_all"], ".2f"),
             _told(row["ssim_where_all"], ".3f"),
-            *(_told(one.get("colour"), ".2f") for one in found),
-            *(_told(one.get("motion"), ".2f") for one in found),
+            *(_told(values.get("colour"), ".2f") for values in by_gap),
+            *(_told(values.get("motion"), ".2f") for values in by_gap),
         )
         costs.add_row(
             name,
@@ -57,7 +57,7 @@ def print_tables(results: dict) -> None:
         )
     console = Console()
     console.width = max(console.width, WIDTH)
-    for part in (shown, costs, *remarks(results, gaps)):
+    for part in (quality, costs, *remarks(results, gaps)):
         console.print(part, highlight=False)
 
 
@@ -69,35 +69,36 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def remarks(results: dict, gaps: list[str]) -> list[str]:
-    """What a reader of the table has to know."""
+    """Notes that explain the table."""
     rows = results["systems"].values()
     lines = [
-        f"all show: the {results['all_show']:.1%} of the pixels that every row that draws shows; "
-        "filled: over all pixels, the history's mean colour where a row shows nothing",
-        "its frames saw: of the pixels of known depth, those that the chosen frames saw; all "
+        f"all show: the {results['all_show']:.1%} of the pixels that all rendering rows show; "
+        "filled: over all pixels, with the history's mean colour where a row shows nothing",
+        "its frames saw: fraction of the pixels of known depth that the chosen frames saw; all "
         f"remembered frames together saw {_told(results['seen_by_any'], '.1%')}",
     ]
     if sum(row["system"] == "local_clouds" for row in rows) > 1:
         lines.append(
-            "where all show, the fewest local memories do, and a pixel is taken from the first "
-            "that shows it: there the rows of local memories are the same"
+            "where all show, the fewest local memories do too, and a pixel is taken from the first "
+            "that shows it: there, all rows of local memories are identical"
         )
     for gap in gaps:
         floor = [row["cross_view"][gap]["truth"] for row in rows if row["cross_view"][gap]]
-        known = next((value for value in floor if value is not None), None)
+        difference = next((value for value in floor if value is not None), None)
         lines.append(
             f"colour, motion, {gap} apart: in 8-bit levels and pixels, where all show and the true "
-            f"depth is known; the true frames themselves differ by {_told(known, '.2f')} levels"
+            "depth is known; the true frames themselves differ by "
+            f"{_told(difference, '.2f')} levels"
         )
     lines.append(
-        "disk: files of the bank that the system reads; to give: of these, frames that it may "
-        "still show or give; memory: arrays in main memory between two calls; seconds of processor "
-        f"time, in an update {results['store_seconds_per_frame']:.3f} a frame for the files"
+        "disk: files of the bank that the system reads; to give: the part of it that it may "
+        "still show or return; memory: arrays in main memory between two calls; seconds are CPU "
+        f"time, including {results['store_seconds_per_frame']:.3f} per frame in update for files"
     )
     if undrawn := dict.fromkeys(row["system"] for row in rows if row["coverage"] is None):
         lines.append(
-            f"-: {', '.join(undrawn)} keeps no geometry and draws nothing: what its frames say of "
-            "the target is left to the network, so it has no pixels to compare"
+            f"-: {', '.join(undrawn)} has no geometry and renders nothing: using its frames is "
+            "left to the network, so there are no pixels to compare"
         )
     if results["local_minus_fused_db"] is not None:
         lines.append(
@@ -109,12 +110,12 @@ def remarks(results: dict, gaps: list[str]) -> list[str]:
 
 
 def write_csv(systems: dict[str, dict], path: Path) -> None:
-    """One line a row; what is told frame by frame stands in the JSON alone."""
+    """One line per row; per-frame values are only in the JSON."""
     lines = []
     for name, row in systems.items():
         line = {"name": name} | {key: row[key] for key in row if not key.endswith("_by_frame")}
-        for gap, found in line.pop("cross_view").items():
-            line |= {f"{key}_{gap}_apart": value for key, value in (found or {}).items()}
+        for gap, values in line.pop("cross_view").items():
+            line |= {f"{key}_{gap}_apart": value for key, value in (values or {}).items()}
         lines.append(line)
     keys = list(dict.fromkeys(key for line in lines for key in line))
     with path.open("w", newline="") as file:

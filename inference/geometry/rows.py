@@ -1,7 +1,7 @@
-"""What one memory system shows of true target frames without any network, how true it is, its cost.
+"""What one memory system shows of true target frames without any network, its accuracy and cost.
 
-A row is a system with its settings. Its anchors are laid over each other, each pixel from the first
-slot that sees it, as a network would find them: what a network makes of several is not judged here.
+A row is a system with its settings. Its anchors are composited, each pixel from the first slot that
+sees it, as a network would receive them; how a network combines several is not judged here.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from inference.geometry.config import Row
 
 @dataclass(frozen=True)
 class Shown:
-    """What one row shows of T target frames; None, all three, if it keeps no geometry to draw.
+    """What one row shows of T target frames; the first three are None if it has no geometry.
 
     Args:
         video: colours [T, 3, H, W] in [0, 1], black where nothing is shown.
-        visible: [T, H, W], True where something is.
-        depth: of what is shown [T, H, W]; 0 where nothing is.
+        visible: [T, H, W], True where something is shown.
+        depth: depth of what is shown [T, H, W]; 0 where nothing is.
         report: which frames it chose for which target frames.
-        kept: what it keeps of all that it remembers.
-        points: of its one fused cloud; None if it has none.
-        fuse_seconds: of processor time, to take in all frames of the bank.
-        retrieve_seconds: likewise, to choose and draw for the whole target.
+        kept: its storage.
+        points: number of points of its fused cloud; None if it has none.
+        fuse_seconds: CPU time to process all frames of the bank.
+        retrieve_seconds: CPU time to choose and render for the whole target.
     """
 
     video: Float[Tensor, "T 3 H W"] | None
@@ -54,7 +54,7 @@ class Shown:
 
 
 def show(row: Row, bank: Bank, target: Cameras) -> Shown:
-    """Remembers all of `bank` by the system of `row`, and retrieves for T target cameras."""
+    """Remembers all of `bank` with the system of `row`, and retrieves for T target cameras."""
     begun = time.process_time()
     memory = open_memory(bank, row.memory, row.retrieval, row.rendering)
     fused = time.process_time()
@@ -64,8 +64,8 @@ def show(row: Row, bank: Bank, target: Cameras) -> Shown:
     if memory.keeps_geometry:
         drawn = (*composite(retrieved.anchors), memory.known_depth(target))
     points = memory.fused_points
-    kept = bytes_kept(memory)
-    return Shown(*drawn, retrieved.report, kept, points, fused - begun, took)
+    storage = bytes_kept(memory)
+    return Shown(*drawn, retrieved.report, storage, points, fused - begun, took)
 
 
 def measure(
@@ -75,19 +75,19 @@ def measure(
     fill: Float[Tensor, "3"],
     gaps: tuple[int, ...],
 ) -> dict:
-    """How much of the target a row shows, and how true; moving things do not count.
+    """How much of the target a row shows, and how accurately; moving objects do not count.
 
     Args:
-        shown: by one row.
+        shown: what the row shows.
         target: the true frames.
-        all_show: the pixels that every row shows, on which rows are compared pair by pair.
-        fill: the colour that takes the place of what is not shown, the same for all rows.
-        gaps: how far apart the frames are in which it is compared with itself.
+        all_show: the pixels that every row shows, on which rows are compared pairwise.
+        fill: the colour used where nothing is shown, the same for all rows.
+        gaps: distances in frames at which it is compared with itself.
 
     Returns:
-        Numbers by name; None where a row has no such number. SSIM is of windows about shown pixels,
-        in which pixels that are not shown are the truth's: a hole costs coverage and not
-        similarity, so that rows with scattered pixels are flattered.
+        Numbers by name; None if a row has no such number. SSIM uses windows around shown pixels,
+        with the truth's colours where nothing is shown: holes cost coverage rather than similarity,
+        which favours rows with scattered pixels.
     """
     if shown.video is None:
         names = ("coverage", "psnr_visible", "ssim_visible", "psnr_where_all", "ssim_where_all")
@@ -115,17 +115,17 @@ def measure(
 
 
 def still_pixels(target: Clip) -> Bool[Tensor, "T H W"]:
-    """The pixels of the true frames that a memory of what stands still could know."""
+    """The static pixels of the true frames, which a memory of a static scene could know."""
     return torch.ones_like(target.depth).bool() if target.static is None else target.static
 
 
 def cost(shown: Shown, frames: int, store_seconds: float) -> dict:
-    """What a row keeps, in bytes, and what it takes, in seconds.
+    """A row's storage in bytes and run time in seconds.
 
     Args:
-        shown: by one row.
-        frames: how many are remembered.
-        store_seconds: that the bank took to write them, which all rows share.
+        shown: what the row shows.
+        frames: number of remembered frames.
+        store_seconds: time the bank took to write them, shared by all rows.
     """
     return {
         "fused_points": shown.points,
@@ -147,33 +147,33 @@ def chosen_frames(report: tuple[ChunkReport, ...], frames: int) -> list[tuple[in
 
 
 def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> float | None:
-    """Share of the target's still pixels of known depth that remembered frames saw.
+    """Fraction of the target's static pixels of known depth that remembered frames saw.
 
-    By the true depth: the surface at a pixel lies in one of the frames, at the depth that is known
-    there. Pixels of a frame without depth say nothing.
+    Tested with the true depth: the surface at a pixel must project into one of the frames at the
+    depth known there. Frame pixels without depth do not count.
 
     Args:
-        chosen: for each target frame, the numbers of the frames that are asked.
-        bank: where they are.
+        chosen: for each target frame, the numbers of the frames to test.
+        bank: the bank with these frames.
         target: the true frames.
 
     Returns:
-        None where no depth of the target is known.
+        None if no depth of the target is known.
     """
     depth = target.static_depth
-    known = depth > 0
-    if not known.any():
+    valid = depth > 0
+    if not valid.any():
         return None
     views = {
         number: coarse_views(bank.depth(number)[None], bank.cameras[[number]], ("",), 1)
         for number in {number for frames in chosen for number in frames}
     }
-    seen = torch.zeros_like(known)
-    for t in progress(range(len(target)), "looking what the frames saw"):
+    seen = torch.zeros_like(valid)
+    for t in progress(range(len(target)), "checking what the frames saw"):
         for number in chosen[t]:
             missing = torch.where(seen[t], 0.0, depth[t])
             seen[t] |= shown_before(missing, target.cameras[t], views[number], SAME_SURFACE)
-    return seen[known].float().mean().item()
+    return seen[valid].float().mean().item()
 
 
 def _ssim(video: Tensor, truth: Tensor, visible: Tensor) -> float | None:

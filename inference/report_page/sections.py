@@ -1,4 +1,4 @@
-"""The parts of a report that need no videos: what was measured, tables, plots, what made it."""
+"""Report sections without videos: what was measured, tables, plots, provenance."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FIELDS = ("mean", "low", "high", "clips")
 def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command: str) -> Markup:
     """What was measured, and by which commands."""
     clips = {clip for row in measured.values() for clip in row.record()["clips"]}
-    asked = {
+    settings = {
         json.dumps({k: row.record()["made"].get(k) for k in ("protocol", "frames", "size")})
         for row in measured.values()
     }
-    first = json.loads(sorted(asked)[0])
+    first = json.loads(sorted(settings)[0])
     size = "x".join(str(side) for side in first["size"])
     said = (
         f"{len(measured)} rows on {len(clips)} clips, protocol {first['protocol']}, "
@@ -59,7 +59,7 @@ def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command:
 
 
 def _run(results: dict[str, Any]) -> str:
-    """Which run of evaluate; results of earlier versions do not say."""
+    """The id of the evaluate run; results of earlier versions have none."""
     return f" (run {results['run']})" if "run" in results else ""
 
 
@@ -94,32 +94,32 @@ def results_section(results: dict[str, Any]) -> Markup:
 def differences_section(
     results: dict[str, Any], measured: Mapping[str, MeasuredRow], against: str, metric: str
 ) -> Markup:
-    """Every other row minus the row `against`, and clip by clip by one metric.
+    """Every other row minus the row `against`, and clip by clip for one metric.
 
-    Drawn anew from the videos' numbers, with the results' own bootstrap.
+    Recomputed from the videos' numbers, with the results' own bootstrap settings.
     """
     base, draws = measured[against], (results["resamples"], results["seed"])
     lines, bars, sorted_plots = [], {}, []
     for name, row in measured.items():
         if name == against:
             continue
-        for one in filter(comparable, row.metrics()):
-            values = row.per_clip(one), base.per_clip(one)
+        for column in filter(comparable, row.metrics()):
+            values = row.per_clip(column), base.per_clip(column)
             if not values[0].keys() & values[1].keys():
                 continue
-            found = compare_clips(*values, *draws)
-            counts = (found.higher, found.lower, found.equal)
+            paired = compare_clips(*values, *draws)
+            counts = (paired.higher, paired.lower, paired.equal)
             cells = [Cell(str(count), value=count) for count in counts]
-            lines.append([name, label(one), _interval_cell(found.interval, "+"), *cells])
-            if one == metric:
-                bars[name] = found.interval
+            lines.append([name, label(column), _interval_cell(paired.interval, "+"), *cells])
+            if column == metric:
+                bars[name] = paired.interval
                 title = f"{name} minus {against}, {label(metric)}"
-                sorted_plots.append(sorted_differences(title, found.differences))
+                sorted_plots.append(sorted_differences(title, paired.differences))
     said = (
-        f"Each row minus {against} on the clips that both have. Pairing cancels how hard a clip "
-        "is, so rows can be told apart whose own intervals overlap. Counted are the clips on which "
-        "the row is higher than, lower than and equal to it; whether higher is better is the "
-        "metric's matter. Left out are metrics over pixels that differ by row."
+        f"Each row minus {against} on the clips that both have. Pairing cancels clip difficulty, "
+        "so rows can differ significantly even if their intervals overlap. Counted are clips on "
+        "which the row is higher than, lower than and equal to it; whether higher is better "
+        "depends on the metric. Metrics over pixels that differ by row are omitted."
     )
     headings = ["row", "metric", "difference", "higher", "lower", "equal"]
     drawn = (
@@ -131,7 +131,7 @@ def differences_section(
 
 
 def drift_section(results: dict[str, Any]) -> dict[str, Markup]:
-    """How rows fare over a video, by each quantity that the results follow; or no section."""
+    """Each row's quality over the course of a video, per drift metric; empty without any."""
     rows = results["rows"]
     kinds = dict.fromkeys(k for row in rows.values() for k in row if k.startswith(DRIFT) and row[k])
     rolled = any(rolls_out(row["made"]["protocol"]) for row in rows.values())
@@ -161,11 +161,11 @@ def makes_section(results: dict[str, Any], measured: Mapping[str, MeasuredRow]) 
     parts = []
     if differ:
         parts += [paragraph("What they differ in:"), table(["key", *makes], differ)]
-    # The table has the others.
-    known = {"metrics", "made", "command", "fingerprint", "seeds", "missing"}
-    known |= {"clips", "seconds_per_video", "recordings"}
+    # All other keys are in the table.
+    listed = {"metrics", "made", "command", "fingerprint", "seeds", "missing"}
+    listed |= {"clips", "seconds_per_video", "recordings"}
     for name, row in results["rows"].items():
-        rest = {k: v for k, v in row.items() if k not in known and not k.startswith(DRIFT)}
+        rest = {k: v for k, v in row.items() if k not in listed and not k.startswith(DRIFT)}
         made = [[key, _words(makes[name], key)] for key in makes[name]]
         said = [f"fingerprint {row['fingerprint']}", f"seeds {', '.join(map(str, row['seeds']))}"]
         said += [f"{key.replace('_', ' ')} {json.dumps(value)}" for key, value in rest.items()]

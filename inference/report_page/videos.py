@@ -1,4 +1,4 @@
-"""Which clips a report shows, and their videos: the truth, what memory shows, every row."""
+"""Selects the clips of a report, and their videos: the truth, the anchors, every row."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from inference.evaluation.scores import Score
 
 
 def spread(values: Mapping[str, float], count: int) -> dict[str, str]:
-    """`count` clips from the lowest to the highest value, evenly over their ranks.
+    """`count` clips from the lowest to the highest value, evenly spaced in rank.
 
     Args:
         values: clip -> value.
-        count: how many; all if there are fewer. One is the one in the middle.
+        count: number of clips; all if there are fewer. With 1, the median.
 
     Returns:
-        clip -> its place in words, such as "lowest" or "rank 3 of 5".
+        clip -> its rank as text, such as "lowest" or "rank 3 of 5".
     """
     order = sorted(values, key=lambda clip: (values[clip], clip))
     last, count = len(order) - 1, min(count, len(order))
@@ -46,24 +46,24 @@ def open_measured(
 
     Args:
         folders: the rows that were found, by name.
-        results: what results.json says.
+        results: content of results.json.
         where: where they were looked for.
 
     Raises:
-        FileNotFoundError: a row that was measured is not there.
-        ValueError: a row was made anew with something else since.
+        FileNotFoundError: a measured row is missing.
+        ValueError: a row was regenerated with other settings since.
     """
     for name, measured in results["rows"].items():
         if name not in folders:
             raise FileNotFoundError(
-                f"row {name} was measured, but is not in {where}; say where its videos are with "
-                "rows=, or leave videos out with clips=0"
+                f"row {name} was measured, but is not in {where}; set rows= to where its videos "
+                "are, or omit videos with clips=0"
             )
-        found = digest(folders[name].record()["made"])
-        if found != measured["fingerprint"]:
+        fingerprint = digest(folders[name].record()["made"])
+        if fingerprint != measured["fingerprint"]:
             raise ValueError(
-                f"{folders[name].path} (fingerprint {found}) was made with something else than the "
-                f"row {name} that was measured ({measured['fingerprint']}); measure again"
+                f"{folders[name].path} (fingerprint {fingerprint}) does not match the measured row "
+                f"{name} ({measured['fingerprint']}); measure again"
             )
     return {name: folders[name] for name in results["rows"]}
 
@@ -73,10 +73,9 @@ class ClipVideos:
     """What is shown of one clip.
 
     Args:
-        lines: the truth; then what memory shows, beside the videos of the rows to which it shows
-            just that.
-        frames: how many each has; 0: no video is there.
-        start: the frame that tells most, 0-based; never the given one where there is another.
+        lines: the truth; then anchors, each next to the videos of the rows that use them.
+        frames: number of frames; 0: no video exists.
+        start: the most informative frame, 0-based; never the given one if there are others.
     """
 
     lines: list[list[Tile]]
@@ -91,40 +90,40 @@ def clip_videos(
     seeds: int,
     fps: int,
 ) -> ClipVideos:
-    """What is known of one clip.
+    """Collects the videos of one clip.
 
     Args:
         clip: its name.
-        rows: where the videos are, by name.
+        rows: the rows with videos, by name.
         measured: the numbers of the same rows.
-        seeds: how many of each row's seeds are shown, the first ones.
+        seeds: number of seeds shown per row, starting from the first.
         fps: frames per second.
     """
-    truth, lines, told = None, {}, _MostTelling()
+    truth, lines, most_telling = None, {}, _MostTelling()
     for name, row in rows.items():
-        given = row.read_given(clip) if row.has_given(clip) else None
-        truth = given.truth if truth is None and given is not None else truth
-        anchors = None if given is None else given.anchors
-        # Rows without anchors share a line, which comes where the first of them does.
+        target = row.read_given(clip) if row.has_given(clip) else None
+        truth = target.truth if truth is None and target is not None else truth
+        anchors = None if target is None else target.anchors
+        # Rows without anchors share one line, placed at the first of them.
         key = None if anchors is None else anchors.numpy().tobytes()
-        names, _, tiles = lines.setdefault(key, ([], given, []))
+        names, _, tiles = lines.setdefault(key, ([], target, []))
         names.append(name)
         numbers = {video.seed: video for video in measured[name].videos if video.clip == clip}
         for seed in row.record()["seeds"][:seeds]:
             video = row.read_sample(clip, seed)[0] if row.has_sample(clip, seed) else None
             tiles.append(_row_tile(row, seed, video, numbers.get(seed), fps))
-            told.add(video)
-    shown = [] if truth is None else [[_tile("truth", truth, fps)]]
-    for names, given, tiles in lines.values():
-        known = []
-        if given is not None and given.anchors is not None:
-            numbers = {"pixels shown": f"{coverage(given.shown):.0%}"}
+            most_telling.add(video)
+    lines_shown = [] if truth is None else [[_tile("truth", truth, fps)]]
+    for names, target, tiles in lines.values():
+        anchor_tiles = []
+        if target is not None and target.anchors is not None:
+            numbers = {"pixels shown": f"{coverage(target.shown):.0%}"}
             note = f"of {', '.join(names)}"
-            known = [_tile("anchors", given.anchors, fps, numbers, note)]
-            told.frames = told.frames or len(given.anchors)
-        shown.append([*known, *tiles])
-    frames = told.frames or (0 if truth is None else len(truth))
-    return ClipVideos(shown, frames, told.frame(truth))
+            anchor_tiles = [_tile("anchors", target.anchors, fps, numbers, note)]
+            most_telling.frames = most_telling.frames or len(target.anchors)
+        lines_shown.append([*anchor_tiles, *tiles])
+    frames = most_telling.frames or (0 if truth is None else len(truth))
+    return ClipVideos(lines_shown, frames, most_telling.frame(truth))
 
 
 class _MostTelling:
@@ -136,7 +135,7 @@ class _MostTelling:
 
     def add(self, video: Tensor | None) -> None:
         if video is not None:
-            # One after the other, since all videos of many rows are large.
+            # One after another, since all videos of many rows are large.
             self.frames, self.count = len(video), self.count + 1
             self.sum, self.squares = self.sum + video, self.squares + video.square()
 
@@ -144,7 +143,7 @@ class _MostTelling:
         if self.count == 0 or self.frames < 2:
             return 0
         if self.count == 1:
-            # Where nothing is known to compare with, the frame that has come farthest.
+            # Without anything to compare with, the frame that differs most from the first.
             difference = (self.sum - (self.sum[:1] if truth is None else truth)).square()
         else:
             difference = self.squares / self.count - (self.sum / self.count).square()
@@ -157,9 +156,9 @@ def _row_tile(
     title = f"{row.path.name}, seed {seed}"
     if video is None:
         return Tile(title, None, (1, 1), {}, f"no video: {row.path} lacks seed {seed} of this clip")
-    shown = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
+    numbers = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
     note = "" if found is not None else "not measured: no numbers in the results"
-    return _tile(title, video, fps, shown, note)
+    return _tile(title, video, fps, numbers, note)
 
 
 def _tile(
@@ -185,13 +184,13 @@ def chosen_clips(
     """Clip -> why it is shown.
 
     Args:
-        wanted: how many, spread over row `by`'s `metric`; or the clips' names.
+        wanted: number of clips, spread over row `by`'s `metric`; or clip names.
         measured: the rows.
         by: a row's name.
-        metric: one that it has.
+        metric: one of its metrics.
 
     Raises:
-        ValueError: a clip that no row knows.
+        ValueError: a clip that no row has.
     """
     values = measured[by].per_clip(metric)
     if isinstance(wanted, int):
@@ -200,7 +199,9 @@ def chosen_clips(
             clip: f"{place} of {by} by {label(metric)}: {number(values[clip])}"
             for clip, place in chosen.items()
         }
-    known = {clip for row in measured.values() for clip in row.record()["clips"]}
-    if unknown := [clip for clip in wanted if clip not in known]:
-        raise ValueError(f"clips: {', '.join(unknown)} are none of the {len(known)} clips measured")
-    return dict.fromkeys(wanted, "asked for by name")
+    measured_clips = {clip for row in measured.values() for clip in row.record()["clips"]}
+    if unknown := [clip for clip in wanted if clip not in measured_clips]:
+        raise ValueError(
+            f"clips: {', '.join(unknown)} are not among the {len(measured_clips)} measured clips"
+        )
+    return dict.fromkeys(wanted, "selected by name")

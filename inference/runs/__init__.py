@@ -1,1 +1,1 @@
-"""What every run of the networks shares: its source, path, networks and output."""
+"""Parts shared by all runs of the networks: source, path, networks and output."""

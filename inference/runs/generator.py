@@ -1,4 +1,4 @@
-"""The networks of a run, as a function from (first frame, what memory knows, seed) to video."""
+"""The networks of a run, as a function from (first frame, retrieved memory, seed) to video."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from anchorweave.world import Generate
 from inference.runs.ranks import meet
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
-# (first frames B [3, H, W], prompts, what memory knows, seeds) -> videos [B, T, 3, H, W] in [0, 1]
+# (first frames B [3, H, W], prompts, retrieved, seeds) -> videos [B, T, 3, H, W] in [0, 1]
 GenerateBatch = Callable[
     [Sequence[Tensor], Sequence[str], Sequence[Retrieved], Sequence[int]], Tensor
 ]
 
 
 def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
-    """The pipeline that `config.model` describes, and one line that says which weights it has.
+    """The pipeline described by `config.model`, and a line that says which weights it has.
 
     Raises:
-        ValueError: a device that is not there, weights that do not fit or are not finite, or a
-            video length or size that the networks cannot make.
+        ValueError: a device that is not available, weights that do not fit or are not finite, or a
+            video length or size that the networks do not support.
         FileNotFoundError: no model at `model.path`.
     """
     model = config.model
@@ -73,20 +73,20 @@ def load_pipeline(config: RunConfig) -> tuple[WeavingMixin, str]:
 
 
 def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
-    """Put the networks on their device, or let them come there when they are called.
+    """Moves the networks to their device, or sets up offloading.
 
     Args:
-        pipe: all of them.
+        pipe: the pipeline.
         offload: `none`, `model` or `group`.
-        device: where they compute.
+        device: where to compute.
     """
     if offload == "none":
         pipe.to(device)
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=device)
     else:
-        # Of these parts are asked for outside a call of the whole (the autoencoder only encodes or
-        # decodes), which is what brings weights back; and they are small.
+        # These parts are used outside a full forward call, which is what brings weights back (the
+        # autoencoder only encodes or decodes), and they are small.
         names = ("controller", "references", "vae")
         beside = [name for name in names if getattr(pipe, name, None)]
         pipe.enable_group_offload(
@@ -112,15 +112,15 @@ def make_generator(
 
 
 def make_segment_generators(pipe: WeavingMixin, config: RunConfig, prompt: str) -> list[Generate]:
-    """A function as `make_generator` makes it for each segment of a rollout.
+    """A function like `make_generator`'s for each segment of a rollout.
 
     Args:
-        pipe: of all of them.
-        config: whose `rollout.prompts` says what each shows.
-        prompt: of all where it says nothing.
+        pipe: the shared pipeline.
+        config: `rollout.prompts` sets each segment's prompt.
+        prompt: the default prompt.
     """
     prompts = config.rollout.prompts or [prompt] * config.rollout.segments
-    return [make_generator(pipe, config.sampling, one) for one in prompts]
+    return [make_generator(pipe, config.sampling, segment_prompt) for segment_prompt in prompts]
 
 
 def make_batch_generator(
@@ -128,13 +128,13 @@ def make_batch_generator(
 ) -> GenerateBatch:
     """`pipe` as a function of B first frames, prompts, retrieved and seeds -> videos [B, T, ...].
 
-    Each video has noise of its own, so it does not matter which others share its batch.
+    Each video has its own noise, so the result does not depend on the rest of the batch.
 
     Args:
-        pipe: whole.
+        pipe: the pipeline.
         config: how videos are sampled.
-        on_step: is told the number of every denoising step that is done, 1, 2, ...; what it raises
-            ends the call.
+        on_step: called with the number of each completed denoising step, 1, 2, ...; an exception
+            raised by it aborts the call.
 
     Raises (when it is called):
         ValueError: a video with values that are not finite.
@@ -144,7 +144,7 @@ def make_batch_generator(
         on_step(step + 1)
         return {}
 
-    told = {} if on_step is None else {"callback_on_step_end": after_step}
+    callback = {} if on_step is None else {"callback_on_step_end": after_step}
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -169,13 +169,13 @@ def make_batch_generator(
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
-            **told,
+            **callback,
         ).frames
         videos = videos.float().cpu()
-        # Written or remembered, what is no number would be black.
+        # Written or remembered, NaN would become black.
         if bad := [i for i, video in enumerate(videos) if not video.isfinite().all()]:
             raise ValueError(
-                f"{len(bad)} of {len(videos)} videos came out with values that are not finite: the "
+                f"{len(bad)} of {len(videos)} videos have values that are not finite: the "
                 f"weights are damaged, or {pipe.dtype} is too narrow for them (model.dtype=float32)"
             )
         return videos
@@ -210,7 +210,7 @@ def _tiny(config: RunConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
         pipe = pipeline_class(path)[0].from_pretrained(path, dtype=dtype)
     if (controller := config.model.controller) is None:
         return pipe, f"weights: {UNTRAINED}"
-    # Training with model.path=tiny trains beside these very networks.
+    # Training with model.path=tiny uses exactly these networks.
     pipe = pipe.from_backbone(pipe, controller, config.model.released_weights)
     return pipe, f"weights: {UNTRAINED} backbone, weaving controller: {controller}"
 
@@ -229,5 +229,5 @@ def _load(model: ModelConfig, dtype: torch.dtype) -> tuple[WeavingMixin, str]:
     if whole and model.controller is None:
         return kind.from_pretrained(model.path, dtype=dtype), weights
     pipe = kind.from_backbone(model.path, model.controller, model.released_weights, dtype=dtype)
-    controller = model.controller or "new (untrained: it changes nothing)"
+    controller = model.controller or "new (untrained: it has no effect)"
     return pipe, f"{weights}, weaving controller: {controller}"

@@ -1,6 +1,6 @@
-"""What a result of the networks depends on, by content: the one place that says it.
+"""Content-based identification of everything that a network's result depends on.
 
-Rows of an evaluation and rollouts keep it beside what they made, and compare it before they go on.
+Evaluation rows and rollouts store it with their results, and compare it before resuming.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from anchorweave.memory import MEMORIES
 from anchorweave.models.digest import module_digest
 from anchorweave.pipelines import WeavingMixin
 
-# One change of the files' content, one more. Rows of version 1 do not state what STATED_LATER says.
+# Incremented when the files' content changes. Rows of version 1 lack the keys in STATED_LATER.
 VERSION = 2
 STATED_LATER = (
     *("settings.", "scheduler.", "autoencoder.", "weights.references", "weights.tokenizer"),
     "version",
 )
-# Settings that came when rows were there already, at the value that does what was done before.
+# Settings added after rows had been made, with values equivalent to the old behaviour.
 ADDED_LATER = {"family": "cogvideox", "every": 1, "feed_forward": None}
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
-# Of the autoencoder's settings, those that latents are scaled by; all others have no number that
-# anybody would look for.
+# The autoencoder's settings that scale latents; listed individually, because these are the numbers
+# that one would look for.
 SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "invert_scale_latents")
 
 
 def networks_made(pipe: WeavingMixin, used: Sequence[str] = NETWORKS) -> dict[str, Any]:
-    """What the networks of a pipeline add to what its videos depend on, as dotted keys.
+    """What the networks of a pipeline contribute to the fingerprint of its videos, as dotted keys.
 
     Args:
-        pipe: whole.
-        used: the parts that take part; all but an autoencoder alone have a noise schedule.
+        pipe: the pipeline.
+        used: the parts in use; all except a lone autoencoder have a noise schedule.
 
     Returns:
-        `weights.PART`, of every weight; `settings.PART`, of the part's config; the autoencoder's
-        scaling and every value of the noise schedule by itself.
+        `weights.PART`, a digest of every weight; `settings.PART`, a digest of the part's config;
+        the autoencoder's scaling and every value of the noise schedule individually.
     """
     parts = {name: part for name in used if (part := getattr(pipe, name, None)) is not None}
     made: dict[str, Any] = {f"weights.{name}": module_digest(part) for name, part in parts.items()}
@@ -52,7 +52,7 @@ def networks_made(pipe: WeavingMixin, used: Sequence[str] = NETWORKS) -> dict[st
 
 
 def without_unused(made: Mapping[str, Any]) -> dict[str, Any]:
-    """`made` without the options of memory systems that took no part: a new one makes none stale.
+    """`made` without the options of unused memory systems: a new system makes no result stale.
 
     Args:
         made: as dotted keys.
@@ -62,11 +62,10 @@ def without_unused(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What differs between what videos were made with and what they would be now.
+    """Differences between what videos were made with and what they would be made with now.
 
     Returns:
-        Differences in words; and keys that what is there is too old to state, so that nobody can
-        tell.
+        Differences as text; and keys that the stored record is too old to contain.
     """
     there, now = without_unused(there), without_unused(now)
     unstated: list[str] = []
@@ -78,11 +77,11 @@ def changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str]
 
 
 def _settings(part: Any) -> dict[str, Any]:
-    """A part's config without notes on where it came from and who wrote it."""
+    """A part's config without notes on its origin and writer."""
     config = part.config
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     notes = ("transformers_version", "torch_dtype", "dtype", "architectures")
-    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
-    kept = dict(item for item in kept.items() if item not in list(ADDED_LATER.items()))
-    # Tuples and numpy's numbers as a file would give them back.
-    return json.loads(json.dumps(kept, sort_keys=True, default=lambda value: str(value)))
+    settings = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
+    settings = dict(item for item in settings.items() if item not in list(ADDED_LATER.items()))
+    # Tuples and numpy scalars as they would be read back from a file.
+    return json.loads(json.dumps(settings, sort_keys=True, default=lambda value: str(value)))

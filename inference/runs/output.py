@@ -1,4 +1,4 @@
-"""The output folder of a run, and the memory that the run writes to."""
+"""The output folder of a run, and its memory bank."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from anchorweave.memory import Bank, Memory, open_memory
 from anchorweave.memory.removal import own_files, remove_bank
 from anchorweave.run_config import RunConfig
 
-# Where a rollout stands; a folder that holds it belongs to that rollout. And what it was asked for.
+# A rollout's state, which marks its folder; and its config.
 ROLLOUT, CONFIG = "rollout.json", "config.yaml"
 # The bank in the output folder.
 MEMORY = "memory"
 
 
 def bank_path(config: RunConfig) -> Path:
-    """Where the run's memory bank lies."""
+    """Path of the run's memory bank."""
     return Path(config.memory.path or Path(config.output) / MEMORY)
 
 
 def open_bank(config: RunConfig) -> Bank:
-    """The run's memory bank as it stands.
+    """Opens the run's memory bank.
 
     Raises:
         ValueError: frames of another size than the run's.
@@ -35,10 +35,10 @@ def open_bank(config: RunConfig) -> Bank:
 
 
 def begin_memory(config: RunConfig) -> Memory:
-    """An empty memory for a run that starts anew; the bank of an earlier such run is removed.
+    """An empty memory for a new run; deletes the bank of an earlier run.
 
     Raises:
-        ValueError: as `check_output`.
+        ValueError: as for `check_output`.
     """
     check_output(config)
     if config.memory.path is None:
@@ -47,24 +47,24 @@ def begin_memory(config: RunConfig) -> Memory:
 
 
 def check_output(config: RunConfig) -> None:
-    """Refuse a place where a run that starts anew would take something away; changes nothing.
+    """Rejects output folders where a new run would delete something else; changes nothing.
 
     Raises:
-        ValueError: the output folder holds a rollout, `memory.path` a bank with frames in it, or
-            the place of the bank something that no run of this program put there.
+        ValueError: the output folder holds a rollout, `memory.path` a non-empty bank, or the bank's
+            path something that this program did not write.
     """
     output = Path(config.output)
     if (output / ROLLOUT).exists():
         raise ValueError(f"{output} holds a rollout, whose memory would be lost; set output=")
     if config.memory.path is not None and len(open_bank(config)):
         raise ValueError(
-            f"memory.path={config.memory.path} holds frames already, and the target may be among "
-            "them; name an empty folder (a rollout is what continues a memory)"
+            f"memory.path={config.memory.path} already holds frames, which may include the "
+            "target; set an empty folder (use a rollout to continue from a memory)"
         )
     if config.memory.path is None:
         own_files(bank_path(config))
 
 
 def memory_over(config: RunConfig, bank: Bank) -> Memory:
-    """The memory system of the run over a bank."""
+    """The run's memory system over a bank."""
     return open_memory(bank, config.memory, config.retrieval, config.rendering)

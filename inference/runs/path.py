@@ -15,7 +15,7 @@ from anchorweave.run_config import RunConfig
 def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
     """The cameras of the whole rollout, beginning at `start`: a path in words or a camera file.
 
-    Lengths count as scene units, `unit` long, or with `rollout.unit=recording` in the recording's
+    Lengths are in scene units of length `unit`, or with `rollout.unit=recording` in the recording's
     own unit.
     """
     count = camera_count(config)
@@ -29,7 +29,7 @@ def planned_cameras(config: RunConfig, start: Cameras, unit: float) -> Cameras:
 
 
 def camera_count(config: RunConfig) -> int:
-    """Cameras of a rollout: neighbouring segments share one."""
+    """Number of cameras of a rollout: consecutive segments share one."""
     return config.rollout.segments * (config.frames - 1) + 1
 
 
@@ -37,5 +37,5 @@ def _is_path(text: str) -> bool:
     try:
         return Path(text).exists()
     except OSError:
-        # Long paths in words are longer than any file name.
+        # Long paths in words exceed the maximum length of file names.
         return False

@@ -1,4 +1,4 @@
-"""A run on two ranks: both compute, the first one writes."""
+"""Runs on two ranks: both compute, the first one writes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _IN_COMPANY = ContextVar("in_company", default=False)
 
 @contextlib.contextmanager
 def together(config: Run) -> Iterator[Run]:
-    """The config of this rank's run, which is `config` where one rank runs.
+    """This rank's config; equal to `config` if there is only one rank.
 
     Args:
-        config: of the run; `model.split` says whether it is of two ranks.
+        config: config of the run; `model.split` says whether it uses two ranks.
 
     Raises:
         ValueError: not started on two ranks, or a memory bank that both would write.
@@ -37,13 +37,13 @@ def together(config: Run) -> Iterator[Run]:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks != 2:
         raise ValueError(
-            f"model.split={config.model.split} is for two ranks, and this run was started on "
-            f"{ranks}; start it by torchrun --nproc-per-node 2 -m inference.sample"
+            f"model.split={config.model.split} needs two ranks, but this run was started on "
+            f"{ranks}; start it with torchrun --nproc-per-node 2 -m inference.sample"
         )
     if config.memory.path is not None:
         raise ValueError(
             f"model.split={config.model.split}: two ranks cannot both write memory.path="
-            f"{config.memory.path}; leave one of them out"
+            f"{config.memory.path}; remove one of them"
         )
     if torch.cuda.device_count() >= ranks:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -65,10 +65,10 @@ def together(config: Run) -> Iterator[Run]:
 
 
 def meet() -> None:
-    """Let the ranks of this run talk to each other; not before all of them have their networks.
+    """Enables communication between the ranks; call it once all of them have their networks.
 
-    Until then each works for itself: transformers writes no model on another rank than the first.
-    Outside `together` nothing happens, as a command that is not prepared for it has one rank.
+    Until then each rank works alone, because transformers saves models on the first rank only. Has
+    no effect outside `together`, where there is only one rank.
     """
     if not _IN_COMPANY.get():
         return

@@ -1,4 +1,4 @@
-"""What a run found, as JSON to keep and tables to read."""
+"""Results of a run, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anchorweave.evaluation.image_metrics import psnr, ssim
 from anchorweave.files import atomic_write
 from anchorweave.holes import fill_holes
 
-# Videos of the main job, as they are called in metrics.json.
+# Videos of the main job, by their names in metrics.json.
 VIDEOS = ("generated", "without_memory")
 # Column of the table by key.
 QUALITY = {
@@ -34,40 +34,40 @@ def measure(
     truth: Float[Tensor, "T 3 H W"],
     anchors: Anchors,
 ) -> dict:
-    """How near generated videos and the anchors themselves come to the true target frames.
+    """Compares generated videos and the anchors themselves with the true target frames.
 
     Frame 0 is given to the model, so videos are measured from frame 1 on; anchors are measured on
     the pixels they see.
 
     Args:
-        videos: generated ones by name.
+        videos: generated videos by name.
         truth: the true frames, in [0, 1].
-        anchors: what memory shows of them.
+        anchors: the anchors.
 
     Returns:
-        By each video's name `psnr_all` in dB and `ssim_all`, over all pixels, and `psnr_visible`,
-        over those that any anchor shows. Under `anchors` one entry per slot and one for the
+        For each video's name `psnr_all` in dB and `ssim_all`, over all pixels, and `psnr_visible`,
+        over those that any anchor shows. Under `anchors`, one entry per slot and one for the
         `composite` (each pixel from the first slot that sees it), with `coverage` in [0, 1] and
-        `psnr_visible`, of the composite also `coverage_by_frame`; `composite_filled`, measured as
-        videos are: the composite with its holes filled, which is what anyone could show without a
-        network. None where no pixel counts.
+        `psnr_visible`, for the composite also `coverage_by_frame`; `composite_filled`, measured
+        like videos: the composite with its holes filled, a baseline without any network. None if no
+        pixel counts.
     """
     slots = [
         _anchor(v, visible, truth)
         for v, visible in zip(anchors.video, anchors.visible, strict=True)
     ]
-    composed, shown = composite(anchors)
-    found: dict = {name: _whole(video, truth, shown) for name, video in videos.items()}
-    found["anchors"] = {"slots": slots}
+    composed, seen = composite(anchors)
+    results: dict = {name: _whole(video, truth, seen) for name, video in videos.items()}
+    results["anchors"] = {"slots": slots}
     if slots:
-        by_frame = [coverage(one) for one in shown]
-        found["anchors"]["composite"] = {
-            **_anchor(composed, shown, truth),
+        by_frame = [coverage(one) for one in seen]
+        results["anchors"]["composite"] = {
+            **_anchor(composed, seen, truth),
             "coverage_by_frame": by_frame,
         }
-        filled = fill_holes(composed, shown, "filled")
-        found["anchors"]["composite_filled"] = _whole(filled, truth, shown)
-    return found
+        filled = fill_holes(composed, seen, "filled")
+        results["anchors"]["composite_filled"] = _whole(filled, truth, seen)
+    return results
 
 
 def _whole(video: Tensor, truth: Tensor, shown: Tensor) -> dict:
@@ -85,7 +85,8 @@ def _anchor(video: Tensor, visible: Tensor, truth: Tensor) -> dict:
 def selection(report: tuple[ChunkReport, ...], target_names: tuple[str, ...]) -> list[dict]:
     """The retrieval report with the names of the target frames, ready for JSON.
 
-    What picks gain and cover is of the small views by which memories are chosen, and named so.
+    Gain and coverage of picks refer to the coarse views used for selection, and are named
+    accordingly.
     """
     chunks = []
     for chunk in report:
@@ -100,15 +101,15 @@ def _pick(pick: dict) -> dict:
 
 
 def write_json(values: dict | list, path: Path) -> None:
-    """Write JSON aside, then rename."""
+    """Writes JSON to a temporary file, then renames it."""
     with atomic_write(path) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...]) -> None:
-    """Two tables: what was retrieved, and how good it is."""
-    found = metrics["anchors"]
-    by_frame = found["composite"]["coverage_by_frame"] if found["slots"] else []
+    """Prints two tables: what was retrieved, and how good it is."""
+    anchors = metrics["anchors"]
+    by_frame = anchors["composite"]["coverage_by_frame"] if anchors["slots"] else []
     chosen = Table(title="retrieved memories")
     for heading in ("target frames", "pool", "slot: frame (coarse gain)", "coverage", "stopped"):
         chosen.add_column(heading)
@@ -122,28 +123,26 @@ def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...
         span = f"{chunk.start}-{chunk.stop - 1}"
         chosen.add_row(span, str(chunk.pool), picks or "none", covered, chunk.stopped)
     console.print(chosen)
-    shown = any(slot["coverage"] > 0 for slot in found["slots"])
-    if not shown and not any(chunk.picks for chunk in report):
-        console.print(
-            "memory shows nothing of the target: the first frame is all there is to go by"
-        )
+    anything_shown = any(slot["coverage"] > 0 for slot in anchors["slots"])
+    if not anything_shown and not any(chunk.picks for chunk in report):
+        console.print("memory shows nothing of the target: only the first frame is available")
     table = Table(title="against the true target frames")
     table.add_column("what", no_wrap=True)
     for heading in ("coverage", *QUALITY.values()):
         table.add_column(heading)
     rows = {name.replace("_", " "): metrics[name] for name in VIDEOS if name in metrics}
-    if found["slots"]:
-        rows["anchors, composite, holes filled"] = found["composite_filled"]
-        rows |= {f"anchor {slot}": row for slot, row in enumerate(found["slots"])}
-        rows["anchors, composite"] = found["composite"]
+    if anchors["slots"]:
+        rows["anchors, composite, holes filled"] = anchors["composite_filled"]
+        rows |= {f"anchor {slot}": row for slot, row in enumerate(anchors["slots"])}
+        rows["anchors, composite"] = anchors["composite"]
     for name, row in rows.items():
         covered = f"{row['coverage']:.0%}" if "coverage" in row else "100%"
         qualities = (_told(row.get(key), key) for key in QUALITY)
         table.add_row(name, covered, *qualities)
     console.print(table)
     console.print(
-        "coverage: share of the target's pixels that are shown; coarse gain: newly covered when it "
-        "was chosen, on views of an eighth of the size; a single anchor is measured where it shows",
+        "coverage: fraction of the target's pixels that are shown; coarse gain: newly covered when "
+        "chosen, on views of an eighth of the size; single anchors are measured where they show",
         soft_wrap=True,
     )
 

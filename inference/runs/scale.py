@@ -7,9 +7,9 @@ from anchorweave.world import scene_unit
 
 
 def bank_unit(bank: Bank) -> float:
-    """The scene unit of the newest frame that has depth.
+    """The scene unit, from the newest frame with depth.
 
-    After a turn on the spot the very newest may have none; the scene's scale is the same.
+    After a rotation in place the very newest may have none; the scene's scale is the same.
 
     Raises:
         ValueError: no frame has depth.

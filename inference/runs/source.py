@@ -1,4 +1,4 @@
-"""The recording of a run: opened, cut to the configured size, and given depth and a prompt."""
+"""The source of a run: opened, cropped to the configured size, with depth and a prompt."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from anchorweave.run_config import RunConfig
 from anchorweave.world import scene_unit
 from inference.runs.report import write_json
 
-# Below the output folder: what plain footage became.
+# Subfolder of the output with the reconstructed recording of plain footage.
 RECORDING = "recording"
-# The memory system that keeps no geometry.
+# The memory system without geometry.
 WITHOUT_DEPTH = "posed_frames"
 
 
 def posed(config: RunConfig) -> RunConfig:
-    """The run itself, or, where its source is plain footage, over a recording made of that.
+    """The run itself, or, if its source is plain footage, with a reconstructed recording as source.
 
-    Cameras are found once: the recording stays in the output folder, and is used again while the
-    footage and what is known of its camera are the same.
+    Cameras are estimated once: the recording stays in the output folder, and is reused while the
+    footage and the camera options are unchanged.
 
     Raises:
         NotReconstructedError: too few frames of the footage could be registered.
@@ -54,71 +54,71 @@ def posed(config: RunConfig) -> RunConfig:
         print("\n".join(report.lines()))
     elif not note.is_file() or json.loads(note.read_text()) != made_of:
         raise ValueError(
-            f"{place} was made of other footage than source={source}, or of the same before it "
-            "changed; remove it, or give another output="
+            f"{place} was made from other footage than source={source}, or before the footage "
+            "changed; remove it, or set another output"
         )
-    print(f"{source}: cameras found, see source={place}")
+    print(f"{source}: cameras estimated, see source={place}")
     changes = {"source": str(place), "recording": replace(config.recording, intrinsics=None)}
     if config.perception.kind == "recorded":
         print("footage holds no depth: perception=plane_sweep")
         changes["perception"] = replace(config.perception, kind="plane_sweep")
     if config.rollout.seen == 1:
-        # One frame has no parallax; what was filmed is what is to be remembered.
+        # One frame has no parallax; everything that was filmed is to be remembered.
         count = len(open_recording(place))
-        print(f"all of it is remembered: rollout.seen={count}")
+        print(f"using all of it: rollout.seen={count}")
         changes["rollout"] = replace(config.rollout, seen=count)
     return replace(config, **changes)
 
 
 def _has_poses(source: Path) -> bool:
-    """Whether a folder of images carries poses as well (7-Scenes), or a camera file."""
+    """Whether a folder of images also has poses (7-Scenes), or a camera file."""
     if source.is_file():
         return False
-    known = any(is_format(source) for is_format, _ in FOLDER_FORMATS.values())
-    return known or bool(camera_files_in(source))
+    is_known = any(is_format(source) for is_format, _ in FOLDER_FORMATS.values())
+    return is_known or bool(camera_files_in(source))
 
 
 def open_source(config: RunConfig) -> Recording:
-    """The recording at `config.source`.
+    """Opens the recording at `config.source`.
 
     Raises:
         ValueError: a trajectory without frames, or a recording without the depth that
-            `config.perception` takes from it.
+            `config.perception` reads from it.
     """
     recording = open_recording(config.source, config.missing, config.recording)
     if not recording.has_frames:
         raise ValueError(
-            f"source={config.source} is a trajectory without frames; give it as "
-            "rollout.trajectory=, and as source a recording with frames"
+            f"source={config.source} is a trajectory without frames; pass it as "
+            "rollout.trajectory=, and a recording with frames as source"
         )
     check_depth(config.perception, recording.has_depth, f"source={config.source}")
     if config.perception.kind == "none" and config.memory.kind != WITHOUT_DEPTH:
         raise ValueError(
-            f"perception=none: memory={config.memory.kind} is made of depth; memory="
-            f"{WITHOUT_DEPTH} keeps frames alone, for the others let depth be estimated"
+            f"perception=none: memory={config.memory.kind} needs depth; memory="
+            f"{WITHOUT_DEPTH} stores only frames, for the others estimate depth"
         )
     return recording
 
 
 def unit_of(config: RunConfig, seen: Clip) -> float:
-    """Length of one scene unit: by the newest frame's depth, or without depth the recording's own.
+    """Length of one scene unit, from the newest frame's depth; without depth, the recording's unit.
 
     Raises:
-        ValueError: no valid depth where there should be.
+        ValueError: no valid depth although it is expected.
     """
     return 1.0 if config.perception.kind == "none" else scene_unit(seen.depth[-1])
 
 
 def seen_clip(config: RunConfig, recording: Recording, indices: Sequence[int]) -> Clip:
-    """Frames of the recording at the configured size, with depth as `config.perception` finds it.
+    """Frames of the recording at the configured size, with depth from `config.perception`.
 
     Args:
         config: the run.
-        recording: of which frames are taken.
-        indices: which ones, in the order they were seen.
+        recording: the recording.
+        indices: which frames, in temporal order.
 
     Raises:
-        ValueError: with `check=error`, frames that contradict each other.
+        ValueError: with `check=error`, inconsistent frames.
     """
     perceive = make_perception(config.perception.kind, config.perception)
     seen = perceive(recording.clip(indices, config.size))
@@ -132,23 +132,23 @@ def prompt_of(
     begun: str | None = None,
     frames: Sequence[int] | None = None,
 ) -> tuple[str, str]:
-    """What is to be shown, and one line that says where the words come from.
+    """The prompt, and a line that says where it comes from.
 
-    Where `rollout.prompts` says what each segment shows, the line names these.
+    If `rollout.prompts` sets the prompts of segments, the line lists these.
 
     Args:
         config: the run.
-        recording: what it starts from; None where it goes on with a memory.
-        begun: the prompt of the rollout that is continued; None = there is none.
-        frames: positions of the recording that the words are to be of; None = the whole.
+        recording: the source; None when continuing from a memory.
+        begun: the prompt of the rollout being resumed; None = there is none.
+        frames: positions of the recording that the prompt should describe; None = all.
     """
     if config.rollout.prompts is not None:
         each = config.rollout.prompts
-        return each[0], f"prompts, one a segment: {'; '.join(one or 'none' for one in each)}"
+        return each[0], f"prompts, one per segment: {'; '.join(one or 'none' for one in each)}"
     if begun is not None:
         return begun, f"prompt: {begun or 'none'}"
     if config.sampling.prompt is not None:
         return config.sampling.prompt, f"prompt: {config.sampling.prompt}"
     if recording is not None and (caption := recording.caption(frames)) is not None:
         return caption, f"prompt (the recording's caption): {caption}"
-    return "", f"prompt: none (set sampling.prompt=, or put a {CAPTION} beside the recording)"
+    return "", f"prompt: none (set sampling.prompt=, or add a {CAPTION} to the recording)"

@@ -79,7 +79,7 @@ def test_the_share_of_tokens_is_read_where_it_was_written(root):
     assert (always[:, 0] == 1).all() and torch.equal(always[:, 1:], share[:, 1:])
     odd = {coverage_key("local_clouds"): share[:, :1]}
     write_tensors(root / "a" / LATENTS, stored | odd, {})
-    with pytest.raises(BadClip, match="share of tokens"):
+    with pytest.raises(BadClip, match="coverage of the tokens"):
         LatentClips(root)[0]
 
 
@@ -115,7 +115,7 @@ def scaled_unit(clip):
         ),
         (
             lambda c: write_tensors(c / LATENTS, latents() | {"target": torch.zeros(4, 4, 8)}, {}),
-            "latents .t, C, h, w.*came as",
+            "latents .t, C, h, w.*have shapes",
         ),
         (
             lambda c: write_tensors(
@@ -126,7 +126,7 @@ def scaled_unit(clip):
                 },
                 {},
             ),
-            "met shape|do not fit",
+            "got shape|do not fit",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_quarantine_is_read_as_it_was_written(tmp_path):
     write_quarantine(tmp_path, {"b": "why", "a": "because"})
     assert list(read_quarantine(tmp_path).items()) == [("a", "because"), ("b", "why")]
     (tmp_path / "quarantine.json").write_text("[1]")
-    with pytest.raises(ValueError, match="expected keys and values, met list"):
+    with pytest.raises(ValueError, match="expected keys and values, got list"):
         read_quarantine(tmp_path)
 
 

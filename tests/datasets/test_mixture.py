@@ -52,7 +52,7 @@ def test_sets_alternate_within_a_round():
 
 
 def test_what_cannot_be_mixed_is_refused():
-    with pytest.raises(ValueError, match="shares .* met {'b': 0}"):
+    with pytest.raises(ValueError, match="shares .* got {'b': 0}"):
         mixture({"a": 1, "b": 0}, a=1, b=1)
     with pytest.raises(ValueError, match="from b: 0 clips"):
         mixture({"a": 1, "b": 1}, a=1, b=0)

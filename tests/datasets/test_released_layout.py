@@ -113,7 +113,7 @@ class Code:
         ),
         (
             lambda c: np.savez(c / "relative_cameras/1st_frame.npz", pose=np.zeros((4, 3, 4))),
-            "has 4 frames, the latents stand for 9",
+            "has 4 frames, the latents represent 9",
         ),
         (
             lambda c: np.savez(c / "masks/1st_frame_mask.npz", mask=np.zeros((T, 33, 64))),

@@ -131,5 +131,5 @@ def test_nothing_to_compare():
     assert cross_view(clip.frames, clip.depth, no_pixel, clip, 1) == nothing
     assert cross_view(clip.frames, clip.depth, everywhere(clip), unknown, 1) == nothing
     assert cross_view(clip.frames, clip.depth, everywhere(clip), clip, 3) == nothing
-    with pytest.raises(ValueError, match="gap=0: frames to compare are 1 or more apart"):
+    with pytest.raises(ValueError, match="gap=0: must be 1 or more"):
         cross_view(clip.frames, clip.depth, everywhere(clip), clip, 0)

@@ -98,5 +98,5 @@ def test_a_step_sideways_is_seen_by_the_walls_it_nears():
 
 def test_one_frame_each():
     two = view_room(look([[0.0, 0.0, 0.0]] * 2, [0.0, 0.1], SIZE))
-    with pytest.raises(ValueError, match="one frame each, met 2 and 1"):
+    with pytest.raises(ValueError, match="one frame each, got 2 and 1"):
         common_view(two, A)

@@ -19,5 +19,5 @@ def test_attributes_are_escaped_and_named():
 
 
 def test_void_elements_hold_nothing():
-    with pytest.raises(ValueError, match="<input> cannot hold anything"):
+    with pytest.raises(ValueError, match="<input> cannot have content"):
         element("input", "x")

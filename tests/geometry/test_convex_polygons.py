@@ -60,7 +60,7 @@ def test_shared_areas_equal_those_of_a_count_of_cells():
 
 
 def test_a_hull_of_nothing_or_of_no_number_is_refused():
-    with pytest.raises(ValueError, match="met 0 points"):
+    with pytest.raises(ValueError, match="got 0 points"):
         convex_hulls(torch.zeros(2, 0, 2))
-    with pytest.raises(ValueError, match="1 of their coordinates not finite"):
+    with pytest.raises(ValueError, match="1 non-finite coordinates"):
         hulls([[0.0, math.nan], [1.0, 1.0]])

@@ -83,9 +83,9 @@ def test_empty_sides():
     cameras = random_cameras(2, seed=7)
     assert frustum_points(cameras, torch.zeros(0), grid=3).shape == (0, 3)
     assert seen_share(torch.zeros(1, 3), cameras[:0], torch.zeros(0)).shape == (0,)
-    with pytest.raises(ValueError, match="share of no points"):
+    with pytest.raises(ValueError, match="fraction of zero points"):
         seen_share(torch.zeros(0, 3), cameras, torch.ones(2))
-    with pytest.raises(ValueError, match="2 cameras need as many far limits, met 3"):
+    with pytest.raises(ValueError, match="2 cameras need one far limit each, got 3"):
         seen_share(torch.zeros(1, 3), cameras, torch.ones(3))
 
 

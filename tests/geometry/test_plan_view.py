@@ -184,7 +184,7 @@ def test_no_targets_or_no_sources():
 def test_bad_input_is_refused(rule):
     here = at(0.0, 0.0)
     for near, far in [(2.0, 1.0), (1.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (0.0, math.nan)]:
-        with pytest.raises(ValueError, match="a view ends at far > near"):
+        with pytest.raises(ValueError, match="expected far > near"):
             rule(here, here, near, far)
     with pytest.raises(ValueError, match="no common up direction"):
         rule(here, turned(here, math.pi), NEAR, FAR)

@@ -75,7 +75,7 @@ def test_a_box_selects_as_it_holds():
         ({"size": (1.0, 0.0, 1.0)}, "must be positive"),
         ({"centre": (0.0, float("nan"), 0.0)}, "must be finite"),
         ({"yaw": float("inf")}, "must be finite"),
-        ({"axis": (0.0, 0.0, 0.0)}, "no axis"),
+        ({"axis": (0.0, 0.0, 0.0)}, "must not be zero"),
     ],
 )
 def test_boxes_that_are_none(options, message):
@@ -86,11 +86,11 @@ def test_boxes_that_are_none(options, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({}, "by a box or by a ply"),
-        ({"box": Box((0.0,) * 3, (1.0,) * 3), "ply": "a.ply", "radius": 1.0}, "by a box or by a"),
+        ({}, "either a box or a ply"),
+        ({"box": Box((0.0,) * 3, (1.0,) * 3), "ply": "a.ply", "radius": 1.0}, "either a box or a"),
         ({"box": Box((0.0,) * 3, (1.0,) * 3), "radius": 1.0}, "goes with a ply"),
         ({"ply": "a.ply"}, "needs a radius above 0"),
-        ({"ply": "a.ply", "radius": -1.0}, "met -1.0"),
+        ({"ply": "a.ply", "radius": -1.0}, "got -1.0"),
     ],
 )
 def test_selections_that_are_none(options, message):

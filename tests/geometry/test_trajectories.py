@@ -165,8 +165,8 @@ def test_unit_scales_translations_only(tilted):
         ("move_lefft:8", r"did you mean 'move_left'"),
         ("move_left:8, orient_upp:8", r"did you mean 'orient_up'"),
         ("move_left", r"write move_left:8"),
-        ("move_left:0", r"positive number of steps, met '0'"),
-        ("move_left:x, move_up:2", r"positive number of steps, met 'x'"),
+        ("move_left:0", r"positive number of steps, got '0'"),
+        ("move_left:x, move_up:2", r"positive number of steps, got 'x'"),
         ("move_left:8,", r"unknown word"),
         ("", r"unknown word"),
         ("pan(angle=3)", r"unknown parameter of pan 'angle'.*Known: degrees"),
@@ -175,10 +175,10 @@ def test_unit_scales_translations_only(tilted):
         ("pan(degrees=nan)", r"'nan' where a finite number belongs"),
         ("pan(degrees=1, degrees=2)", r"given twice"),
         ("static(degrees=1)", r"unknown parameter of static"),
-        ("orbit(radius=0)", r"radius must be positive, met 0"),
-        ("spiral(radius=-1)", r"radius must be positive, met -1"),
+        ("orbit(radius=0)", r"radius must be positive, got 0"),
+        ("spiral(radius=-1)", r"radius must be positive, got -1"),
         ("spiral(distance=2)", r"must lie ahead"),
-        ("there_and_back", r"does not say where"),
+        ("there_and_back", r"has no path inside"),
         ("there_and_back(pann)", r"did you mean 'pan'"),
     ],
 )
@@ -188,7 +188,7 @@ def test_bad_specs_are_refused(spec, message):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="at least 1 frame, met 0"):
+    with pytest.raises(ValueError, match="at least 1 frame, got 0"):
         trajectory("pan", camera(), 0, 1.0)
     for unit in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="unit of a trajectory must be positive"):

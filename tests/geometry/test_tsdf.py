@@ -224,7 +224,7 @@ def test_bad_depth_is_refused_and_the_map_is_as_it_was(bad):
 
 @pytest.mark.parametrize("side", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_side_that_is_none_is_refused(side):
-    with pytest.raises(ValueError, match="side of a voxel must be positive"):
+    with pytest.raises(ValueError, match="voxel side must be positive"):
         TsdfMap(side, 1200)
 
 

@@ -59,7 +59,7 @@ def test_nothing_fused_is_an_empty_cloud():
 
 @pytest.mark.parametrize("side", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_side_that_is_none_is_refused(side):
-    with pytest.raises(ValueError, match="side of a voxel must be positive"):
+    with pytest.raises(ValueError, match="voxel side must be positive"):
         FusedCloud(side)
 
 

@@ -144,7 +144,7 @@ def test_threads_change_nothing(monkeypatch):
 
 def test_what_is_refused():
     video, visible = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match="holes is one of black, cracks, filled; met 'grey'"):
+    with pytest.raises(ValueError, match="holes is one of black, cracks, filled; got 'grey'"):
         fill_holes(video, visible, "grey")
     with pytest.raises(ValueError, match="reach=-1 pixels"):
         fill_holes(video, visible, "cracks", reach=-1)

@@ -148,7 +148,7 @@ def test_the_tables_are_printed_with_what_a_reader_has_to_know(tmp_path, capsys)
     printed = capsys.readouterr().out
     for words in ("local_clouds K=1", "posed_frames", "covers", "to give (MB)"):
         assert words in printed
-    assert "posed_frames keeps no geometry and draws nothing" in printed
+    assert "posed_frames has no geometry and renders nothing" in printed
     assert "rows of local memories are the same" not in printed
 
 
@@ -295,7 +295,10 @@ def test_points_are_drawn_as_wide_as_their_voxels():
         ("gaps=[0]", r"gaps=\[0\]: give distances in frames"),
         ("height=8", "height=8 pixels is too small"),
         ("colour_focal=2", "colour_focal=2.0 must be in"),
-        ("memory.path=somewhere", "memory.path=somewhere: the history is remembered anew"),
+        (
+            "memory.path=somewhere",
+            "memory.path=somewhere: the history is always remembered from scratch",
+        ),
     ],
 )
 def test_bad_options_are_refused(tmp_path, word, message):

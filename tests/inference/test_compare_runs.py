@@ -77,7 +77,7 @@ def test_of_two_folders_of_results_rows_of_one_name_are_compared(runs, capsys):
     assert list(found["pairs"]) == ["bad", "good"]
     assert found["pairs"]["bad"]["metrics"]["psnr"]["equal"] == 4
     assert found["pairs"]["good"]["metrics"]["psnr"]["higher"] == 4
-    assert "in one of the two only, not compared: new" in capsys.readouterr().out
+    assert "only in one of the two, not compared: new" in capsys.readouterr().out
 
 
 def test_missing_videos_and_metrics_of_one_only_are_said(runs, capsys):
@@ -95,7 +95,7 @@ def test_missing_videos_and_metrics_of_one_only_are_said(runs, capsys):
     assert pair["other"]["missing"] == ["c, seed 0", "d, seed 0", "d, seed 1"]
     out = capsys.readouterr().out
     assert "other lacks 3 videos: c, seed 0; d, seed 0; d, seed 1" in out
-    assert "metrics of one only, not compared: ssim" in out
+    assert "metrics that only one has, not compared: ssim" in out
 
 
 def test_names_are_printed_as_they_are(runs, capsys):
@@ -106,10 +106,12 @@ def test_names_are_printed_as_they_are(runs, capsys):
 
 def test_runs_that_were_not_asked_the_same_are_refused(runs):
     write_row(runs / "else", "later", 2, **{"split.kind": "later"})
-    with pytest.raises(ValueError, match="not asked the same.*split.kind: .* there, 'later' now"):
+    with pytest.raises(
+        ValueError, match="have different evaluation settings.*split.kind: .* there, 'later' now"
+    ):
         compare(runs, runs / "rows/good", runs / "else/later")
     write_row(runs / "else", "fewer", 2, clips=("a", "b"))
-    with pytest.raises(ValueError, match="other lists of clips"):
+    with pytest.raises(ValueError, match="different clips"):
         compare(runs, runs / "rows/good", runs / "else/fewer")
     assert not (runs / "comparison").exists()
 
@@ -118,13 +120,13 @@ def test_runs_without_a_common_metric_are_refused(runs):
     for name, gone in (("good", ("a", "b")), ("bad", ("c", "d"))):
         for clip in gone:
             (runs / "rows" / name / clip / "given.npz").unlink()
-    with pytest.raises(ValueError, match="no metric of any clip in common"):
+    with pytest.raises(ValueError, match="no metric in common on any clip"):
         compare(runs, runs / "rows/good", runs / "rows/bad")
 
 
 def test_it_must_be_clear_which_rows_are_meant(runs):
     results = write_results(runs)
-    with pytest.raises(ValueError, match="write RESULTS/ROW for either"):
+    with pytest.raises(ValueError, match="use RESULTS/ROW for each"):
         compare(runs, results, runs / "rows/good")
 
 

@@ -64,7 +64,7 @@ def test_frames_that_share_nothing(tmp_path, room):
 def test_a_recording_without_depth(tmp_path):
     clip = walk(3)
     write_recording(replace(clip, depth=torch.zeros_like(clip.depth)), tmp_path / "bare")
-    with pytest.raises(ValueError, match="needs frames and depth"):
+    with pytest.raises(ValueError, match="needs both frames and depth"):
         measured(tmp_path, f"source={tmp_path / 'bare'}")
 
 
@@ -127,4 +127,4 @@ def test_a_camera_that_only_turns_says_nothing_of_the_unit(tmp_path):
     write_recording(view_room(look([[0.0, 0.0, -1.0]] * 9, yaws)), tmp_path / "room")
     found = measured(tmp_path, f"source={tmp_path / 'room'}", "gaps=[1]")["sources"]
     told = found[str(tmp_path / "room")]["verdict"]
-    assert told["kind"] == "fine" and "nothing is said of the unit" in told["words"]
+    assert told["kind"] == "fine" and "the unit of depth cannot be checked" in told["words"]

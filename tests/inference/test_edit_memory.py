@@ -135,10 +135,10 @@ def test_every_config_loads_and_opens_with_its_command(path):
     "edits, message",
     [
         ("[{erase: {}}]", r"edits\[0\]: unknown operation 'erase'; known are remove, recolour, mo"),
-        ("[remove]", r"edits\[0\]: write {operation: {option: value}}, met 'remove'"),
+        ("[remove]", r"edits\[0\]: write {operation: {option: value}}, got 'remove'"),
         ("[{remove: {}, add: {}}]", "write {operation"),
-        ("[{remove: 3}]", r"edits\[0\].remove: write {option: value}, met 3"),
-        ("[{remove: {}}]", r"edits\[0\].remove: .*by a box or by a ply"),
+        ("[{remove: 3}]", r"edits\[0\].remove: write {option: value}, got 3"),
+        ("[{remove: {}}]", r"edits\[0\].remove: .*either a box or a ply"),
         ("[{remove: {box: {centre: [0, 0, 3]}}}]", r"edits\[0\].remove.box: size missing"),
         ("[{remove: {bocks: {}}}]", r"edits\[0\].remove: .*'bocks' not in 'Remove'"),
         ("[{remove: {box: {centre: [0, 0], size: [1, 1, 1]}}}]", "length 2"),
@@ -147,7 +147,7 @@ def test_every_config_loads_and_opens_with_its_command(path):
         (f"[{{recolour: {{{WALL}, colour: [1, 0, 2]}}}}]", r"must lie in \[0, 1\]"),
         (f"[{{recolour: {{{WALL}, colour: red}}}}]", r"edits\[0\].recolour: .*colour"),
         ("[{add: {}}]", r"edits\[0\].add: ply missing"),
-        ("[]", "give an edit or more"),
+        ("[]", "give one or more edits"),
     ],
 )
 def test_edits_that_are_none(edits, message, memory):

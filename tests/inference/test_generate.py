@@ -170,7 +170,7 @@ def test_another_recording_of_the_same_name_is_refused(words, rooms, tmp_path):
         main([*asked, source("other", "two")])
     main([*asked, f"source={tmp_path / 'other'}", "row=there"])
     rows = {name: CachedRow(tmp_path / "partial_revisit" / name) for name in ("here", "there")}
-    with pytest.raises(ValueError, match="other recordings of one name.*: one;"):
+    with pytest.raises(ValueError, match="one name from different recordings.*: one;"):
         refuse_other_clips(rows)
 
 
@@ -188,14 +188,14 @@ def test_what_a_clip_is_measured_by_is_of_its_row(words, tmp_path):
     main([*words, "row=other", "retrieval.anchors=2"])
     rows = tmp_path / "partial_revisit"
     shutil.copyfile(rows / "other/one/given.npz", rows / "here/one/given.npz")
-    with pytest.raises(FingerprintError, match="given.npz was made with something else"):
+    with pytest.raises(FingerprintError, match="given.npz does not match"):
         CachedRow(rows / "here").read_given("one")
 
 
 def test_a_clip_that_is_not_asked_for_any_more_is_said(words, rooms, capsys):
     main(words)
     main([*words, f"source={rooms / 'one'}"])
-    assert "had 1 clips that are not asked for any more" in capsys.readouterr().out
+    assert "had 1 clips that are no longer requested" in capsys.readouterr().out
 
 
 def test_options_of_memories_that_take_no_part_make_no_row_stale(words, tmp_path):
@@ -226,7 +226,9 @@ def test_rows_of_version_1_are_read_and_gone_on_with(words, tmp_path, capsys):
     (row.path / "two/sample_0001.npz").unlink()
     capsys.readouterr()
     main([*words, "samples=2"])
-    assert "begun by an earlier version, which did not state autoencoder" in capsys.readouterr().out
+    assert (
+        "started by an earlier version, which did not record autoencoder" in capsys.readouterr().out
+    )
     assert row.record()["made"] == made
     assert row.read_sample("two", 1)[0].shape == row.read_given("two").truth.shape
     with pytest.raises(FingerprintError, match="sampling.steps"):
@@ -345,9 +347,9 @@ def test_along_another_path_the_truth_is_not_known(words, tmp_path):
         (["row=a\x1b[31mb"], "printable"),
         (["samples=0"], "samples=0"),
         (["batch=0"], "batch=0"),
-        (["method=vae", "samples=2"], "draws no noise"),
-        (["method=first_frame", "protocol=closed_loop"], "only generate does"),
-        (["memory.path=somewhere"], "a memory of its own"),
+        (["method=vae", "samples=2"], "uses no noise"),
+        (["method=first_frame", "protocol=closed_loop"], "only generate can"),
+        (["memory.path=somewhere"], "its own memory"),
         (["method=generate", "holes=filled"], "holes=filled is for method=copy_anchors"),
         (["source=nowhere"], "nowhere: no such file"),
         (
@@ -426,7 +428,7 @@ def test_a_damaged_record_of_a_row_is_named(tmp_path, harm):
             "list": b"[]",
         }[harm]
     )
-    with pytest.raises(ValueError, match="row.json is not what was written"):
+    with pytest.raises(ValueError, match="row.json was changed since it was written"):
         row.record()
     file.write_bytes(stored)
     assert row.record()["clips"] == ["one"]

@@ -66,7 +66,7 @@ def test_what_is_there_is_measured_and_what_is_not_is_said(rows, capsys):
         assert good[name] == bad[name] and good[name].startswith("not measured: ")
     said = capsys.readouterr().out
     assert said.count("vbench: not measured:") == said.count("match_accuracy: not measured:") == 1
-    assert "fid of good: rests on 48 generated and 24 true frames" in said
+    assert "fid of good: based on 48 generated and 24 true frames" in said
     assert "LPIPS ↓" in said and "(few)" in said
     assert results["command"].startswith("python -m inference.measure_extras rows=")
     assert results["metrics"]["fvd"]["kind"] == "per set"
@@ -99,7 +99,7 @@ def test_a_run_that_ends_in_between_says_what_it_did_not_come_to(rows, monkeypat
         measure(rows, "metrics=[lpips,fid]")
     good = json.loads((rows / "out" / "extras.json").read_text())["rows"]["good"]["metrics"]
     assert "means" in good["lpips"]
-    assert good["fid"].startswith("not measured: the run has not come to it")
+    assert good["fid"].startswith("not measured: not reached yet")
 
 
 def test_a_loop_without_a_known_truth_has_only_what_needs_none(rows):
@@ -125,7 +125,7 @@ def test_missing_videos_are_listed_and_the_rest_is_measured(rows, capsys):
     results = measure(rows, "metrics=[lpips]")["rows"]
     assert results["good"]["missing"] == ["b, seed 1", "c, seed 0", "c, seed 1"]
     assert results["good"]["metrics"]["lpips"]["means"]["lpips"]["clips"] == 2
-    assert results["bad"]["metrics"]["lpips"].startswith("not measured: the row holds no video")
+    assert results["bad"]["metrics"]["lpips"].startswith("not measured: the row has no videos")
     assert "good lacks 3 videos" in capsys.readouterr().out
 
 

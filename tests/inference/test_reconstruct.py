@@ -38,4 +38,4 @@ def test_without_a_source_it_says_what_it_needs(capsys):
         COMMAND.run([])
     said = capsys.readouterr().err
     assert ended.value.code == 2 and "Traceback" not in said
-    assert "source= is missing: name a video, as in source=walk.mp4, or a folder" in said
+    assert "source= is missing: give a video, as in source=walk.mp4, or a folder" in said

@@ -68,13 +68,13 @@ def test_a_prompt_a_segment(run, monkeypatch, capsys):
     monkeypatch.setattr(generator, "make_generator", making)
     run("prompts", "rollout.prompts=[a door, a bed, a lamp]")
     assert asked == ["a door", "a bed", "a lamp"]
-    assert "prompts, one a segment: a door; a bed; a lamp" in capsys.readouterr().out
+    assert "prompts, one per segment: a door; a bed; a lamp" in capsys.readouterr().out
     asked.clear()
     run("one")
     assert asked == ["a round room"] * 3
     with pytest.raises(ValueError, match="lists 2 prompts for rollout.segments=3"):
         run("few", "rollout.prompts=[a door, a bed]")
-    with pytest.raises(ValueError, match="rollout.prompts and sampling.prompt are both given"):
+    with pytest.raises(ValueError, match="rollout.prompts and sampling.prompt are both set"):
         run("both", "rollout.prompts=[a, b, c]", "sampling.prompt=d")
 
 
@@ -179,7 +179,7 @@ def test_a_rollout_whose_memory_another_run_took_over_is_refused(run, monkeypatc
     monkeypatch.setattr(Bank, "append", append)
     memory = f"memory.path={run.folder / 'first' / 'memory'}"
     run("second", "rollout.segments=1", "rollout.trajectory=pan(degrees=20)", memory)
-    with pytest.raises(ValueError, match="continued by another run"):
+    with pytest.raises(ValueError, match="extended by another run"):
         run("first")
 
 
@@ -213,7 +213,7 @@ def test_other_weights_do_not_go_on_with_it(run, monkeypatch):
         return pipe, weights
 
     monkeypatch.setattr(rollout, "load_pipeline", others)
-    with pytest.raises(ValueError, match="begun with other networks.*weights.transformer"):
+    with pytest.raises(ValueError, match="started with other networks.*weights.transformer"):
         run("out", "rollout.segments=1")
     # One that is too old to say goes on, and that is said.
     state = json.loads((output / "rollout.json").read_text())
@@ -289,7 +289,7 @@ def test_turning_away_on_the_spot_is_survived_and_can_be_continued(tmp_path):
         "sampling.guidance=1",
     ]
     first = [*words, f"output={tmp_path / 'out'}", "rollout.segments=2"]
-    with pytest.warns(UserWarning, match="without new depth.*needs a camera that moves"):
+    with pytest.warns(UserWarning, match="without new depth.*needs a translating camera"):
         rollout.main([*first, "rollout.trajectory=pan(degrees=240)"])
     bank = Bank(tmp_path / "out" / "memory")
     assert len(bank) == 9 and not bank.depth(8).any()

@@ -220,7 +220,7 @@ def test_a_folder_with_a_rollout_in_it_is_left_alone(tmp_path):
 
 def test_a_memory_that_may_hold_the_target_is_refused(run):
     output, words = run
-    with pytest.raises(ValueError, match="the target may be among"):
+    with pytest.raises(ValueError, match="may include the target"):
         main([*words, f"memory.path={output / 'memory'}", f"output={output}2"])
 
 

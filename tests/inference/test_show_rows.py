@@ -36,7 +36,7 @@ def test_a_still_and_a_moving_picture_show_truth_anchors_and_rows(rows, tmp_path
 
 
 def test_what_cannot_be_shown_is_named(rows, tmp_path):
-    with pytest.raises(ValueError, match="name the folders"):
+    with pytest.raises(ValueError, match="give one or more row folders"):
         ShowConfig()
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no clip"):

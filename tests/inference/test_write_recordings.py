@@ -33,7 +33,7 @@ def test_several_become_a_folder_each_once(tmp_path, capsys):
     assert open_recording(folders[0]).cameras.size == (16, 24)
     capsys.readouterr()
     main([*words, "images=jpg"])
-    assert capsys.readouterr().out.count("is there already") == 2
+    assert capsys.readouterr().out.count("exists already") == 2
 
 
 def test_an_unknown_word_is_named(tmp_path):

@@ -147,7 +147,7 @@ def test_rows_that_were_made_anew_are_refused(rows):
     results = write_results(rows)
     shutil.rmtree(rows / "rows" / "good")
     write_row(rows / "rows", "good", 2, steps=3)
-    with pytest.raises(ValueError, match="made with something else"):
+    with pytest.raises(ValueError, match="does not match the measured row"):
         report(rows, results=results)
     assert not (rows / "page").exists()
 
@@ -158,7 +158,7 @@ def test_unknown_names_are_refused(rows):
         ("against=other", "against=other is none of: bad, good"),
         ("by=other", "by=other is none of"),
         ("metric=lpips", "metric=lpips is none of: psnr, ssim"),
-        ("clips=[x]", "clips: x are none of the 4 clips"),
+        ("clips=[x]", "clips: x are not among the 4 measured clips"),
     ):
         with pytest.raises(ValueError, match=message):
             report(rows, word, results=results)

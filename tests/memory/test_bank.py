@@ -233,13 +233,13 @@ def test_pictures_outside_the_folder_are_refused(tmp_path):
     picture = tmp_path / "bank/images/000001.png"
     picture.rename(tmp_path / "elsewhere.png")
     picture.symlink_to(tmp_path / "elsewhere.png")
-    with pytest.raises(ValueError, match="leaves the bank's folder"):
+    with pytest.raises(ValueError, match="points outside the bank's folder"):
         Bank(tmp_path / "bank")
 
 
 def test_a_recording_with_depth_is_no_bank(tmp_path):
     write_recording(walk(3), tmp_path / "room", suffix=".jpg")
-    with pytest.raises(ValueError, match="is a recording and no memory bank"):
+    with pytest.raises(ValueError, match="is a recording, not a memory bank"):
         Bank(tmp_path / "room")
 
 

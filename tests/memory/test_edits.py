@@ -307,15 +307,15 @@ def test_a_bank_is_never_overwritten_and_needs_frames_and_edits(tmp_path):
 @pytest.mark.parametrize(
     "kind, options, message",
     [
-        ("remove", {}, "by a box or by a ply"),
-        ("recolour", {}, "a colour or a tint, met colour=None, tint=None"),
+        ("remove", {}, "either a box or a ply"),
+        ("recolour", {}, "a colour or a tint, got colour=None, tint=None"),
         ("recolour", {"colour": BLUE, "tint": BLUE}, "a colour or a tint"),
         ("recolour", {"colour": (0.0, 0.0, 1.1)}, r"must lie in \[0, 1\]"),
         ("recolour", {"tint": (-1.0, 0.0, 0.0)}, "tint=.* must be 0 or more"),
         ("move", {}, "give a translation, or degrees"),
         ("move", {"translation": (float("nan"), 0.0, 0.0)}, "must be finite"),
-        ("move", {"degrees": 9.0, "axis": (0.0, 0.0, 0.0)}, "no axis"),
-        ("add", {"ply": "a.ply", "degrees": float("inf")}, "no angle"),
+        ("move", {"degrees": 9.0, "axis": (0.0, 0.0, 0.0)}, "must not be zero"),
+        ("add", {"ply": "a.ply", "degrees": float("inf")}, "must be finite"),
     ],
 )
 def test_bad_options_are_refused(kind, options, message):

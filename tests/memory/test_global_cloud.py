@@ -4,6 +4,7 @@ import torch
 from anchorweave.clip import Clip, join_clips
 from anchorweave.config import load_config
 from anchorweave.memory import Bank, GlobalCloud, GlobalCloudConfig, MemoryConfig
+from anchorweave.rendering.anchor_video import render_anchor
 from anchorweave.retrieval import RetrievalConfig
 from anchorweave.run_config import RunConfig
 from tests.alike import alike
@@ -142,39 +143,65 @@ def test_fewer_frames_than_target_frames_ask_are_all_assigned(tmp_path):
     # The seventh looks where the frame did.
     report = memory.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report[0]
     assert [pick.memory for pick in report.picks] == [0]
-    assert report.stopped == "every frame has its one"
+    assert report.stopped == "every frame is assigned"
     again = memory_at(tmp_path, references=3, choose="hungarian")
     assert again.retrieve(views([0.0] * 6 + [1.6, 0.8]).cameras).report == (report,)
 
 
 @pytest.mark.parametrize("choose", ["overlap", "hungarian"])
-def test_preceding_frames_come_last_in_time_order_and_once(tmp_path, choose):
-    memory = memory_at(tmp_path, references=2, preceding=2, choose=choose, min_overlap=0.0)
-    seen = views([0.0, 0.8, 1.6, 1.6])
+def test_the_last_frames_are_the_preceding_clip_and_no_references(tmp_path, choose):
+    memory = memory_at(tmp_path, references=2, preceding=5, choose=choose, min_overlap=0.0)
+    seen = views([0.0, 0.8, *[1.6] * 5])
     memory.update(seen)
-    got = memory.retrieve(views([1.6, 0.0, 0.8]).cameras)
+    target = views([1.6, 0.0, 0.8]).cameras
+    got = memory.retrieve(target)
     (report,) = got.report
-    # Frames 2 and 3 are the best for the first target frame, and given anyway.
-    assert [pick.memory for pick in report.picks][-2:] == [2, 3]
-    assert [pick.memory for pick in report.picks][:-2] == {"overlap": [1, 0]}.get(choose, [0, 1])
-    assert [pick.forced for pick in report.picks] == [False, False, True, True]
-    assert report.pool == 2
+    # Frames 2 to 6 are the best for the first target frame, and given anyway.
+    assert [pick.memory for pick in report.picks] == {"overlap": [1, 0]}.get(choose, [0, 1])
+    assert not any(pick.forced for pick in report.picks) and report.pool == 2
     numbers = [pick.memory for pick in report.picks]
     torch.testing.assert_close(got.references.frames, seen.frames[numbers], atol=3e-3, rtol=0)
+    ahead = got.preceding
+    torch.testing.assert_close(ahead.frames, seen.frames[2:], atol=3e-3, rtol=0)
+    poses = seen.cameras[2:].relative_to(target[0])
+    assert alike(ahead.preceding2first, poses) and alike(ahead.anchors.target2source[0], poses)
+
+
+def test_the_cloud_is_drawn_at_the_preceding_cameras(tmp_path):
+    memory = memory_at(tmp_path, preceding=5)
+    seen = walk(8)
+    memory.update(seen)
+    got = memory.retrieve(walk(9).cameras[5:]).preceding.anchors
+    direct = render_anchor(memory.cloud, memory.bank.cameras[3:], memory.rendering)
+    assert torch.equal(got.video[0], direct.video) and torch.equal(got.visible[0], direct.visible)
+    # And what these frames showed, where the cloud has points; some of its voxels are two colours.
+    apart = (got.video[0] - seen.frames[3:]).abs().mean(dim=1)[got.visible[0]]
+    assert got.visible.float().mean() > 0.5 and apart.median() < 0.05
+    again = memory.retrieve(walk(9).cameras[5:]).in_unit(2.0).preceding
+    torch.testing.assert_close(
+        2 * again.preceding2first[:, :3, 3],
+        memory.bank.cameras[3:].relative_to(walk(9).cameras[5])[:, :3, 3],
+    )
+    assert alike(again.anchors.target2source[0], again.preceding2first)
 
 
 @pytest.mark.parametrize("choose", ["overlap", "hungarian"])
 @pytest.mark.parametrize(
-    "references, preceding, expected", [(0, 0, 0), (0, 3, 3), (0, 9, 4), (7, 9, 4), (1, 1, 2)]
+    "references, preceding, expected",
+    [(0, 0, (0, 0)), (0, 1, (0, 1)), (7, 9, (1, 0)), (7, 5, (1, 0)), (1, 1, (1, 1))],
 )
-def test_each_kind_of_reference_can_be_switched_off(
+def test_references_and_preceding_frames_can_be_switched_off(
     tmp_path, choose, references, preceding, expected
 ):
     memory = memory_at(tmp_path, references=references, preceding=preceding, choose=choose)
-    assert len(memory.retrieve(views([0.0]).cameras).references) == 0
+    nothing = memory.retrieve(views([0.0]).cameras)
+    assert len(nothing.references) == 0 and nothing.preceding is None
     memory.update(views([0.0, 0.1, 0.2, 0.3]))
     got = memory.retrieve(views([0.0] * 4).cameras)
-    assert len(got.references) == expected and got.anchors.visible.any()
+    ahead = 0 if got.preceding is None else len(got.preceding.frames)
+    # A clip of fewer frames than were asked for is none.
+    assert (len(got.references), ahead) == expected and got.anchors.visible.any()
+    assert len(memory.may_give()) == (4 if references or preceding else 0)
 
 
 def test_what_overlaps_too_little_is_no_reference(tmp_path):
@@ -206,6 +233,8 @@ def test_a_frame_that_shows_nothing_is_remembered_all_the_same(tmp_path):
         ({"overlap_voxel": -0.1}, "global_cloud.overlap_voxel"),
         ({"references": -1}, "global_cloud.references must be 0 or more, met -1"),
         ({"preceding": -1}, "global_cloud.preceding must be 0 or more, met -1"),
+        ({"preceding": 8}, r"preceding=8 frames are no clip .*4k \+ 1; the nearest are 5 and 9"),
+        ({"preceding": 2}, r"the nearest are 1 and 5 \(0 = none\)"),
         ({"min_overlap": 1.1}, r"global_cloud.min_overlap is a share in \[0, 1\], met 1.1"),
     ],
 )

@@ -108,7 +108,10 @@ def test_an_empty_memory_with_a_limit(tmp_path):
     ("options", "said"),
     [
         ({"limit": 0}, "memory.limit=0: is a number of frames"),
-        ({"limit": 3, "kind": "global_cloud"}, "memory=global_cloud chooses from all it keeps"),
+        (
+            {"limit": 3, "kind": "global_cloud"},
+            "memory=global_cloud always chooses from all frames",
+        ),
     ],
 )
 def test_limits_that_cannot_be(options, said):

@@ -182,10 +182,10 @@ def test_anchors_of_another_size_than_the_frames_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"context": 0}, "posed_frames.context must be 1 or more, met 0"),
-        ({"min_overlap": 0.0}, r"posed_frames.min_overlap is a share in \(0, 1\], met 0.0"),
+        ({"context": 0}, "posed_frames.context must be 1 or more, got 0"),
+        ({"min_overlap": 0.0}, r"posed_frames.min_overlap must be in \(0, 1\], got 0.0"),
         ({"min_overlap": 1.1}, "posed_frames.min_overlap"),
-        ({"near": -1.0}, "posed_frames.far must be above near, .*met near -1.0"),
+        ({"near": -1.0}, "posed_frames.far must be above near, .*got near -1.0"),
         ({"near": 5.0}, "posed_frames.far must be above near, .*far 5.0"),
         ({"far": float("inf")}, "posed_frames.far"),
     ],
@@ -201,7 +201,7 @@ def test_bad_options_are_refused(option, message):
 def test_unknown_names_are_refused_with_the_known_ones(name, known):
     options = PosedFramesConfig()
     object.__setattr__(options, name, "best")  # past the type checks that only tests have
-    with pytest.raises(ValueError, match=f"posed_frames.{name} is .*{known}.*met 'best'"):
+    with pytest.raises(ValueError, match=f"posed_frames.{name} must be .*{known}.*got 'best'"):
         options.__post_init__()
 
 

@@ -1,9 +1,11 @@
 """Small networks and inputs for the tests of this folder."""
 
+from dataclasses import replace
+
 import torch
 from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, ReferenceLatents
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.wan_config import made_for
 from anchorweave.models.controller import WeavingController
@@ -118,3 +120,17 @@ def small_references(B: int = 1, R: int = 2, seed: int = 5) -> ReferenceLatents:
         reference2first=pose,
         target2first=small_anchors(B).target2first,
     )
+
+
+def small_preceding(B: int = 1, N: int = 3, seed: int = 6) -> PrecedingLatents:
+    """Two latent frames, of five frames, ahead of the video."""
+    whole = small_anchors(B, N, seed)
+    anchors = replace(
+        whole,
+        latents=whole.latents[:, :, :2],
+        visible_tokens=whole.visible_tokens[:, :, :2],
+        target2source=whole.target2source[:, :, :5],
+        target2first=whole.target2first[:, :5],
+    )
+    make = torch.Generator().manual_seed(seed)
+    return PrecedingLatents(torch.randn(B, 2, 4, h, w, generator=make), anchors)

@@ -59,5 +59,5 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(ValueError, match="attention_backend is one of cudnn"):
         use_attention(backbone, None, "fast")
     assert {"cudnn", "flash", "sage"} <= BACKENDS.keys()
-    with pytest.raises(ValueError, match="attention_backend=sage cannot be had here"):
+    with pytest.raises(ValueError, match="attention_backend=sage is not available here"):
         use_attention(backbone, None, "sage")

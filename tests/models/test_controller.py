@@ -284,12 +284,12 @@ def test_camera_features_survive_offloaded_weights(backbone):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_layers": 4}, "4 layers cannot be woven into a backbone of 3"),
+        ({"num_layers": 4}, "cannot weave 4 layers into a backbone of 3"),
         ({"num_layers": 0}, "between 1 and 3"),
         ({"fusion": "sum"}, "fusion is one of pose_guided, average; met 'sum'"),
         ({"attention": "cross"}, "attention is one of"),
         ({"tokens": "some"}, "tokens is one of"),
-        ({"holes": "grey"}, "holes is one of black, cracks, filled; met 'grey'"),
+        ({"holes": "grey"}, "holes is one of black, cracks, filled; got 'grey'"),
     ],
 )
 def test_a_controller_that_cannot_be_is_refused(backbone, options, message):

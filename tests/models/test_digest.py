@@ -19,7 +19,7 @@ def test_weights_are_told_apart_by_content_name_and_size(tmp_path, monkeypatch):
     file.write_bytes(bytes(range(200)))
     file.rename(tmp_path / "other.safetensors")
     assert weights_digest(tmp_path) != before
-    with pytest.raises(FileNotFoundError, match="holds no weights"):
+    with pytest.raises(FileNotFoundError, match="contains no weights"):
         weights_digest(tmp_path / "nothing")
 
 

@@ -98,7 +98,9 @@ def test_a_metric_network_needs_one_factor(room):
 
 
 def test_relative_depth_alone_has_no_scale(room):
-    with pytest.raises(DepthNotFoundError, match="nothing is known.*network of metric depth"):
+    with pytest.raises(
+        DepthNotFoundError, match="nothing fixes its scale.*network of metric depth"
+    ):
         MadeUp(room)(bare(room))
 
 

@@ -170,7 +170,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     kept = {key: value for key, value in load_file(weights).items() if "head.conv3" not in key}
     save_file(kept, weights, metadata={"format": "pt"})
     config = configured("depth_anything", tmp_path / "weights").depth_anything
-    with pytest.raises(FileNotFoundError, match="no whole Depth.*lacks 2 weights"):
+    with pytest.raises(FileNotFoundError, match="not a complete Depth.*2 weights are missing"):
         load_network(DepthAnythingForDepthEstimation, config, "depth_anything", "somewhere")
 
 

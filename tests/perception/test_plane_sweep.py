@@ -162,7 +162,7 @@ def test_blank_surfaces_stay_unknown():
 def test_without_parallax_only_known_depth_is_kept(spec, frames):
     clip, truth = scene("static", frames)
     clip = replace(clip, cameras=trajectory(spec, clip.cameras[0], frames, 1.0))
-    with pytest.raises(ValueError, match="needs a camera that moves.*no parallax"):
+    with pytest.raises(ValueError, match="needs a translating camera.*no parallax"):
         plane_sweep(clip, PlaneSweepConfig())
     known = truth.clone()
     known[:, :20] = 0

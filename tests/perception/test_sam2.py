@@ -206,11 +206,11 @@ def test_without_weights_it_says_what_to_download(folder, part):
 
 def test_words_that_cannot_be(folder):
     for words in ((), ("a. b",), (" ",)):
-        with pytest.raises(ValueError, match="name things that may move"):
+        with pytest.raises(ValueError, match="name objects that may move"):
             WordsConfig(words=words)
     with pytest.raises(ValueError, match="every be at least 1"):
         WordsConfig(every=0)
     config = configured(folder, "perception.sam2.words=[dragon]")
-    with pytest.raises(ValueError, match="does not know all of these"):
+    with pytest.raises(ValueError, match="not all of these are in the vocabulary"):
         make_perception("recorded", config)
     assert WordsConfig(words=("Person", "red ball.")).prompt() == "person. red ball."

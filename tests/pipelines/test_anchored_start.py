@@ -71,6 +71,6 @@ def test_the_last_steps_are_set_while_it_is_entered(scheduler, share, steps, run
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.1])
 def test_a_share_out_of_range_is_refused(scheduler, share):
-    with pytest.raises(ValueError, match=rf"start_share={share} is no share"):
+    with pytest.raises(ValueError, match=rf"start_share={share} must be a fraction"):
         with last_steps(scheduler, share):
             pass

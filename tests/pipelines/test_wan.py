@@ -163,7 +163,7 @@ def other_index(official, tmp_path, **changes):
         ),
         (
             {"transformer": ["diffusers", "WanVACETransformer3DModel"]},
-            "VACE takes no timestep per token.*use a folder of Wan2.2-TI2V-5B-Diffusers",
+            "VACE has no timestep per token.*use a folder of Wan2.2-TI2V-5B-Diffusers",
         ),
         ({"expand_timesteps": False}, "no expand_timesteps.*Wan2.2-TI2V-5B-Diffusers"),
     ],

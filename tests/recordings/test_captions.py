@@ -21,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("0_4 a\n4_2 b\n", "line 2: is no FIRST_LAST"), ("a door\n", "line 1"), ("\n", "is empty")],
+    [("0_4 a\n4_2 b\n", "line 2: expected FIRST_LAST"), ("a door\n", "line 1"), ("\n", "is empty")],
 )
 def test_lines_that_are_none(tmp_path, text, said):
     (tmp_path / "captions.txt").write_text(text)

@@ -75,7 +75,7 @@ def test_a_model_that_is_cut_off_is_named(tmp_path, room, suffix):
     images = folder / "sparse" / "0" / f"images.{suffix}"
     stored = images.read_bytes()
     images.write_bytes(stored[: len(stored) // 2 - 7] if suffix == "bin" else b"1 0.5 0.5\n")
-    with pytest.raises(ValueError, match=f"images.{suffix}: is no whole COLMAP file"):
+    with pytest.raises(ValueError, match=f"images.{suffix}: is not a complete COLMAP file"):
         open_recording(folder)
 
 
@@ -87,7 +87,7 @@ def test_what_is_missing_is_said(tmp_path, room):
     assert len(open_recording(folder, missing="skip")) == 3
     with pytest.raises(FileNotFoundError, match="without its images.*Give the folder"):
         open_recording(folder / "sparse" / "0")
-    with pytest.raises(ValueError, match="depth_scale is given, but a COLMAP project holds no"):
+    with pytest.raises(ValueError, match="depth_scale is set, but a COLMAP project holds no"):
         open_recording(folder, options=RecordingConfig(depth_scale=1000.0))
 
 
@@ -111,7 +111,7 @@ def test_masks_keep_moving_things_out(tmp_path, room):
     static = open_recording(folder).clip([0, 3]).static
     assert not static[:, :5].any() and static[:, 5:].all()
     (folder / "masks" / "001.png.png").unlink()
-    with pytest.raises(FileNotFoundError, match="001.png: no mask, though others have one"):
+    with pytest.raises(FileNotFoundError, match="001.png: no mask, although others have one"):
         open_recording(folder)
 
 
@@ -119,7 +119,7 @@ def test_pieces_are_told_of(tmp_path, room):
     folder = write_project(tmp_path / "p", room)
     names = ["000.png", "001.png"]
     write_model(folder / "sparse" / "1", room.cameras[:2], names, "PINHOLE", None, "bin")
-    with pytest.warns(UserWarning, match="2 models.*the 4 images of 0/ are taken"):
+    with pytest.warns(UserWarning, match="2 disconnected models; using the 4 images of 0/"):
         assert len(open_recording(folder)) == 4
 
 
@@ -182,7 +182,7 @@ def test_a_lens_is_undone(tmp_path, model):
 @pytest.mark.parametrize(
     ("model", "params", "said"),
     [
-        ("FOV", [24.0, 24, 16, 12, 0.9], "camera model FOV is not known; undistort"),
+        ("FOV", [24.0, 24, 16, 12, 0.9], "camera model FOV is not supported; undistort"),
         ("FULL_OPENCV", [24.0, 24, 16, 12, *[0.0] * 7, 0.1], "k4 to k6"),
     ],
 )

@@ -56,7 +56,7 @@ def test_polycam(polycam, room):
         open_recording(polycam)
     assert_room(open_recording(polycam, missing="skip"), room, (0, 2))
     (polycam / "keyframes" / "cameras" / "98.json").write_text('{"t_00": 1}')
-    with pytest.raises(ValueError, match="98.json: is no camera of Polycam .KeyError: 't_01'"):
+    with pytest.raises(ValueError, match="98.json: is not a Polycam camera .KeyError: 't_01'"):
         open_recording(polycam, missing="skip")
 
 
@@ -95,8 +95,8 @@ def test_stray_scanner(stray, room):
         open_recording(stray)
     assert_room(open_recording(stray, missing="skip"), room, (0, 2), loss=0.05)
     (stray / "camera_matrix.csv").write_text("1, 2\n")
-    with pytest.raises(ValueError, match="camera_matrix.csv: is no 3x3 matrix"):
+    with pytest.raises(ValueError, match="camera_matrix.csv: is not a 3x3 matrix"):
         open_recording(stray, missing="skip")
     (stray / "odometry.csv").write_text("timestamp, frame\n0, 1\n")
-    with pytest.raises(ValueError, match="odometry.csv: is no table of frame, x, y, z.*'x'"):
+    with pytest.raises(ValueError, match="odometry.csv: is not a table of frame, x, y, z.*'x'"):
         open_recording(stray)

@@ -111,7 +111,7 @@ def test_images_may_lie_beside_and_things_may_move(tmp_path, room, arrays):
     exact = arrays["depth"][:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)[:, 6:]
     assert alike(clip.depth[:, 6:], torch.from_numpy(np.where(exact > 3, 0, exact)).float())
     assert 0.2 < kept.float().mean() < 1
-    with pytest.raises(ValueError, match="min_confidence=1 is given, but it tells no confidence"):
+    with pytest.raises(ValueError, match="min_confidence=1 is set, but the file has no confidence"):
         open_recording(tmp_path / "p.npz", options=RecordingConfig(min_confidence=1.0))
 
 
@@ -160,7 +160,7 @@ def test_a_folder_of_cut3r(cut3r, room):
     with pytest.raises(FileNotFoundError, match="1 of 3 frames.*000001: no depth"):
         open_recording(cut3r)
     (cut3r / "camera" / "000000.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="000000.npz: is no .npz with pose and intrinsics"):
+    with pytest.raises(ValueError, match="000000.npz: is not an .npz with pose and intrinsics"):
         open_recording(cut3r, missing="skip")
 
 
@@ -179,8 +179,8 @@ def test_a_folder_of_vipe(tmp_path, room, arrays):
     assert torch.allclose(clip.cameras.c2w[0], room.cameras.c2w[2], atol=1e-6)
     assert (clip.frames[0] - room.frames[2]).abs().mean() < 0.03
     np.savez(tmp_path / "intrinsics" / "a.npz", inds=inds, data=rows[:, :3])
-    with pytest.raises(ValueError, match="not of the same frames of a pinhole"):
+    with pytest.raises(ValueError, match="do not cover the same frames of a pinhole"):
         open_recording(tmp_path)
     write_video(tmp_path / "rgb" / "b.mp4", room.frames)
-    with pytest.raises(ValueError, match="predictions of 2 videos"):
+    with pytest.raises(ValueError, match="predictions for 2 videos"):
         open_recording(tmp_path)

@@ -90,7 +90,7 @@ def test_a_cut_off_video_is_named(file):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("1 2 3", "line 4.*19 numbers.*met 3"),
+        ("1 2 3", "line 4.*19 numbers.*got 3"),
         (line(2).replace("0.5", "half", 1), "line 4.*19 numbers"),
         (line(2, stamp=-1.5), "line 4"),
         (line(2, zeros="0.1 0"), "line 4.*undistort"),
@@ -158,7 +158,7 @@ def test_two_cameras_of_one_frame_are_counted(video):
 
 def test_a_stamp_that_comes_twice_is_named(file):
     stamped(file, [5, 7, "5.0"])
-    with pytest.raises(ValueError, match="line 3: time stamp 5.0 is that of line 1"):
+    with pytest.raises(ValueError, match="line 3: timestamp 5.0 repeats that of line 1"):
         open_recording(file)
 
 
@@ -170,7 +170,7 @@ def test_a_folder_of_frames_may_spell_stamps_otherwise(file):
         write_frame(grey(i), folder / name)
     torch.testing.assert_close(open_recording(file).frame(1), grey(1), atol=2e-3, rtol=0)
     write_frame(grey(3), folder / "125000.jpg")
-    with pytest.raises(ValueError, match="125000.jpg and 125000.png are of the same time"):
+    with pytest.raises(ValueError, match="125000.jpg and 125000.png have the same timestamp"):
         open_recording(file)
 
 
@@ -178,7 +178,7 @@ def test_two_places_for_the_frames_of_one_camera_file_are_refused(video):
     for other in ("walk.mov", "walk"):
         there = video.with_name(other)
         there.mkdir() if other == "walk" else there.write_bytes(b"another")
-        with pytest.raises(ValueError, match=f"walk.mp4 or {other}, which lie beside it"):
+        with pytest.raises(ValueError, match=f"walk.mp4 or {other} beside it"):
             open_recording(video)
         there.rmdir() if other == "walk" else there.unlink()
     assert len(open_recording(video)) == 4
@@ -201,7 +201,7 @@ def test_frames_that_lie_elsewhere_are_refused(file, tmp_path_factory, linked):
         else:
             (folder / "2125000.png").rename(elsewhere / "one.png")
             (folder / "2125000.png").symlink_to(elsewhere / "one.png")
-    with pytest.raises(ValueError, match="leaves the recording's folder"):
+    with pytest.raises(ValueError, match="is outside the recording's folder"):
         open_recording(file)
 
 

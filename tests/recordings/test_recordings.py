@@ -48,9 +48,9 @@ def test_positions_outside_are_refused(indices):
 
 
 def test_many_positions_outside_are_counted():
-    with pytest.raises(IndexError, match=r"asked for 3, 4, 5, 6, 7 and 92 more$"):
+    with pytest.raises(IndexError, match=r"not 3, 4, 5, 6, 7 and 92 more$"):
         Greys().clip(range(100))
-    with pytest.raises(IndexError, match=r"asked for -1, 3$"):
+    with pytest.raises(IndexError, match=r"not -1, 3$"):
         Greys().clip([0, -1, 3])
 
 

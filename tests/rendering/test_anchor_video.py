@@ -49,7 +49,7 @@ def test_the_asked_renderer_is_taken_on_the_cpu(asked, taken, monkeypatch):
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ValueError, match="splat_radius must be 0 pixels or more, met -2"):
+    with pytest.raises(ValueError, match="splat_radius must be 0 pixels or more, got -2"):
         RenderConfig(splat_radius=-2)
     config = RenderConfig()
     object.__setattr__(config, "renderer", "cuda")  # past the type checks that only tests have

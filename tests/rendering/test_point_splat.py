@@ -183,15 +183,15 @@ def test_an_empty_cloud_and_no_cameras(splat_points):
 @BOTH
 def test_bad_input_is_refused(splat_points):
     points, colours = random_cloud(5, seed=0)
-    with pytest.raises(ValueError, match="radius must be 0 pixels or more, met -1"):
+    with pytest.raises(ValueError, match="radius must be 0 pixels or more, got -1"):
         splat_points(points, colours, three_views(), -1)
     with pytest.raises(ValueError, match=r"cameras \[T, 4, 4\]"):
         splat_points(points, colours, three_views()[0])
-    with pytest.raises(ValueError, match=r"both be \[P, 3\], met \(5, 3\) and \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"both be \[P, 3\], got \(5, 3\) and \(4, 3\)"):
         point_splat.check_splat(points, colours[:4], three_views(), 0)
 
 
 def test_numba_refuses_tensors_of_another_device():
     points, colours = (value.to("meta") for value in random_cloud(5, seed=0))
-    with pytest.raises(ValueError, match="works on the CPU, met points on meta"):
+    with pytest.raises(ValueError, match="runs on the CPU, got points on meta"):
         point_splat_numba.splat_points(points, colours, three_views())

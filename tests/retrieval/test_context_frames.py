@@ -114,5 +114,5 @@ def test_a_function_of_the_seed(choose):
 
 
 def test_an_unknown_way_names_the_known_ones():
-    with pytest.raises(ValueError, match="random, random_in_view, non_adjacent, far, met 'best'"):
+    with pytest.raises(ValueError, match="random, random_in_view, non_adjacent, far, got 'best'"):
         context("xx", 1, "best")

@@ -99,7 +99,7 @@ def test_the_assignment_is_the_best_of_all(asked, frames):
         of_those = permutations(range(asked), len(chosen))
         sums = [int(shared[list(t), chosen].sum()) for t in of_those if list(t) == sorted(t)]
         assert max(sums) == best_sum(shared)
-        wanted = "every frame has its one" if asked > frames else "every target frame that asks"
+        wanted = "every frame is assigned" if asked > frames else "every sampled target frame"
         assert stopped.startswith(wanted)
         fewer, why = assign_references(shared, 1)
         assert (fewer, why) == (chosen[:1], "K reached")

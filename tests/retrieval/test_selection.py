@@ -250,14 +250,14 @@ def test_the_world_frame_does_not_matter():
 
 def test_bad_input_is_refused():
     for first in (2, -1):
-        with pytest.raises(ValueError, match=f"memory is said to be {first} of 2"):
+        with pytest.raises(ValueError, match=f"first={first} is not one of the 2 memories"):
             select(target(9), memories([0, 1]), config(), first)
     bad = {"anchors": 0, "chunk": 0, "downscale": 0, "min_overlap": 1.5, "min_gain": -0.1}
     for name, value in {**bad, "seed": -1}.items():
-        with pytest.raises(ValueError, match=f"{name}.* met {value}"):
+        with pytest.raises(ValueError, match=f"{name}.* got {value}"):
             config(**{name: value})
     for name in ("forced", "choose"):
         options = config()
         object.__setattr__(options, name, "best")  # past the type checks that only tests have
-        with pytest.raises(ValueError, match=f"{name} is .*met 'best'"):
+        with pytest.raises(ValueError, match=f"{name} must be .*got 'best'"):
             options.__post_init__()

@@ -24,7 +24,9 @@ from anchorweave.datasets.layout import (
     RECORD,
 )
 from anchorweave.diffusion.v_prediction import VPrediction
+from anchorweave.models.small.backbone import flow_schedule
 from anchorweave.models.small.tiny import tiny_components
+from anchorweave.models.small.vae import VAEConfig, wan_vae
 from tests.models.small import S, T, h, small_backbone, t, w
 
 MEMORY = "local_clouds"
@@ -77,10 +79,23 @@ def write_clips(root, count=6, slots=2, seed=0):
     return root
 
 
-def write_model(path):
+def write_model(path, family="cogvideox"):
     """A folder in diffusers' layout without text parts: backbone, VAE and scheduler."""
     path.mkdir(parents=True)
     torch.manual_seed(0)
+    pipeline, vae, scheduler = {"cogvideox": _cogvideox, "wan": _wan}[family]()
+    parts = {"transformer": small_backbone(family=family), "vae": vae, "scheduler": scheduler}
+    index = {"_class_name": pipeline, "_diffusers_version": "0"}
+    if family == "wan":
+        index["expand_timesteps"] = True
+    for name, part in parts.items():
+        part.save_pretrained(path / name)
+        index[name] = [diffusers.__name__, type(part).__name__]
+    (path / "model_index.json").write_text(json.dumps(index))
+    return path
+
+
+def _cogvideox():
     vae = AutoencoderKLCogVideoX(
         block_out_channels=(8, 8, 8, 8),
         latent_channels=4,
@@ -90,14 +105,10 @@ def write_model(path):
         sample_width=8 * w,
         scaling_factor=0.7,
     )
-    parts = {
-        "transformer": small_backbone(),
-        "vae": vae,
-        "scheduler": tiny_components(frames=5, size=(32, 32))["scheduler"],
-    }
-    index = {"_class_name": "CogVideoXImageToVideoPipeline", "_diffusers_version": "0"}
-    for name, part in parts.items():
-        part.save_pretrained(path / name)
-        index[name] = [diffusers.__name__, type(part).__name__]
-    (path / "model_index.json").write_text(json.dumps(index))
-    return path
+    scheduler = tiny_components(frames=5, size=(32, 32))["scheduler"]
+    return "CogVideoXImageToVideoPipeline", vae, scheduler
+
+
+def _wan():
+    vae = wan_vae(VAEConfig((8, 8, 8), latent_channels=4, family="wan"))
+    return "WanImageToVideoPipeline", vae, flow_schedule()

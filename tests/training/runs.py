@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
 
 from anchorweave.config import load_config
 from anchorweave.datasets.mixture import open_clips
+from tests.alike import assert_trained_alike
 from tests.training.clips import write_clips, write_model
 from training.engine.assembly import prepare_run
 from training.engine.loop import train
@@ -21,15 +24,33 @@ from training.options.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Clips and a model; a module takes it by `data = runs.data`."""
+    """Clips and a model; a module takes it, like the fixtures below, by `data = runs.data`."""
     root = tmp_path_factory.mktemp("data")
     write_clips(root / "clips")
     write_model(root / "model")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Products this small are slower on several, and sum up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """12 steps in one go."""
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    train_here(config_of(data, output))
+    return output
 
 
 def words(data, output, **changes):
@@ -69,7 +90,7 @@ def train_here(config, stop=None, run=None):
     run = run or start(config)
     validation = None
     if config.data.validation:
-        clips = open_clips(config.data.validation)
+        clips = open_clips(config.data.validation, config.memory)
         validation = Validation(config, clips, run.networks.process)
     train(run, validation, stop or Stop())
     return run
@@ -94,3 +115,35 @@ def losses(output):
     """Step -> the losses of its samples."""
     records = read_log(Path(output) / "log.jsonl")
     return {r["step"]: r["losses"] for r in records if "losses" in r}
+
+
+def finished(process):
+    """The exit status of a launched run, and what it said."""
+    said, _ = process.communicate(timeout=PATIENCE)
+    return process.returncode, said
+
+
+def checkpoint(output, step=12):
+    """Folder of the checkpoint after `step` steps."""
+    return output / "checkpoints" / f"step-{step:08d}"
+
+
+def tensors(output, step=12):
+    """Weights, their running average and the optimiser's state."""
+    folder = checkpoint(output, step)
+    return {
+        f"{path.relative_to(folder)}: {name}": value
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, value in load_file(path).items()
+    }
+
+
+def assert_same_run(a, b):
+    """Two runs of 12 steps had the same losses and ended with the same state, but for rounding."""
+    # Losses of one step and one set of weights: but for rounding, also after some steps.
+    assert losses(a).keys() == losses(b).keys()
+    for step, values in losses(a).items():
+        assert values == pytest.approx(losses(b)[step], rel=1e-4)
+    left, right = tensors(a), tensors(b)
+    assert left.keys() == right.keys() and len(left) > 100
+    assert_trained_alike(left, right, 2e-4)

@@ -306,8 +306,8 @@ def test_voxels_and_clips_are_the_papers():
             ["table=spatia_table7", "rows=[voxel]"],
             "rows of spatia_table7: voxel_1_cm, ",
         ),
-        (["table=spatia_table7", "samples=3"], "samples=3: asks for other videos.*output="),
-        (["table=spatia_table7", "frames"], "'frames' is no override"),
+        (["table=spatia_table7", "samples=3"], "samples=3: changes the table's videos.*output="),
+        (["table=spatia_table7", "frames"], "'frames' is not an override"),
         (["table=spatia_table7", "output=x", "row=all"], "row=all: this is what the rows"),
         (
             ["table=spatia_table7", "output=x", "memory.global_cloud.voxel=1"],

@@ -28,7 +28,7 @@ def test_a_good_data_set_has_an_empty_quarantine(root, capsys):
     main([f"data={root}"])
     said = capsys.readouterr().out
     assert "3 of 3 clips are good" in said and "3 with latents (t, C, h, w) (2, 4, 4, 8)" in said
-    assert "anchors of local_clouds see 50.0% to 50.0%" in said
+    assert "anchors of local_clouds cover 50.0% to 50.0%" in said
     assert json.loads((root / "quarantine.json").read_text()) == {}
 
 
@@ -47,7 +47,7 @@ def test_bad_clips_are_named_and_training_leaves_them_out_until_they_are_mended(
 
 
 def test_a_data_set_without_a_good_clip_is_an_error(root, capsys):
-    with pytest.raises(SystemExit, match="0 of 3 clips can be trained on"):
+    with pytest.raises(SystemExit, match="0 of 3 clips can be used for training"):
         main([f"data={root}", "min_coverage=0.9"])
     assert capsys.readouterr().out.count("see 50.00% of the target") == 3
     with pytest.raises(ValueError, match="0 clips, because all 3 are in quarantine"):
@@ -77,7 +77,7 @@ def bank(tmp_path):
 def test_a_good_memory_bank_is_said_to_be_good_and_left_as_it_is(bank, capsys):
     before = {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()}
     main([f"data={bank}"])
-    assert "4 frames, 0 bad picture(s)" in capsys.readouterr().out
+    assert "4 frames, 0 bad image(s)" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()} == before
 
 
@@ -106,7 +106,7 @@ def test_a_memory_bank_of_an_earlier_version_is_said_to_keep_no_sums(bank, capsy
         del entry["sums"]
     file.write_text(json.dumps(meta))
     main([f"data={bank}"])
-    assert "3 of them keep no sums" in capsys.readouterr().out
+    assert "3 of them have no checksums" in capsys.readouterr().out
 
 
 def test_a_list_that_was_changed_is_one_message(bank, capsys):

@@ -107,7 +107,7 @@ def test_the_same_again_is_left_and_anything_else_is_refused(trained, tmp_path, 
     main(words(trained, model))
     written = (model / "made.json").stat().st_mtime_ns
     main(words(trained, model))
-    assert "is there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert (model / "made.json").stat().st_mtime_ns == written
     # As it was before there was a choice of holes.
     assert "weaving.holes" not in json.loads((model / "made.json").read_text())["options"]
@@ -185,12 +185,12 @@ def test_without_an_average_the_live_weights_are_taken(trained, tmp_path):
 @pytest.mark.parametrize(
     "more, error, message",
     [
-        (["vae=null"], ValueError, "where the vae comes from"),
-        (["text=null"], ValueError, "where the tokenizer comes from"),
-        (["vae=nowhere"], FileNotFoundError, "holds no weights"),
+        (["vae=null"], ValueError, "no source for the vae"),
+        (["text=null"], ValueError, "no source for the tokenizer"),
+        (["vae=nowhere"], FileNotFoundError, "contains no weights"),
         (["model.path=nowhere"], FileNotFoundError, "model.path=nowhere: no model"),
         (["backbone.head_channels=20"], ValueError, "divisible by 16"),
-        (["weaving.layers=3"], ValueError, "3 layers cannot be woven into a backbone of 2"),
+        (["weaving.layers=3"], ValueError, "cannot weave 3 layers into a backbone of 2"),
     ],
 )
 def test_what_cannot_be_put_together_is_refused(trained, tmp_path, more, error, message):

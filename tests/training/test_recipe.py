@@ -119,7 +119,7 @@ def test_a_changed_stage_is_refused_until_it_is_redone(recipe):
     words, folder = recipe
     main(words)
     change(folder, lambda config: config["stages"][1]["words"].append("more"))
-    with pytest.raises(ValueError, match="stage b was run by other words.*from=b"):
+    with pytest.raises(ValueError, match="stage b was run with other words.*from=b"):
         main(words)
     main([*words, "from=b"])
     assert ran(folder) == ["a", "b", "c", "b", "c"]
@@ -139,7 +139,7 @@ def test_a_changed_config_file_is_refused_until_its_stage_is_redone(recipe):
     main(words)
     (folder / "base.yaml").write_text("steps: 2\n")
     with pytest.raises(
-        ValueError, match="stage b: its config file says .* run: steps: 1 there, 2 now"
+        ValueError, match="stage b: its config file has changed .* run: steps: 1 there, 2 now"
     ):
         main(words)
     main([*words, "from=b"])
@@ -182,7 +182,7 @@ def test_two_recipes_do_not_work_in_one_folder(recipe):
     (folder / "out").mkdir()
     with (folder / "out" / "recipe.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError, match="still at work here"):
+        with pytest.raises(BlockingIOError, match="still running here"):
             main(words)
     main(words)
     assert ran(folder) == ["a", "b", "c"]
@@ -274,7 +274,7 @@ def test_until_a_stage_runs_no_later_one(recipe, capfd):
     main([*words, "until=b"])
     assert ran(folder) == ["a", "b"]
     assert "the first 2 stages are done" in capfd.readouterr().out
-    with pytest.raises(ValueError, match="until=x is none of the stages: a, b, c"):
+    with pytest.raises(ValueError, match="until=x is not one of the stages: a, b, c"):
         main([*words, "until=x"])
 
 
@@ -293,13 +293,13 @@ def test_several_processes_work_on_one_stage(recipe):
     "edit, message",
     [
         (lambda config: config.update(stages=[]), "at least one stage"),
-        (lambda config: config["stages"][1].update(name="a"), "two stages are called a"),
-        (lambda config: config["stages"][1].pop("module"), "has a name, a module"),
+        (lambda config: config["stages"][1].update(name="a"), "two stages are named a"),
+        (lambda config: config["stages"][1].pop("module"), "needs a name, a module"),
         (lambda config: config["stages"][1].update(processes=0), "1 or more processes"),
         (lambda config: config["stages"][1].update(modul="x"), "modul"),
         (
             lambda config: config["stages"][1].update(after=["c"]),
-            "b is to come after c, which is no",
+            "b must run after c, which does not",
         ),
     ],
 )
@@ -313,7 +313,7 @@ def test_a_recipe_that_makes_no_sense_is_refused(recipe, edit, message):
 
 def test_redoing_from_no_stage_names_the_stages(recipe):
     words, folder = recipe
-    with pytest.raises(ValueError, match="from=x is none of the stages: a, b, c"):
+    with pytest.raises(ValueError, match="from=x is not one of the stages: a, b, c"):
         main([*words, "from=x"])
 
 
@@ -358,7 +358,7 @@ def test_a_stage_may_stand_for_many(tmp_path):
     "stage, said",
     [
         ({"name": "{row}", "each": {"rows": ["a"]}}, "'row' in braces is none of each=.'rows'"),
-        ({"name": "same", "each": {"row": ["a", "b"]}}, "two stages are called same"),
+        ({"name": "same", "each": {"row": ["a", "b"]}}, "two stages are named same"),
     ],
 )
 def test_a_stage_that_stands_for_many_says_what_for(stage, said):

@@ -109,7 +109,7 @@ def test_the_same_config_gives_the_same_weights(rooms, trained, tmp_path):
 def test_a_second_run_finds_it_there(rooms, trained, capsys):
     before = (trained / "results.json").stat().st_mtime_ns
     main(words(rooms, trained))
-    assert "is there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert (trained / "results.json").stat().st_mtime_ns == before
 
 

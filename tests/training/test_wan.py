@@ -206,6 +206,7 @@ def test_the_published_sizes_have_five_billion_parameters(capsys):
         "controller": 4 * 8190,
         "controller_rows": 1,
         "references": 0,
+        "preceding": 0,
     }
     config = load_config(TrainConfig, words)
     assert estimate(config, PUBLISHED_5B, WAN_CLIPS, 8, family_of(small_backbone(family="wan")))
@@ -239,7 +240,7 @@ def test_every_other_layer_is_woven(tmp_path):
     backbone = small_backbone(family="wan")
     controller = small_controller(backbone, every=2)
     assert controller.config.every == 2 and len(controller.blocks) == 2
-    with pytest.raises(ValueError, match="every 2-th of them; ask for num_layers between 1 and 2"):
+    with pytest.raises(ValueError, match="every 2-th of them; num_layers must be between 1 and 2"):
         WeavingController.from_backbone(backbone, num_layers=3, num_heads=2, every=2)
     before, after = {}, {}
 

@@ -1,1 +1,1 @@
-"""Tables of the papers, run by this code: above both training and inference, which they join."""
+"""Runs the tables of the papers; on top of both training and inference."""

@@ -1,4 +1,4 @@
-"""A table of ours beside the paper's, as Markdown to read and as JSON to keep."""
+"""Our results next to the paper's table, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.ablations.table import AblationTable, PlannedRow
 
 
 def as_markdown(table: AblationTable, rows: Sequence[PlannedRow], columns: Sequence[Column]) -> str:
-    """The table, how either side was measured, and whether the order is the paper's."""
+    """The table, how both sides were measured, and whether the order matches the paper's."""
     measured = {column.name: column for column in columns}
     headings = ["row", "what"]
     for name in table.columns:
@@ -49,7 +49,7 @@ def write_beside_paper(
     rows: Sequence[PlannedRow],
     columns: Sequence[Column],
 ) -> None:
-    """Write beside_paper.md and beside_paper.json to a folder that is there."""
+    """Writes beside_paper.md and beside_paper.json to an existing folder."""
     about = {key: getattr(table, key) for key in ("title", "paper", "theirs", "ours", "remark")}
     values = {
         "command": command,

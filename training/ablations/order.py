@@ -1,7 +1,8 @@
-"""Ours beside the paper's: whether the same rows are better, and how sure that is.
+"""Compares our order of rows with the paper's, with confidence intervals.
 
-Numbers of another model on other data are not comparable; which of two rows is better is. Ours are
-compared clip by clip with a 95 % bootstrap interval of the difference; papers print no intervals.
+Absolute numbers of another model on other data are not comparable, but the order of two rows is.
+Ours are compared clip by clip with a 95 % bootstrap interval of the difference; papers print no
+intervals.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval, paire
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper says that `better` is.
+    """Two rows, of which the paper reports that `better` is better.
 
     Args:
-        better: the better row, says the paper.
-        worse: the other.
-        paper: the paper's difference; None where it gives no numbers.
+        better: the better row according to the paper.
+        worse: the other one.
+        paper: the paper's difference; None if it gives no numbers.
         ours: better minus worse, over the clips that both have.
     """
 
@@ -31,14 +32,14 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """`same`, `swapped` or, where ours do not differ at all, `equal`."""
+        """`same`, `swapped`, or `equal` if ours do not differ at all."""
         if self.ours.mean == 0:
             return "equal"
         return "same" if self.ours.mean > 0 else "swapped"
 
     @property
     def apart(self) -> bool:
-        """Whether the interval of our difference is apart from zero."""
+        """Whether the interval of our difference excludes zero."""
         return self.ours.low > 0 or self.ours.high < 0
 
 
@@ -47,11 +48,11 @@ class Column:
     """One column of a table.
 
     Args:
-        name: what the paper calls it.
-        metric: ours.
-        ours: row -> mean with interval; rows that were not measured by it are left out.
-        paper: row -> the paper's number, where there is one.
-        pairs: all that the paper puts in an order.
+        name: its name in the paper.
+        metric: our metric.
+        ours: row -> mean with interval; rows without this metric are omitted.
+        paper: row -> the paper's number, if there is one.
+        pairs: all pairs that the paper orders.
     """
 
     name: str
@@ -62,14 +63,14 @@ class Column:
 
     @property
     def tau(self) -> float | None:
-        """Pairs in the paper's order less those swapped, as a share of all; None without pairs."""
+        """Kendall's tau: pairs in the paper's order minus swapped, as a fraction; None if none."""
         verdicts = [pair.verdict for pair in self.pairs]
         if not verdicts:
             return None
         return (verdicts.count("same") - verdicts.count("swapped")) / len(verdicts)
 
     def statement(self) -> str:
-        """Whether the order is the paper's, in words."""
+        """Whether the order matches the paper's, as text."""
         if len(self.ours) < 2:
             return f"{self.name}: fewer than two of these rows have {self.metric}."
         if not self.pairs:
@@ -99,15 +100,15 @@ def compare_column(
     claims: Sequence[Sequence[str]],
     resamples: int = 2000,
 ) -> Column:
-    """One column, ours beside the paper's; more is better.
+    """Compares one column with the paper's; higher is better.
 
     Args:
-        name: what the paper calls it.
-        metric: ours.
+        name: its name in the paper.
+        metric: our metric.
         ours: row -> clip -> value.
-        paper: row -> number. Rows with the same number are in no order.
-        claims: pairs (better, worse) that the paper gives no numbers for.
-        resamples: of the bootstrap.
+        paper: row -> number. Rows with equal numbers are not ordered.
+        claims: pairs (better, worse) that the paper states without numbers.
+        resamples: number of bootstrap resamples.
     """
     ordered = [
         (*sorted(pair, key=paper.__getitem__, reverse=True), abs(paper[pair[0]] - paper[pair[1]]))

@@ -1,4 +1,4 @@
-"""What rows of a table read and is not there: which stages of which recipe make it."""
+"""Which recipe stages make the missing inputs of a table's rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from training.options.training import TrainConfig
 from training.recipe import Recipe, RecipeConfig, Stage
 
 TRAINING = "training.train"
-# What makes something that a row reads; other stages prepare what trainings read.
+# Modules that make inputs of rows; other stages prepare inputs of trainings.
 MAKERS = {TRAINING: TrainConfig, "inference.write_recordings": WriteConfig}
 
 
 def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str, list[Stage]]:
-    """Recipe -> those of its stages that make what rows read and is not there.
+    """Recipe -> those of its stages that make missing inputs of rows.
 
     Raises:
         ValueError: the table names a stage that its recipe does not have.
@@ -27,14 +27,14 @@ def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str
     work: dict[str, list[Stage]] = {}
     if not lacking:
         return work
-    asked = {recipe: stages_of(table, recipe) for recipe in table.made_by}
-    # One recipe may prepare what another one's stages train on.
+    by_recipe = {recipe: stages_of(table, recipe) for recipe in table.made_by}
+    # One recipe may prepare what another recipe's stages train on.
     trains = any(
         stage.module == TRAINING and lies_in(lacking, output_of(stage))
-        for stages in asked.values()
+        for stages in by_recipe.values()
         for stage in stages
     )
-    for recipe, stages in asked.items():
+    for recipe, stages in by_recipe.items():
         needed = [
             stage
             for stage in stages
@@ -58,19 +58,19 @@ def stages_of(table: AblationTable, recipe: str) -> list[Stage]:
 
 
 def output_of(stage: Stage) -> str | None:
-    """The folder that rows can read what the stage makes in; None where they read none of it."""
+    """The folder with the stage's output, if rows can read it; else None."""
     if stage.module not in MAKERS:
         return None
     return load_config(MAKERS[stage.module], stage.words).output
 
 
 def lies_in(paths: set[str], folder: str | None) -> bool:
-    """Whether any of the paths is the folder or lies in it."""
+    """Whether any of the paths is the folder or inside it."""
     return folder is not None and any(Path(path).is_relative_to(folder) for path in paths)
 
 
 def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
-    """Run stages of a recipe, or go on with them; those that it notes as done are passed over."""
+    """Runs or resumes stages of a recipe; those recorded as done are skipped."""
     config = replace(load_config(RecipeConfig, [f"config={recipe}"]), stages=list(stages))
     state = Recipe(config)
     state.lock()
@@ -85,10 +85,10 @@ def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
 def refuse_without_weights(
     rows: Sequence[PlannedRow], table: AblationTable, work: dict[str, list[Stage]]
 ) -> None:
-    """Rows need their weights, but for those that the stages of `work` will make.
+    """Checks that rows have their weights, except those that the stages of `work` will make.
 
     Raises:
-        FileNotFoundError: weights that are not there, and what makes them.
+        FileNotFoundError: missing weights, and what makes them.
     """
     coming = [output_of(stage) for stages in work.values() for stage in stages]
     for row in rows:

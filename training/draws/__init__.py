@@ -1,1 +1,1 @@
-"""Everything random of a training sample."""
+"""All random draws of a training sample."""

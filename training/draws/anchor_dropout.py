@@ -1,7 +1,7 @@
-"""Anchor dropout: the controller learns not to lean on every anchor in every frame.
+"""Anchor dropout: the controller learns not to depend on every anchor in every frame.
 
-Each sample decides for itself; the released code decides once for all samples of a batch. What is
-hidden is hidden in the latents and in the visible tokens; camera poses stay as they are.
+Drawn per sample; the released code draws once per batch. Dropout hides the latents and the visible
+tokens; camera poses are kept. A dropped slot is also dropped in the preceding frames, if any.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anchorweave.anchors import PrecedingLatents
 from anchorweave.datasets.training_clip import TrainingClip
 
 
 @dataclass(frozen=True)
 class AnchorDropoutConfig:
-    """How often each kind is drawn, and how much it hides; nothing is hidden in the other samples.
+    """Probability and strength of each kind of dropout; the remaining samples are unchanged.
 
     Args:
-        frames: share of samples in which latent frames of each anchor are hidden, others in each.
-        subset: share in which only some anchors are kept: 1 to all of them, any as likely.
-        only_first: share in which only the first slot is kept, and hidden from some frame on.
-        hidden_frames: which share of an anchor's latent frames behind the first `frames` hides; at
+        frames: fraction of samples in which latent frames of each anchor are hidden, independently.
+        subset: fraction in which only some anchors are kept: 1 to all of them, uniformly.
+        only_first: fraction in which only the first slot is kept, and hidden from some frame on.
+        hidden_frames: fraction of an anchor's latent frames after the first that `frames` hides; at
             least one frame.
-        cut_from: earliest point, as a share of the clip, that `only_first` hides from.
-        cut_to: latest.
-        slots: what `subset` and `only_first` do to the slots they drop. `removed` takes them out of
-            the clip as the released code does, which is much faster, but clips of one batch then
-            hold different numbers of anchors: for batches of one. `hidden` keeps them in place and
-            shows nothing, as padded slots of a sampled video do; to a controller of
-            `tokens="visible"` both are the same.
-        hidden: what stands in hidden latents. `zero` as in the released code: nothing that a VAE
-            ever makes, but it needs no further file. `black`: the latent of a black video, which is
-            what padded slots hold in sampling (and nearly what a black frame amid others encodes
-            to).
+        cut_from: earliest cut of `only_first`, as a fraction of the clip.
+        cut_to: latest cut.
+        slots: what `subset` and `only_first` do to dropped slots. `removed` removes them from the
+            clip as in the released code, which is much faster, but clips in a batch then have
+            different numbers of anchors: only for batches of one. `hidden` keeps them but shows
+            nothing, like padded slots in sampling; with a controller of `tokens="visible"` both are
+            equivalent.
+        hidden: content of hidden latents. `zero` as in the released code: never produced by a VAE,
+            but needs no extra file. `black`: the latent of a black video, as in padded slots in
+            sampling (and close to the encoding of a black frame among others).
 
-    The first latent frame of a kept slot is always kept. Shares of the released code: a quarter
-    each (its comment says 20 %); the paper speaks of random frame masking only.
+    The first latent frame of a kept slot is always kept. Fractions in the released code: a quarter
+    each (its comment says 20 %); the paper mentions random frame masking only.
 
     Raises:
-        ValueError: shares outside [0, 1], of more than 1 together, or a cut that ends before it
-            begins.
+        ValueError: fractions outside [0, 1] or summing to more than 1, or a cut range that ends
+            before it starts.
     """
 
     frames: float = 0.25
@@ -73,7 +73,7 @@ class AnchorDropoutConfig:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one sample keeps.
+    """What is kept of one sample.
 
     Args:
         kind: `frames`, `subset`, `only_first` or `none`.
@@ -85,7 +85,7 @@ class Kept:
 
 
 def draw_kept(config: AnchorDropoutConfig, N: int, t: int, generator: torch.Generator) -> Kept:
-    """What a sample of N anchors and t latent frames keeps."""
+    """Draws what is kept of a sample with N anchors and t latent frames."""
     kept = torch.ones(N, t, dtype=torch.bool)
     u, reached, kind = _uniform(generator), 0.0, "none"
     for name in ("frames", "subset", "only_first"):
@@ -115,22 +115,24 @@ def drop_anchors(
     config: AnchorDropoutConfig,
     black: Float[Tensor, "frames C height width"] | None = None,
 ) -> TrainingClip:
-    """The clip with its anchors seen only where they are kept.
+    """The clip with its anchors hidden where they are not kept.
 
     Args:
-        clip: left as it is; without anchors there is nothing to hide.
+        clip: left unchanged; without anchors there is nothing to hide.
         kept: False where a slot's latent frame is hidden; a slot with no True is dropped.
-        config: says how.
+        config: options.
         black: the scaled latent of a black video of the clip's size (`hidden="black"`).
 
     Raises:
-        ValueError: hidden latents are to be black, and the black latent is missing or of another
-            shape than the clip's.
+        ValueError: `hidden="black"`, but the black latent is missing or has another shape than the
+            clip's.
     """
     if not len(clip.anchor_latents):
         return clip
     if config.hidden == "black":
         _check_black(clip, black)
+    if clip.preceding is not None:
+        clip = replace(clip, preceding=_drop_slots(clip.preceding, kept.any(dim=1), config, black))
     if config.slots == "removed":
         slots = kept.any(dim=1)
         kept = kept[slots]
@@ -151,6 +153,37 @@ def drop_anchors(
         visible_tokens=clip.visible_tokens & kept[:, :, None, None],
         coverage=None if clip.coverage is None else clip.coverage * kept[:, :, None, None],
     )
+
+
+def _drop_slots(
+    preceding: PrecedingLatents, kept: Bool[Tensor, " N"], config: AnchorDropoutConfig, black
+) -> PrecedingLatents:
+    """The preceding frames without the anchors of dropped slots."""
+    anchors = preceding.anchors
+    if kept.all():
+        return preceding
+    share = anchors.coverage
+    if config.slots == "removed":
+        anchors = replace(
+            anchors,
+            latents=anchors.latents[:, kept],
+            visible_tokens=anchors.visible_tokens[:, kept],
+            target2source=anchors.target2source[:, kept],
+            coverage=None if share is None else share[:, kept],
+        )
+        return replace(preceding, anchors=anchors)
+    mask = kept[None, :, None, None, None]
+    blank = torch.zeros_like(anchors.latents[:, :1])
+    if config.hidden == "black":
+        # Causal: a frame does not depend on later ones.
+        blank = black[: anchors.latents.shape[2]].to(blank)[None, None]
+    anchors = replace(
+        anchors,
+        latents=torch.where(mask[..., None], anchors.latents, blank),
+        visible_tokens=anchors.visible_tokens & mask,
+        coverage=None if share is None else share * mask,
+    )
+    return replace(preceding, anchors=anchors)
 
 
 def _check_black(clip: TrainingClip, black: Tensor | None) -> None:

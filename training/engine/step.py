@@ -45,6 +45,7 @@ def batch_losses(
         anchors=samples.anchors,
         positions=positions,
         references=samples.references,
+        preceding=samples.preceding,
         alone=samples.alone if any_alone else None,
     )
     return clip_loss(process, predicted, noisy, samples.latents, samples.timestep, config)

@@ -159,7 +159,11 @@ class Validation:
         # All comes encoded, so it is woven in here and not by our pipeline, which encodes.
         anchors = clip.anchors.to(pipe.device, torch.float32)
         references = clip.references.to(pipe.device, torch.float32)
-        with denoiser.weaving(anchors, active=active, references=references):
+        preceding = clip.preceding
+        if preceding is not None:
+            preceding = preceding.to(pipe.device, torch.float32)
+        given = {"references": references, "preceding": preceding}
+        with denoiser.weaving(anchors, active=active, **given):
             latents = pipe(
                 image=truth[:1],
                 prompt_embeds=clip.prompt_features[None].to(pipe.device, pipe.vae.dtype),

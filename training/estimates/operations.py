@@ -188,6 +188,7 @@ def training_step(
     train_controller: bool = True,
     visible: float = 1.0,
     adapted: bool = False,
+    preceding: int = 0,
 ) -> Step:
     """What one call of the networks has to do.
 
@@ -204,6 +205,8 @@ def training_step(
         visible: share of the anchors' tokens that take part in attention where the controller
             attends to visible tokens only.
         adapted: whether the backbone has an adapter of low rank.
+        preceding: latent frames ahead of the video that the controller sees as well; what the
+            backbone has to do with them is `with_references`'.
     """
     t, h, w = latent_size
     patch, C = backbone.patch_size, backbone.latent_channels
@@ -244,6 +247,8 @@ def training_step(
     d, woven = controller["num_heads"] * controller["head_dim"], controller["num_layers"]
     share = visible if controller["tokens"] == "visible" else 1.0
     joint = controller["attention"] == "joint"
+    frame = L // t
+    t, L = t + preceding, L + preceding * frame
     rows, anchor_tokens = (B, N * L) if joint else (B * N, L)
     teach = 2 * int(train_controller)
     return Step(

@@ -19,6 +19,7 @@ def with_references(
     batch: int,
     latent_size: tuple[int, int, int],
     trained: bool = True,
+    preceding: int = 0,
 ) -> Step:
     """A step that is given references as well.
 
@@ -30,7 +31,9 @@ def with_references(
         batch: samples B of the call.
         latent_size: (t, h, w).
         trained: whether that network's weights are.
+        preceding: latent frames ahead of the video, which join it as references do.
     """
+    count += preceding
     t, h, w = latent_size
     patch, D, B = backbone.patch_size, backbone.backbone_dim, batch
     frame = (h // patch) * (w // patch)

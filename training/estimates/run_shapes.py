@@ -29,6 +29,7 @@ class ClipShape:
         count: samples of one epoch; None = not known.
         source: where this was read.
         references: R; None = not known.
+        preceding: latent frames p ahead of the target.
     """
 
     latent_size: tuple[int, int, int]
@@ -37,6 +38,7 @@ class ClipShape:
     count: int | None
     source: str
     references: int | None = None
+    preceding: int = 0
 
 
 # 49 frames of 480x720, K = 4: the paper's.
@@ -81,6 +83,7 @@ def clip_shape(config: TrainConfig) -> ClipShape:
         count,
         clip.name,
         len(clip.reference_latents),
+        0 if clip.preceding is None else clip.preceding.latents.shape[1],
     )
 
 

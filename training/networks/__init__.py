@@ -1,1 +1,1 @@
-"""The networks of a training run: built, started, checked."""
+"""Building, initialising and checking the networks of a training run."""

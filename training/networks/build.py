@@ -1,4 +1,4 @@
-"""The networks of a training run: what is trained in float32, what is frozen in short."""
+"""The networks of a training run: trained ones in float32, frozen ones in reduced precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anchorweave.models.backbones import family_of
 from anchorweave.models.checkpointing import kept_parts, recompute
 from anchorweave.models.compilation import compile_blocks
 from anchorweave.models.controller import WeavingController
-from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.denoiser import Denoiser, check_preceding
 from anchorweave.models.loading import ModelParts
 from anchorweave.models.precision import computing_dtype
 from anchorweave.models.small.tiny_models import video_of
@@ -33,16 +33,15 @@ from training.options.training import TrainConfig
 
 @dataclass(frozen=True)
 class Networks:
-    """Denoiser and what goes with it.
+    """Denoiser and related objects.
 
     Args:
-        denoiser: backbone, controller and reference network, as far as there are; what requires a
-            gradient is float32.
+        denoiser: backbone, controller and reference network, if any; trained parameters are
+            float32.
         process: the noise process.
-        positions: what the backbone is told of the positions of latents of the clips' size, or
-            None.
-        dtype: the backbone's own.
-        parts: for the VAE, where one is needed.
+        positions: the backbone's position input for latents of the clips' size, or None.
+        dtype: the backbone's dtype.
+        parts: for the VAE, if one is needed.
     """
 
     denoiser: Denoiser
@@ -55,22 +54,22 @@ class Networks:
 def build_networks(
     config: TrainConfig, clip: TrainingClip, device: torch.device | str = "cpu"
 ) -> Networks:
-    """Everything that `config.model` describes, for clips of the size of `clip`; on the CPU.
+    """Builds everything that `config.model` describes, for clips of the size of `clip`; on the CPU.
 
     Args:
-        config: of the training.
+        config: config of the training.
         clip: any of its clips.
-        device: where the networks are going to compute, which decides what precision=auto is.
+        device: where the networks will compute, which determines precision=auto.
 
     Raises:
-        ValueError: weights that do not fit one another, the clip, or what the options say of them.
+        ValueError: weights that do not fit together, or contradict the clip or the options.
         FileNotFoundError: no model at `model.path`, or no controller.
     """
     t, _, h, w = clip.latents.shape
     network = config.model
     # A model folder knows its own sizes.
     parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
-    # What is not trained needs no more precision than it is computed in.
+    # Frozen weights need no more precision than the computation.
     frozen = network.train_backbone != "full"
     dtype = computing_dtype(config.precision, device) if frozen else torch.float32
     backbone = parts.backbone(dtype)
@@ -81,6 +80,7 @@ def build_networks(
         if controller is not None:
             _check_holes(controller, clip)
         references = reference_network(network, backbone)
+        check_preceding(references, clip.preceding is not None)
         if network.train_backbone == "lora":
             add_lora(backbone, network.lora_rank, network.lora_alpha)
     if controller is not None:
@@ -107,8 +107,8 @@ def build_networks(
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
-    """A low-rank adapter on the attention of every block of the backbone; the rest is frozen."""
-    # Only who asks for an adapter waits for peft's imports.
+    """Adds a low-rank adapter to the attention of every block of the backbone; freezes the rest."""
+    # Imported here, because peft is slow to import.
     from peft import LoraConfig
 
     backbone.requires_grad_(False)
@@ -119,19 +119,19 @@ def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
 
 
 def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name, in a fixed order."""
+    """The trained parameters, by name, in a fixed order."""
     return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
 
 
 def _controller(
     network: NetworkConfig, backbone: nn.Module, holes: str
 ) -> WeavingController | None:
-    """What `network` describes, or None; a new one is for anchors with `holes` unless told."""
+    """The controller described by `network`, or None; a new one uses `holes` unless configured."""
     if not network.woven:
         return None
     start = network.controller
     if start is not None and Path(start).suffix != ".pt":
-        # Else the name would be looked for on the net.
+        # Otherwise the name would be looked up on the hub.
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(
                 f"no controller at model.controller={start}: it has no config.json; name a "
@@ -149,11 +149,11 @@ def _controller(
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
-    """Refuse data sets with other anchors than the controller is one for.
+    """Rejects data sets whose anchors have other holes than the controller expects.
 
     Args:
-        controller: None = no anchor is read.
-        holes: of each data set (`Mixture.holes`).
+        controller: None = no anchors are read.
+        holes: per data set (`Mixture.holes`).
 
     Raises:
         ValueError: names every data set that differs.

@@ -1,4 +1,4 @@
-"""Whether clips were encoded by the very encoders that a run's model has."""
+"""Checks that clips were encoded with the same encoders as the run's model has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from anchorweave.datasets.layout import CAPTION_FEATURES, LATENTS, BadClip
 from anchorweave.datasets.mixture import Mixture
 from anchorweave.models.encoders import Encoders
 
-# File -> what it says it was encoded by: the encoders by content, and as files (under another key),
-# which is all that older files say.
+# File -> its record of the encoders: by content, and as files (under another key), which is all
+# that older files have.
 SAID = {
     LATENTS: ("VAE", "vae_content", "vae_weights", "vae"),
     CAPTION_FEATURES: ("text encoder", "text_content", "text_weights", "text_encoder"),
@@ -19,18 +19,18 @@ SAID = {
 
 
 def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], None]) -> None:
-    """Compare what clips were encoded by with the encoders of the model beside which is trained.
+    """Compares the encoders that clips were encoded with to those of the run's model.
 
-    The first clip of every data set is looked at: clips of one set that were made otherwise than
-    most are the doctor's. Clips of the released layout do not say.
+    Checks the first clip of every data set; inconsistencies within a set are left to the doctor.
+    Clips in the released layout have no record.
 
     Args:
         clips: all data sets.
-        encoders: of the model that `model.path` names.
-        say: prints what cannot be told.
+        encoders: encoders of the model at `model.path`.
+        say: prints notes about undecidable cases.
 
     Raises:
-        ValueError: a data set whose clips were encoded by others.
+        ValueError: a data set whose clips were encoded with other encoders.
     """
     for root, one in clips.sets.items():
         if not isinstance(one, LatentClips):
@@ -39,11 +39,11 @@ def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], No
             try:
                 made = read_made(one.clips[0] / file)
             except BadClip:
-                continue  # told when the clip itself is read
+                continue  # reported when the clip itself is read
             try:
                 own = getattr(encoders, content), getattr(encoders, as_files)
             except FileNotFoundError:
-                continue  # a model that holds no such part was not what encoded, and needs none
+                continue  # a model without this part did not encode the clips, and does not need it
             if content in made and made[content] != own[0]:
                 raise ValueError(
                     f"{root}: {file} was made by another {what} ({made[content]}) than that of "

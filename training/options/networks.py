@@ -1,4 +1,4 @@
-"""NetworkConfig: the networks of a training, where they start, and which of them are trained."""
+"""NetworkConfig: the networks of a training run, their initial weights, and which are trained."""
 
 from __future__ import annotations
 
@@ -11,61 +11,60 @@ from anchorweave.ranges import check_numbers, within
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What is trained, and what it starts from.
+    """What is trained, and its initial weights.
 
     Args:
         path: a folder in diffusers' layout with the backbone, or `tiny`, `tiny_wan`: small ones
             with random weights, of the clips' own size.
-        controller: where its weights start: a folder that a controller was saved to, or a released
-            `.pt`; null = a new one.
-        new_controller: how a new one starts: with `random` weights, or `from_backbone`, with copies
-            of its first blocks (needs `heads` equal to the backbone's). `none`: there is none; the
-            backbone is trained without memory, and no anchor is read.
-        layers: layers of the backbone that are woven; null = as a saved controller says, and for
-            another one the released share of the backbone's, 16 of 42 (Wan: 10 of 30). Like the
-            four below, an error where a saved one says otherwise.
-        every: which layers those are: every so many, from the first on; null likewise, 1.
+        controller: initial weights: a folder with a saved controller, or a released `.pt`; null = a
+            new one.
+        new_controller: how a new one is initialised: with `random` weights, or `from_backbone`,
+            with copies of its first blocks (needs `heads` equal to the backbone's). `none`: no
+            controller; the backbone is trained without memory, and no anchors are read.
+        layers: number of backbone layers with a controller layer; null = as saved, and for a new
+            one the released fraction of the backbone's, 16 of 42 (Wan: 10 of 30). Like the four
+            below, an error if a saved one differs.
+        every: spacing of these layers, from the first on; null likewise, 1.
         heads: attention heads; null likewise, 16 of 48, or the backbone's for `from_backbone`.
         fusion: `pose_guided` or `average`; null likewise, `pose_guided`.
         attention: `joint` or `separate`; null likewise, `joint`.
-        tokens: `all` or `visible`; null likewise, `all`. A saved controller takes it on: its
+        tokens: `all` or `visible`; null likewise, `all`. May be changed for a saved controller: its
             weights mean the same in both.
-        holes: what anchors hold where nothing was seen: `black`, `cracks` or `filled`, which has
-            to be what the data were precomputed with. A saved controller takes it on as well, to
-            learn another kind than before. null = as the saved one says, `black` for a released
-            `.pt`, and as the data say for all others.
-        coverage: whether each token of an anchor is told which share of its pixels was seen; null
-            likewise, false. An error where a saved one says otherwise.
-        warm_start: a folder that a controller was saved to; a `new` controller starts from its
-            weights instead of random ones. They may differ in what their weights mean the same in:
-            `fusion`, `attention`, `tokens`, `holes` and `coverage`. null = random weights.
-        train_controller: false keeps it as it starts, which has to be a trained one, to train the
-            backbone beside it.
+        holes: content of anchors where nothing was seen: `black`, `cracks` or `filled`; must match
+            the precomputed data. May also be changed for a saved controller, to fine-tune it for
+            other holes. null = as saved, `black` for a released `.pt`, and as in the data for all
+            others.
+        coverage: whether each token of an anchor includes the fraction of its pixels that was seen;
+            null likewise, false. An error if a saved one differs.
+        warm_start: a folder with a saved controller; a `new` controller starts from its weights
+            instead of random ones. They may differ in settings that do not change the weights'
+            meaning: `fusion`, `attention`, `tokens`, `holes` and `coverage`. null = random weights.
+        train_controller: false freezes it, which requires a trained one, to train only the
+            backbone.
         train_backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it
             (`full`).
-        references: a folder that a reference network was saved to; null = a new one.
-        new_references: how a new one gives references to the backbone: as `tokens`, joined to the
-            video along frames (Context-as-Memory, Spatia), or by `attention`, historical
-            cross-attention (SPMem). `none`: there is none.
-        train_references: false keeps that network as it starts.
-        reference_cameras: whether `tokens` are told the cameras (Context-as-Memory: yes, Spatia:
-            no); null = as a saved network says, and yes for a new one. Like the two below, an error
-            where a saved one says otherwise.
-        reference_interval: `attention` stands behind every so many blocks; null likewise, 14.
-        reference_heads: its heads, of 128 channels or, in a backbone of fewer, of its own; null
-            likewise, 16.
+        references: a folder with a saved reference network; null = a new one.
+        new_references: how a new one passes references to the backbone: as `tokens`, concatenated
+            to the video along frames (Context-as-Memory, Spatia), or by `attention`, historical
+            cross-attention (SPMem). `none`: no reference network.
+        train_references: false freezes that network.
+        reference_cameras: whether `tokens` include camera embeddings (Context-as-Memory: yes,
+            Spatia: no); null = as saved, and yes for a new one. Like the two below, an error if a
+            saved one differs.
+        reference_interval: number of blocks between `attention` layers; null likewise, 14.
+        reference_heads: its heads, of 128 channels, or as wide as the backbone's if it has fewer
+            channels; null likewise, 16.
         lora_rank: rank of the adapter.
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
             third more time.
-        kept: what is not recomputed then: `nothing`, `attention_of_controller` or all `attention`;
-            it costs as much memory as the tokens of each block, which `training.dry_run` prints.
-        compile: `regional` compiles the blocks, each kind once: minutes at the start; not with
-            `kept`, nor where weights are sharded.
+        kept: what is then not recomputed: `nothing`, `attention_of_controller` or all `attention`;
+            costs as much memory as the tokens of each block, which `training.dry_run` prints.
+        compile: `regional` compiles the blocks, once per kind: takes minutes at the start; not with
+            `kept`, nor with sharded weights.
 
     Raises:
-        ValueError: a value out of range, nothing that is trained, or something that is kept as it
-            starts and was not trained before.
+        ValueError: a value out of range, nothing to train, or a frozen part that was never trained.
     """
 
     path: str = "tiny"
@@ -131,7 +130,7 @@ class NetworkConfig:
                 f"model.warm_start={self.warm_start} is where a new controller starts, but {met}; "
                 "set model.controller=null and model.new_controller=random, or leave warm_start out"
             )
-        # These change nothing in the backbone before they are trained.
+        # These have no effect on the backbone before they are trained.
         if not self.train_controller and new and self.warm_start is None:
             raise ValueError(
                 f"model.train_controller=false keeps model.new_controller={self.new_controller}, "

@@ -1,6 +1,6 @@
-"""TrainConfig: every option of a training run, in the sections that own them.
+"""TrainConfig: every option of a training run, grouped in sections.
 
-What a value is good for is said here, what the paper and the released code set is said in
+The purpose of each value is documented here; the values of the paper and the released code are in
 `configs/train/cogvideox_5b_faithful.yaml`.
 """
 
@@ -16,25 +16,25 @@ from anchorweave.ranges import check_numbers, within
 from training.draws.noise import DrawConfig
 from training.options.networks import NetworkConfig
 
-# In minutes; torch takes a wait of any length, but not of every number.
+# In minutes; torch accepts any reasonable timeout, but overflows for huge ones.
 A_YEAR = 365 * 24 * 60
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """The training data.
 
     Args:
         train: folders of data sets with their shares: `data/dl3dv:3 data/realestate10k:1` (the
-            paper's and the released code's mixture); one alone needs none.
-        memory: whose anchors and references are woven, a memory system's name.
+            paper's and the released code's mixture); a single one needs no share.
+        memory: memory system whose anchors and references are used.
         visible_first_frame: as in sampling: `seen`, or `always` as the released controller was
             trained.
-        validation: a data set that is measured on and never trained; null = no validation.
-        workers: processes that load clips, on each rank; 0 = the training process itself.
-        on_bad_clip: `error` stops at the first clip that breaks while training, with its path;
-            `quarantine` takes the next clip in its place and writes its path to `bad_clips.jsonl`.
-        bad_clip_share: the run stops when more than this share of the clips broke.
+        validation: a data set for validation only; null = no validation.
+        workers: data loader processes per rank; 0 = the training process itself.
+        on_bad_clip: `error` stops at the first clip that cannot be loaded, with its path;
+            `quarantine` takes the next clip instead and writes its path to `bad_clips.jsonl`.
+        bad_clip_share: the run stops if more than this fraction of the clips failed.
     """
 
     train: str = "outputs/prepared"
@@ -49,7 +49,7 @@ class DataConfig:
         """The data sets to train on, by folder, with their shares.
 
         Raises:
-            ValueError: no folder, one that is named twice, or a share that is no whole number.
+            ValueError: no folder, a duplicate folder, or a share that is not an integer.
         """
         shares = {}
         for word in self.train.split():
@@ -77,15 +77,15 @@ class OptimizerConfig:
     """AdamW and its learning rate.
 
     Args:
-        learning_rate: at its highest.
-        beta1: of AdamW.
-        beta2: of AdamW.
-        weight_decay: of AdamW.
-        epsilon: of AdamW.
-        clip: largest norm of the gradient of all trained weights together.
+        learning_rate: peak learning rate.
+        beta1: AdamW's beta1.
+        beta2: AdamW's beta2.
+        weight_decay: AdamW's weight decay.
+        epsilon: AdamW's epsilon.
+        clip: maximum gradient norm of all trained weights together.
         schedule: `constant_with_warmup`, `linear`, `cosine` or `cosine_with_restarts`.
-        warmup: steps from zero to the learning rate.
-        cycles: of `cosine_with_restarts`.
+        warmup: number of warm-up steps from zero to the peak learning rate.
+        cycles: number of cycles of `cosine_with_restarts`.
     """
 
     learning_rate: float = within(2e-4, above=0, at_most=1)
@@ -116,11 +116,11 @@ class AverageConfig:
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """Steps that are not taken. Not in the paper nor in the released code.
+    """When to skip steps. Not in the paper nor in the released code.
 
     Args:
-        abnormal: a gradient whose norm is this many times the running mean of earlier ones is not
-            applied; null = any finite one is. One that is not finite never is.
+        abnormal: skips a gradient whose norm is this many times the running mean of earlier ones;
+            null = any finite one is applied. Non-finite ones are always skipped.
         limit: the run stops when more than this many of the last `window` steps were skipped.
         window: in steps.
     """
@@ -132,12 +132,12 @@ class GuardConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run is saved; it always is at its end and on SIGTERM or SIGUSR1.
+    """When checkpoints are saved; in addition to the end of the run and SIGTERM or SIGUSR1.
 
     Args:
         every_steps: in steps.
-        every_minutes: in minutes since the last one; null = never for the clock's sake.
-        keep: the newest ones that stay; the best one (by validation loss) stays as well.
+        every_minutes: in minutes since the last one; null = not time-based.
+        keep: number of newest ones kept; the best one (by validation loss) is kept as well.
     """
 
     every_steps: int = within(500, at_least=1)
@@ -147,17 +147,18 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """Measuring on `data.validation`, on all ranks together.
+    """Validation on `data.validation`, on all ranks together.
 
     Args:
         every: in steps; also at the end.
-        seed: of the fixed noise.
-        clips: how many of the first clips the loss is measured on, live and averaged weights.
-        videos: how many of the first clips are sampled and compared with the truth; needs the VAE.
+        seed: seed of the fixed noise.
+        clips: number of clips, from the first on, for the loss, with live and averaged weights.
+        videos: number of clips, from the first on, to sample and compare with the truth; needs the
+            VAE.
         videos_every: in steps; also at the end.
         steps: denoising steps of a sampled video.
         control_window: as in sampling.
-        fps: of the videos.
+        fps: frame rate of the videos.
     """
 
     every: int = within(500, at_least=1)
@@ -172,14 +173,14 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """Where numbers go, beside `log.jsonl`, which is always written.
+    """Logging, in addition to `log.jsonl`, which is always written.
 
     Args:
         trackers: any of `wandb`, `tensorboard`.
         project: name in wandb.
-        wandb_mode: `offline` writes to the output folder only (`wandb sync` sends it later).
-        every: steps from one printed line to the next.
-        picture_every: steps from one `loss_by_timestep.png` to the next.
+        wandb_mode: `offline` writes to the output folder only (`wandb sync` uploads it later).
+        every: number of steps between printed lines.
+        picture_every: number of steps between updates of `loss_by_timestep.png`.
     """
 
     trackers: list[str] = field(default_factory=list)
@@ -195,18 +196,18 @@ class TrainConfig:
 
     Args:
         output: the folder for checkpoints, logs and pictures.
-        resume: `latest` goes on from the newest complete checkpoint in `output`, or starts anew
-            where there is none; a path goes on from that one; `never` refuses an `output` with
+        resume: `latest` resumes from the newest complete checkpoint in `output`, or starts a new
+            run if there is none; a path resumes from that one; `never` rejects an `output` with
             checkpoints in it.
-        seed: of everything random: the first weights, the order of clips, noise, what is hidden.
-        steps: optimiser steps in all.
-        batch: clips in one step, over all ranks.
-        batch_per_process: clips in one call of the networks; `batch` divided by it and by the
-            number of ranks is the number of calls that are accumulated.
+        seed: seed of all randomness: initial weights, the order of clips, noise, dropout.
+        steps: total number of optimiser steps.
+        batch: clips per step, over all ranks.
+        batch_per_process: clips per forward call; `batch` divided by it and by the number of ranks
+            is the number of gradient accumulation calls.
         precision: `bf16` = autocast, float32 master weights, a frozen backbone in bf16; `fp32` =
             float32 throughout; `auto` = bf16 except on a CPU without instructions for it.
-        strategy: what the run is expected to be spread by; another one than it was launched with
-            is an error. `any` takes what it gets.
+        strategy: the expected distribution strategy; launching with another one is an error. `any`
+            accepts all.
         timeout_minutes: how long a rank waits for the others before it gives up.
     """
 
@@ -232,7 +233,7 @@ class TrainConfig:
 
     @property
     def memory(self) -> str | None:
-        """Whose anchors and references are read; None where neither is woven."""
+        """Memory system whose anchors and references are read; None if neither is used."""
         return self.data.memory if self.model.woven or self.model.has_references else None
 
     def __post_init__(self):
@@ -247,10 +248,10 @@ class TrainConfig:
             )
 
     def refuse_sharded(self, strategy: str) -> None:
-        """Refuse what a strategy that shards weights cannot do.
+        """Rejects options that do not work with strategies that shard weights.
 
         Raises:
-            ValueError: compiled blocks, whose weights are to be gathered in their midst.
+            ValueError: compiled blocks, whose weights would be gathered inside the compiled graph.
         """
         if self.model.compile != "none" and strategy in ("fsdp2", "zero2"):
             raise ValueError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anchorweave.models.digest import weights_digest
+from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import Recording
 
 # (recording, positions of the target's T frames, these frames [T, 3, H, W]) -> caption
@@ -27,7 +28,10 @@ class CaptionConfig:
             file X.txt or X.json, and gives clips without one the empty prompt, as inference does;
             `text` gives all clips the same; `model` asks a captioning model.
         text: the caption (text).
-        model: folder or hub name of a model of transformers that captions images or videos (model).
+        model: folder or hub name of a model of transformers that captions images or videos, or that
+            chats about images (model).
+        question: what a chat model is asked; null = a question of ours.
+        frames: of a clip that a chat model is shown; null = 8.
 
     Raises:
         ValueError: a kind without what it needs.
@@ -36,13 +40,22 @@ class CaptionConfig:
     kind: Literal["sidecar", "text", "model"] = "sidecar"
     text: str | None = None
     model: str | None = None
+    question: str | None = None
+    frames: int | None = within(None, at_least=1)
 
     def __post_init__(self):
+        check_numbers(self)
         for kind in ("text", "model"):
             if (self.kind == kind) != bool(getattr(self, kind)):
                 raise ValueError(
                     f"caption.kind={self.kind} came with caption.{kind}={getattr(self, kind)!r}; "
                     f"caption.{kind} belongs to caption.kind={kind}"
+                )
+        for name in ("question", "frames"):
+            if self.kind != "model" and getattr(self, name) is not None:
+                raise ValueError(
+                    f"caption.kind={self.kind} came with caption.{name}={getattr(self, name)!r}; "
+                    f"caption.{name} belongs to caption.kind=model"
                 )
 
     def made(self) -> dict[str, str]:
@@ -53,6 +66,9 @@ class CaptionConfig:
         if self.kind == "model":
             folder = Path(self.model)
             made["caption.model"] = weights_digest(folder) if folder.is_dir() else self.model
+            for name in ("question", "frames"):
+                if (asked := getattr(self, name)) is not None:
+                    made[f"caption.{name}"] = str(asked)
         return made
 
 
@@ -65,5 +81,5 @@ def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
     # Loading transformers takes seconds that the other kinds need not wait for.
     from anchorweave.models.captioner import Captioner
 
-    captioner = Captioner(config.model, device)
+    captioner = Captioner(config.model, device, config.question, config.frames)
     return lambda recording, positions, frames: captioner(frames)

@@ -106,6 +106,9 @@ class PrepareConfig:
             for name, value in made.items()
             if not name.startswith(unused) and (name, value) not in ADDED_LATER.items()
         }
+        if "memory.global_cloud.preceding" in made:
+            # They were single references before.
+            made["memory.global_cloud.preceding_as"] = "clip"
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")
         if (moving := self.perception.moving) != "none":

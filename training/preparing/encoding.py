@@ -14,6 +14,7 @@ from anchorweave.datasets.encoded_clip import (
     TARGET,
     anchors_key,
     coverage_key,
+    preceding_keys,
     references_key,
     visible_key,
 )
@@ -21,6 +22,7 @@ from anchorweave.datasets.layout import BadClip
 from anchorweave.datasets.prepared_clip import (
     read_anchors,
     read_cameras,
+    read_preceding,
     read_references,
     read_target,
 )
@@ -62,7 +64,7 @@ class VideoEncoder:
         self._tile, self._say, self._holes = tile, say, holes
 
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
-        """Latents of a clip's target, first frame, anchors and references; visible tokens.
+        """Latents of a clip's target, first frame, anchors, references and preceding frames.
 
         Every clip begins with the same tile, so that what is made of one does not depend on the
         clips before it.
@@ -108,20 +110,27 @@ class VideoEncoder:
             IMAGE: self._stored(first[0]),
         }
         for memory in read_cameras(clip).target2source:
-            anchors = read_anchors(clip, memory)
-            tensors[anchors_key(memory)] = self._stored(self._anchors(anchors, tensors[TARGET]))
-            share = coverage(
-                anchors.visible,
-                spatial=self._codec.in_space * self._patch_size,
-                temporal=self._codec.in_time,
-            )
-            tensors[visible_key(memory)] = seen_by(share)
-            tensors[coverage_key(memory)] = share.half()
+            keys = [key(memory) for key in (anchors_key, visible_key, coverage_key)]
+            found = self._of_anchors(read_anchors(clip, memory), tensors[TARGET])
+            tensors |= dict(zip(keys, found, strict=True))
             references = read_references(clip, memory)
             tensors[references_key(memory)] = self._stored(
                 self._references(references, tensors[TARGET])
             )
+            if (preceding := read_preceding(clip, memory)) is not None:
+                frames = self._stored(self._codec.encode(preceding.frames[None])[0])
+                found = (frames, *self._of_anchors(preceding.anchors, frames))
+                tensors |= dict(zip(preceding_keys(memory), found, strict=True))
         return tensors
+
+    def _of_anchors(self, anchors: Anchors, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents of anchors of as many frames as `target`; their visible tokens and coverage."""
+        share = coverage(
+            anchors.visible,
+            spatial=self._codec.in_space * self._patch_size,
+            temporal=self._codec.in_time,
+        )
+        return self._stored(self._anchors(anchors, target)), seen_by(share), share.half()
 
     def _references(self, frames: Tensor, target: Tensor) -> Tensor:
         # Encoded one by one (Context-as-Memory): as one video their differences would be motion.

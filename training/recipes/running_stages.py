@@ -1,4 +1,4 @@
-"""The stages of a recipe that are at work: one in front, others beside it."""
+"""The running stages of a recipe: one in the foreground, others in the background."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals, signal
 
-# So much of a stage's time is lost from the sum at most when the recipe itself is killed.
+# Maximum run time missing from the record if the recipe itself is killed.
 NOTE_SECONDS = 30.0
-# How often ended stages are looked for.
+# Polling interval for ended stages.
 LOOK_SECONDS = 0.2
 
 
@@ -20,7 +20,7 @@ class RunningStages:
 
     Args:
         note: called with a stage's name, the seconds since it was last called for it, and how the
-            stage ended: None = it runs, else its exit code or `stopped by SIGNAL`.
+            stage ended: None = still running, else its exit code or `stopped by SIGNAL`.
         lock: a file descriptor that every stage inherits.
     """
 
@@ -33,7 +33,7 @@ class RunningStages:
 
     @contextmanager
     def passing_signals_on(self) -> Iterator[None]:
-        """Inside, a signal to stop goes to all stages as SIGTERM, which trainings save at."""
+        """Context in which stop signals are forwarded to all stages as SIGTERM."""
 
         def tell(number: int, frame: object) -> None:
             self._told.append(Signals(number).name)
@@ -47,8 +47,8 @@ class RunningStages:
                 signal(each, handler)
 
     def start(self, name: str, command: Sequence[str]) -> None:
-        """Start a stage: `python` with the words of `command`."""
-        # A group of its own: Ctrl-C in a terminal reaches the recipe alone, which passes it on.
+        """Starts a stage: `python` with the arguments `command`."""
+        # A separate process group: Ctrl-C in a terminal reaches only the recipe, which forwards it.
         self._processes[name] = subprocess.Popen(
             [sys.executable, *command], start_new_session=True, pass_fds=[self._lock]
         )
@@ -56,11 +56,11 @@ class RunningStages:
         self._say(name, None)
 
     def wait_for(self, names: Sequence[str]) -> None:
-        """Until those of `names` that run have ended.
+        """Waits until those of `names` that are running have ended.
 
         Raises:
-            SystemExit: any stage failed, or the recipe was told to stop; the others were told to
-                stop and have ended.
+            SystemExit: any stage failed, or the recipe was told to stop; the others were stopped
+            and have ended.
         """
         while True:
             for name, process in list(self._processes.items()):
@@ -77,7 +77,7 @@ class RunningStages:
 
     def _ended(self, name: str, process: subprocess.Popen) -> None:
         del self._processes[name]
-        # A training that was told to stop saves and ends well, but it is not done.
+        # A training that was told to stop saves and exits successfully, but it is not done.
         self._say(name, f"stopped by {self._told[0]}" if self._told else process.returncode)
         if process.returncode and not self._told:
             self._stop_all()

@@ -1,4 +1,4 @@
-"""What a stage of a recipe is made from: its config values, and the files that they name."""
+"""The inputs of a recipe's stage: its config values, and the files that they name."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from anchorweave.datasets.fingerprint import digest, flat
 from anchorweave.datasets.layout import CONFIG, RECORD
 from anchorweave.models.digest import weights_digest
 
-# Values of these names are written to, not read.
+# Keys of outputs, which are not inputs.
 WRITTEN = ("output", "resume")
-# Folders that are told apart by their weights, and recordings that one file describes.
+# Files that identify folders with weights (by their weights), and recordings (by their listing).
 WEIGHTS = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer_config.json")
 DESCRIBED = ("transforms.json",)
 
 
 def config_values(words: list[str]) -> dict[str, Any]:
-    """What the YAML files named by a stage's words say, each over its bases, as dotted keys."""
+    """The values in a stage's YAML files, each merged over its bases, as dotted keys."""
     said: dict[str, Any] = {}
     for word in words:
         if word.startswith("config="):
@@ -30,30 +30,30 @@ def config_values(words: list[str]) -> dict[str, Any]:
 
 
 def inputs(words: list[str]) -> dict[str, str]:
-    """Short names for the contents of the files and folders that a stage reads.
+    """Content digests of the files and folders that a stage reads.
 
     Args:
-        words: of the stage, `a.b=c` and `config=FILE`.
+        words: arguments of the stage, `a.b=c` and `config=FILE`.
 
     Returns:
-        By `key=path`. What is not there yet, and folders of unknown kinds, are left out.
+        Digests by `key=path`. Missing files, and folders of unknown kinds, are omitted.
     """
     values = config_values(words)
     for word in words:
         key, equals, value = word.partition("=")
         if equals and key != "config":
             values[key] = value
-    found = {}
+    digests = {}
     for key, value in values.items():
         if key.rpartition(".")[2] not in WRITTEN:
             for path in _paths(value):
                 if (name := identity(Path(path))) is not None:
-                    found[f"{key}={path}"] = name
-    return found
+                    digests[f"{key}={path}"] = name
+    return digests
 
 
 def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Inputs that are others than they were, in words."""
+    """Inputs that have changed, as text."""
     return [
         f"{path} {'holds something else' if path in now else 'is gone'}"
         for path in sorted(there)
@@ -62,10 +62,10 @@ def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def identity(path: Path) -> str | None:
-    """A short name for what lies at `path`, that later stages which add to it leave alone.
+    """A content digest of `path` that does not change when later stages add files to it.
 
-    Of a model its weights, of a prepared data set how it was prepared and which clips it has, of a
-    recording the file that lists its frames, of a file its bytes; None = nothing of these.
+    For a model its weights, for a prepared data set its config and clips, for a recording its frame
+    listing, for a file its bytes; None = none of these.
     """
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""VAETraining: what one training of an autoencoder is made of, how it is saved, how it goes on."""
+"""VAETraining: one training run of an autoencoder, with saving and resuming."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class VAETraining:
     """One run, in one process.
 
     Args:
-        config: all of its options.
+        config: its options.
         arrays: uint8 frames [T, 3, H, W] of the recordings to train on.
-        held_out: likewise, to measure on.
+        held_out: likewise, for validation.
     """
 
     def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
@@ -54,18 +54,18 @@ class VAETraining:
         self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         device = self.accelerator.device
-        # All of them fit a GPU, and cropped there they need not travel.
+        # All of them fit on a GPU; cropping there avoids transfers.
         self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
         self.vae = fast_convolutions(_first_weights(config)).to(device)
         if config.part == "decoder":
-            # Wan's ends in a convolution of its own.
+            # Wan's encoder ends in its own convolution.
             for part in (self.vae.encoder, getattr(self.vae, "quant_conv", None)):
                 if part is not None:
                     part.requires_grad_(False)
         self.parameters = {n: p for n, p in self.vae.named_parameters() if p.requires_grad}
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
-        # Shapes never change in training, so kernels may be searched for; measuring, whose shapes
-        # do, is not compiled.
+        # Shapes are constant in training, so kernel autotuning pays off; validation, whose shapes
+        # vary, is not compiled.
         torch.backends.cudnn.benchmark = True
         self._autoencoded = (
             torch.compile(self._through, dynamic=False) if config.compile else self._through
@@ -87,19 +87,19 @@ class VAETraining:
         self.log.rewind(self.step)
 
     def train(self, stop: Stop) -> None:
-        """Until `steps` are done, or a signal comes; ends with a checkpoint either way."""
+        """Runs until `steps` are done, or a signal arrives; ends with a checkpoint either way."""
         config = self.config
-        told = False
-        while self.step < config.steps and not told:
+        stopped = False
+        while self.step < config.steps and not stopped:
             began = time.perf_counter()
             values = self._one_step()
             self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
             validates = last or self.step % config.validate_every == 0
-            told = stop.asked_by is not None
-            saves = last or told or self.step % config.save_every == 0
-            # Reading waits for the GPU, so a step is read when the next one is under way.
+            stopped = stop.asked_by is not None
+            saves = last or stopped or self.step % config.save_every == 0
+            # Reading values waits for the GPU, so a step is read when the next one is under way.
             self._read(keep=0 if validates or saves else 1, measures=validates)
             if saves:
                 self.checkpoints.save(self.step, self._write)
@@ -142,11 +142,11 @@ class VAETraining:
         return reconstruction + self.config.kl * divergence, reconstruction, divergence
 
     def _read(self, keep: int, measures: bool = False) -> None:
-        """Log all steps but the last `keep`, and print some of them.
+        """Logs all steps but the last `keep`, and prints some of them.
 
         Args:
-            keep: how many are left for later.
-            measures: whether the weights are measured, for the newest step.
+            keep: number of steps left for later.
+            measures: whether to validate the weights, at the newest step.
 
         Raises:
             RuntimeError: a step whose gradient was not finite; nothing was saved since.
@@ -164,11 +164,11 @@ class VAETraining:
                 values["validation/psnr"] = self.measure()
             self.log.log(values, step)
             if "validation/psnr" in values or (step + 1) % 50 == 0:
-                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-                print(f"step {step + 1}/{self.config.steps}: {shown}", flush=True)
+                described = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {step + 1}/{self.config.steps}: {described}", flush=True)
 
     def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and log variance of the latents, and what is decoded from a draw of them."""
+        """Mean and log variance of the latents, and the decoding of a sample from them."""
         posterior = self.vae.encode(signed).latent_dist
         again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
         return posterior.mean, posterior.logvar, again
@@ -186,7 +186,7 @@ class VAETraining:
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
-        # Short copies of weights that outlive a call would have no place in a CUDA graph.
+        # Cached low-precision weights that outlive a call would break a CUDA graph.
         return torch.autocast(
             device,
             torch.bfloat16,
@@ -204,13 +204,13 @@ class VAETraining:
         save_config(self.config, folder / CONFIG)
 
     def _restore(self, folder: Path) -> None:
-        there = load_config(VAETrainConfig, (), str(folder / CONFIG))
-        if (there.vae, there.seed) != (self.config.vae, self.config.seed):
+        saved = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (saved.vae, saved.seed) != (self.config.vae, self.config.seed):
             raise ValueError(
-                f"{folder} is of a run with {there.vae} and seed={there.seed}; go on as it was "
+                f"{folder} is of a run with {saved.vae} and seed={saved.seed}; go on as it was "
                 "begun, or name another output="
             )
-        for line in differences(flat(there), flat(self.config)):
+        for line in differences(flat(saved), flat(self.config)):
             print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
@@ -238,7 +238,7 @@ class VAETraining:
 
     @torch.no_grad()
     def _finish(self) -> None:
-        """Write the averaged weights, scaled so that latents have unit variance."""
+        """Writes the averaged weights, scaled so that latents have unit variance."""
         quality = self.measure()
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
@@ -247,7 +247,7 @@ class VAETraining:
         folder = self.output / "vae"
         with atomic_write(folder) as aside:
             self.vae.save_pretrained(aside)
-            # Of a run of fewer steps that was gone on with, or that died here.
+            # Left by a shorter run that was resumed, or by a crash at this point.
             shutil.rmtree(folder, ignore_errors=True)
         results = {
             "steps": self.step,
@@ -260,7 +260,7 @@ class VAETraining:
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
     def _fit_scale(self) -> None:
-        """Latents of what it was trained on get unit variance."""
+        """Scales latents of the training data to unit variance."""
         codec = codec_of(self.vae)
         with self._autocast():
             latents = [

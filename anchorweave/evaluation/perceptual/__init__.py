@@ -1,1 +1,1 @@
-"""Optional metrics that need large networks; they are measured if their weights are there."""
+"""Optional metrics that need large networks; computed if the weights are available."""

@@ -1,6 +1,6 @@
-"""The distance between all generated and all true videos of a row, by a network's features.
+"""Distance between the sets of all generated and all true videos of a row, in feature space.
 
-Every true clip counts once, however many seeds were sampled of it.
+Every true clip counts once, however many seeds were sampled for it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from anchorweave.evaluation.perceptual.samples import NotMeasuredError, Sample
 
 @dataclass(frozen=True)
 class SetDistance:
-    """A Fréchet distance, and what it rests on.
+    """A Fréchet distance, and the sets it is computed from.
 
     Args:
         distance: lower is better.
-        generated: how many generated samples.
-        true: how many true ones.
+        generated: number of generated samples.
+        true: number of true samples.
         features: length of a sample's feature vector.
         of: what a sample is.
     """
@@ -39,15 +39,16 @@ class SetDistance:
     def warning(self) -> str | None:
         """A warning if the sets are too small for a meaningful distance.
 
-        Not given in any paper; ours: a covariance of D features has full rank from D + 1 samples
-        on. With fewer, the distance says more about how many there were than about how good.
+        Not given in any paper; ours: a covariance of D features has full rank only with at least D
+        + 1 samples. With fewer, the distance reflects the number of samples more than their
+        quality.
         """
         fewest = min(self.generated, self.true)
         if fewest > self.features:
             return None
         return (
-            f"rests on {self.generated} generated and {self.true} true {self.of}; below "
-            f"{self.features + 1} it depends on their number and can be compared with no other set"
+            f"based on {self.generated} generated and {self.true} true {self.of}; below "
+            f"{self.features + 1} it depends on their number and is not comparable with other sets"
         )
 
 
@@ -56,11 +57,11 @@ def distance_of_sets(
     features: Callable[[Tensor], Tensor],
     of: Literal["frames", "videos"],
 ) -> SetDistance:
-    """The distance of the generated from the true ones.
+    """The distance between generated and true samples.
 
     Args:
-        samples: those whose truth is not known are left out, on both sides.
-        features: of a video [T, 3, H, W] in [0, 1] the vectors [n, D] of its samples.
+        samples: those without a known truth are excluded from both sets.
+        features: maps a video [T, 3, H, W] in [0, 1] to the feature vectors [n, D] of its samples.
         of: what one such sample is.
 
     Raises:
@@ -77,8 +78,10 @@ def distance_of_sets(
                 true[sample.clip] = features(sample.truth)
     if not true:
         raise NotMeasuredError("no true frames are known along these paths")
-    one, other = torch.cat(generated), torch.cat(list(true.values()))
-    if min(len(one), len(other)) < 2:
-        raise NotMeasuredError(f"{len(other)} true {of} are no set; at least 2 are needed")
-    distance = frechet_distance(one, other)
-    return SetDistance(distance, len(one), len(other), one.shape[1], of)
+    generated_features, true_features = torch.cat(generated), torch.cat(list(true.values()))
+    if min(len(generated_features), len(true_features)) < 2:
+        raise NotMeasuredError(f"{len(true_features)} true {of} are too few; at least 2 are needed")
+    distance = frechet_distance(generated_features, true_features)
+    return SetDistance(
+        distance, len(generated_features), len(true_features), generated_features.shape[1], of
+    )

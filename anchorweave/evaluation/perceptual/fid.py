@@ -1,9 +1,9 @@
-"""FID: Fréchet distance of single frames by the Inception network of 2015 (Heusel et al., 2017).
+"""FID: Fréchet distance of single frames, with the Inception network of 2015 (Heusel et al., 2017).
 
-The network is NVIDIA's TorchScript copy of the original TensorFlow graph. It is given 8-bit levels
-and resizes to 299 x 299 itself, as the original did (bilinear, without antialiasing). clean-fid
+The network is NVIDIA's TorchScript copy of the original TensorFlow graph. Its input is 8-bit
+levels, which it resizes to 299 x 299 like the original (bilinear, without antialiasing). clean-fid
 calls that "legacy_tensorflow"; its own resizing, and torchvision's Inception, give other numbers.
-Frame 0 of a video is given to the model and left out on both sides.
+Frame 0 of a video is an input of the model and is excluded from both sets.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ BATCH = 32
 
 
 def load_fid(folder: Path, device: str) -> Callable[[Iterable[Sample]], SetDistance]:
-    """What measures the FID of a row's videos.
+    """A function that computes the FID of a row's videos.
 
     Args:
-        folder: holds the network's file.
-        device: where it runs.
+        folder: contains the network's file.
+        device: where to run it.
 
     Raises:
-        NotMeasuredError: the file is not there, or is another one.
+        NotMeasuredError: the file is missing, or not this network.
     """
     path = weights_file(folder, FILE, SOURCE)
     network = load_torchscript(path, device)
 
     def features(video: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "n D"]:
         if len(video) < 2:
-            raise NotMeasuredError("a video of one frame has no generated one")
-        found = [
+            raise NotMeasuredError("a video of one frame has no generated frame")
+        batches = [
             network(part.to(device), return_features=True).flatten(1).cpu()
             for part in levels(video[1:]).split(BATCH)
         ]
-        if found[0].shape[1] != FEATURES:
+        if batches[0].shape[1] != FEATURES:
             raise NotMeasuredError(
-                f"{path} gives {found[0].shape[1]} features and not {FEATURES}: not Inception"
+                f"{path} gives {batches[0].shape[1]} features instead of {FEATURES}: not Inception"
             )
-        return torch.cat(found)
+        return torch.cat(batches)
 
     return lambda samples: distance_of_sets(samples, features, "frames")

@@ -1,10 +1,9 @@
-"""LPIPS: distance of two images by calibrated features of AlexNet or VGG-16 (Zhang et al., 2018).
+"""LPIPS: image distance by calibrated features of AlexNet or VGG-16 (Zhang et al., 2018).
 
-Version 0.1: features of five layers are divided by their length at every pixel; their squared
-differences are weighed by channel, averaged over pixels, and the five added up. The convolutional
-layers come from torchvision's file, the weights by channel are those that torchmetrics brings, so
-that the numbers are those of the `lpips` package; torchvision itself is not needed. Images go in at
-their own size.
+Version 0.1: features of five layers are normalised at every pixel; their squared differences are
+weighted per channel, averaged over pixels, and the five summed. The convolutional layers come from
+torchvision's file and the channel weights from torchmetrics, so that the numbers match the `lpips`
+package; torchvision itself is not needed. Images are used at their own size.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ from anchorweave.evaluation.perceptual.samples import (
 
 SOURCE = "https://download.pytorch.org/models"
 FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
-# Layers of torchvision's `features` whose output is compared: the last of each stage.
+# Layers of torchvision's `features` whose outputs are compared: the last of each stage.
 TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
-# Smaller sides end in nothing before the last layer.
+# Images with smaller sides shrink to nothing before the last layer.
 SMALLEST = {"alex": 31, "vgg": 16}
-# ImageNet's mean and spread of colours, in [-1, 1] as version 0.1 takes them.
+# ImageNet's mean and standard deviation of colours, in [-1, 1] as in version 0.1.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPSILON = 1e-8
 BATCH = 16
 
 
 class CalibratedFeatures(nn.Module):
-    """A distance of images by the features of some layers, each channel with its own weight.
+    """An image distance by the features of several layers, with one weight per channel.
 
     Args:
-        layers: the network, up to the last layer that is compared.
-        taps: numbers of the layers whose output is compared.
-        weights: of the layers, `N.weight` for layer N and so on.
+        layers: the network, up to the last compared layer.
+        taps: indices of the layers whose outputs are compared.
+        weights: weights of the layers, `N.weight` for layer N and so on.
         linear: the calibrated weights of each channel, `linN.model.1.weight` for the N-th tap.
 
     Raises:
@@ -74,7 +73,7 @@ class CalibratedFeatures(nn.Module):
     def forward(
         self, one: Float[Tensor, "B 3 H W"], other: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, " B"]:
-        """The distance of each pair of images in [0, 1]; 0 = the same."""
+        """The distance of each pair of images in [0, 1]; 0 = identical."""
         total = torch.zeros(len(one), device=one.device)
         pairs = zip(self._directions(one), self._directions(other), strict=True)
         for number, (a, b) in enumerate(pairs):
@@ -84,28 +83,28 @@ class CalibratedFeatures(nn.Module):
 
     def _directions(self, images: Tensor) -> list[Tensor]:
         values = (2 * images - 1 - self.shift) / self.scale
-        found = []
+        directions = []
         for number, layer in enumerate(self.features):
             values = layer(values)
             if number in self.taps:
                 length = (values.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
-                found.append(values / length)
-        return found
+                directions.append(values / length)
+        return directions
 
 
 def load_lpips(folder: Path, network: str, device: str) -> Callable[[Iterable[Sample]], PerVideo]:
-    """What measures the LPIPS of a row's videos.
+    """A function that computes the LPIPS of a row's videos.
 
-    `lpips` is the mean over the generated frames against the true ones, `lpips_loop` the last frame
-    against the first where the camera returns (Spatia's closed loop).
+    `lpips` is the mean over the generated frames against the true ones; `lpips_loop` compares the
+    last frame with the first if the camera returns (Spatia's closed loop).
 
     Args:
-        folder: holds torchvision's file.
+        folder: contains torchvision's file.
         network: `alex` or `vgg`.
-        device: where it runs.
+        device: where to run it.
 
     Raises:
-        NotMeasuredError: the file is not there, or is another one.
+        NotMeasuredError: the file is missing, or not this network.
     """
     path = weights_file(folder, FILES[network], f"{SOURCE}/{FILES[network]}")
     brought = Path(torchmetrics.__file__).parent / "functional/image/lpips_models"
@@ -120,11 +119,11 @@ def load_lpips(folder: Path, network: str, device: str) -> Callable[[Iterable[Sa
 def lpips(
     network: str, trunk: Mapping[str, Tensor], linear: Mapping[str, Tensor]
 ) -> CalibratedFeatures:
-    """The distance.
+    """Creates the distance.
 
     Args:
         network: `alex` or `vgg`.
-        trunk: torchvision's weights of it; the classifier's may be among them.
+        trunk: torchvision's weights of it, possibly with the classifier's.
         linear: the calibrated weights of each channel, `linN.model.1.weight`.
 
     Raises:
@@ -139,13 +138,13 @@ def lpips(
 def measured_by(
     distance: CalibratedFeatures, column: str, smallest: int, device: str
 ) -> Callable[[Iterable[Sample]], PerVideo]:
-    """What measures a row's videos by a distance: `column` and, where cameras return, its `_loop`.
+    """A function that measures a row's videos by a distance: `column`, and `column`_loop for loops.
 
     Args:
-        distance: on `device`.
+        distance: a distance, on `device`.
         column: its name.
-        smallest: side of an image, in pixels, that it needs.
-        device: where it runs.
+        smallest: minimum image side in pixels.
+        device: where to run it.
     """
 
     def mean(one: Tensor, other: Tensor) -> float:
@@ -153,25 +152,25 @@ def measured_by(
         return torch.cat([distance(a.to(device), b.to(device)) for a, b in pairs]).mean().item()
 
     def measure(samples: Iterable[Sample]) -> PerVideo:
-        found: PerVideo = {}
+        scores: PerVideo = {}
         for sample in samples:
             height, width = sample.video.shape[-2:]
             if min(height, width) < smallest:
                 raise NotMeasuredError(
                     f"videos of {height}x{width}; {column} needs {smallest} pixels a side"
                 )
-            values = found[sample.clip, sample.seed] = {}
+            values = scores[sample.clip, sample.seed] = {}
             if sample.truth is not None:
                 values[column] = mean(sample.video[1:], sample.truth[1:])
             if sample.returns:
                 values[f"{column}_loop"] = mean(sample.video[-1:], sample.video[:1])
-        return found
+        return scores
 
     return measure
 
 
 def _alexnet() -> list[nn.Module]:
-    """torchvision's, up to the last layer that is compared."""
+    """AlexNet as in torchvision, up to the last compared layer."""
     return [
         *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),

@@ -1,9 +1,9 @@
 """Match accuracy of a closed loop (Spatia, section 4): does the last frame show the first place?
 
-High-confidence matches that RoMa finds between the first and the last frame, over those that it
-finds between the first frame and itself. Matches are counted at the pixels of the first frame, in
-RoMa's own resolution (864 x 864, whatever the video's). The paper does not say from which
-confidence on a match is high: a config value.
+The number of high-confidence RoMa matches between the first and the last frame, relative to that
+between the first frame and itself. Matches are counted at the pixels of the first frame, at RoMa's
+own resolution (864 x 864, regardless of the video's). The paper does not give the confidence
+threshold: a config value.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ DINO_SOURCE = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{DINO}"
 def load_match_accuracy(
     folder: Path, confidence: float, device: str
 ) -> Callable[[Iterable[Sample]], PerVideo]:
-    """What measures the match accuracy of a row's videos.
+    """A function that computes the match accuracy of a row's videos.
 
     Args:
-        folder: holds RoMa's outdoor weights and DINOv2's.
-        confidence: in [0, 1], above which a match is high.
-        device: where RoMa runs.
+        folder: contains RoMa's outdoor weights and DINOv2's.
+        confidence: threshold in [0, 1] of a high-confidence match.
+        device: where to run RoMa.
 
     Raises:
-        NotMeasuredError: `romatch` or a file is not there.
+        NotMeasuredError: `romatch` or a file is missing.
     """
     matcher = _load_roma(folder, device)
 
     def measure(samples: Iterable[Sample]) -> PerVideo:
-        found: PerVideo = {}
+        scores: PerVideo = {}
         for sample in samples:
             if not sample.returns:
-                raise NotMeasuredError("the camera does not end where it began; take closed_loop")
+                raise NotMeasuredError("the camera does not end where it began; use closed_loop")
             value = match_accuracy(matcher, sample.video, confidence, device)
-            found[sample.clip, sample.seed] = {} if value is None else {"match_accuracy": value}
-        return found
+            scores[sample.clip, sample.seed] = {} if value is None else {"match_accuracy": value}
+        return scores
 
     return measure
 
@@ -62,17 +62,17 @@ def load_match_accuracy(
 def match_accuracy(
     matcher: Any, video: Float[Tensor, "T 3 H W"], confidence: float, device: str
 ) -> float | None:
-    """Matches of the first and the last frame over self-matches of the first.
+    """Matches between the first and the last frame, relative to self-matches of the first.
 
     Args:
-        matcher: `match(image, image, device=...)` gives (warp, confidence [1, h, 2w]): of the first
-            image's pixels, then of the second's.
+        matcher: `match(image, image, device=...)` returns (warp, confidence [1, h, 2w]): for the
+            first image's pixels, then the second's.
         video: in [0, 1].
-        confidence: above which a match is high.
-        device: where the matcher runs.
+        confidence: threshold of a high-confidence match.
+        device: where to run the matcher.
 
     Returns:
-        About [0, 1]; None where the first frame does not even match itself.
+        About [0, 1]; None if the first frame does not even match itself.
     """
     first, last = (_image(frame[None]) for frame in (video[0], video[-1]))
 
@@ -90,7 +90,7 @@ def _load_roma(folder: Path, device: str) -> Any:
     try:
         from romatch import roma_outdoor
     except (ImportError, RuntimeError) as error:
-        # A torchvision that was built for another torch ends in the latter.
+        # A torchvision built for another torch raises the latter.
         raise NotMeasuredError(
             f"romatch cannot be imported ({error}); see requirements-eval.txt"
         ) from error
@@ -100,7 +100,8 @@ def _load_roma(folder: Path, device: str) -> Any:
         device=torch.device(device),
         weights=load_tensors(weights, device),
         dinov2_weights=load_tensors(dino, device),
-        # The CUDA kernel is an extra of romatch's; without it the same comes out more slowly.
+        # The CUDA kernel is an optional extra of romatch; without it the result is the same, but
+        # slower.
         use_custom_corr=device.startswith("cuda") and find_spec("local_corr") is not None,
     )
 

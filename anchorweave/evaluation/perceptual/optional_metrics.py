@@ -1,7 +1,7 @@
-"""The optional metrics, what each needs, and how it is loaded.
+"""The optional metrics, their requirements, and how they are loaded.
 
-A metric per video gives a number, or several, for every video; one per set a single distance for a
-whole row. What is missing is reported, never replaced by something of the same name.
+A per-video metric gives one or more numbers for every video; a per-set metric gives a single
+distance for a row. Missing requirements are reported, never silently replaced.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ Measure = Callable[[Iterable[Sample]], PerVideo | SetDistance]
 
 @dataclass(frozen=True)
 class PerceptualConfig:
-    """What optional metrics are measured with.
+    """Options of the optional metrics.
 
     Args:
-        weights: the folder that their weights lie in, see pretrained/README.md.
-        device: where their networks run: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        lpips_network: whose features LPIPS compares. Not given in the papers; `alex` is what the
-            authors of LPIPS measure with.
-        match_confidence: above which a match of RoMa's is high. Not given in the paper (Spatia).
-        vbench_python: the Python that has VBench; null = this one.
+        weights: the folder with their weights, see pretrained/README.md.
+        device: where to run their networks: `auto` (a GPU if available), `cpu` or `cuda`.
+        lpips_network: network whose features LPIPS compares. Not given in the papers; `alex` is
+            what the authors of LPIPS use for evaluation.
+        match_confidence: threshold of a high-confidence RoMa match. Not given in the paper
+            (Spatia).
+        vbench_python: path of the Python with VBench; null = this one.
 
     Raises:
-        ValueError: a device that is none, or a confidence outside [0, 1).
+        ValueError: an invalid device, or a confidence outside [0, 1).
     """
 
     weights: str = "pretrained/metrics"
@@ -55,10 +56,10 @@ class PerceptualConfig:
             raise ValueError(f"match_confidence={self.match_confidence}: must be in [0, 1)")
 
     def on(self) -> str:
-        """The device that is meant.
+        """The resolved device.
 
         Raises:
-            ValueError: a GPU that is not there.
+            ValueError: a GPU that is not available.
         """
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device={self.device}, but this machine has no CUDA GPU; use cpu")
@@ -72,11 +73,12 @@ class OptionalMetric:
     """One metric.
 
     Args:
-        what: it says.
-        needs: in the folder of weights, or installed.
-        kind: whether every video has a value, or only all together.
-        columns: name of a value -> heading, with an arrow to the better side.
-        load: makes what measures it; raises NotMeasuredError where something is not there.
+        what: what it measures.
+        needs: its requirements, as weights or packages.
+        kind: whether it has a value per video, or only one per set.
+        columns: name of a value -> heading, with an arrow to the better direction.
+        load: creates the function that measures it; raises NotMeasuredError if a requirement is
+            missing.
     """
 
     what: str
@@ -88,42 +90,42 @@ class OptionalMetric:
 
 OPTIONAL_METRICS = {
     "lpips": OptionalMetric(
-        "distance from the true frames, and of the last from the first frame, by features",
+        "feature distance to the true frames, and of the last to the first frame",
         "torchvision's AlexNet (or VGG-16)",
         "per video",
         {"lpips": "LPIPS ↓", "lpips_loop": "LPIPS, last frame against first ↓"},
         lambda c: load_lpips(Path(c.weights), c.lpips_network, c.on()),
     ),
     "stlpips": OptionalMetric(
-        "LPIPS by a network that a shift of a pixel does not disturb",
-        "the file that the package stlpips-pytorch brings",
+        "LPIPS with a network that tolerates shifts of a pixel",
+        "the file from the package stlpips-pytorch",
         "per video",
         {"stlpips": "ST-LPIPS ↓", "stlpips_loop": "ST-LPIPS, last frame against first ↓"},
         lambda c: load_shift_tolerant(Path(c.weights), c.on()),
     ),
     "fid": OptionalMetric(
-        "distance of all frames from all true ones",
-        "Inception of 2015 as TorchScript",
+        "distance between all frames and all true ones",
+        "Inception (2015) as TorchScript",
         "per set",
         {"fid": "FID ↓"},
         lambda c: load_fid(Path(c.weights), c.on()),
     ),
     "fvd": OptionalMetric(
-        "distance of all videos from all true ones",
+        "distance between all videos and all true ones",
         "I3D as TorchScript",
         "per set",
         {"fvd": "FVD ↓"},
         lambda c: load_fvd(Path(c.weights), c.on()),
     ),
     "vbench": OptionalMetric(
-        "six axes of VBench, without a truth, and their mean",
-        "vbench in a Python of its own, and its networks",
+        "six axes of VBench, without ground truth, and their mean",
+        "vbench in a separate Python, and its networks",
         "per video",
         {axis: f"{axis.replace('_', ' ')} ↑" for axis in AXES} | {"total": "VBench total ↑"},
         lambda c: load_vbench(Path(c.weights), c.vbench_python, c.on()),
     ),
     "match_accuracy": OptionalMetric(
-        "share of the first frame that RoMa finds again in the last",
+        "fraction of the first frame that RoMa matches in the last",
         "romatch, and weights of RoMa and DINOv2",
         "per video",
         {"match_accuracy": "match accuracy ↑"},
@@ -136,11 +138,11 @@ def chosen_metrics(names: Sequence[Any]) -> dict[str, OptionalMetric]:
     """The metrics of those names.
 
     Raises:
-        ValueError: no names, or an unknown one, with the known ones.
+        ValueError: no names, or an unknown one; the message lists the known ones.
     """
-    known = ", ".join(OPTIONAL_METRICS)
+    choices = ", ".join(OPTIONAL_METRICS)
     if not names:
-        raise ValueError(f"metrics=[]: name one or more of {known}")
+        raise ValueError(f"metrics=[]: name one or more of {choices}")
     if unknown := [str(name) for name in names if name not in OPTIONAL_METRICS]:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {known}")
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {choices}")
     return {name: OPTIONAL_METRICS[name] for name in names}

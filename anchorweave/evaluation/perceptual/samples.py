@@ -1,6 +1,6 @@
-"""The input of an optional metric, and the error for one that cannot be measured.
+"""The input of an optional metric, and the error if it cannot be measured.
 
-Nothing here downloads anything: weights are files that the user put there (pretrained/README.md).
+Nothing here downloads anything: the user provides the weights (pretrained/README.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PerVideo = dict[tuple[str, int], dict[str, float]]
 
 
 class NotMeasuredError(ToldError):
-    """A metric that cannot be measured; the message is one line: why, and what to do."""
+    """A metric that cannot be measured; the message is one line: the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Sample:
     """One generated video.
 
     Args:
-        clip: of which clip.
-        seed: sampled with which seed.
-        video: what was generated [T, 3, H, W] in [0, 1]; frame 0 was given.
-        truth: the true frames [T, 3, H, W] in [0, 1]; None where they are not known.
+        clip: the clip's name.
+        seed: the sampling seed.
+        video: the generated video [T, 3, H, W] in [0, 1]; frame 0 was given.
+        truth: the true frames [T, 3, H, W] in [0, 1]; None if unknown.
         returns: whether the camera ends where it began.
     """
 
@@ -46,7 +46,7 @@ def weights_file(folder: Path, name: str, source: str) -> Path:
     """The file `name` in `folder`.
 
     Raises:
-        NotMeasuredError: it is not there; says where to get it.
+        NotMeasuredError: it is missing; the message says where to get it.
     """
     path = folder / name
     if not path.is_file():
@@ -55,10 +55,10 @@ def weights_file(folder: Path, name: str, source: str) -> Path:
 
 
 def load_torchscript(path: Path, device: str) -> torch.jit.ScriptModule:
-    """The network in a TorchScript file, ready to give features.
+    """Loads a TorchScript network for feature extraction.
 
     Raises:
-        NotMeasuredError: a file that is none.
+        NotMeasuredError: not a TorchScript file.
     """
     try:
         return torch.jit.load(path, map_location=device).eval()
@@ -68,10 +68,10 @@ def load_torchscript(path: Path, device: str) -> torch.jit.ScriptModule:
 
 
 def load_tensors(path: Path, device: str) -> dict[str, Tensor]:
-    """The tensors of a file that `torch.save` wrote.
+    """Loads the tensors of a file written by `torch.save`.
 
     Raises:
-        NotMeasuredError: a file that is none, or holds something else.
+        NotMeasuredError: not such a file, or other content.
     """
     try:
         tensors = torch.load(path, map_location=device, weights_only=True)
@@ -79,10 +79,10 @@ def load_tensors(path: Path, device: str) -> dict[str, Tensor]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NotMeasuredError(f"{path} cannot be read as weights ({reason})") from error
     if not isinstance(tensors, dict):
-        raise NotMeasuredError(f"{path} holds no weights but {type(tensors).__name__}")
+        raise NotMeasuredError(f"{path} holds not weights but {type(tensors).__name__}")
     return tensors
 
 
 def levels(video: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
-    """The 8-bit levels 0..255 of a video in [0, 1], as floats: what feature networks were fed."""
+    """The 8-bit levels 0..255 of a video in [0, 1], as floats: the feature networks' input."""
     return (video.clamp(0, 1) * 255).round()

@@ -1,9 +1,9 @@
-"""ST-LPIPS: LPIPS by an AlexNet that a shift of a pixel does not disturb (Ghildyal and Liu, 2022).
+"""ST-LPIPS: LPIPS with a shift-tolerant AlexNet (Ghildyal and Liu, 2022).
 
-Generated videos lie a pixel beside the truth where poses or depth do. This AlexNet strides by blurs
-of 1-2-1 with reflected borders, and its first layer looks at every pixel, so that such a shift
-counts for little. The package `stlpips-pytorch` brings the weights; its code is not needed (it
-wants torchvision), the numbers are the same.
+Errors in poses or depth shift generated videos by a pixel relative to the truth. This AlexNet
+downsamples after 1-2-1 blurs with reflected borders, and its first layer has stride 1, so that such
+shifts have little effect. The package `stlpips-pytorch` contains the weights; its code, which
+requires torchvision, is not needed, and the numbers are the same.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ PACKAGE = "stlpips_pytorch"
 FILE = "alex_shift_tolerant.pth"
 IN_PACKAGE = Path("weights/vST0.0") / FILE
 TAPS = (2, 6, 10, 12, 14)
-# Smaller sides leave less than the three pixels that reflected borders of two need.
+# Smaller sides leave fewer than the three pixels that reflection padding by two needs.
 SMALLEST = 21
 
 
 class Blur(nn.Module):
-    """Every other pixel of images that are blurred by 1-2-1 first, borders reflected by two.
+    """Downsampling by two after a 1-2-1 blur, with borders reflected by two.
 
     Args:
-        channels: of the images.
+        channels: number of image channels.
     """
 
     def __init__(self, channels: int):
@@ -52,10 +52,10 @@ class Blur(nn.Module):
 
 
 def shift_tolerant_lpips(tensors: dict[str, Tensor]) -> CalibratedFeatures:
-    """The distance.
+    """Creates the distance.
 
     Args:
-        tensors: of the package's file: `net.sliceS.N.weight` of layer N, `linN.model.1.weight`.
+        tensors: from the package's file: `net.sliceS.N.weight` of layer N, `linN.model.1.weight`.
 
     Raises:
         ValueError: tensors of another network.
@@ -65,14 +65,14 @@ def shift_tolerant_lpips(tensors: dict[str, Tensor]) -> CalibratedFeatures:
 
 
 def load_shift_tolerant(folder: Path, device: str) -> Callable[[Iterable[Sample]], PerVideo]:
-    """What measures the ST-LPIPS of a row's videos: `stlpips`, and `stlpips_loop` of closed loops.
+    """A function that computes the ST-LPIPS of a row's videos: `stlpips`, and `stlpips_loop`.
 
     Args:
-        folder: may hold the file; else the installed package does.
-        device: where it runs.
+        folder: may contain the file; else the installed package does.
+        device: where to run it.
 
     Raises:
-        NotMeasuredError: the file is in neither, or is another one.
+        NotMeasuredError: the file is missing, or not this network.
     """
     path = _weights(folder)
     try:
@@ -85,19 +85,19 @@ def load_shift_tolerant(folder: Path, device: str) -> Callable[[Iterable[Sample]
 def _weights(folder: Path) -> Path:
     if (folder / FILE).is_file():
         return folder / FILE
-    # Found without being imported, which would need torchvision.
-    found = importlib.util.find_spec(PACKAGE)
-    for place in found.submodule_search_locations or () if found else ():
+    # Located without importing it, which would require torchvision.
+    spec = importlib.util.find_spec(PACKAGE)
+    for place in spec.submodule_search_locations or () if spec else ():
         if (path := Path(place) / IN_PACKAGE).is_file():
             return path
     raise NotMeasuredError(
         f"{folder / FILE} is not there, nor is it installed; "
-        "pip install --no-deps stlpips-pytorch brings it"
+        "pip install --no-deps stlpips-pytorch provides it"
     )
 
 
 def _alexnet() -> list[nn.Module]:
-    """Up to the last layer that is compared."""
+    """AlexNet up to the last compared layer."""
     return [
         *(nn.Conv2d(3, 64, 11, padding=2), Blur(64), nn.ReLU()),
         *(nn.MaxPool2d(3, 1), Blur(64), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()),

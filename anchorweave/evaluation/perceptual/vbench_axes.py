@@ -1,9 +1,9 @@
-"""The six axes of VBench that AnchorWeave reports (table 1), and their mean, by VBench itself.
+"""The six VBench axes that AnchorWeave reports (table 1), and their mean, using VBench itself.
 
-VBench wants an older numpy and transformers than this project, so it runs in a Python of its own
-(`perceptual.vbench_python`). Videos are handed over as H.264 files. Values are in [0, 1]; the paper
-prints them times 100. Temporal flickering is meant for still scenes and VBench's own benchmark
-filters for them; as AnchorWeave reports it for moving cameras, nothing is filtered here.
+VBench needs older numpy and transformers than this project, so it runs in a separate Python
+(`perceptual.vbench_python`). Videos are passed as H.264 files. Values are in [0, 1]; the paper
+prints them times 100. Temporal flickering is meant for static scenes, for which VBench's own
+benchmark filters; as AnchorWeave reports it for moving cameras, nothing is filtered here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anchorweave.evaluation.perceptual.samples import (
 )
 from anchorweave.video import write_video
 
-# VBench's name -> what its numbers per video are divided by to lie in [0, 1].
+# VBench's name -> divisor of its per-video numbers that maps them to [0, 1].
 AXES = {
     "subject_consistency": 1,
     "background_consistency": 1,
@@ -37,7 +37,7 @@ AXES = {
 FOLDER = "vbench"
 CLIP = "https://openaipublic.azureedge.net/clip/models"
 DINO = "dino_model/dino_vitbase16_pretrain.pth"
-# VBench downloads what is missing in its cache folder, so all of it has to lie there beforehand.
+# VBench downloads missing files to its cache folder, so all of them must be there beforehand.
 FILES = {
     "dino_model/facebookresearch_dino_main/hubconf.py": "git clone "
     "https://github.com/facebookresearch/dino into dino_model/facebookresearch_dino_main",
@@ -57,19 +57,19 @@ FILES = {
 def load_vbench(
     folder: Path, python: str | None, device: str
 ) -> Callable[[Iterable[Sample]], PerVideo]:
-    """What measures the axes of a row's videos; `total` is their mean.
+    """A function that computes the axes of a row's videos; `total` is their mean.
 
     Args:
-        folder: holds `vbench/`, laid out as VBench's cache is.
-        python: of the environment that VBench is installed in; None = this one.
-        device: where its networks run.
+        folder: contains `vbench/`, laid out like VBench's cache.
+        python: Python of the environment with VBench; None = this one.
+        device: where to run its networks.
 
     Raises:
-        NotMeasuredError: VBench or a file is not there.
+        NotMeasuredError: VBench or a file is missing.
     """
     python = python or sys.executable
     if "/" in python:
-        # It is run from another folder; `resolve` would lose a virtual environment's link.
+        # It runs in another folder; `resolve` would follow a virtual environment's symlink.
         python = str(Path(python).absolute())
     _run([python, "-c", "import vbench"], os.environ, "see requirements-eval.txt")
     cache = (folder / FOLDER).absolute()
@@ -92,7 +92,7 @@ def _measure(
         name = f"{number:06d}.mp4"
         keys[name] = (sample.clip, sample.seed)
         write_video(place / "videos" / name, sample.video)
-    # DINO's own loader looks for its weights there, and downloads them otherwise.
+    # DINO's own loader looks for its weights here, and downloads them otherwise.
     hub = place / "torch" / "hub" / "checkpoints"
     hub.mkdir(parents=True)
     (hub / Path(DINO).name).symlink_to(cache / DINO)
@@ -101,22 +101,22 @@ def _measure(
     environment = {**os.environ, "VBENCH_CACHE_DIR": str(cache), "TORCH_HOME": str(place / "torch")}
     _run(command, environment, "it runs VBench's own code", place)
     results = json.loads((place / "axes_eval_results.json").read_text())
-    found: PerVideo = {key: {} for key in keys.values()}
+    scores: PerVideo = {key: {} for key in keys.values()}
     for axis, top in AXES.items():
         for video in results[axis][1]:
             key = keys[Path(video["video_path"]).name]
-            found[key][axis] = video["video_results"] / top
-        if lacking := [key for key, values in found.items() if axis not in values]:
+            scores[key][axis] = video["video_results"] / top
+        if lacking := [key for key, values in scores.items() if axis not in values]:
             raise NotMeasuredError(f"VBench gave no {axis} for {len(lacking)} of the videos")
-    for values in found.values():
+    for values in scores.values():
         values["total"] = fmean(values.values())
-    return found
+    return scores
 
 
 def _run(
     command: list[str], environment: Mapping[str, str], advice: str, place: Path | None = None
 ) -> None:
-    """Run it; its last words are the reason where it fails."""
+    """Runs a command; on failure, its last output line is the reason."""
     try:
         ended = subprocess.run(
             command, env=environment, cwd=place, capture_output=True, text=True, check=False

@@ -1,9 +1,9 @@
-"""What runs in VBench's own Python: VBench's evaluation of a folder of videos, nothing of ours.
+"""Subprocess in VBench's own Python: runs VBench's evaluation on a folder of videos.
 
     python vbench_worker.py VIDEOS OUTPUT DEVICE AXIS...
 
-Writes OUTPUT/axes_eval_results.json, as VBench does: axis -> [mean, [{video_path, video_results}]].
-Imports only torch and vbench, because that environment need not hold this project.
+Writes OUTPUT/axes_eval_results.json, like VBench: axis -> [mean, [{video_path, video_results}]].
+Imports only torch and vbench, because that environment need not contain this project.
 """
 
 import sys
@@ -14,7 +14,7 @@ import vbench
 
 
 def main(videos: str, output: str, device: str, *axes: str) -> None:
-    """Evaluate the videos, each for itself, from weights that lie in VBENCH_CACHE_DIR."""
+    """Evaluates each video separately, with the weights in VBENCH_CACHE_DIR."""
     prompts = Path(vbench.__file__).parent / "VBench_full_info.json"
     vbench.VBench(torch.device(device), str(prompts), output).evaluate(
         videos_path=videos,

@@ -1,4 +1,4 @@
-"""Families of backbones, and how one is found: by name, by backbone, by autoencoder, by folder."""
+"""Families of backbones, and how to find one: by name, backbone, autoencoder or folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _loaded(place: str) -> Family:
 
 
 def family_of(backbone: nn.Module) -> Family:
-    """The family that a backbone is of.
+    """The family of a backbone.
 
     Raises:
         ValueError: an unknown family.
@@ -46,13 +46,13 @@ def family_of(backbone: nn.Module) -> Family:
         if isinstance(backbone, family.parts["transformer"]):
             return family
     raise ValueError(
-        f"a {type(backbone).__name__} is no backbone of a known family ({', '.join(FAMILIES)}); "
-        "anchorweave/README.md says how one is added"
+        f"a {type(backbone).__name__} is not a backbone of a known family ({', '.join(FAMILIES)}); "
+        "anchorweave/README.md explains how to add one"
     )
 
 
 def family_named(transformer: str) -> Family:
-    """The family by the name of its backbone's class, as model folders write it.
+    """The family with this backbone class name, as written in model folders.
 
     Raises:
         ValueError: an unknown family.
@@ -61,31 +61,31 @@ def family_named(transformer: str) -> Family:
         if family.parts["transformer"].__name__ == transformer:
             return family
         if transformer in family.unfit:
-            raise ValueError(f"{transformer} cannot be woven into: {family.unfit[transformer]}")
-    known = ", ".join(family.parts["transformer"].__name__ for family in families().values())
-    raise ValueError(f"{transformer} is no backbone of a known family; known are {known}")
+            raise ValueError(f"{transformer} is not supported: {family.unfit[transformer]}")
+    names = ", ".join(family.parts["transformer"].__name__ for family in families().values())
+    raise ValueError(f"{transformer} is not a backbone of a known family; known are {names}")
 
 
 def family_in(index: Mapping[str, Any], where: object) -> Family:
     """The family of a model folder by its `model_index.json`.
 
     Args:
-        index: which lists a `transformer`.
+        index: its contents, which list a `transformer`.
         where: the folder, for messages.
 
     Raises:
-        ValueError: an unknown family, or a variant that cannot be woven into.
+        ValueError: an unknown family, or an unsupported variant.
     """
     try:
         family = family_named(str(index["transformer"][1]))
         family.check_index(index)
     except ValueError as error:
-        raise ValueError(f"the model {where} does not fit: {error}") from error
+        raise ValueError(f"the model {where} is not supported: {error}") from error
     return family
 
 
 def codec_of(vae: nn.Module) -> VideoCodec:
-    """An autoencoder as the codec of its family.
+    """Wraps an autoencoder in the codec of its family.
 
     Raises:
         ValueError: an autoencoder of an unknown family.
@@ -94,5 +94,5 @@ def codec_of(vae: nn.Module) -> VideoCodec:
         if isinstance(vae, family.parts["vae"]):
             return family.codec(vae)
     raise ValueError(
-        f"a {type(vae).__name__} is no autoencoder of a known family ({', '.join(FAMILIES)})"
+        f"a {type(vae).__name__} is not an autoencoder of a known family ({', '.join(FAMILIES)})"
     )

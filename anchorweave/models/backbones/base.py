@@ -1,4 +1,4 @@
-"""Family: everything that the networks beside a backbone need to know about its kind."""
+"""Family: everything other networks need to know about a kind of backbone."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from anchorweave.models.families import FAMILIES
 
 @dataclass(frozen=True)
 class BackboneCall:
-    """The arguments of a backbone's call, in a form that all families share.
+    """The arguments of a backbone call, in a form common to all families.
 
     Args:
-        latents: the video being denoised, without its condition.
+        latents: the video being denoised, without its image condition.
         text: prompt features.
         timestep: of each sample.
-        positions: rotary table of the tokens, where the backbone has one.
+        positions: rotary table of the tokens, if the backbone uses one.
     """
 
     latents: Float[Tensor, "B t C h w"]
@@ -38,22 +38,22 @@ class BackboneCall:
 
 
 class Family(ABC):
-    """One kind of image-to-video backbone of diffusers. A family holds no weights.
+    """A kind of image-to-video backbone of diffusers. A family holds no weights.
 
-    A family is added by its files and a line in `FAMILIES` (`anchorweave/models/families.py`).
+    To add a family, write its files and a line in `FAMILIES` (`anchorweave/models/families.py`).
 
-    Methods take and return latents as [B, t, C, h, w]. Image latents come with as many frames
-    as the video, of which the first is the image's and the others are empty.
+    Methods take and return latents as [B, t, C, h, w]. Image latents have as many frames as the
+    video; the first is the image's and the others are empty.
 
     Attributes:
         name: its key in `FAMILIES`.
-        parts: classes of the parts of a model folder, by name; `transformer` is the backbone's.
-        codec: of its videos.
-        text: of its prompts.
-        published: title, and configuration of the backbone as published, for estimates where no
-            model is on disk.
-        unfit: classes of similar backbones that cannot be woven into, each with the reason.
-        lora_targets: layers of attention that an adapter of low rank is put on.
+        parts: classes of a model folder's components, by name; `transformer` is the backbone's.
+        codec: its video codec.
+        text: its text encoder.
+        published: title and configuration of the published backbone, for estimates without a
+            model on disk.
+        unfit: classes of similar but unsupported backbones, each with the reason.
+        lora_targets: attention layers that a LoRA applies to.
         block_arguments: names of a block's positional arguments after the image tokens.
     """
 
@@ -68,21 +68,21 @@ class Family(ABC):
 
     @property
     def pipeline(self) -> str:
-        """Name of the class that opens its model folders (`anchorweave/pipelines`)."""
+        """Name of the class that loads its model folders (`anchorweave/pipelines`)."""
         return FAMILIES[self.name].pipeline.partition(":")[2]
 
     # The backbone itself
 
     @abstractmethod
     def blocks(self, backbone: nn.Module) -> nn.ModuleList:
-        """Its blocks, which are called in this order with image tokens [B, L, D] first."""
+        """Its blocks, called in this order with image tokens [B, L, D] first."""
 
     @abstractmethod
     def sizes_of(self, config: Mapping[str, Any]) -> BackboneSizes:
-        """Sizes from a backbone's configuration, loaded or as it stands in its `config.json`.
+        """Sizes from a backbone's configuration, loaded or as in its `config.json`.
 
         Raises:
-            ValueError: a backbone that cannot be woven into.
+            ValueError: an unsupported backbone.
         """
 
     def sizes(self, backbone: nn.Module) -> BackboneSizes:
@@ -91,33 +91,33 @@ class Family(ABC):
 
     @abstractmethod
     def check_image_to_video(self, backbone: nn.Module, channels: int) -> None:
-        """Refuse a backbone that takes no image, or latents of another autoencoder.
+        """Refuses a backbone without image input, or for latents of another autoencoder.
 
         Args:
-            backbone: of this family.
-            channels: of the autoencoder's latents.
+            backbone: a backbone of this family.
+            channels: channels of the autoencoder's latents.
 
         Raises:
-            ValueError: it takes none, or none like these.
+            ValueError: it takes no image, or other latents.
         """
 
     def check_index(self, index: Mapping[str, Any]) -> None:
-        """Refuse a model folder whose backbone is of this family but of another kind.
+        """Refuses a model folder whose backbone is of this family but an unsupported variant.
 
         Args:
             index: its `model_index.json`, or a loaded pipeline's configuration.
 
         Raises:
-            ValueError: another kind; the message names one that fits.
+            ValueError: an unsupported variant; the message names a supported one.
         """
         return None
 
     @abstractmethod
     def process(self, scheduler: SchedulerMixin) -> NoiseProcess:
-        """The noise process that its backbones are trained in.
+        """The noise process that its backbones are trained with.
 
         Raises:
-            ValueError: a scheduler of another process.
+            ValueError: a scheduler for another process.
         """
 
     # Calls of the backbone
@@ -129,13 +129,13 @@ class Family(ABC):
         latent_size: tuple[int, int, int],
         device: torch.device | str | None = None,
     ) -> tuple[Tensor, ...] | None:
-        """Rotary table of the tokens of latents (t, h, w); None where it has none.
+        """Rotary table of the tokens of latents (t, h, w); None if it has none.
 
-        The controller's, and what calls of the backbone are given where these take one.
+        Used by the controller, and passed to backbone calls that accept one.
         """
 
     def swap_axes(self, latents: Float[Tensor, "B _ _ h w"]) -> Float[Tensor, "B _ _ h w"]:
-        """Latents between our axes and those of diffusers' pipeline; its own inverse."""
+        """Converts latents between our axis order and diffusers'; its own inverse."""
         return latents
 
     @abstractmethod
@@ -145,7 +145,7 @@ class Family(ABC):
         image: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> tuple[Tensor, Tensor]:
-        """Latents and timestep of a call that shows it the image, in the backbone's own axes."""
+        """Latents and timestep of a call conditioned on the image, in the backbone's axis order."""
 
     @abstractmethod
     def predict(
@@ -163,27 +163,27 @@ class Family(ABC):
     def read_call(
         self, backbone: nn.Module, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """The content of a call with these arguments: the inverse of `predict`."""
+        """Parses the arguments of a call: the inverse of `predict`."""
 
     def speed_up(self, backbone: nn.Module) -> None:
-        """Make it faster without changing its numbers beyond rounding, where possible."""
+        """Speeds it up without changing its output beyond rounding, where possible."""
         return None
 
     def use_attention(self, backbone: nn.Module, backend: str) -> None:
-        """Compute its attention by one of diffusers' backends, by diffusers' name."""
+        """Selects one of diffusers' attention backends, by diffusers' name."""
         backbone.set_attention_backend(backend)
 
-    # Blocks in the place of its own
+    # Replacing its blocks
 
     def tokens(self, answer: Any) -> Float[Tensor, "B L D"]:
-        """The image tokens of what a block returns."""
+        """The image tokens in a block's output."""
         return answer
 
     def with_tokens(self, answer: Any, tokens: Float[Tensor, "B L D"]) -> Any:
-        """What a block returns, with other image tokens."""
+        """A block's output with its image tokens replaced."""
         return tokens
 
-    # The controller beside it
+    # The controller
 
     @abstractmethod
     def controller_share(self, sizes: BackboneSizes) -> tuple[int, int]:
@@ -195,27 +195,27 @@ class Family(ABC):
     ) -> nn.Module:
         """A new block, which takes tokens and text and returns both.
 
-        It is called with tokens [rows, M, dim], text [rows, S, dim], what `controller_time` makes
-        of the timestep and the two that `arranged` gives.
+        It is called with tokens [rows, M, dim], text [rows, S, dim], the output of
+        `controller_time` and the two values returned by `arranged`.
         """
 
     def controller_text(self, text_dim: int, dim: int) -> nn.Module:
-        """A new module from prompt features [B, S, text_dim] to the controller's [B, S, dim]."""
+        """A new module that projects prompt features [B, S, text_dim] to [B, S, dim]."""
         return nn.Linear(text_dim, dim)
 
     def controller_time(self, dim: int, time_embed_dim: int) -> tuple[int, nn.Module]:
-        """A new embedding of the timestep's sines for its blocks, ahead of it their number."""
+        """A new embedding for its blocks of the timestep's sines, and the number of sines."""
         return dim, TimestepEmbedding(dim, time_embed_dim)
 
     def controller_positions(
         self, config: Mapping[str, Any], grid: tuple[int, int, int], device: torch.device
     ) -> Float[Tensor, "L dim"] | None:
-        """What is added to the tokens of every anchor; None = nothing.
+        """A term added to the tokens of every anchor; None = nothing.
 
         Args:
-            config: of the controller.
+            config: configuration of the controller.
             grid: (frames, rows, columns) of tokens.
-            device: of the result.
+            device: device of the result.
         """
         return None
 
@@ -223,11 +223,11 @@ class Family(ABC):
     def arranged(
         self, place: Arrangement, positions: tuple[Tensor, ...] | None, text_tokens: int
     ) -> tuple[Any, Any]:
-        """Positions and lengths of rows of the tokens in attention, as its blocks take them."""
+        """Positions and lengths of token rows in attention, in the form its blocks take."""
 
     @abstractmethod
     def sources(self, backbone: nn.Module) -> Mapping[str, nn.Module]:
-        """What a controller of the backbone's width may start from, beside the blocks.
+        """Modules besides the blocks that a controller of the backbone's width may copy.
 
         Modules of the backbone by the name of the controller's.
         """
@@ -236,27 +236,27 @@ class Family(ABC):
 
     @abstractmethod
     def patch(self, backbone: nn.Module) -> tuple[Float[Tensor, "D C p p"], Float[Tensor, " D"]]:
-        """Weight and bias that make tokens of noisy latents."""
+        """Weight and bias of the patch embedding of noisy latents."""
 
     @abstractmethod
     def first_frame_positions(
         self, backbone: nn.Module, height: int, width: int
     ) -> Float[Tensor, "L D"] | None:
-        """What the backbone adds to the tokens of its first frame; None = nothing."""
+        """The term that the backbone adds to the tokens of its first frame; None = nothing."""
 
     def timesteps_ahead(self, arguments: Mapping[str, Any], added: int) -> dict[str, Any]:
         """The arguments of a block that change when `added` clean tokens are prepended.
 
         Args:
-            arguments: of the block by name, for the video's tokens alone.
-            added: tokens of references.
+            arguments: arguments of the block by name, for the video's tokens only.
+            added: the reference tokens.
         """
         return {}
 
     def rotary_in(
         self, arguments: Mapping[str, Any]
     ) -> tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]] | None:
-        """Cosines and sines of the video's tokens among a block's arguments; None = no rotation."""
+        """Cosines and sines of the video's tokens in a block's arguments; None = no rotation."""
         return None
 
     def rotary_arguments(
@@ -266,7 +266,7 @@ class Family(ABC):
         raise NotImplementedError
 
     def time_channels(self, head_dim: int) -> int:
-        """Number of leading channels of a head that are rotated by time."""
+        """Number of leading channels of a head that encode time."""
         raise NotImplementedError
 
     def mask_arguments(
@@ -279,15 +279,15 @@ class Family(ABC):
         """The arguments of a block that mask tokens.
 
         Args:
-            block: which is called with them.
-            arguments: of the block by name, complete but for the mask.
-            tokens: of references and video.
+            block: the block to be called.
+            arguments: arguments of the block by name, complete except for the mask.
+            tokens: tokens of references and video.
             present: False for masked tokens.
 
         Raises:
-            ValueError: a family whose blocks take no mask.
+            ValueError: the family's blocks do not support masks.
         """
         raise ValueError(
-            f"blocks of the family {self.name} take no mask, which a batch needs whose samples "
-            "have different numbers of references; use batches of one"
+            f"blocks of the family {self.name} do not support masks, which are needed if samples "
+            "of a batch have different numbers of references; use a batch size of 1"
         )

@@ -1,4 +1,4 @@
-"""CogVideoX 1.0, image to video: text and image tokens in one sequence, the image on channels."""
+"""CogVideoX 1.0 image-to-video: joint text and image tokens, image condition on channels."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Rotary = tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
 class CogVideoX(Family):
     """CogVideoX 1.0, as CogVideoX-5b-I2V.
 
-    Source: the controller's shares of layers and heads are the released code's, 16 of 42 and of 48.
+    Source: the controller's default layers and heads are the released code's, 16 of 42 and of 48.
     """
 
     name = "cogvideox"
@@ -87,8 +87,8 @@ class CogVideoX(Family):
         """
         if (joined := config.get("patch_size_t")) is not None:
             raise ValueError(
-                f"this backbone joins {joined} latent frames in one token (patch_size_t, CogVideoX "
-                "1.5), which the controller cannot; use a CogVideoX 1.0 image-to-video model"
+                f"this backbone has patches of {joined} latent frames (patch_size_t, CogVideoX "
+                "1.5), which the controller does not support; use CogVideoX 1.0 image-to-video"
             )
         settings = _defaults() | dict(config)
         return BackboneSizes(
@@ -113,7 +113,7 @@ class CogVideoX(Family):
         )
 
     def check_image_to_video(self, backbone: CogVideoXTransformer3DModel, channels: int) -> None:
-        """Refuse a backbone that takes no such image, and those that `sizes_of` refuses."""
+        """Refuses a backbone without such an image input, and those that `sizes_of` refuses."""
         sizes = self.sizes(backbone)
         if sizes.input_channels != 2 * channels:
             raise ValueError(
@@ -122,17 +122,17 @@ class CogVideoX(Family):
             )
 
     def process(self, scheduler: SchedulerMixin) -> VPrediction:
-        """The process of a scheduler of v-predictions, in float32.
+        """The noise process of a v-prediction scheduler, in float32.
 
         Raises:
-            ValueError: one of other predictions. It may have `alphas_cumprod` as well, but they
-                mean nothing to the network.
+            ValueError: another prediction type. Such schedulers may also have `alphas_cumprod`, but
+                these do not apply to the network.
         """
         kind = scheduler.config.get("prediction_type")
         if kind != "v_prediction":
             raise ValueError(
-                f"the scheduler {type(scheduler).__name__} is one of prediction_type={kind}, but "
-                "CogVideoX backbones predict v; take the scheduler that came with the backbone"
+                f"the scheduler {type(scheduler).__name__} has prediction_type={kind}, but "
+                "CogVideoX backbones predict v; use the scheduler that came with the backbone"
             )
         return VPrediction(scheduler.alphas_cumprod.float())
 
@@ -142,7 +142,7 @@ class CogVideoX(Family):
         latent_size: tuple[int, int, int],
         device: torch.device | str | None = None,
     ) -> Rotary | None:
-        """Cosines and sines [t * h//2 * w//2, head_dim], as diffusers' pipeline makes them."""
+        """Cosines and sines [t * h//2 * w//2, head_dim], as in diffusers' pipeline."""
         config = backbone.config
         if not config.use_rotary_positional_embeddings:
             return None
@@ -160,7 +160,7 @@ class CogVideoX(Family):
         image: Float[Tensor, "B t C h w"],
         timestep: Int[Tensor, " B"],
     ) -> tuple[Float[Tensor, "B t C2 h w"], Int[Tensor, " B"]]:
-        """Noisy and image latents joined on channels."""
+        """Noisy and image latents concatenated on channels."""
         return torch.cat([noisy, image], dim=2), timestep
 
     def predict(
@@ -185,7 +185,7 @@ class CogVideoX(Family):
     def read_call(
         self, backbone: CogVideoXTransformer3DModel, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """The call's content; the image's channels follow the noisy ones."""
+        """Parses a call; the image channels follow the noisy ones."""
         arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
         return BackboneCall(
             arguments["hidden_states"][:, :, : backbone.config.out_channels],
@@ -195,11 +195,11 @@ class CogVideoX(Family):
         )
 
     def speed_up(self, backbone: CogVideoXTransformer3DModel) -> None:
-        """A faster rotation of queries and keys."""
+        """Installs a faster rotation of queries and keys."""
         speed_up(backbone.transformer_blocks)
 
     def use_attention(self, backbone: CogVideoXTransformer3DModel, backend: str) -> None:
-        """Our processor instead of diffusers', which only uses torch's attention."""
+        """Uses our processor, because diffusers' only supports torch's attention."""
         backbone.set_attn_processor(CogVideoXFastProcessor())
         super().use_attention(backbone, backend)
 
@@ -210,17 +210,17 @@ class CogVideoX(Family):
     def with_tokens(
         self, answer: tuple[Tensor, Tensor], tokens: Float[Tensor, "B L D"]
     ) -> tuple[Tensor, Tensor]:
-        """Other image tokens with the same text."""
+        """The same text with other image tokens."""
         return tokens, answer[1]
 
     def controller_share(self, sizes: BackboneSizes) -> tuple[int, int]:
-        """The released share: 16 of 42 layers, 16 of 48 heads."""
+        """The released fraction: 16 of 42 layers, 16 of 48 heads."""
         return max(round(sizes.num_layers * 16 / 42), 1), max(round(sizes.num_heads / 3), 1)
 
     def controller_block(
         self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int, feed_forward: int
     ) -> CogVideoXBlock:
-        """A block of the same kind, whose attention has a rotation for every row."""
+        """A block of the same kind, whose attention supports a rotation per row."""
         block = CogVideoXBlock(
             dim,
             num_heads,
@@ -235,7 +235,7 @@ class CogVideoX(Family):
     def controller_positions(
         self, config: Mapping[str, Any], grid: tuple[int, int, int], device: torch.device
     ) -> Float[Tensor, "L dim"]:
-        """Fixed sin-cos positions, which the released controller has beside the rotary ones."""
+        """Fixed sin-cos positions, which the released controller uses besides rotary ones."""
         frames, rows, columns = grid
         return get_3d_sincos_pos_embed(
             config["num_heads"] * config["head_dim"],
@@ -249,7 +249,7 @@ class CogVideoX(Family):
     def arranged(
         self, place: Arrangement, positions: Rotary | None, text_tokens: int
     ) -> tuple[Float[Tensor, "_ 1 S_plus_M half_d 2"] | None, dict[str, tuple[int, ...] | None]]:
-        """Rotations of text and anchor tokens, and the lengths of rows where they differ."""
+        """Rotations of text and anchor tokens, and the lengths of rows if they differ."""
         table = None if positions is None else place.rotary(positions, text_tokens)
         return table, {"lengths": place.lengths}
 
@@ -263,14 +263,14 @@ class CogVideoX(Family):
     def patch(
         self, backbone: CogVideoXTransformer3DModel
     ) -> tuple[Float[Tensor, "D C p p"], Float[Tensor, " D"]]:
-        """Of the noisy channels; the others read the image's latents, which only the video has."""
+        """For the noisy channels; the others are for image latents, which only the video has."""
         projection = backbone.patch_embed.proj
         return projection.weight[:, : backbone.config.out_channels], projection.bias
 
     def first_frame_positions(
         self, backbone: CogVideoXTransformer3DModel, height: int, width: int
     ) -> Float[Tensor, "L D"] | None:
-        """Of sin-cos or learned positions; None where positions are rotary only."""
+        """Sin-cos or learned positions; None if positions are rotary only."""
         embed = backbone.patch_embed
         if not (embed.use_positional_embeddings or embed.use_learned_positional_embeddings):
             return None
@@ -281,11 +281,11 @@ class CogVideoX(Family):
         return table[0, embed.max_text_seq_length :][:tokens]
 
     def rotary_in(self, arguments: Mapping[str, Any]) -> Rotary | None:
-        """As the pipeline makes it."""
+        """In the form of the pipeline."""
         return arguments.get("image_rotary_emb")
 
     def rotary_arguments(self, rotary: Rotary) -> dict[str, Rotary]:
-        """As the pipeline makes it."""
+        """In the form of the pipeline."""
         return {"image_rotary_emb": rotary}
 
     def time_channels(self, head_dim: int) -> int:
@@ -299,13 +299,13 @@ class CogVideoX(Family):
         tokens: Float[Tensor, "B L D"],
         present: Bool[Tensor, "B L"],
     ) -> dict[str, Any]:
-        """An additive attention mask, beside the existing keyword arguments."""
+        """Adds an additive attention mask to the existing keyword arguments."""
         mask = absence_mask(tokens, arguments["encoder_hidden_states"].shape[1], present)
         others = arguments.get("attention_kwargs") or {}
         return {"attention_kwargs": {**others, "attention_mask": mask}}
 
 
 def _defaults() -> dict[str, Any]:
-    """Default values of the entries that a `config.json` leaves out."""
+    """Default values of the entries that a `config.json` omits."""
     arguments = inspect.signature(CogVideoXTransformer3DModel.__init__).parameters
-    return {name: one.default for name, one in arguments.items()}
+    return {name: parameter.default for name, parameter in arguments.items()}

@@ -1,8 +1,8 @@
-"""CogVideoX's attention with a faster rotation, and by any of diffusers' backends.
+"""CogVideoX's attention with a faster rotation, and support for diffusers' backends.
 
-Diffusers' own processor turns queries and keys by real arithmetic and writes them back in place:
-three times the time of one complex product (measured on an H200), in each of 42 layers. And it
-knows no backends.
+Diffusers' own processor rotates queries and keys with real arithmetic and writes them back in
+place, which takes three times as long as one complex product (measured on an H200), in each of 42
+layers. It also ignores the selected backend.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anchorweave.models.cross_anchor_attention import CrossAnchorAttnProcessor
 
 
 class CogVideoXFastProcessor(CrossAnchorAttnProcessor):
-    """Attention over [text | video], called as diffusers' blocks call theirs."""
+    """Attention over [text | video], with the call signature of diffusers' processors."""
 
     def __call__(
         self,
@@ -32,12 +32,12 @@ class CogVideoXFastProcessor(CrossAnchorAttnProcessor):
             attn: diffusers' module that holds the projections.
             hidden_states: video tokens.
             encoder_hidden_states: text tokens.
-            attention_mask: of keys, added to their scores or boolean.
+            attention_mask: mask of keys, additive or boolean.
             image_rotary_emb: cosines and sines [L, d] of the video tokens.
         """
         table = None
         if image_rotary_emb is not None:
-            # Each angle is written twice, for the two halves of a rotated pair.
+            # Each angle is stored twice, for the two halves of a rotated pair.
             parts = [part[:, ::2].to(hidden_states.device).float() for part in image_rotary_emb]
             table = torch.stack(parts, dim=-1)
             unturned = table.new_zeros(encoder_hidden_states.shape[1], *table.shape[1:])
@@ -50,10 +50,10 @@ class CogVideoXFastProcessor(CrossAnchorAttnProcessor):
 
 
 def speed_up(blocks: nn.ModuleList) -> None:
-    """Put it in the place of diffusers' own; any other processor stays.
+    """Replaces diffusers' own processor; any other one is left alone.
 
     Args:
-        blocks: of a CogVideoX backbone.
+        blocks: blocks of a CogVideoX backbone.
     """
     for block in blocks:
         if type(block.attn1.processor) is CogVideoXAttnProcessor2_0:
@@ -66,8 +66,8 @@ def absence_mask(
     """The additive attention mask: minus infinity for absent tokens.
 
     Args:
-        tokens: of the frames [B, L, D], for shape, type and place.
-        text: number S of text tokens before them, which are always present.
+        tokens: tokens of all frames [B, L, D], for shape, dtype and device.
+        text: number S of preceding text tokens, which are always present.
         present: False for masked tokens.
     """
     B, L = tokens.shape[:2]

@@ -1,4 +1,4 @@
-"""BackboneSizes: the sizes of a backbone, and which of them other networks are made for."""
+"""BackboneSizes: the sizes of a backbone, and those that other networks must match."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# What of its sizes a controller is made for, under the names of its own configuration.
+# Sizes that a controller must match, by the names in its own configuration.
 OF_CONTROLLER = (
     "backbone_dim",
     "latent_channels",
@@ -16,11 +16,11 @@ OF_CONTROLLER = (
     "spatial_interpolation_scale",
     "temporal_interpolation_scale",
     "rotary",
-    # One rotary table serves both, so their heads are of one width.
+    # They share one rotary table, so their heads have the same width.
     "head_dim",
     "time_embed_dim",
 )
-# Likewise a reference network.
+# Likewise for a reference network.
 OF_REFERENCES = ("backbone_dim", "latent_channels", "patch_size", "num_layers")
 
 
@@ -30,25 +30,25 @@ class BackboneSizes:
 
     Args:
         backbone_dim: width of a token.
-        num_layers: blocks.
+        num_layers: number of blocks.
         num_heads: attention heads.
-        head_dim: width of one.
-        input_channels: of the latents that it is called with, the image's included where these are
-            joined on channels.
+        head_dim: width of a head.
+        input_channels: channels of its input latents, including the image's if these are
+            concatenated on channels.
         latent_channels: channels C of the VAE, which it predicts.
         text_dim: width of the prompt features.
-        text_tokens: how many tokens of a prompt it reads.
+        text_tokens: number of prompt tokens.
         time_embed_dim: width of the timestep embedding.
-        feed_forward: width inside the feed-forward part of a block.
+        feed_forward: hidden width of a block's feed-forward layer.
         patch_size: latent pixels along one side of a token.
-        temporal_compression: video frames in one latent frame behind the first.
-        rotary: whether queries and keys are turned by a rotary table.
-        frames: T of the videos that it was made for.
+        temporal_compression: video frames per latent frame after the first.
+        rotary: whether queries and keys use a rotary table.
+        frames: T of the videos it was trained on.
         latent_size: (h, w) of their latents.
-        joint_text: whether text and image tokens attend as one sequence; else blocks read text by
-            cross-attention, and take a timestep for every token.
-        learned_positions: whether it learned its positions at that size and takes no other.
-        spatial_interpolation_scale: of fixed sin-cos positions, where it has such.
+        joint_text: whether text and image tokens attend jointly; otherwise blocks use
+            cross-attention to text, and take a timestep per token.
+        learned_positions: whether positions were learned for that size and no other is possible.
+        spatial_interpolation_scale: for fixed sin-cos positions, if any.
         temporal_interpolation_scale: likewise.
     """
 
@@ -73,5 +73,5 @@ class BackboneSizes:
     temporal_interpolation_scale: float = 1.0
 
     def of(self, names: Sequence[str]) -> dict[str, Any]:
-        """Some of them by name."""
+        """Some of them, by name."""
         return {name: getattr(self, name) for name in names}

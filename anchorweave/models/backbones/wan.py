@@ -1,4 +1,4 @@
-"""Wan2.2-TI2V: text by cross-attention, the clean image in the place of the first latent frame."""
+"""Wan2.2-TI2V: cross-attention to text, the clean image as the first latent frame."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Rotary = tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]]
 
 
 class Wan(Family):
-    """Wan2.2-TI2V, as Wan2.2-TI2V-5B: timesteps are per token, those of the first frame 0.
+    """Wan2.2-TI2V, such as Wan2.2-TI2V-5B: timesteps are per token, those of the first frame 0.
 
-    Source: a controller's shares of layers and heads are a third each, 10 of 30 and 8 of 24, as
-    near to CogVideoX's released ones as they come; AnchorWeave's own for Wan are not published.
+    Source: a controller has a third of the layers and heads, 10 of 30 and 8 of 24, close to
+    CogVideoX's released fractions; AnchorWeave's own for Wan are not published.
     """
 
     name = "wan"
@@ -54,8 +54,8 @@ class Wan(Family):
     block_arguments = ("encoder_hidden_states", "temb", "rotary_emb")
     published = ("Wan2.2-TI2V-5B", PUBLISHED_5B)
     unfit = {
-        "WanVACETransformer3DModel": "Wan-VACE takes no timestep per token, which an image in the "
-        f"place of the first frame needs; {FITS}",
+        "WanVACETransformer3DModel": "Wan-VACE has no timestep per token, which an image as the "
+        f"first frame requires; {FITS}",
     }
 
     def blocks(self, backbone: WanTransformer3DModel) -> nn.ModuleList:
@@ -66,46 +66,46 @@ class Wan(Family):
         """Sizes from a configuration.
 
         Raises:
-            ValueError: patches that are not one frame of 2x2.
+            ValueError: patches other than one frame of 2x2.
         """
         return sizes_of(config)
 
     def check_index(self, index: Mapping[str, Any]) -> None:
-        """Refuse models of two transformers, and those without a timestep per token."""
+        """Refuses models of two transformers, and those without a timestep per token."""
         if any(index.get("transformer_2") or ()):
             raise ValueError(
-                "it has two transformers, one for much noise and one for little (transformer_2: "
-                f"Wan2.2-A14B), and a controller is woven into one; {FITS}"
+                "it has two transformers, for high and low noise (transformer_2: "
+                f"Wan2.2-A14B), but a controller supports only one; {FITS}"
             )
         if index.get("_class_name") != self.pipeline and not index.get("expand_timesteps"):
             raise ValueError(
                 "it is a Wan without a timestep per token (no expand_timesteps in its "
-                f"model_index.json), which takes no clean first frame; {FITS}"
+                f"model_index.json), so its first frame cannot be a clean image; {FITS}"
             )
 
     def check_image_to_video(self, backbone: WanTransformer3DModel, channels: int) -> None:
-        """Refuse a backbone that takes an image otherwise, and those that `sizes_of` refuses."""
+        """Refuses a backbone with another image input, and those that `sizes_of` refuses."""
         sizes, config = self.sizes(backbone), backbone.config
-        met = (sizes.input_channels, sizes.latent_channels)
-        if met != (channels, channels) or config.image_dim is not None:
+        counts = (sizes.input_channels, sizes.latent_channels)
+        if counts != (channels, channels) or config.image_dim is not None:
             raise ValueError(
-                f"the backbone takes {met[0]} channels and predicts {met[1]}, the autoencoder's "
-                f"latents have {channels}; image-to-video with the image in the place of the first "
-                f"frame needs the same number of each, and no image encoder; {FITS}"
+                f"the backbone takes {counts[0]} channels and predicts {counts[1]}, the "
+                f"autoencoder's latents have {channels}; image-to-video with the image as the "
+                f"first frame needs the same number of each, and no image encoder; {FITS}"
             )
 
     def process(self, scheduler: SchedulerMixin) -> FlowMatching:
-        """Flow matching, of a scheduler that samples by it.
+        """Flow matching, for a scheduler that uses it.
 
         Raises:
-            ValueError: a scheduler of other predictions.
+            ValueError: another prediction type.
         """
         config, kind = scheduler.config, type(scheduler).__name__
         flow = config.get("use_flow_sigmas") and config.get("prediction_type") == "flow_prediction"
         if not (flow or kind.startswith("FlowMatch")):
             raise ValueError(
-                f"the scheduler {kind} is one of prediction_type={config.get('prediction_type')}, "
-                "but Wan backbones predict a flow; take the scheduler that came with the backbone "
+                f"the scheduler {kind} has prediction_type={config.get('prediction_type')}, "
+                "but Wan backbones predict a flow; use the scheduler that came with the backbone "
                 "(prediction_type=flow_prediction, use_flow_sigmas=true)"
             )
         return FlowMatching(config.num_train_timesteps)
@@ -116,13 +116,13 @@ class Wan(Family):
         latent_size: tuple[int, int, int],
         device: torch.device | str | None = None,
     ) -> Rotary:
-        """Cosines and sines [t * h//2 * w//2, head_dim]; its calls make them by themselves."""
+        """Cosines and sines [t * h//2 * w//2, head_dim]; its calls compute them internally."""
         like = torch.empty(1, 1, *latent_size, device="meta")
         cos, sin = (table[0, :, 0] for table in backbone.rope(like))
         return cos.to(device), sin.to(device)
 
     def swap_axes(self, latents: Float[Tensor, "B _ _ h w"]) -> Float[Tensor, "B _ _ h w"]:
-        """Channels and frames exchanged: diffusers' Wan has the channels first."""
+        """Swaps channels and frames: diffusers' Wan is channels first."""
         return latents.transpose(1, 2)
 
     def condition(
@@ -131,7 +131,7 @@ class Wan(Family):
         image: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> tuple[Float[Tensor, "B C t h w"], Shaped[Tensor, "B L"]]:
-        """The image's latent in the place of the first frame, at timestep 0."""
+        """Replaces the first frame by the image latent, at timestep 0."""
         t, (h, w) = noisy.shape[1], noisy.shape[-2:]
         latents = torch.cat([image[:, :1].to(noisy), noisy[:, 1:]], dim=1)
         per_frame = (h // PATCH) * (w // PATCH)
@@ -148,7 +148,7 @@ class Wan(Family):
         timestep: Shaped[Tensor, " B"],
         positions: Rotary | None,
     ) -> Float[Tensor, "B t C h w"]:
-        """The flow from clean latents to noise; of the first frame it means nothing."""
+        """The flow from clean latents to noise; undefined for the first frame."""
         latents, times = self.condition(noisy, image, timestep)
         predicted = backbone(
             hidden_states=latents, timestep=times, encoder_hidden_states=text, return_dict=False
@@ -158,7 +158,7 @@ class Wan(Family):
     def read_call(
         self, backbone: WanTransformer3DModel, args: tuple, kwargs: Mapping[str, Any]
     ) -> BackboneCall:
-        """The call's content; its first frame is the image's, the timestep that of the others."""
+        """Parses a call; the first frame is the image, the timestep that of the other frames."""
         arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
         latents, timestep = arguments["hidden_states"], arguments["timestep"]
         cos, sin = (table[0, :, 0] for table in backbone.rope(latents))
@@ -176,17 +176,17 @@ class Wan(Family):
     def controller_block(
         self, dim: int, num_heads: int, head_dim: int, time_embed_dim: int, feed_forward: int
     ) -> WanControllerBlock:
-        """A block of the same kind, whose attention has a rotation and a mask for every row."""
+        """A block of the same kind, whose attention supports a rotation and mask per row."""
         return WanControllerBlock(dim, feed_forward, num_heads)
 
     def controller_text(self, text_dim: int, dim: int) -> PixArtAlphaTextProjection:
-        """Two layers, as the backbone's."""
+        """Two layers, like the backbone's."""
         return PixArtAlphaTextProjection(text_dim, dim, act_fn="gelu_tanh")
 
     def controller_time(self, dim: int, time_embed_dim: int) -> tuple[int, TimeModulation]:
-        """As the backbone's: one embedding for all blocks, of one timestep a sample.
+        """Like the backbone's: one embedding for all blocks, for one timestep per sample.
 
-        The controller does not need the first frame's, which is not predicted.
+        The controller does not need the first frame's timestep, because it is not predicted.
         """
         return time_embed_dim, TimeModulation(time_embed_dim, dim)
 
@@ -217,7 +217,7 @@ class Wan(Family):
     def patch(
         self, backbone: WanTransformer3DModel
     ) -> tuple[Float[Tensor, "D C p p"], Float[Tensor, " D"]]:
-        """Of one latent frame."""
+        """For one latent frame."""
         return backbone.patch_embedding.weight[:, :, 0], backbone.patch_embedding.bias
 
     def first_frame_positions(
@@ -231,11 +231,11 @@ class Wan(Family):
         temb = arguments["temb"]
         if temb.ndim != 4:
             return {}
-        # The first frame's tokens are clean as well, and share one timestep.
+        # The first frame's tokens are also clean, and share one timestep.
         return {"temb": torch.cat([temb[:, :1].expand(-1, added, -1, -1), temb], dim=1)}
 
     def rotary_in(self, arguments: Mapping[str, Any]) -> Rotary:
-        """Without the dimensions of batch and heads."""
+        """Without batch and head dimensions."""
         cos, sin = (table[0, :, 0] for table in arguments["rotary_emb"][:2])
         return cos, sin
 
@@ -244,7 +244,7 @@ class Wan(Family):
         return {"rotary_emb": tuple(table[None, :, None] for table in rotary)}
 
     def time_channels(self, head_dim: int) -> int:
-        """What is left of a third for height and a third for width, each rounded down to pairs."""
+        """The rest after a third each for height and width, rounded down to pairs."""
         return head_dim - 4 * (head_dim // 6)
 
     def mask_arguments(
@@ -254,6 +254,6 @@ class Wan(Family):
         tokens: Float[Tensor, "B L D"],
         present: Bool[Tensor, "B L"],
     ) -> dict[str, tuple[Tensor, ...]]:
-        """A mask appended to cosines and sines, the only argument that reaches its attention."""
+        """Appends a mask to cosines and sines, the only argument passed on to its attention."""
         let_blocks_be_masked(block)
         return {"rotary_emb": (*arguments["rotary_emb"], present[:, None, None])}

@@ -1,4 +1,4 @@
-"""Wan blocks whose attention over tokens takes a mask, or rows of unequal lengths."""
+"""Wan blocks whose self-attention supports a mask, or rows of unequal lengths."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from anchorweave.models.cross_anchor_attention import padded
 
 
 class MaskedWanAttnProcessor(WanAttnProcessor):
-    """Diffusers' attention, with a mask or lengths as a third beside cosines and sines.
+    """Diffusers' attention, with a mask or lengths as a third value after cosines and sines.
 
-    Diffusers' block hands its attention nothing but the rotary table. Without a third it is
-    diffusers' own; with lengths (`Arrangement.lengths`) every row attends alone.
+    Diffusers' block passes only the rotary table to its attention. Without a third value this is
+    diffusers' own attention; with lengths (`Arrangement.lengths`) every row attends separately.
     """
 
     def __call__(
@@ -47,19 +47,19 @@ class MaskedWanAttnProcessor(WanAttnProcessor):
     ) -> Tensor:
         rows = []
         for row, length in enumerate(lengths):
-            one = states[row : row + 1, :length]
+            row_states = states[row : row + 1, :length]
             if length:
                 turned = tuple(table[row : row + 1, :length] for table in tables)
-                one = super().__call__(attn, one, None, None, turned)
-            rows.append(one)
+                row_states = super().__call__(attn, row_states, None, None, turned)
+            rows.append(row_states)
         return padded(rows, states.shape[1])
 
 
 def let_blocks_be_masked(block: nn.Module) -> None:
-    """Make a block's self-attention accept a mask; without one it is unchanged.
+    """Makes a block's self-attention support a mask; without one it is unchanged.
 
     Args:
-        block: diffusers' own, or its replacement.
+        block: diffusers' own, or a replacement.
     """
     for module in block.modules():
         if isinstance(module, WanAttention) and not module.is_cross_attention:
@@ -68,10 +68,10 @@ def let_blocks_be_masked(block: nn.Module) -> None:
 
 
 class TimeModulation(nn.Module):
-    """Shifts, scales and gates of all blocks from a timestep's sines, under the backbone's names.
+    """Shifts, scales and gates of all blocks from a timestep's sines, with the backbone's names.
 
     Args:
-        sines: how many.
+        sines: number of sines.
         dim: width of the blocks.
     """
 
@@ -81,18 +81,18 @@ class TimeModulation(nn.Module):
         self.time_proj = nn.Linear(dim, 6 * dim)
 
     def forward(self, sines: Float[Tensor, "B sines"]) -> Float[Tensor, "B 6 dim"]:
-        """Six vectors a sample."""
+        """Six vectors per sample."""
         embedded = nn.functional.silu(self.time_embedder(sines))
         return self.time_proj(embedded).unflatten(1, (6, -1))
 
 
 class WanControllerBlock(WanTransformerBlock):
-    """A Wan block over anchor tokens; of the weights and names of the backbone's.
+    """A Wan block over anchor tokens, with the backbone's weight shapes and names.
 
     Args:
         dim: width.
-        feed_forward: width inside its feed-forward part.
-        num_heads: of its attention.
+        feed_forward: hidden width of its feed-forward layer.
+        num_heads: attention heads.
     """
 
     def __init__(self, dim: int, feed_forward: int, num_heads: int):
@@ -107,9 +107,9 @@ class WanControllerBlock(WanTransformerBlock):
         table: tuple[Tensor, Tensor],
         lengths: tuple[int, ...] | Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Tokens, and the unchanged text; a mask of keys may be given instead of lengths."""
+        """Tokens, and the unchanged text; a key mask may be given instead of lengths."""
         if not tokens.numel():
-            # No anchor has a token: nothing to attend to.
+            # No anchor has any token: nothing to attend to.
             return tokens, text
         rotary = table if lengths is None else (*table, lengths)
         return super().forward(tokens, text, time, rotary), text

@@ -1,4 +1,4 @@
-"""Wan's configuration: sizes, and the entries that it lacks."""
+"""Wan's configuration: sizes, and entries missing from it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PUBLISHED_5B = {
     "rope_max_seq_len": 1024,
 }
 FITS = "use a folder of Wan2.2-TI2V-5B-Diffusers' kind"
-# The patch that diffusers' pipeline is written for.
+# The patch size that diffusers' pipeline supports.
 PATCH = 2
-# Wan's configuration does not state the video size that it was trained at. Small models have these
-# entries of our own; the defaults are those of diffusers' pipeline, and 512 tokens for UMT5.
+# Wan's configuration does not state the training video size. Small models have these extra entries;
+# the defaults are those of diffusers' pipeline, with 512 tokens for UMT5.
 MADE_FOR = {
     "sample_frames": 81,
     "sample_height": 30,
@@ -44,14 +44,14 @@ def sizes_of(config: Mapping[str, Any]) -> BackboneSizes:
     """Sizes from a configuration.
 
     Raises:
-        ValueError: patches that are not one frame of 2x2.
+        ValueError: patches other than one frame of 2x2.
     """
     settings = _defaults() | MADE_FOR | dict(config)
     patch = tuple(settings["patch_size"])
     if patch != (1, PATCH, PATCH):
         raise ValueError(
             f"this backbone has patches of {patch} latent frames, rows and columns; diffusers' "
-            f"pipeline takes (1, {PATCH}, {PATCH}) only; {FITS}"
+            f"pipeline supports only (1, {PATCH}, {PATCH}); {FITS}"
         )
     return BackboneSizes(
         backbone_dim=settings["num_attention_heads"] * settings["attention_head_dim"],
@@ -76,14 +76,14 @@ def sizes_of(config: Mapping[str, Any]) -> BackboneSizes:
 def made_for(
     backbone: WanTransformer3DModel, frames: int, latent_size: tuple[int, int], text_tokens: int
 ) -> WanTransformer3DModel:
-    """The backbone with the video size that it is made for in its configuration."""
+    """The backbone with its intended video size in its configuration."""
     values = (frames, *latent_size, text_tokens)
     backbone.register_to_config(**dict(zip(MADE_FOR, values, strict=True)))
     return backbone
 
 
 class _OwnEntries(logging.Filter):
-    """Silences diffusers' warning about the entries of `MADE_FOR`, which it keeps anyway."""
+    """Silences diffusers' warning about the entries of `MADE_FOR`, which it stores anyway."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -92,7 +92,7 @@ class _OwnEntries(logging.Filter):
 
 
 class _NoImageEncoder(logging.Filter):
-    """Silences transformers' request for torchvision, which other Wans' image encoder needs."""
+    """Silences transformers' torchvision warning, only relevant to other Wans' image encoder."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("`CLIPImageProcessor` requires torchvision")
@@ -103,6 +103,6 @@ logging.getLogger("transformers.utils.import_utils").addFilter(_NoImageEncoder()
 
 
 def _defaults() -> dict[str, Any]:
-    """Default values of the entries that a `config.json` leaves out."""
+    """Default values of the entries that a `config.json` omits."""
     arguments = inspect.signature(WanTransformer3DModel.__init__).parameters
-    return {name: one.default for name, one in arguments.items()}
+    return {name: parameter.default for name, parameter in arguments.items()}

@@ -1,4 +1,4 @@
-"""Arguments of a block when reference tokens are prepended to the video's."""
+"""Block arguments when reference tokens are prepended to the video's."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def arguments_with_references(
     per_frame: int,
     present: Bool[Tensor, "B R"] | None,
 ) -> dict[str, Any]:
-    """Arguments of a block beside its tokens, by name.
+    """Arguments of a block other than its tokens, by name.
 
     References are clean, at times -R .. -1, and masked in samples that have fewer.
 
     Args:
-        family: of the block.
-        block: whose arguments they are.
-        tokens: of references and video.
+        family: family of the block.
+        block: the block.
+        tokens: tokens of references and video.
         args: positional arguments of the block's call after the video's tokens.
         kwargs: its keyword arguments.
         references: R frames.
-        per_frame: tokens of one frame.
-        present: which references are there; None = all.
+        per_frame: tokens per frame.
+        present: which references exist; None = all.
     """
     arguments = dict(zip(family.block_arguments, args, strict=False)) | dict(kwargs)
     added = references * per_frame
@@ -47,8 +47,8 @@ def arguments_with_references(
     if present is not None:
         ahead = present.repeat_interleave(per_frame, dim=1)
         video = ahead.new_ones(len(ahead), tokens.shape[1] - added)
-        shown = torch.cat([ahead, video], dim=1)
-        arguments |= family.mask_arguments(block, arguments, tokens, shown)
+        mask = torch.cat([ahead, video], dim=1)
+        arguments |= family.mask_arguments(block, arguments, tokens, mask)
     return arguments
 
 
@@ -58,17 +58,17 @@ def rotary_with_references(
     per_frame: int,
     time_channels: int,
 ) -> tuple[Float[Tensor, "longer d"], Float[Tensor, "longer d"]]:
-    """The video's rotary table with R frames prepended, at times -R .. -1.
+    """Prepends R frames, at times -R .. -1, to the video's rotary table.
 
-    The paper gives references positions of their own without saying which; before the video is
-    where Spatia's released code puts its reference frames, and the video's positions stay as they
-    were learned.
+    The paper gives references their own positions without specifying them; Spatia's released code
+    puts its reference frames before the video, which keeps the video's positions as they were
+    learned.
 
     Args:
         rotary: cosines and sines [t * per_frame, d] of the video, from time 0 on.
         references: R.
-        per_frame: tokens of one frame.
-        time_channels: number of leading channels that are rotated by time; the rest by height and
+        per_frame: tokens per frame.
+        time_channels: number of leading channels that encode time; the rest encode height and
             width.
 
     Returns:
@@ -85,7 +85,7 @@ def rotary_with_references(
 
 
 def _time_angles(channels: int, references: int, device: torch.device) -> Float[Tensor, "R c"]:
-    """Angles of the times -R .. -1, two channels each (as diffusers' rotary tables interleave)."""
+    """Angles of the times -R .. -1, two channels each (diffusers' rotary tables interleave)."""
     steps = torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels
     times = torch.arange(-references, 0, device=device, dtype=torch.float32)
     angles = times[:, None] * 10_000.0**-steps

@@ -1,1 +1,1 @@
-"""Between what people see and read and what networks do: videos and prompts, by family."""
+"""Conversion of videos and prompts to network inputs and back, by family."""

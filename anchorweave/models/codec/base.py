@@ -1,4 +1,4 @@
-"""VideoCodec and TextEncoder: videos and prompts to the inputs of a family's networks, and back."""
+"""VideoCodec and TextEncoder: convert videos and prompts to a family's network inputs, and back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from anchorweave.models.pixels import checked_pixels
 
 
 class VideoCodec(ABC):
-    """An autoencoder of videos; [-1, 1] exists in here only.
+    """A video autoencoder; the value range [-1, 1] is used only inside.
 
-    Videos are [B, T, 3, H, W] in [0, 1], latents [B, t, C, h, w] and scaled as the backbone takes
+    Videos are [B, T, 3, H, W] in [0, 1], latents [B, t, C, h, w] and scaled as the backbone expects
     them. The first frame is compressed alone: T = in_time (t - 1) + 1.
 
     Args:
-        vae: of diffusers; its slicing and tiling switches are honoured.
+        vae: a diffusers autoencoder; its slicing and tiling switches are honoured.
 
     Attributes:
-        tile_step: where a tile is chosen for the user, what it is a multiple of, in pixels.
+        tile_step: automatically chosen tile sizes are a multiple of this, in pixels.
     """
 
     tile_step: int
@@ -33,12 +33,12 @@ class VideoCodec(ABC):
     @property
     @abstractmethod
     def in_time(self) -> int:
-        """Video frames in one latent frame behind the first."""
+        """Video frames per latent frame after the first."""
 
     @property
     @abstractmethod
     def in_space(self) -> int:
-        """Pixels along one latent pixel."""
+        """Pixels per latent pixel along each side."""
 
     @property
     @abstractmethod
@@ -47,7 +47,7 @@ class VideoCodec(ABC):
 
     @abstractmethod
     def scaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
-        """The VAE's latents as the backbone takes them."""
+        """Scales the VAE's latents for the backbone."""
 
     @abstractmethod
     def unscaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
@@ -55,49 +55,49 @@ class VideoCodec(ABC):
 
     @abstractmethod
     def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
-        """Set the scale in the VAE's configuration that gives latents like these unit variance.
+        """Sets the scale in the VAE's configuration so that latents like these have unit variance.
 
         Args:
-            latents: scaled by the present configuration.
+            latents: scaled with the current configuration.
         """
 
     def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:
-        """The VAE's latents of a first frame as the backbone takes them."""
+        """Scales the VAE's latents of a first frame for the backbone."""
         return self.scaled(latents)
 
     @abstractmethod
     def lay_out_tiles(self, tile: int | None = None) -> None:
-        """Tiles that keep every size, for when tiling is switched on.
+        """Sets tile sizes that preserve every video size when tiling is enabled.
 
         Args:
-            tile: side of square tiles in pixels; None = the VAE's own, mended where needed.
+            tile: side of square tiles in pixels; None = the VAE's own, adjusted if needed.
 
         Raises:
-            ValueError: a `tile` that this VAE cannot use.
+            ValueError: a `tile` that this VAE does not support.
         """
 
     @abstractmethod
     def check_tiles(self, size: tuple[int, int]) -> None:
-        """Refuse tiles that would change the size of (height, width) frames.
+        """Refuses tiles that would change the size of (height, width) frames.
 
         Raises:
-            ValueError: tiles that do not divide.
+            ValueError: tiles that do not divide evenly.
         """
 
     @abstractmethod
     def _encoded(
         self, signed: Float[Tensor, "B T 3 H W"], generator: torch.Generator | None
     ) -> Float[Tensor, "B t C h w"]:
-        """The VAE's latents of pixels in [-1, 1]: the mode, or a draw of a generator."""
+        """The VAE's latents of pixels in [-1, 1]: the mode, or a sample using a generator."""
 
     @abstractmethod
     def _decoded(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B T 3 H W"]:
-        """Pixels in [-1, 1] of the VAE's latents."""
+        """Pixels in [-1, 1] from the VAE's latents."""
 
     def tile(self, side: int | None) -> None:
-        """Encode in square tiles of `side` pixels; None = videos whole.
+        """Makes it encode in square tiles of `side` pixels; None = without tiling.
 
-        Tiles overlap and are blended, which changes latents slightly and lowers memory with the
+        Tiles overlap and are blended, which changes latents slightly and reduces memory with the
         square of the side.
 
         Raises:
@@ -117,16 +117,16 @@ class VideoCodec(ABC):
         Args:
             frames: T = in_time k + 1.
             size: both divisible by in_space times `patch_size`.
-            patch_size: of the backbone, in latent pixels.
+            patch_size: the backbone's patch size, in latent pixels.
 
         Raises:
-            ValueError: frames or size that do not fit, with the nearest values that do.
+            ValueError: an unsupported length or size; the message gives the nearest valid ones.
         """
         in_time, in_space = self.in_time, self.in_space
         if frames < 1 or (frames - 1) % in_time:
             below = max(frames - 1, 0) // in_time * in_time + 1
             raise ValueError(
-                f"{frames} frames do not fit the VAE, which takes 1 + {in_time}k of them; "
+                f"{frames} frames do not fit the VAE, which takes 1 + {in_time}k frames; "
                 f"the nearest lengths are {below} and {below + in_time}"
             )
         step = in_space * patch_size
@@ -149,12 +149,12 @@ class VideoCodec(ABC):
 
         Args:
             video: colours [B, T, 3, H, W] in [0, 1].
-            device: where the VAE computes; None = where its weights lie (offloaded ones lie
+            device: where the VAE computes; None = where its weights are (offloaded ones are
                 elsewhere).
-            generator: draws from the posterior; None takes its mode.
+            generator: for sampling the posterior; None takes its mode.
 
         Raises:
-            ValueError: a length or a size that do not fit (`shape`), tiles that do not divide
+            ValueError: an unsupported length or size (`shape`), tiles that do not divide
                 (`check_tiles`), or values outside [0, 1].
         """
         return self.scaled(self._latents(video, device, generator))
@@ -172,10 +172,10 @@ class VideoCodec(ABC):
             image: first frames [B, 3, H, W] in [0, 1].
             frames: T of the video to generate.
             device: as in `encode`.
-            generator: as in `encode`; diffusers draws here.
+            generator: as in `encode`; diffusers samples here.
 
         Returns:
-            [B, t, C, h, w], as `Denoiser` takes it.
+            [B, t, C, h, w], as input to `Denoiser`.
         """
         t, _, _ = self.shape(frames, tuple(image.shape[-2:]))
         first = self.scaled_image(self._latents(image[:, None], device, generator))
@@ -206,11 +206,11 @@ class VideoCodec(ABC):
 
 
 class TextEncoder(ABC):
-    """Prompts to the features that a backbone reads.
+    """Encodes prompts into the features that a backbone reads.
 
     Args:
-        tokenizer: of transformers.
-        encoder: of transformers.
+        tokenizer: a transformers tokenizer.
+        encoder: a transformers encoder.
     """
 
     def __init__(self, tokenizer: object, encoder: nn.Module):
@@ -223,8 +223,8 @@ class TextEncoder(ABC):
         """Text features [B, S, D] of prompts, padded to S = `max_length` tokens.
 
         Args:
-            prompts: B of them; what does not fit is cut, with a warning that holds it.
-            max_length: tokens, the end mark included (`BackboneSizes.text_tokens`).
-            device: where the encoder computes; None = where its weights lie (offloaded ones lie
+            prompts: B prompts; excess text is truncated, with a warning that quotes it.
+            max_length: tokens, including the end token (`BackboneSizes.text_tokens`).
+            device: where the encoder computes; None = where its weights are (offloaded ones are
                 elsewhere).
         """

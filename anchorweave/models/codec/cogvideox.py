@@ -1,4 +1,4 @@
-"""CogVideoX's autoencoder: one scaling factor, and tiles that have to divide."""
+"""CogVideoX's autoencoder: a single scaling factor, and tiles that must divide evenly."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from anchorweave.models.codec.base import VideoCodec
 class CogVideoXCodec(VideoCodec):
     """Compresses time by 4 and space by 8 (by 4 with three levels).
 
-    Where its configuration says `invert_scale_latents`, the backbone was trained on image latents
-    divided by the scaling factor, where video latents are multiplied.
+    If its configuration sets `invert_scale_latents`, the backbone was trained on image latents
+    divided by the scaling factor, while video latents are multiplied by it.
     """
 
     tile_step = tiling.TILE_STEP
@@ -24,12 +24,12 @@ class CogVideoXCodec(VideoCodec):
 
     @property
     def in_time(self) -> int:
-        """Video frames in one latent frame behind the first."""
+        """Video frames per latent frame after the first."""
         return self.vae.config.temporal_compression_ratio
 
     @property
     def in_space(self) -> int:
-        """Pixels along one latent pixel."""
+        """Pixels per latent pixel along each side."""
         return tiling.spatial_compression(self.vae)
 
     @property
@@ -51,7 +51,7 @@ class CogVideoXCodec(VideoCodec):
         self.vae.register_to_config(scaling_factor=1 / spread)
 
     def scaled_image(self, latents: Float[Tensor, "B 1 C h w"]) -> Float[Tensor, "B 1 C h w"]:
-        """Multiplied, or divided where the backbone was trained so."""
+        """Multiplied by the factor, or divided if the backbone was trained that way."""
         inverted = self.vae.config.invert_scale_latents
         return self.unscaled(latents) if inverted else self.scaled(latents)
 
@@ -78,9 +78,9 @@ class CogVideoXCodec(VideoCodec):
 
 
 def with_odd_frames(latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t_odd C h w"]:
-    """The latents with their last frame repeated where t is even.
+    """Repeats the last frame of the latents if t is even.
 
-    The decoder gives the first latent frame one video frame only when it is handed an odd number;
-    an even number comes out as 4t frames. Callers drop the frames of the repeated one.
+    The decoder makes one video frame from the first latent frame only if their number is odd; an
+    even number gives 4t frames. Callers drop the frames of the repeated one.
     """
     return latents if latents.shape[1] % 2 else torch.cat([latents, latents[:, -1:]], dim=1)

@@ -1,6 +1,6 @@
-"""Which videos fit a family's published networks, for preparing clips without any network.
+"""Video sizes supported by a family's published networks, for preparing clips without a network.
 
-Nothing here imports diffusers, so that asking costs no time.
+This does not import diffusers, so that it loads fast.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class VideoForm:
-    """Lengths and sizes.
+    """Supported lengths and sizes.
 
     Args:
         frame_step: lengths are `frame_step` k + 1.
-        size_step: what divides height and width in pixels: a token's side.
+        size_step: divisor of height and width in pixels: the side of a token.
     """
 
     frame_step: int
     size_step: int
 
     def check(self, frames: int, size: tuple[int, int]) -> None:
-        """Refuse clips that do not fit.
+        """Refuses unsupported clips.
 
         Raises:
-            ValueError: another length, at least one latent frame behind the first; or a side that
-                does not divide.
+            ValueError: an unsupported length (at least one latent frame after the first is needed),
+                or a side that does not divide.
         """
         step = self.frame_step
         if frames < step + 1 or frames % step != 1:

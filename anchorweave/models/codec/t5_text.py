@@ -1,4 +1,4 @@
-"""T5 without a mask of the text, as CogVideoX reads it."""
+"""T5 without a text mask, as used by CogVideoX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anchorweave.models.codec.base import TextEncoder
 
 
 class T5Text(TextEncoder):
-    """Padding is attended like text, because CogVideoX was trained without a text mask."""
+    """Attends to padding like text, because CogVideoX was trained without a text mask."""
 
     def encode(
         self, prompts: Sequence[str], max_length: int, device: torch.device | None = None
@@ -24,7 +24,7 @@ class T5Text(TextEncoder):
             if cut := cut_text(self.tokenizer, prompt, max_length):
                 warnings.warn(
                     f"the prompt {prompt!r} is longer than {max_length} tokens; "
-                    f"this part of it was cut: {cut!r}",
+                    f"it was truncated by: {cut!r}",
                     stacklevel=2,
                 )
         tokens = self.tokenizer(
@@ -38,7 +38,7 @@ class T5Text(TextEncoder):
 
 
 def cut_text(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> str:
-    """The end of `prompt` that does not fit `max_length` tokens; empty where all of it fits."""
+    """The end of `prompt` that exceeds `max_length` tokens; empty if it fits."""
     tokens = tokenizer(prompt, add_special_tokens=False).input_ids
-    # The end mark takes one token of the length.
+    # The end token counts towards the length.
     return tokenizer.decode(tokens[max_length - 1 :]).strip()

@@ -1,4 +1,4 @@
-"""UMT5 with a mask of the text and zeros behind it, as Wan reads it."""
+"""UMT5 with a text mask and zero padding, as used by Wan."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from anchorweave.models.codec.t5_text import cut_text
 
 
 class UMT5Text(TextEncoder):
-    """Padding is not attended and comes out as zeros, which Wan's cross-attention was trained with.
+    """Masks padding and zeroes its features, as Wan's cross-attention was trained.
 
-    Prompts are cleaned as diffusers does, entities resolved and white space joined, but broken
-    encodings are not mended: that takes a package (`ftfy`) which diffusers does not ask for.
+    Prompts are cleaned as in diffusers: entities resolved and white space joined, except that
+    broken encodings are not repaired: that needs a package (`ftfy`) which diffusers does not
+    require.
     """
 
     def encode(
@@ -30,7 +31,7 @@ class UMT5Text(TextEncoder):
             if cut := cut_text(self.tokenizer, prompt, max_length):
                 warnings.warn(
                     f"the prompt {prompt!r} is longer than {max_length} tokens; "
-                    f"this part of it was cut: {cut!r}",
+                    f"it was truncated by: {cut!r}",
                     stacklevel=2,
                 )
         tokens = self.tokenizer(
@@ -44,10 +45,10 @@ class UMT5Text(TextEncoder):
         device = device or self.encoder.device
         mask = tokens.attention_mask.to(device)
         features = self.encoder(tokens.input_ids.to(device), mask).last_hidden_state
-        # Selected, not multiplied: padding may hold anything.
+        # Selected, not multiplied: padding may contain NaN.
         return torch.where(mask[..., None].bool(), features, features.new_zeros(()))
 
 
 def clean(prompt: str) -> str:
-    """Text with HTML entities resolved, doubly escaped ones too, and white space collapsed."""
+    """Resolves HTML entities, including doubly escaped ones, and collapses white space."""
     return " ".join(html.unescape(html.unescape(prompt)).split())

@@ -1,4 +1,4 @@
-"""Wan's autoencoder: a mean and a standard deviation for every channel, tiles by their stride."""
+"""Wan's autoencoder: mean and standard deviation per channel, tiles with strides."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ AXES = ("height", "width")
 
 
 class WanCodec(VideoCodec):
-    """Compresses time by 4 and space by 8, or by 16 where it joins pixels first (Wan2.2 5B).
+    """Compresses time by 4 and space by 8, or by 16 if it patchifies pixels first (Wan2.2 5B).
 
-    Latents are scaled in float32 whatever the autoencoder's precision, as diffusers' pipeline does.
+    Latents are scaled in float32 regardless of the autoencoder's precision, as in diffusers'
+    pipeline.
     """
 
     tile_step = 32
@@ -24,12 +25,12 @@ class WanCodec(VideoCodec):
 
     @property
     def in_time(self) -> int:
-        """Video frames in one latent frame behind the first."""
+        """Video frames per latent frame after the first."""
         return self.vae.config.scale_factor_temporal
 
     @property
     def in_space(self) -> int:
-        """Pixels along one latent pixel."""
+        """Pixels per latent pixel along each side."""
         return self.vae.config.scale_factor_spatial
 
     @property
@@ -38,7 +39,7 @@ class WanCodec(VideoCodec):
         return self.vae.config.z_dim
 
     def scaled(self, latents: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B t C h w"]:
-        """Each channel less its mean, over its standard deviation."""
+        """Normalised per channel by mean and standard deviation."""
         mean, scale = self._statistics(latents)
         return ((latents.float() - mean) * scale).to(latents.dtype)
 
@@ -48,25 +49,27 @@ class WanCodec(VideoCodec):
         return (latents.float() / scale + mean).to(latents.dtype)
 
     def fit_scale(self, latents: Float[Tensor, "B t C h w"]) -> None:
-        """Mean and standard deviation of every channel."""
+        """Sets mean and standard deviation of every channel."""
         values = self.unscaled(latents.float()).transpose(1, 2).transpose(0, 1).flatten(1)
         self.vae.register_to_config(
             latents_mean=values.mean(dim=1).tolist(), latents_std=values.std(dim=1).tolist()
         )
 
     def lay_out_tiles(self, tile: int | None = None) -> None:
-        """Tiles and strides of whole latents.
+        """Sets tiles and strides to whole numbers of latents.
 
         Args:
-            tile: side of square tiles, with a quarter of overlap or more; None = the VAE's own,
-                made longer by less than a latent where they do not divide.
+            tile: side of square tiles, with at least a quarter of overlap; None = the VAE's own,
+                enlarged by less than a latent where they do not divide.
 
         Raises:
-            ValueError: a `tile` that is no multiple of 32.
+            ValueError: a `tile` that is not a multiple of 32.
         """
         step = self.in_space
         if tile is not None and (tile < self.tile_step or tile % self.tile_step):
-            raise ValueError(f"a tile is a multiple of {self.tile_step} pixels a side, met {tile}")
+            raise ValueError(
+                f"a tile side must be a multiple of {self.tile_step} pixels, got {tile}"
+            )
         for axis in AXES:
             side = tile or getattr(self.vae, f"tile_sample_min_{axis}")
             stride = side * 3 // 4 if tile else getattr(self.vae, f"tile_sample_stride_{axis}")
@@ -76,24 +79,24 @@ class WanCodec(VideoCodec):
             setattr(self.vae, f"tile_sample_stride_{axis}", stride)
 
     def check_tiles(self, size: tuple[int, int]) -> None:
-        """Refuse tiles that would change the size of (height, width) frames.
+        """Refuses tiles that would change the size of (height, width) frames.
 
         Raises:
-            ValueError: tiles or strides that are no whole latents, as `vae.enable_tiling` with
-                numbers may set them.
+            ValueError: tiles or strides that are not whole numbers of latents, as can be set by
+                `vae.enable_tiling` with numbers.
         """
         vae, step = self.vae, self.in_space
         sides = [getattr(vae, f"tile_sample_min_{axis}") for axis in AXES]
         strides = [getattr(vae, f"tile_sample_stride_{axis}") for axis in AXES]
-        if not vae.use_tiling or all(met <= tile for met, tile in zip(size, sides, strict=True)):
+        if not vae.use_tiling or all(side <= tile for side, tile in zip(size, sides, strict=True)):
             return
         whole = all(side % step == 0 for side in (*sides, *strides))
         if whole and all(0 < b <= a for a, b in zip(sides, strides, strict=True)):
             return
         raise ValueError(
-            f"the autoencoder's tiles of {sides[0]}x{sides[1]} pixels (height x width) every "
-            f"{strides[0]}x{strides[1]} do not divide into its latents of {step} pixels; give "
-            f"vae.enable_tiling multiples of {step}, strides no longer than their tiles"
+            f"the autoencoder's tiles of {sides[0]}x{sides[1]} pixels (height x width) with "
+            f"strides of {strides[0]}x{strides[1]} do not divide into its latents of {step} "
+            f"pixels; give vae.enable_tiling multiples of {step}, strides no longer than tiles"
         )
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +105,7 @@ class WanCodec(VideoCodec):
             torch.tensor(values, device=like.device)[:, None, None]
             for values in (config.latents_mean, config.latents_std)
         )
-        # Multiplied by, as diffusers does, for the same bits.
+        # Multiplied by the inverse, to match diffusers bit by bit.
         return mean, 1.0 / deviation
 
     def _encoded(

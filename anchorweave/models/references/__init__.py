@@ -1,1 +1,1 @@
-"""Networks that show reference frames to a backbone."""
+"""Networks that feed reference frames to a backbone."""

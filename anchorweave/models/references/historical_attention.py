@@ -1,7 +1,7 @@
-"""Historical cross-attention: the video's tokens attend to those of remembered frames.
+"""Historical cross-attention: the video's tokens attend to those of reference frames.
 
-The way of SPMem's episodic memory (section 3): behind some blocks of the backbone its video tokens
-are queries, tokens of the key frames keys and values.
+The method of SPMem's episodic memory (section 3): after some blocks of the backbone its video
+tokens are the queries, and tokens of the key frames are the keys and values.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from anchorweave.models.precision import autocast_here
 
 
 class HistoricalAttention(ModelMixin, ConfigMixin):
-    """Cross-attention to references behind every `interval`-th block, from the first.
+    """Cross-attention to references after every `interval`-th block, starting with the first.
 
     Args:
         backbone_dim: width of the backbone.
-        latent_channels: of the VAE.
+        latent_channels: channels of the VAE's latents.
         patch_size: in latent pixels.
-        num_layers: blocks of the backbone.
-        interval: blocks from one such layer to the next (released code: 14, which makes three; the
-            paper's figure draws one in every block).
-        heads: of a layer (released code: 16).
-        head_dim: channels of a head (released code: 128).
+        num_layers: number of backbone blocks.
+        interval: stride in blocks between such layers (released code: 14, which makes three; the
+            paper's figure shows one in every block).
+        heads: attention heads per layer (released code: 16).
+        head_dim: width of a head (released code: 128).
 
-    Source: SPMem, section 3 and its released code, whose layers begin with random output; ours
-    begin with none, so that a new one changes nothing.
+    Source: SPMem, section 3 and its released code, whose layers start with random output; ours
+    start at zero, so that a new one has no effect.
     """
 
     @register_to_config
@@ -57,7 +57,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         if interval < 1:
-            raise ValueError(f"a layer behind every {interval}-th block: give 1 or more")
+            raise ValueError(f"reference_interval={interval} must be 1 or more")
         self.patch = nn.Conv2d(latent_channels, backbone_dim, patch_size, stride=patch_size)
         self.norm_references = nn.LayerNorm(backbone_dim)
         self.places = range(0, num_layers, interval)
@@ -85,10 +85,10 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         heads: int = 16,
         head_dim: int = 128,
     ) -> HistoricalAttention:
-        """A new one, which changes nothing until it is trained.
+        """A new one, which has no effect until it is trained.
 
         Raises:
-            ValueError: a backbone that cannot be woven into, or no interval.
+            ValueError: an unsupported backbone, or an invalid interval.
         """
         return cls(
             **family_of(backbone).sizes(backbone).of(OF_REFERENCES),
@@ -98,22 +98,22 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
         )
 
     def enable_gradient_checkpointing(self) -> None:
-        """Nothing to recompute: its layers run inside the backbone's blocks, which are."""
+        """Nothing to do: its layers run inside the backbone's blocks, which are recomputed."""
 
     def tokens_ahead(self, references: ReferenceLatents) -> int:
-        """None: references are looked at, they do not join the video's tokens."""
+        """0: references are attended to, but do not join the video's tokens."""
         return 0
 
     @contextmanager
     def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
-        """Inside, the backbone's blocks attend to the references.
+        """Context in which the backbone's blocks attend to the references.
 
         Args:
-            backbone: on leaving, its blocks are the ones it came with.
-            references: one set for each sample of the calls; a sample without any is left as it is.
+            backbone: its own blocks are restored on exit.
+            references: one set per sample of the calls; samples without any are unchanged.
         """
         if not references.present.any():
-            # What is trained gets a gradient in every call, be it of zeros, as DDP expects.
+            # Trained weights get a gradient in every call, possibly zero, as DDP expects.
             if not (torch.is_grad_enabled() and self.patch.weight.requires_grad):
                 yield
                 return
@@ -131,7 +131,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
     def _tokens(
         self, references: ReferenceLatents
     ) -> tuple[Float[Tensor, "B S D"], Bool[Tensor, "B S"]]:
-        """Tokens of all references, and a mask of those that are present."""
+        """Tokens of all references, and a mask of the present ones."""
         B = len(references.latents)
         tokens = self.patch(references.latents.flatten(0, 1).to(self.dtype))
         height, width = tokens.shape[-2:]
@@ -144,7 +144,7 @@ class HistoricalAttention(ModelMixin, ConfigMixin):
 
 
 def _one_absent(references: ReferenceLatents) -> ReferenceLatents:
-    """One absent reference where there are none: attention takes no empty sequence."""
+    """Pads to one absent reference if there are none: attention needs a non-empty sequence."""
     B, _, *shape = references.latents.shape
     return replace(
         references,
@@ -168,7 +168,7 @@ class _CrossAttentionBlock(nn.Module):
         self.family = family
         self.block, self.norm, self.layer = block, norm, layer
         self.tokens, self.seen = tokens, seen
-        # The backbone around it may compute in other numbers.
+        # The surrounding backbone may use another dtype.
         self.autocast = autocast_here(tokens.device)
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> Any:
@@ -176,7 +176,8 @@ class _CrossAttentionBlock(nn.Module):
         hidden_states = self.family.tokens(answer)
         mask, some = None, self.seen.any(dim=1)
         if not self.seen.all():
-            # Softmax over nothing is NaN: a row without references attends to all, unused.
+            # Softmax over nothing is NaN, so rows without references attend to all, with unused
+            # output.
             mask = torch.where(self.seen | ~some[:, None], 0.0, float("-inf"))[:, None]
             mask = mask.to(hidden_states)
         with self.autocast():

@@ -1,4 +1,4 @@
-"""The ways in which references reach the backbone: the registry of reference networks."""
+"""The registry of reference networks, which feed reference frames to the backbone."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ REFERENCE_NETWORKS = {"tokens": ReferenceTokens, "attention": HistoricalAttentio
 
 
 def load_reference_network(folder: str | Path, **loading) -> ReferenceNetwork:
-    """A saved reference network of either kind.
+    """Loads a saved reference network of any kind.
 
     Args:
-        folder: with diffusers' `config.json`, which names the class.
-        **loading: for diffusers' `from_pretrained`.
+        folder: a folder with diffusers' `config.json`, which names the class.
+        **loading: arguments of diffusers' `from_pretrained`.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: a folder of another network, or one that lacks weights.
+        ValueError: a folder with another network, or with missing weights.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"no reference network at {folder}: it has no config.json")
     name = json.loads(path.read_text()).get("_class_name")
-    known = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
-    if name not in known:
-        raise ValueError(f"{folder} holds a {name}, expected one of {', '.join(known)}")
-    return load_whole(known[name], folder, **loading)
+    kinds = {kind.__name__: kind for kind in REFERENCE_NETWORKS.values()}
+    if name not in kinds:
+        raise ValueError(f"{folder} contains a {name}, expected one of {', '.join(kinds)}")
+    return load_whole(kinds[name], folder, **loading)

@@ -1,8 +1,8 @@
-"""References as extra frames of the sequence, beside the video that is being generated.
+"""References as additional frames of the token sequence.
 
-The way of Context-as-Memory (section 4) and of Spatia's reference frames (section 3.1): clean
-latents of remembered frames, each encoded alone, join the video's tokens along frames and attend
-with them as equals in every block of the backbone; only the video's own tokens are predicted.
+The method of Context-as-Memory (section 4) and of Spatia's reference frames (section 3.1): clean
+latents of reference frames, each encoded alone, are concatenated with the video's along frames and
+take part in self-attention in every block; only the video's own tokens are predicted.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from anchorweave.models.insertions import replace_blocks
 
 
 class ReferenceTokens(ModelMixin, ConfigMixin):
-    """Turns references into tokens, and adds each frame's camera to its tokens in every block.
+    """Turns references into tokens, and adds camera features to their tokens in every block.
 
-    A frozen backbone has never seen a longer sequence: train it together with this network, fully
-    as Context-as-Memory does, or by a low-rank adapter as Spatia does.
+    A frozen backbone was never trained on longer sequences: train it together with this network,
+    fully as Context-as-Memory does, or with a LoRA as Spatia does.
 
     Args:
         backbone_dim: width of the backbone.
-        latent_channels: of the VAE.
+        latent_channels: channels of the VAE's latents.
         patch_size: of the backbone, in latent pixels.
-        num_layers: blocks of the backbone.
-        temporal_compression: video frames in one latent frame.
-        cameras: whether each block receives the cameras of references and target, by one linear
+        num_layers: number of backbone blocks.
+        temporal_compression: video frames per latent frame.
+        cameras: whether each block gets the cameras of references and target, through a linear
             layer of the pose (Context-as-Memory; Spatia: no).
 
-    Source: Context-as-Memory, section 4; Spatia, section 3.1. References share the video's timestep
-    with CogVideoX, whose blocks take one for all tokens. The former does not say which they have;
-    the latter gives them 0, as is done here with Wan.
+    Source: Context-as-Memory, section 4; Spatia, section 3.1. With CogVideoX, references share the
+    video's timestep, because its blocks take one for all tokens. Context-as-Memory does not specify
+    theirs; Spatia sets it to 0, as done here with Wan.
     """
 
     @register_to_config
@@ -64,10 +64,10 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
 
     @classmethod
     def from_backbone(cls, backbone: nn.Module, cameras: bool = True) -> ReferenceTokens:
-        """A new one that reads references as the backbone reads noisy latents.
+        """A new one that embeds references like the backbone embeds noisy latents.
 
         Raises:
-            ValueError: a backbone that cannot be woven into.
+            ValueError: an unsupported backbone.
         """
         family = family_of(backbone)
         sizes = family.sizes(backbone)
@@ -82,24 +82,24 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
         return new
 
     def enable_gradient_checkpointing(self) -> None:
-        """Nothing to recompute: its tokens pass through the backbone's blocks, which are."""
+        """Nothing to do: its tokens pass through the backbone's blocks, which are recomputed."""
 
     def tokens_ahead(self, references: ReferenceLatents) -> int:
-        """Number of tokens that are prepended to the video's."""
+        """Number of tokens prepended to the video's."""
         R, _, h, w = references.latents.shape[1:]
         return R * (h // self.config.patch_size) * (w // self.config.patch_size)
 
     @contextmanager
     def woven(self, backbone: nn.Module, references: ReferenceLatents) -> Iterator[None]:
-        """Inside, every block of the backbone sees the references ahead of the video's tokens.
+        """Context in which the references' tokens are prepended to the video's in every block.
 
         Args:
-            backbone: on leaving, its blocks are the ones it came with.
-            references: one set for each sample of the calls.
+            backbone: its own blocks are restored on exit.
+            references: one set per sample of the calls.
         """
         B, R, _, h, w = references.latents.shape
-        # Cameras are added without references too, as to a row of a batch that has none; and
-        # what is trained gets a gradient in every call, be it of zeros, as DDP expects.
+        # Cameras are added even without references, consistent with samples of a batch that have
+        # none; and trained weights get a gradient in every call, possibly zero, as DDP expects.
         learns = torch.is_grad_enabled() and self.patch.weight.requires_grad
         if R == 0 and not (self.pose or learns):
             yield
@@ -130,7 +130,7 @@ class ReferenceTokens(ModelMixin, ConfigMixin):
             yield
 
     def _poses(self, references: ReferenceLatents) -> list[Tensor]:
-        """For each block the features [B, R + t, D] of all frames' cameras."""
+        """Camera features [B, R + t, D] of all frames for each block."""
         target = references.target2first[:, :: self.config.temporal_compression]
         matrices = torch.cat([references.reference2first, target], dim=1)[:, :, :3]
         flat = rearrange(matrices, "B f i j -> B f (i j)").to(self.dtype)

@@ -1,4 +1,4 @@
-"""An image-to-video backbone of any size, with new weights, and its noise schedule.
+"""A new image-to-video backbone of any size, and its noise schedule.
 
 Its family is that of the autoencoder whose latents it denoises.
 """
@@ -21,16 +21,16 @@ from anchorweave.models.backbones.wan_config import made_for
 from anchorweave.models.codec.base import VideoCodec
 from anchorweave.models.small.vae import VAE
 
-# Of Wan's rotary table: more tokens along one side than any small model has.
+# For Wan's rotary table: more tokens along one side than any small model has.
 LONGEST = 128
 Backbone = CogVideoXTransformer3DModel | WanTransformer3DModel
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Architecture of a backbone; its channels and text follow from the parts beside it.
+    """Architecture of a backbone; channels and text sizes follow from the other components.
 
-    Its positions are rotary only, so that it takes other lengths and sizes than it is laid out for.
+    Its positions are rotary only, so that it supports lengths and sizes other than its defaults.
 
     Args:
         layers: transformer blocks (CogVideoX-5B: 42, Wan2.2-TI2V-5B: 30).
@@ -38,11 +38,11 @@ class BackboneConfig:
         head_channels: width of one head (64, 128); divisible by 16, for the rotary table.
         time_channels: width of the timestep embedding (512), or of its sines (Wan: 256).
         patch_size: latent pixels along one side of a token; 2 for Wan.
-        frames: T of the videos that it is laid out for.
-        size: likewise their (height, width) in pixels.
+        frames: default T of its videos.
+        size: their default (height, width) in pixels.
 
     Raises:
-        ValueError: a width of heads that the rotary table does not divide.
+        ValueError: a head width that the rotary table does not divide.
     """
 
     layers: int = 8
@@ -57,24 +57,24 @@ class BackboneConfig:
         if self.head_channels % 16:
             raise ValueError(
                 f"backbone.head_channels={self.head_channels}: must be divisible by 16, because a "
-                "quarter of them tells of time and the rest of space, in pairs"
+                "quarter of them encodes time and the rest space, in pairs"
             )
 
 
 def small_backbone(
     config: BackboneConfig, vae: VAE, text_channels: int, text_tokens: int, seed: int
 ) -> Backbone:
-    """A backbone with weights that depend on `seed` alone.
+    """A backbone with weights that depend only on `seed`.
 
     Args:
         config: its architecture.
-        vae: whose latents it denoises.
+        vae: the autoencoder whose latents it denoises.
         text_channels: width of the prompt features.
-        text_tokens: how many tokens of a prompt it reads.
-        seed: of the weights; the global random state is left as it was.
+        text_tokens: number of prompt tokens.
+        seed: seed of the weights; the global random state is not changed.
 
     Raises:
-        ValueError: a patch size that Wan does not have.
+        ValueError: an unsupported patch size for Wan.
     """
     codec = codec_of(vae)
     latent_size = (config.size[0] // codec.in_space, config.size[1] // codec.in_space)
@@ -134,7 +134,7 @@ def _wan(
 
 
 def noise_schedule(family: str) -> CogVideoXDPMScheduler | UniPCMultistepScheduler:
-    """The schedule of a family's published models: CogVideoX-5B's or Wan2.2-TI2V-5B's."""
+    """The noise schedule of a family's published models: CogVideoX-5B's or Wan2.2-TI2V-5B's."""
     return flow_schedule() if family == "wan" else v_schedule()
 
 
@@ -146,7 +146,7 @@ def flow_schedule() -> UniPCMultistepScheduler:
 
 
 def v_schedule() -> CogVideoXDPMScheduler:
-    """The schedule of CogVideoX-5B: zero signal at the last timestep, predictions of v."""
+    """The schedule of CogVideoX-5B: zero terminal SNR, v-prediction."""
     return CogVideoXDPMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

@@ -1,4 +1,4 @@
-"""A small T5 or UMT5, and its training as a denoiser of texts."""
+"""A small T5 or UMT5, and its span-denoising model for training."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from transformers import (
     UMT5ForConditionalGeneration,
 )
 
-# In a denoiser's target, what is no token and counts for nothing.
+# Label of positions that are ignored in the loss.
 IGNORED = -100
-# Configuration, encoder and whole of each kind.
+# Configuration, encoder and full model of each kind.
 KINDS = {
     "t5": (T5Config, T5EncoderModel, T5ForConditionalGeneration),
     "umt5": (UMT5Config, UMT5EncoderModel, UMT5ForConditionalGeneration),
@@ -31,14 +31,14 @@ class TextConfig:
     """Architecture of a text encoder.
 
     Args:
-        kind: `t5` (CogVideoX reads it) or `umt5` (Wan), whose every layer has its own positions.
-        channels: of a token's features; the backbone's `text_embed_dim`.
-        layers: of the encoder, and as many of the decoder that it is trained with.
-        heads: of the attention; divides `channels`.
-        hidden: channels inside the feed-forward part.
+        kind: `t5` (used by CogVideoX) or `umt5` (Wan), with separate positions in every layer.
+        channels: width of a token's features; the backbone's `text_embed_dim`.
+        layers: layers of the encoder, and of the decoder it is trained with.
+        heads: attention heads; must divide `channels`.
+        hidden: hidden width of the feed-forward layer.
 
     Raises:
-        ValueError: heads that do not divide the channels.
+        ValueError: `heads` does not divide `channels`.
     """
 
     kind: Literal["t5", "umt5"] = "t5"
@@ -55,7 +55,7 @@ class TextConfig:
 
 
 def text_config(config: TextConfig, vocabulary: int) -> T5Config | UMT5Config:
-    """Transformers' configuration for a vocabulary of so many tokens."""
+    """Transformers' configuration for a vocabulary of this size."""
     return KINDS[config.kind][0](
         vocab_size=vocabulary,
         d_model=config.channels,
@@ -69,16 +69,16 @@ def text_config(config: TextConfig, vocabulary: int) -> T5Config | UMT5Config:
 
 
 def small_denoiser(config: TextConfig, vocabulary: int, gaps: int, seed: int) -> Denoiser:
-    """An encoder and a decoder that is to name the tokens missing from gaps in a text.
+    """An encoder and decoder trained to predict the tokens missing from gaps in a text.
 
     Args:
         config: its architecture.
-        vocabulary: tokens of the tokenizer; the marks of gaps have the ids that follow.
-        gaps: how many marks there are.
-        seed: of the weights; the global random state is left as it was.
+        vocabulary: tokens of the tokenizer; the sentinel tokens of gaps have the ids that follow.
+        gaps: number of sentinel tokens.
+        seed: seed of the weights; the global random state is not changed.
     """
     whole = text_config(config, vocabulary + gaps)
-    # The decoder starts from the padding token, as T5's and UMT5's own do.
+    # Decoding starts with the padding token, as in T5 and UMT5.
     whole.decoder_start_token_id = whole.pad_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -86,12 +86,12 @@ def small_denoiser(config: TextConfig, vocabulary: int, gaps: int, seed: int) ->
 
 
 def encoder_of(denoiser: Denoiser, config: TextConfig, vocabulary: int) -> Encoder:
-    """The encoder half of `small_denoiser`, with the tokenizer's vocabulary only."""
+    """The encoder of `small_denoiser`, with the tokenizer's vocabulary only."""
     weights = denoiser.state_dict()
     with torch.random.fork_rng(devices=[]):
         encoder = KINDS[config.kind][1](text_config(config, vocabulary)).eval()
-    kept = {name: weights[name] for name in encoder.state_dict()}
+    encoder_weights = {name: weights[name] for name in encoder.state_dict()}
     for name in ("shared.weight", "encoder.embed_tokens.weight"):
-        kept[name] = kept[name][:vocabulary]
-    encoder.load_state_dict(kept)
+        encoder_weights[name] = encoder_weights[name][:vocabulary]
+    encoder.load_state_dict(encoder_weights)
     return encoder

@@ -1,8 +1,7 @@
 """A CogVideoX image-to-video model small enough for one CPU core, with random weights.
 
-Every part is of the class that the 5B uses and of its configuration but for sizes, and
-`write_tiny` lays it out as diffusers does, so that the tiny model comes through the 5B's loading
-path.
+Every component has the class and the configuration of the 5B's, except for sizes, and `write_tiny`
+uses diffusers' layout, so that the tiny model is loaded through the same code path.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from anchorweave.models.weaving.make_controller import ControllerOptions, make_c
 TEXT_CHANNELS = 64
 TEXT_TOKENS = 32
 LATENT_CHANNELS = 16
-# Pixel frames in a latent frame behind the first, and pixels along a latent one.
+# Pixel frames per latent frame after the first, and pixels per latent pixel along each side.
 IN_TIME, IN_SPACE = 4, 8
-# Whole words of the prompts that indoor recordings get; any other word is spelled.
+# Whole words common in prompts for indoor recordings; all other words are spelled out.
 WORDS = (
     "a an the of in on at to with from into through along over under near by and or is are no "
     "camera video scene view shot slow slowly smooth static moves moving walks walking turns "
@@ -43,12 +42,12 @@ WORDS = (
 def tiny_components(
     seed: int = 0, frames: int = 25, size: tuple[int, int] = (64, 96)
 ) -> dict[str, object]:
-    """The arguments of `AnchorWeavePipeline`, with random weights that depend on `seed` alone.
+    """The arguments of `AnchorWeavePipeline`, with random weights that depend only on `seed`.
 
     Args:
-        seed: of the weights; the global random state is left as it was.
-        frames: T that the positions are laid out for.
-        size: (height, width) of the video; like the 5B, this model takes no other.
+        seed: seed of the weights; the global random state is not changed.
+        frames: T that the positions are made for.
+        size: (height, width) of the video; like the 5B, this model supports no other.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -75,20 +74,20 @@ def write_tiny(
 ) -> Path:
     """Writes `tiny_components` as a pipeline folder for `AnchorWeavePipeline.from_pretrained`.
 
-    Its `weights_note` says that the weights are random.
+    Its `weights_note` states that the weights are random.
 
     Raises:
-        FileExistsError: `path` is taken.
+        FileExistsError: `path` exists.
     """
     write_model(path, tiny_components(seed, frames, size), UNTRAINED)
     return Path(path)
 
 
 def tiny_tokenizer(words: Sequence[str] = WORDS) -> T5Tokenizer:
-    """T5's tokenizer over a small vocabulary: whole words, and letters for all others.
+    """A T5 tokenizer with a small vocabulary: whole words, and letters for all others.
 
     Args:
-        words: those that are one token each; repetitions count once.
+        words: words that become single tokens; duplicates are ignored.
     """
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
     pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(words)]

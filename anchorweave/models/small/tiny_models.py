@@ -1,4 +1,4 @@
-"""Models that are built in code, by the name that is used instead of a folder."""
+"""Models built in code, by the name used in place of a folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from anchorweave.models.small import tiny, tiny_wan
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model that is built in code.
+    """A model built in code.
 
     Args:
-        components: its parts, of (seed, frames, size).
-        in_space: pixels along one of its latent pixels.
+        components: makes its components from (seed, frames, size).
+        in_space: pixels per latent pixel along each side.
     """
 
     components: Callable[..., dict[str, object]]
@@ -31,11 +31,11 @@ TINY = {
 
 
 def video_of(path: str | Path, latent_size: tuple[int, int, int]) -> tuple[int, tuple[int, int]]:
-    """Frames and (height, width) of the video that latents (t, h, w) of a model are of.
+    """Frames and (height, width) of the video that corresponds to latents (t, h, w).
 
     Args:
-        path: one of `TINY`. Models in folders state their own sizes, so for them the factors
-            of `tiny` are used.
+        path: one of `TINY`. Models in folders state their own sizes, so the factors of `tiny`
+            are used for them.
         latent_size: (t, h, w).
     """
     t, h, w = latent_size
@@ -49,7 +49,7 @@ def write_tiny_model(
     """Writes one of `TINY` as a pipeline folder, with a note that its weights are random.
 
     Raises:
-        FileExistsError: `path` is taken.
+        FileExistsError: `path` exists.
     """
     write_model(path, TINY[name].components(seed, frames, size), UNTRAINED)
     return Path(path)

@@ -1,7 +1,7 @@
 """A Wan2.2-TI2V model small enough for one CPU core, with random weights.
 
-Every part is of the class that the 5B uses and of its configuration but for sizes; its autoencoder
-compresses space by 16 as well, so that a video of 64x96 has six tokens a frame.
+Every component has the class and the configuration of the 5B's, except for sizes; its autoencoder
+also compresses space by 16, so that a 64x96 video has six tokens per frame.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ IN_SPACE = 16
 def tiny_wan_components(
     seed: int = 0, frames: int = 25, size: tuple[int, int] = (64, 96)
 ) -> dict[str, object]:
-    """The arguments of `AnchorWeaveWanPipeline`, with random weights that depend on `seed` alone.
+    """The arguments of `AnchorWeaveWanPipeline`, with random weights that depend only on `seed`.
 
     Args:
-        seed: of the weights; the global random state is left as it was.
-        frames: T that its configuration names; it takes any.
-        size: (height, width) likewise.
+        seed: seed of the weights; the global random state is not changed.
+        frames: T stated in its configuration; it supports any.
+        size: (height, width), likewise.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""An autoencoder of CogVideoX or of Wan, of any size, with new weights."""
+"""A new CogVideoX or Wan autoencoder of any size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 
 from anchorweave.models.model_folder import load_part
 
-# What of an autoencoder's configuration its weights depend on.
+# Entries of an autoencoder's configuration that its weights depend on.
 ARCHITECTURE = {
     "cogvideox": ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups"),
     "wan": ("base_dim", "dim_mult", "z_dim", "num_res_blocks"),
 }
-# What of it brings latents to unit variance.
+# Entries that normalise latents to unit variance.
 SCALING = {"cogvideox": ("scaling_factor",), "wan": ("latents_mean", "latents_std")}
-# Pixels along one that Wan2.2's autoencoder joins ahead of its first level.
+# Side of the pixel patches that Wan2.2's autoencoder merges before its first level.
 JOINED = 2
 
 VAE = AutoencoderKLCogVideoX | AutoencoderKLWan
@@ -30,17 +30,17 @@ class VAEConfig:
     """Architecture of an autoencoder.
 
     Args:
-        channels: of its levels, from the full resolution down. n levels compress space by
-            2^(n - 1) (CogVideoX) or, as pixels are joined two by two first, by 2^n (Wan), and time
+        channels: channels of its levels, from full resolution down. n levels compress space by
+            2^(n - 1) (CogVideoX) or, because 2x2 pixels are merged first, by 2^n (Wan), and time
             by 4. CogVideoX's own has (128, 256, 256, 512), Wan2.2's (160, 320, 640, 640).
-        latent_channels: of its latents.
-        layers_per_block: residual layers of each level (CogVideoX: 3, Wan: 2).
-        norm_groups: of CogVideoX's group norms (32); divides every number of channels. Wan's norms
+        latent_channels: channels of its latents.
+        layers_per_block: residual layers per level (CogVideoX: 3, Wan: 2).
+        norm_groups: groups of CogVideoX's group norms (32); must divide all channels. Wan's norms
             have none.
         family: `cogvideox`, or `wan` for Wan2.2's residual kind.
 
     Raises:
-        ValueError: fewer than three levels, or channels that the kind cannot have.
+        ValueError: fewer than three levels, or channels that the kind does not support.
     """
 
     channels: tuple[int, ...] = (32, 48, 64)
@@ -55,28 +55,27 @@ class VAEConfig:
             raise ValueError(f"vae.channels={channels}: give three levels or more")
         if not wan and any(c % self.norm_groups for c in channels):
             raise ValueError(
-                f"vae.channels={channels}: each has to be divisible by "
-                f"norm_groups={self.norm_groups}"
+                f"vae.channels={channels}: each must be divisible by norm_groups={self.norm_groups}"
             )
         if wan and (channels[-1] != channels[-2] or any(c % channels[0] for c in channels)):
             raise ValueError(
-                f"vae.channels={channels}: Wan's levels are multiples of the first, and the last "
-                "is as wide as the one before it"
+                f"vae.channels={channels}: Wan's levels must be multiples of the first, and the "
+                "last as wide as the one before it"
             )
 
     @property
     def in_space(self) -> int:
-        """Pixels along one latent pixel."""
+        """Pixels per latent pixel along each side."""
         return (JOINED if self.family == "wan" else 1) * 2 ** (len(self.channels) - 1)
 
 
 def small_vae(config: VAEConfig, size: tuple[int, int], seed: int) -> VAE:
-    """An autoencoder with weights that depend on `seed` alone.
+    """An autoencoder with weights that depend only on `seed`.
 
     Args:
         config: its architecture.
-        size: (height, width) that CogVideoX's tiling is laid out for; it takes others.
-        seed: of the weights; the global random state is left as it was.
+        size: (height, width) that CogVideoX's tiling is configured for; other sizes work too.
+        seed: seed of the weights; the global random state is not changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -98,7 +97,7 @@ def _small_cogvideox(config: VAEConfig, size: tuple[int, int]) -> AutoencoderKLC
 
 
 def wan_vae(config: VAEConfig) -> AutoencoderKLWan:
-    """A Wan of the residual kind, with weights from the global random state."""
+    """A Wan autoencoder of the residual kind, with weights from the global random state."""
     base, pixels = config.channels[0], 3 * JOINED**2
     return AutoencoderKLWan(
         base_dim=base,
@@ -122,13 +121,13 @@ def start_vae(folder: str | Path, config: VAEConfig, size: tuple[int, int]) -> V
     """An autoencoder with the weights in `folder`, in float32.
 
     Args:
-        folder: that one was saved to.
+        folder: the folder it was saved to.
         config: its architecture.
         size: as in `small_vae`.
 
     Raises:
         FileNotFoundError: no autoencoder there.
-        ValueError: one of another architecture.
+        ValueError: another architecture.
     """
     vae, stored = small_vae(config, size, seed=0), load_part("vae", folder)
     if type(stored) is not type(vae):
@@ -138,10 +137,10 @@ def start_vae(folder: str | Path, config: VAEConfig, size: tuple[int, int]) -> V
         )
     differ = []
     for key in ARCHITECTURE[config.family]:
-        # What is read from JSON is a list where the config has a tuple.
-        met, wanted = (np.asarray(one.config[key]).tolist() for one in (stored, vae))
-        if met != wanted:
-            differ.append(f"{key}={met} and not {wanted}")
+        # Values read from JSON are lists where the config has tuples.
+        actual, wanted = (np.asarray(model.config[key]).tolist() for model in (stored, vae))
+        if actual != wanted:
+            differ.append(f"{key}={actual} instead of {wanted}")
     if differ:
         raise ValueError(f"{folder} has {', '.join(differ)}; give vae the same architecture")
     vae.load_state_dict(stored.state_dict())
@@ -150,7 +149,7 @@ def start_vae(folder: str | Path, config: VAEConfig, size: tuple[int, int]) -> V
 
 
 def fast_convolutions(vae: VAE) -> VAE:
-    """The same autoencoder with the weights of its convolutions laid out channels last."""
+    """The same autoencoder with its convolution weights in channels-last memory format."""
     for module in vae.modules():
         if isinstance(module, torch.nn.Conv3d):
             layout = torch.channels_last_3d

@@ -1,7 +1,7 @@
-"""Tokens of anchors paired with the noisy latents, at once or as a sum of two terms.
+"""Anchor tokens, each paired with the noisy latents, computed at once or as a sum of two terms.
 
-The projection is linear, so the anchors' term can be reused in every step of sampling.
-It is called rather than split, because adapters and offloading act on calls.
+The projection is linear, so the anchors' term can be reused in every sampling step. The projection
+is called as a whole rather than split, because LoRA and offloading act on calls.
 """
 
 from __future__ import annotations

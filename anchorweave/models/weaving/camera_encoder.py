@@ -1,4 +1,4 @@
-"""Camera 0: the target camera's own path, where no memory shows anything."""
+"""Camera 0: features of the target camera path, for regions that no memory covers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 
 class CameraEncoder(nn.Module):
-    """Features of the target cameras for every woven layer of the backbone.
+    """Features of the target cameras for every woven backbone layer.
 
-    They are constant over the tokens of a latent frame, so they are kept per frame.
+    They are constant over the tokens of a latent frame, so they are stored per frame.
 
     Args:
         dim: hidden width (half of it in the first layer).
         out_dim: width of the backbone.
-        num_layers: how many layers of the backbone are woven.
-        temporal_compression: pixel frames in one latent frame, a power of two.
+        num_layers: number of woven backbone layers.
+        temporal_compression: pixel frames per latent frame, a power of two.
 
     Raises:
-        ValueError: a temporal compression that strided convolutions cannot reach.
+        ValueError: a temporal compression that is not a power of two.
 
     Source: paper section 3.4, "target pose control"; sizes from the released code.
     """
@@ -32,7 +32,7 @@ class CameraEncoder(nn.Module):
         halvings = round(math.log2(temporal_compression))
         if 2**halvings != temporal_compression:
             raise ValueError(
-                f"camera poses are compressed in time by halves, which never gives "
+                f"camera poses are compressed in time by factors of two, which cannot give "
                 f"{temporal_compression}; use a backbone whose compression is a power of two"
             )
         self.temporal_compression = temporal_compression
@@ -56,10 +56,10 @@ class CameraEncoder(nn.Module):
         """One [B, t, out_dim] per layer.
 
         Args:
-            target2first: each target camera seen from the first, T = (t - 1) * compression + 1.
+            target2first: each target camera relative to the first, T = (t - 1) * compression + 1.
 
         Raises:
-            ValueError: another number of cameras.
+            ValueError: an invalid number of cameras.
         """
         T = target2first.shape[1]
         if (T - 1) % self.temporal_compression:

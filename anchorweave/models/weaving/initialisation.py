@@ -1,4 +1,4 @@
-"""A controller that starts from its backbone's own blocks, as ControlNets do."""
+"""Initialises a controller from its backbone's own blocks, as in ControlNet."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from anchorweave.models.controller import WeavingController
 
 
 def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> None:
-    """Fills the controller's blocks, text projection and time embedding with the backbone's first.
+    """Copies the backbone's first blocks, text projection and time embedding to the controller.
 
-    The output projections stay zero, so the woven backbone still answers as before.
+    The output projections stay zero, so the woven backbone's output is still unchanged.
 
     Args:
-        controller: of the backbone's width, that is with as many heads.
-        backbone: what it was made for.
+        controller: has the backbone's width, that is as many heads.
+        backbone: the backbone it was made for.
 
     Raises:
-        ValueError: another width. The released sizes are such a case: 16 heads of 64 beside 48.
+        ValueError: another width, such as with the released sizes: 16 heads of 64 instead of 48.
     """
     family = family_of(backbone)
     heads, own = controller.config.num_heads, family.sizes(backbone).num_heads
@@ -27,7 +27,7 @@ def copy_backbone_blocks(controller: WeavingController, backbone: nn.Module) -> 
         raise ValueError(
             f"the backbone's blocks are {own * dim} wide ({own} heads of {dim}), the controller's "
             f"{heads * dim} ({heads} heads): they cannot be copied. Set model.heads={own} (a "
-            "controller that much larger), or model.new_controller=random"
+            "much larger controller), or model.new_controller=random"
         )
     woven = family.blocks(backbone)[:: controller.config.every]
     for block, source in zip(controller.blocks, woven, strict=False):

@@ -18,18 +18,18 @@ NEW, FROM_BACKBONE = "new", "from_backbone"
 
 @dataclass(frozen=True)
 class ControllerOptions:
-    """What is not decided by the backbone; see `WeavingController`.
+    """Options not determined by the backbone; see `WeavingController`.
 
     Args:
-        layers: of the backbone that are woven; None = its family's share.
-        heads: attention heads; None = its family's share, or as many as the backbone where its
+        layers: number of woven backbone layers; None = its family's default.
+        heads: attention heads; None = its family's default, or as many as the backbone if its
             blocks are copied.
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: of its anchors: `black`, `cracks` or `filled`.
-        every: which layers are woven: every so many, from the first on.
-        coverage: whether each token is told which share of its pixels was seen.
+        holes: how holes of its anchors are filled: `black`, `cracks` or `filled`.
+        every: stride between woven layers, starting with the first.
+        coverage: whether each token gets the fraction of its pixels that were observed.
     """
 
     layers: int | None = None
@@ -51,22 +51,22 @@ def make_controller(
     """A controller for `backbone`.
 
     Args:
-        backbone: of a known family.
-        source: `new`, with weights from torch's random state; `from_backbone`, whose blocks are
-            the backbone's first; the authors' released `.pt`; or a folder that one was saved to,
-            which has options of its own.
-        options: of one that is not saved in a folder; None = those of the released controller.
-        released_weights: which of a released file: `ema` or `live`.
+        backbone: a backbone of a known family.
+        source: `new`, with weights from torch's random state; `from_backbone`, with copies of the
+            backbone's first blocks; the authors' released `.pt`; or a folder with a saved one,
+            which has its own options.
+        options: for all but saved ones; None = those of the released controller.
+        released_weights: which weights of a released file: `ema` or `live`.
 
     Raises:
         FileNotFoundError: no such folder or file.
-        ValueError: weights that do not fit the backbone, or a folder that lacks some.
+        ValueError: weights that do not fit the backbone, or missing weights.
     """
     path = None if source in (NEW, FROM_BACKBONE) else Path(source)
     if path is not None and path.suffix != ".pt":
         if not path.is_dir():
             raise FileNotFoundError(
-                f"no controller at {path}: expected a folder that one was saved to, or a .pt file"
+                f"no controller at {path}: expected a folder with a saved one, or a .pt file"
             )
         return load_whole(WeavingController, path)
     options = options or ControllerOptions()

@@ -1,4 +1,4 @@
-"""Pose-guided fusion: weights for averaging the anchors' features, from their cameras."""
+"""Pose-guided fusion: weights for averaging the anchors' features, computed from their cameras."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-# A token that no anchor shows has weights that sum to nothing; they stay 0 instead of NaN.
+# Weights of tokens that no anchor shows sum to zero; they stay 0 instead of NaN.
 SMALLEST_SUM = 1e-8
 
 
 class PoseGuidedFusion(nn.Module):
-    """Weights of the anchors from the pose of the target camera relative to each memory.
+    """Weights of the anchors from the target camera's pose relative to each memory.
 
-    A small network predicts per video frame how much a memory seen from there can be trusted;
-    tokens that show nothing get no weight.
+    A small network predicts per video frame how reliable a memory is from that viewpoint; invisible
+    tokens get no weight.
 
     Args:
-        dim: width of the controller; the network's layers are its 1/4, 1/8 and 1/16.
-        temporal_compression: pixel frames in one latent frame.
+        dim: width of the controller; the network's layers have 1/4, 1/8 and 1/16 of it.
+        temporal_compression: pixel frames per latent frame.
 
-    Source: paper section 3.4. It speaks of weights at each layer; the released code, followed here,
+    Source: paper section 3.4. It describes weights per layer; the released code, followed here,
     computes them once for all layers.
     """
 
@@ -44,11 +44,12 @@ class PoseGuidedFusion(nn.Module):
         visible_tokens: Bool[Tensor, "B N t h2 w2"],
         target2source: Float[Tensor, "B N T 4 4"],
     ) -> Float[Tensor, "B N t h2 w2"]:
-        """Weights [B, N, t, h//2, w//2] that sum to 1 over the anchors that show a token.
+        """Weights [B, N, t, h//2, w//2] that sum to 1 over the anchors in which a token is visible.
 
         Args:
-            visible_tokens: True where a token shows seen pixels.
-            target2source: the target camera seen from the memory's, T = (t - 1) * compression + 1.
+            visible_tokens: True where a token contains observed pixels.
+            target2source: the target camera relative to the memory's, T = (t - 1) * compression +
+                1.
         """
         pose = rearrange(target2source[..., :3, :], "B N T i j -> B N T (i j)")
         confidence = self.confidence(pose).squeeze(-1)
@@ -60,14 +61,14 @@ class PoseGuidedFusion(nn.Module):
 
 
 class AverageFusion(nn.Module):
-    """The ablation without poses: all anchors that show a token weigh the same (paper figure 5)."""
+    """The ablation without poses: equal weights for all visible anchors (paper figure 5)."""
 
     def forward(
         self,
         visible_tokens: Bool[Tensor, "B N t h2 w2"],
         target2source: Float[Tensor, "B N T 4 4"],
     ) -> Float[Tensor, "B N t h2 w2"]:
-        """Weights [B, N, t, h//2, w//2] that sum to 1 over the anchors that show a token."""
+        """Weights [B, N, t, h//2, w//2] that sum to 1 over the anchors showing a token."""
         return _shares(visible_tokens.to(target2source.dtype))
 
 

@@ -1,4 +1,4 @@
-"""The authors' released checkpoints, read strictly into our controller."""
+"""Loads the authors' released checkpoints into our controller, strictly."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ ENTRIES = {"ema": "ema_state_dict", "live": "state_dict"}
 def load_released_checkpoint(
     path: str | Path, controller: WeavingController, weights: str = "ema"
 ) -> None:
-    """Fills `controller` from a `.pt` file of the released training code.
+    """Loads `controller` from a `.pt` file of the released training code.
 
     Args:
         path: a file with `state_dict` and, from its second stage on, `ema_state_dict`.
-        controller: of the sizes that the checkpoint was trained with.
-        weights: the running average (`ema`, which the released sampler prefers) or the `live` ones.
+        controller: must have the sizes that the checkpoint was trained with.
+        weights: `ema` (which the released sampler prefers) or `live`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no such checkpoint, tensors that do not fit (all are named), or
-            weights that are not finite.
+        ValueError: a file that is not such a checkpoint, tensors that do not fit (all are named),
+            or weights that are not finite.
     """
     if weights not in ENTRIES:
-        raise ValueError(f"weights is one of {', '.join(ENTRIES)}; met {weights!r}")
+        raise ValueError(f"weights is one of {', '.join(ENTRIES)}; got {weights!r}")
     if not Path(path).is_file():
         raise FileNotFoundError(f"no controller checkpoint at {path}; see pretrained/README.md")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
-            f"{path} is no readable checkpoint of tensors ({error}); fetch it again"
+            f"{path} is not a readable checkpoint of tensors ({error}); download it again"
         ) from error
     entry = ENTRIES[weights]
     if not isinstance(checkpoint, Mapping) or entry not in checkpoint:
-        found = list(checkpoint) if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
+        entries = list(checkpoint) if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
         raise ValueError(
-            f"{path} holds no {entry!r} but {found}; choose the other of weights=ema, weights=live "
+            f"{path} has no {entry!r} but {entries}; choose the other of weights=ema, weights=live "
             "or another file"
         )
     load_released_state(checkpoint[entry], controller, where=f"{path} ({entry})")
@@ -66,15 +66,15 @@ def load_released_checkpoint(
 def load_released_state(
     state: Mapping[str, Tensor], controller: WeavingController, where: str
 ) -> None:
-    """Fills `controller` from tensors under their released names.
+    """Loads `controller` from tensors with their released names.
 
     Args:
-        state: released name -> tensor, maybe under a common `module.`.
-        controller: what is filled; left as it was where anything does not fit.
+        state: released name -> tensor, possibly with a common prefix `module.`.
+        controller: the controller to load; unchanged if anything does not fit.
         where: the tensors' origin, for messages.
 
     Raises:
-        ValueError: names every tensor that is missing, unexpected or of another shape.
+        ValueError: the message names every tensor that is missing, unexpected or of another shape.
     """
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -89,19 +89,19 @@ def load_released_state(
     ]
     if problems:
         raise ValueError(
-            f"{where} does not fit this controller ({len(problems)} tensors); make one of the "
+            f"{where} does not fit this controller ({len(problems)} tensors); make one with the "
             "checkpoint's sizes:\n  " + "\n  ".join(problems)
         )
     controller.load_state_dict(from_released_names(state))
 
 
 def from_released_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under our names; a name that is not the released code's stays."""
+    """Renames tensors to our names; unknown names are kept."""
     return {_renamed(name, PREFIXES): tensor for name, tensor in state.items()}
 
 
 def to_released_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under the released names, as their sampler reads them."""
+    """Renames tensors to the released names, as read by the authors' sampler."""
     ours = {ours: released for released, ours in PREFIXES.items()}
     return {_renamed(name, ours): tensor for name, tensor in state.items()}
 

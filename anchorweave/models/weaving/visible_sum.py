@@ -1,4 +1,4 @@
-"""The sum over anchors of their visible tokens, without storing invisible ones."""
+"""The weighted sum of visible tokens over anchors, without storing invisible ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def visible_sum(
     weights: Float[Tensor, "B N L"],
     index: Int64[Tensor, "rows M"],
 ) -> Float[Tensor, "B L D"]:
-    """For each of L places the anchors' tokens summed with their weights, in float32.
+    """The weighted sum over the anchors' tokens at each of L positions, in float32.
 
-    The same as putting the tokens back to [B, N, L, D] and summing there, but that tensor is never
-    made, nor kept for the backward pass: what is kept is `tokens`, which the next block keeps too.
-    It gathers in both directions, so that the order of summation never changes.
+    Equivalent to scattering the tokens to [B, N, L, D] and summing, but without allocating that
+    tensor or saving it for the backward pass, which needs only `tokens`, saved by the next block
+    anyway. Both directions use gathers, so that the order of summation is deterministic.
 
     Args:
-        tokens: in the layout of attention, one row per sample or per anchor.
-        weights: 0 where no token is (what pads has weight 0 as well).
-        index: number of each token in its whole row, N * L or L places long.
+        tokens: in the attention layout, one row per sample or per anchor.
+        weights: 0 where there is no token (padding has weight 0 as well).
+        index: position of each token in its full row of N * L or L positions.
     """
     return _VisibleSum.apply(tokens, weights, index)
 
@@ -32,20 +32,20 @@ class _VisibleSum(torch.autograd.Function):
     def forward(ctx: FunctionCtx, tokens: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         B, N, L = weights.shape
         rows, M, D = tokens.shape
-        # A token's place among all of [B, N, L]; unique, padding included.
+        # A token's position in [B, N, L]; unique, including padding.
         width = N * L if rows == B else L
         place = (index + torch.arange(rows, device=index.device)[:, None] * width).flatten()
         ctx.save_for_backward(tokens, weights, place)
         if not place.numel():
             return tokens.new_zeros(B, L, D)
-        # Where there is no token, the first one is used with a weight of 0.
+        # Positions without a token use the first one with a weight of 0.
         number = place.new_zeros(B * N * L)
         number[place] = torch.arange(len(place), device=place.device)
         number, flat = number.view(B, N, L), tokens.reshape(rows * M, D)
         total = torch.zeros(B * L, D, dtype=torch.float32, device=tokens.device)
         for n in range(N):
-            shown = flat.index_select(0, number[:, n].flatten())
-            total += shown * weights[:, n].reshape(B * L, 1).float()
+            gathered = flat.index_select(0, number[:, n].flatten())
+            total += gathered * weights[:, n].reshape(B * L, 1).float()
         return total.view(B, L, D).to(tokens.dtype)
 
     @staticmethod

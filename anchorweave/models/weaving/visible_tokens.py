@@ -1,4 +1,4 @@
-"""From seen pixels to the tokens that show them, and how much of each was seen."""
+"""Which tokens are visible, and their coverage, from masks of observed pixels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def visible_tokens(
     temporal: int,
     first_frame: str = "seen",
 ) -> Bool[Tensor, "*batch t h2 w2"]:
-    """Which latent tokens are seen: those of whose pixels at least half are.
+    """Which latent tokens are visible: those with at least half of their pixels observed.
 
-    Args and errors as of `coverage`.
+    Args and errors as in `coverage`.
 
     Source: released code, average pooling of the masks (the paper does not say).
     """
@@ -24,8 +24,8 @@ def visible_tokens(
 
 
 def seen_by(coverage: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
-    """Which tokens count as seen, by the share of their pixels that are."""
-    # A share of whole numbers as small as these is rounded to one half only where it is one half.
+    """Which tokens are visible, given their coverage."""
+    # A ratio of such small integers rounds to one half only if it is exactly one half.
     return coverage >= 0.5
 
 
@@ -35,24 +35,24 @@ def coverage(
     temporal: int,
     first_frame: str = "seen",
 ) -> Float[Tensor, "*batch t h2 w2"]:
-    """Share of each token's pixels that are seen, in [0, 1], float32.
+    """Fraction of each token's pixels that were observed, in [0, 1], float32.
 
-    The first pixel frame is a latent frame of its own, every further latent frame holds `temporal`
-    pixel frames.
+    The first pixel frame is a latent frame of its own; every further latent frame covers
+    `temporal` pixel frames.
 
     Args:
-        visible: [..., T, H, W], True where a pixel was really seen.
+        visible: [..., T, H, W], True where a pixel was actually observed.
         spatial: pixels along one side of a token (VAE compression times patch size).
-        temporal: pixel frames in one latent frame.
-        first_frame: what becomes of latent frame 0. `seen` pools it like the others; `always`
-            calls all of it seen whatever was, as the released code does, which lets the black
+        temporal: pixel frames per latent frame.
+        first_frame: how to treat latent frame 0. `seen` pools it like the others; `always`
+            treats all of it as visible regardless, as the released code does, which lets the black
             first frame of a padded anchor take part in the fusion.
 
     Returns:
         [..., t, H // spatial, W // spatial] with t = (T - 1) // temporal + 1.
 
     Raises:
-        ValueError: T not of the form `temporal * k + 1`, a size that tokens do not fill, or an
+        ValueError: T not of the form `temporal * k + 1`, a size not divisible into tokens, or an
             unknown `first_frame`.
     """
     T, H, W = visible.shape[-3:]
@@ -64,7 +64,7 @@ def coverage(
             f"{spatial}x{spatial} pixels; resize or crop it"
         )
     if first_frame not in ("seen", "always"):
-        raise ValueError(f"first_frame is seen or always, met {first_frame!r}")
+        raise ValueError(f"first_frame is seen or always, got {first_frame!r}")
     first = _share(visible[..., :1, :, :], spatial, 1)
     if first_frame == "always":
         first = torch.ones_like(first)
@@ -72,7 +72,7 @@ def coverage(
 
 
 def _share(visible: Tensor, spatial: int, temporal: int) -> Tensor:
-    # Counting first keeps the tie at one half exact.
+    # Counting in integers first makes ties at one half exact.
     seen = reduce(
         visible,
         "... (t a) (h b) (w c) -> ... t h w",

@@ -1,1 +1,1 @@
-"""Furnished rooms that exist as numbers, rendered with exact depth: recordings without a camera."""
+"""Procedural furnished rooms, rendered with exact depth, as recordings."""

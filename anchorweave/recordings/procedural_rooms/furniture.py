@@ -1,6 +1,6 @@
 """Pieces of furniture, each built from a few solids in its own frame.
 
-A piece stands on z = 0 with its back along y = 0 and its front towards +y, centred about x = 0.
+A piece stands on z = 0 with its back along y = 0 and its front towards +y, centred at x = 0.
 Sizes are in metres. Every function takes a random generator and the indices of the room's
 materials, and returns the piece.
 """
@@ -19,7 +19,7 @@ Materials = Mapping[str, Sequence[int]]
 
 @dataclass
 class Piece:
-    """Furniture with the floor it needs: `width` along x, `depth` along y, and its `height`."""
+    """Furniture with its footprint: `width` along x, `depth` along y; and its `height`."""
 
     surfaces: Surfaces
     width: float
@@ -33,7 +33,7 @@ def pick(rng: Generator, materials: Materials, kind: str) -> int:
 
 
 def table(rng: Generator, materials: Materials) -> Piece:
-    """A table with four legs and things on it."""
+    """A table with four legs and objects on it."""
     w, d, h = rng.uniform(1.0, 1.4), rng.uniform(0.7, 0.85), rng.uniform(0.7, 0.76)
     top, leg, s = pick(rng, materials, "wood"), pick(rng, materials, "wood"), Surfaces()
     s.box((-w / 2, 0, h - 0.04), (w / 2, d, h), top)
@@ -168,7 +168,7 @@ def plant(rng: Generator, materials: Materials) -> Piece:
 
 
 def vase(rng: Generator, materials: Materials, s: Surfaces, at, scale: float = 1.0) -> None:
-    """Add to `s` a vase with a bunch of leaves at the point `at`, about 0.35 m high."""
+    """Adds a vase with a bunch of leaves to `s` at the point `at`, about 0.35 m high."""
     x, y, z = at
     r, glaze = 0.06 * scale, pick(rng, materials, "ceramic")
     s.ellipsoid((x, y, z + 1.4 * r), (r, r, 1.4 * r), glaze, 0.35)
@@ -185,7 +185,7 @@ def vase(rng: Generator, materials: Materials, s: Surfaces, at, scale: float = 1
 
 
 def stack_of_books(rng: Generator, materials: Materials, s: Surfaces, at) -> None:
-    """Add to `s` a few books lying on top of each other at the point `at`."""
+    """Adds a small stack of books to `s` at the point `at`."""
     x, y, z = at
     for _ in range(rng.integers(2, 5)):
         w, d, h = rng.uniform(0.09, 0.12), rng.uniform(0.07, 0.09), rng.uniform(0.02, 0.045)

@@ -1,7 +1,7 @@
-"""Light of a room's lamp and of its surroundings, and how it tones what it falls on.
+"""Lighting by a room's lamp and its surroundings, and the resulting tone of surfaces.
 
-The kernels work on rows of samples: nothing but arithmetic and choices in their loops, so that the
-compiler makes SIMD code of them.
+The kernels process rows of samples with only arithmetic and selects in their loops, so that the
+compiler vectorises them.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from numpy.polynomial import Polynomial
 
 from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED
 
-# Shares of light; the lamp's falls off with distance and is cut by shadows.
+# Light fractions; the lamp's falls off with distance and is blocked by shadows.
 AMBIENT, UPWARD, LAMP = 0.42, 0.12, 0.75
 LAMP_FALL_OFF = 0.05
 GAMMA = 2.2
-# A broad stain over every repeat keeps tiled patterns from looking alike in two places.
+# A broad stain over all repeats, so that tiled patterns do not look alike in two places.
 STAIN = 0.16
 STAIN_WAVES = np.array([[2.0, 0.6], [0.8, 2.0], [1.6, 1.8]], dtype=np.float32)
 
 
 def _fitted(function, low: float, high: float, degree: int) -> tuple[np.float32, ...]:
-    """Coefficients of a polynomial that is `function` on low..high, the highest first."""
+    """Coefficients of a polynomial fit to `function` on low..high, highest degree first."""
     at = (low + high) / 2 + (high - low) / 2 * np.cos(np.linspace(0, np.pi, 200))
     fit = Polynomial.fit(at, function(at), degree).convert()
     return tuple(np.float32(x) for x in fit.coef[::-1])
 
 
-# In place of the library's functions, of which the compiler makes no SIMD code; all to 1e-4.
+# Replace library functions that the compiler does not vectorise; all accurate to 1e-4.
 _BRIGHTNESS = _fitted(lambda x: x ** (1 / GAMMA), AMBIENT - UPWARD, AMBIENT + UPWARD + LAMP, 8)
 _SINE = _fitted(lambda x: np.sin(2 * np.pi * x), -0.5, 0.5, 11)
 _LOG2 = _fitted(np.log2, 1.0, 2.0, 6)
@@ -39,19 +39,19 @@ _LOG2 = _fitted(np.log2, 1.0, 2.0, 6)
 @njit(**COMPILED)
 @no_type_check
 def illuminate(eye, directions, lamps, pixel, depths, normals, footprints, points, direct, other):
-    """Finds points, the lamp's light there (without shadow) and all other light.
+    """Computes points, the lamp's light there (without shadow) and all other light.
 
     Args:
-        eye: where all is seen from [3].
-        directions: of the rays, one depth long [3, W].
+        eye: the viewpoint [3].
+        directions: rays with z-depth 1 [3, W].
         lamps: the points of the lamp that light each sample [3, W].
         pixel: width of a pixel at depth 1.
         depths: along the rays [W].
-        normals: [3, W]; what comes is of any length, what is left of length 1 and faces the eye.
-        footprints: texels a metre [W] come, texels under a pixel are left.
-        points: what is found: positions [3, W].
-        direct: what is found: light of the lamp [W].
-        other: what is found: light from all around [W].
+        normals: [3, W]; in: of any length; out: normalised and facing the eye.
+        footprints: in: texels per metre [W]; out: texels under a pixel.
+        points: output: positions [3, W].
+        direct: output: light of the lamp [W].
+        other: output: ambient light [W].
     """
     ex, ey, ez = eye[0], eye[1], eye[2]
     dxs, dys, dzs = directions[0], directions[1], directions[2]
@@ -72,7 +72,7 @@ def illuminate(eye, directions, lamps, pixel, depths, normals, footprints, point
         to_unit = to_unit if facing >= zero else -to_unit
         nx, ny, nz = nx * to_unit, ny * to_unit, nz * to_unit
         nxs[j], nys[j], nzs[j] = nx, ny, nz
-        # A pixel covers more texels of a slanted surface; the root is between both axes.
+        # A pixel covers more texels of a slanted surface; the root averages both axes.
         slant = slant if slant > flattest else flattest
         footprints[j] = depth * pixel * footprints[j] / np.sqrt(slant)
         tx, ty, tz = lx[j] - x, ly[j] - y, lz[j] - z
@@ -86,9 +86,9 @@ def illuminate(eye, directions, lamps, pixel, depths, normals, footprints, point
 @njit(**COMPILED)
 @no_type_check
 def levels_of_detail(footprints, coarsest, levels):
-    """Logarithms [W] of texels under a pixel, from 0 to a hair below `coarsest`.
+    """Log2 [W] of the texels under a pixel, from 0 to just below `coarsest`.
 
-    The footprints are lost: of each only the mantissa is left.
+    Overwrites the footprints with their mantissas.
     """
     highest, bits = np.float32(coarsest) - np.float32(1e-3), footprints.view(np.int32)
     for j in range(levels.size):
@@ -103,7 +103,7 @@ def levels_of_detail(footprints, coarsest, levels):
 @njit(**COMPILED)
 @no_type_check
 def tone(points, direct, other, tones):
-    """What the albedo at points [3, W] is multiplied by [W], after gamma: light and stain."""
+    """Factor on the albedo at points [3, W], after gamma [W]: light and stain."""
     xs, ys, zs = points[0], points[1], points[2]
     turn = np.float32(1 / (2 * np.pi))
     ax, ay, az = STAIN_WAVES[0, 0] * turn, STAIN_WAVES[1, 0] * turn, STAIN_WAVES[2, 0] * turn
@@ -115,7 +115,7 @@ def tone(points, direct, other, tones):
         first -= np.floor(first + half)
         second -= np.floor(second + half)
         wave = _polynomial(_SINE, first) * _polynomial(_SINE, second)
-        # Only light is brought through gamma; the albedo would go there and back.
+        # Only the light is gamma-encoded; the albedo would be decoded and encoded again.
         tones[j] = (one + stain * wave) * _polynomial(_BRIGHTNESS, direct[j] + other[j])
 
 

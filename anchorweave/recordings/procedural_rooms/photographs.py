@@ -1,7 +1,7 @@
 """Surface patterns cut from photographs, for more natural rooms.
 
-The photographs come with scikit-image, all free of rights: bricks, grass and gravel (CC0), coffee
-and chelsea the cat (CC0), astronaut, rocket and Hubble's deep field (public domain).
+The photographs come with scikit-image and are free of rights: bricks, grass, gravel, coffee and
+chelsea the cat (CC0), astronaut, rocket and Hubble's deep field (public domain).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PICTURES = (
     "hubble_deep_field.jpg",
     "rocket.jpg",
 )
-# Of a photograph's shorter side, so that hardly two pictures show the same.
+# Crop size relative to a photograph's shorter side; random, so that few pictures look the same.
 CUT = (0.4, 1.0)
 
 
 @lru_cache
 def photograph(name: str) -> np.ndarray:
-    """A photograph of scikit-image's as colours [H, W, 3] in [0, 1].
+    """One of scikit-image's photographs as colours [H, W, 3] in [0, 1].
 
     Raises:
         ModuleNotFoundError: scikit-image is not installed.
@@ -38,7 +38,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def picture(rng: Generator) -> np.ndarray:
-    """A framed part of a photograph, sometimes in a single colour, as a picture on a wall."""
+    """A framed crop of a photograph, sometimes monochrome, as a picture on a wall."""
     whole = photograph(PICTURES[rng.integers(len(PICTURES))])
     side = int(rng.uniform(*CUT) * min(whole.shape[:2]))
     top, left = (int(rng.integers(length - side + 1)) for length in whole.shape[:2])
@@ -53,12 +53,12 @@ def picture(rng: Generator) -> np.ndarray:
 
 
 def bricks(rng: Generator) -> np.ndarray:
-    """A photographed brick wall in another red."""
+    """A photographed brick wall in a different red."""
     return _tinted("brick.png", colour(rng, (0.35, 0.6), (0.5, 0.75), (0.01, 0.07)))
 
 
 def tiles(rng: Generator) -> np.ndarray:
-    """A floor of square tiles cast of photographed gravel, with grout."""
+    """A floor of square tiles made of photographed gravel, with grout."""
     floor = _tinted("gravel.png", colour(rng, (0.0, 0.35), (0.5, 0.85)))
     grout = ((V * 4) % 1 < 0.03) | ((U * 4) % 1 < 0.03)
     return np.where(grout[..., None], 0.4, floor)
@@ -70,13 +70,13 @@ def foliage(rng: Generator) -> np.ndarray:
 
 
 def _tinted(name: str, base: np.ndarray) -> np.ndarray:
-    """A photograph whose mean is the colour `base` [3], tiled by its mirror image: no seam."""
+    """A photograph recoloured to the mean colour `base` [3], mirrored to tile seamlessly."""
     grey = _resized(photograph(name).mean(axis=2, keepdims=True).repeat(3, axis=2), SIDE // 2)
     whole = np.block([[[grey], [grey[:, ::-1]]], [[grey[::-1]], [grey[::-1, ::-1]]]])
     return np.clip(base * whole / whole.mean(), 0, 1)
 
 
 def _resized(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """[H, W, 3] in [0, 1] brought to [side, side, 3], each pixel the mean of what it covers."""
+    """[H, W, 3] in [0, 1] resized to [side, side, 3] by area averaging."""
     pixels = Image.fromarray((image * 255).round().astype(np.uint8))
     return np.asarray(pixels.resize((side, side), Image.Resampling.BOX), dtype=np.float64) / 255

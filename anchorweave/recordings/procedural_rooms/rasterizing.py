@@ -1,8 +1,8 @@
-"""Which triangle every pixel of a view shows: a z-buffer.
+"""Triangle rasterisation with a z-buffer.
 
-A triangle with the corners V (columns, seen from the eye) meets the ray d in V b where, up to
+A triangle with the corners V (columns, relative to the eye) meets the ray d in V b where, up to
 scale, b = V^-1 d: b / sum(b) are barycentric coordinates, 1 / sum(b) is the depth in lengths of d.
-Both b and its sum are linear over the image, so nothing is cut at the near plane or behind the eye.
+Both b and its sum are linear over the image, so no clipping at the near plane is needed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numba import njit
 
 from anchorweave.recordings.pinhole_view import View
 
-BLOCK = 256  # triangles whose outlines are kept at a time, within the first cache
-# In metres; what is nearer to the eye is not seen.
+BLOCK = 256  # triangles whose bounds are computed at a time, within the L1 cache
+# In metres; anything nearer to the eye is invisible.
 NEAR = 1e-3
 NOTHING = -1
-# In pixels: outlines are found in float32, and what they enclose is tested exactly.
+# In pixels: bounds are computed in float32; the pixels inside are tested exactly.
 SLACK = np.float32(0.01)
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def in_blocks(corners: Float[np.ndarray, "F 3 3"]) -> Float[np.ndarray, "blocks 9 BLOCK"]:
-    """Corners coordinate by coordinate, some triangles at a time: what SIMD can load."""
+    """Corners in coordinate-major blocks of triangles, which SIMD can load."""
     blocks = np.zeros((-(-len(corners) // BLOCK), BLOCK, 9), np.float32)
     blocks.reshape(-1, 9)[: len(corners)] = corners.reshape(-1, 9)
     return np.ascontiguousarray(blocks.transpose(0, 2, 1))
@@ -37,13 +37,13 @@ def seen_triangles(
     view: View,
     near: float = NEAR,
 ) -> Int32[np.ndarray, "H W"]:
-    """The triangle at every pixel centre [H, W], `NOTHING` where there is none.
+    """The triangle visible at every pixel centre [H, W], `NOTHING` where there is none.
 
     Args:
-        corners: of the triangles, float32.
-        blocks: the same numbers, as `in_blocks` lays them out.
-        view: from where.
-        near: nothing nearer than this is seen.
+        corners: corners of the triangles, float32.
+        blocks: the same numbers, in the layout of `in_blocks`.
+        view: the camera.
+        near: anything nearer than this is invisible.
     """
     inverse_depth = np.zeros(view.size, np.float32)
     triangles = np.full(view.size, NOTHING, np.int32)
@@ -63,14 +63,14 @@ def depths(
 @njit(**COMPILED, inline="always")
 @no_type_check
 def inverse_corners(corners, f, eye):
-    """V^-1 of triangle f seen from the eye: three rows of three, one after another."""
+    """V^-1 of triangle f relative to the eye: three rows of three, consecutively."""
     ax, ay, az = corners[f, 0, 0] - eye[0], corners[f, 0, 1] - eye[1], corners[f, 0, 2] - eye[2]
     bx, by, bz = corners[f, 1, 0] - eye[0], corners[f, 1, 1] - eye[1], corners[f, 1, 2] - eye[2]
     cx, cy, cz = corners[f, 2, 0] - eye[0], corners[f, 2, 1] - eye[1], corners[f, 2, 2] - eye[2]
     x0, y0, z0 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     x1, y1, z1 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
     x2, y2, z2 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    # Zero where the eye lies in the plane; every comparison then refuses the infinite rows.
+    # Zero if the eye lies in the plane; every comparison then rejects the infinite rows.
     s = 1.0 / (ax * x0 + ay * y0 + az * z0)
     return x0 * s, y0 * s, z0 * s, x1 * s, y1 * s, z1 * s, x2 * s, y2 * s, z2 * s
 
@@ -100,8 +100,8 @@ def _paint(corners, blocks, eye, rays, image, nearest, inverse_depth, triangles)
 @njit(**COMPILED)
 @no_type_check
 def _outline(columns, image, offset, near, height, width, bounds):
-    """First and last column and row of the pixels that triangles may show; none: first > last."""
-    # Nothing but arithmetic and choices in the loop, so that the compiler makes SIMD code of it.
+    """Column and row bounds of the pixels that triangles may cover; empty: first > last."""
+    # Only arithmetic and selects in the loop, so that the compiler vectorises it.
     m00, m01, m02, o0 = image[0, 0], image[0, 1], image[0, 2], offset[0]
     m10, m11, m12, o1 = image[1, 0], image[1, 1], image[1, 2], offset[1]
     m20, m21, m22, o2 = image[2, 0], image[2, 1], image[2, 2], offset[2]
@@ -122,7 +122,8 @@ def _outline(columns, image, offset, near, height, width, bounds):
         vb = (m10 * bx[j] + m11 * by[j] + m12 * bz[j] + o1) / zb
         vc = (m10 * cx[j] + m11 * cy[j] + m12 * cz[j] + o1) / zc
         nearest, farthest = _least(za, zb, zc), _most(za, zb, zc)
-        # The outline of a triangle that reaches behind the eye is not that of its corners.
+        # The outline of a triangle that extends behind the eye is not that of its projected
+        # corners.
         crossing, behind = nearest < near, farthest < near
         u0 = zero if crossing else _within(_least(ua, ub, uc) - half - SLACK, wide)
         u1 = wide if crossing else _within(_most(ua, ub, uc) + half + SLACK, wide)
@@ -171,7 +172,7 @@ def _fill(corners, f, eye, rays, nearest, left, right, top, bottom, inverse_dept
     dv1 = m[3] * v[0] + m[4] * v[1] + m[5] * v[2]
     dv2 = m[6] * v[0] + m[7] * v[1] + m[8] * v[2]
     base, du, dv = base0 + base1 + base2, du0 + du1 + du2, dv0 + dv1 + dv2
-    # Where each of them is 0 along a row; infinite (and then refused by none) where it never is.
+    # Where each is 0 along a row; infinite (and then rejected by none) if it never is.
     inverse0, inverse1, inverse2, inverse = -1 / du0, -1 / du1, -1 / du2, 1 / du
     for row in range(top, bottom + 1):
         y = row + 0.5
@@ -200,7 +201,7 @@ def _fill(corners, f, eye, rays, nearest, left, right, top, bottom, inverse_dept
 @njit(**COMPILED, inline="always")
 @no_type_check
 def _narrow(low, high, value, slope, inverse):
-    """The part of low..high where value + slope * x >= 0, a hair wider: edges leave no gaps."""
+    """The part of low..high where value + slope * x >= 0, slightly widened to avoid gaps."""
     bound = value * inverse
     if slope > 0:
         low = max(low, bound - 1e-6)
@@ -225,14 +226,14 @@ def _fill_row(start, step, f, inverse_depth, triangles):
 @no_type_check
 def _measure(corners, triangles, eye, rays, depth):
     for row in range(triangles.shape[0]):
-        known = np.int64(NOTHING)
+        last = np.int64(NOTHING)
         a, b, c = 0.0, 0.0, 0.0
         for column in range(triangles.shape[1]):
             f = np.int64(triangles[row, column])
             if f == NOTHING:
                 continue
-            if f != known:
-                known, m = f, inverse_corners(corners, f, eye)
+            if f != last:
+                last, m = f, inverse_corners(corners, f, eye)
                 a, b, c = m[0] + m[3] + m[6], m[1] + m[4] + m[7], m[2] + m[5] + m[8]
             u, v = column + 0.5, row + 0.5
             x = rays[0, 0] + u * rays[1, 0] + v * rays[2, 0]

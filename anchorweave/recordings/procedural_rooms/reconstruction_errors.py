@@ -1,9 +1,9 @@
-"""Exact recordings seen as a reconstruction would see them: poses and depth with known errors.
+"""Simulated reconstruction errors: exact recordings with known errors in poses and depth.
 
-The frames stay as the true camera took them; only what is said about them is wrong. Real poses
-drift slowly and jitter from frame to frame; real depth is off by a factor per frame, bends over the
-image and is noisy. Memories made of it disagree with each other, which is what the network is to
-learn to reconcile (paper section 3.2).
+Frames stay as the true camera took them; only poses and depth are perturbed. Real poses drift
+slowly and jitter from frame to frame; real depth has a per-frame scale error, a smooth spatial
+error and noise. Memories made from them are mutually inconsistent, which is what the network learns
+to reconcile (paper section 3.2).
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from torch.nn.functional import interpolate
 
 from anchorweave.recordings.base import Recording
 
-# Keeps these random numbers apart from those of rooms (seed) and walks (seed, 1).
+# Separates these random streams from those of rooms (seed) and walks (seed, 1).
 POSES, DEPTHS = 2, 3
-# Smooth depth errors are drawn on so many points along an image's height and width.
+# Grid points along an image's height and width on which smooth depth errors are drawn.
 BENDS = (4, 6)
 
 
 @dataclass(frozen=True)
 class ErrorConfig:
-    """How large the errors are: standard deviations of normal distributions, all >= 0.
+    """Magnitudes of the errors: standard deviations of normal distributions, all >= 0.
 
     Args:
-        drift_position: of the slow error in position, along each camera axis, in metres.
-        drift_rotation: of the slow error in rotation, about each camera axis, in degrees.
-        drift_frames: after how many frames the slow errors are forgotten to 1/e.
-        jitter_position: of each frame's own error in position, in metres.
-        jitter_rotation: of each frame's own error in rotation, in degrees.
-        depth_scale: of the logarithm of each frame's own factor on its depth.
-        depth_bend: of the logarithm of a factor that varies smoothly over the image.
-        depth_noise: of the logarithm of each pixel's own factor.
+        drift_position: slow position error along each camera axis, in metres.
+        drift_rotation: slow rotation error about each camera axis, in degrees.
+        drift_frames: correlation length of the slow errors (decay to 1/e), in frames.
+        jitter_position: independent position error of each frame, in metres.
+        jitter_rotation: independent rotation error of each frame, in degrees.
+        depth_scale: log of a factor on the depth of each frame.
+        depth_bend: log of a factor that varies smoothly over the image.
+        depth_noise: log of an independent factor for each pixel.
 
     Raises:
-        ValueError: an amount that is negative or not finite, or a drift over no frames.
+        ValueError: a negative or non-finite magnitude, or a drift over 0 frames.
     """
 
     drift_position: float
@@ -58,18 +58,18 @@ class ErrorConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{field.name} must be 0 or more and finite, met {value}")
+                raise ValueError(f"{field.name} must be 0 or more and finite, got {value}")
         if self.drift_frames == 0:
-            raise ValueError("drift_frames must be more than 0 frames, met 0")
+            raise ValueError("drift_frames must be more than 0 frames, got 0")
 
     def scaled(self, factor: float) -> ErrorConfig:
-        """The same kinds of errors, `factor` times as large.
+        """The same kinds of errors, scaled by `factor`.
 
         Raises:
             ValueError: a factor that is negative or not finite.
         """
         if not (math.isfinite(factor) and factor >= 0):
-            raise ValueError(f"errors must be scaled by 0 or more, met {factor}")
+            raise ValueError(f"errors must be scaled by 0 or more, got {factor}")
         amounts = {
             field.name: factor * getattr(self, field.name)
             for field in fields(self)
@@ -78,8 +78,8 @@ class ErrorConfig:
         return replace(self, **amounts)
 
 
-# Rooms with these errors disagree with themselves as 7-Scenes' kitchen does (an RGB-D camera,
-# tracked against a fused model); both are measured by `python -m inference.disagreement`.
+# Rooms with these errors are as inconsistent as 7-Scenes' kitchen (an RGB-D camera tracked against
+# a fused model); both are measured by `python -m inference.disagreement`.
 LIKE_KITCHEN = ErrorConfig(
     drift_position=0.009,
     drift_rotation=0.25,
@@ -93,16 +93,15 @@ LIKE_KITCHEN = ErrorConfig(
 
 
 class ErroneousRecording(Recording):
-    """A recording whose cameras and depth are off; its frames and names are those of the original.
+    """A recording with perturbed cameras and depth; frames and names are those of the original.
 
-    The errors of a frame depend on `seed`, its number and `config`, never on what was asked for
-    before.
+    The errors of a frame depend only on `seed`, its index and `config`, never on access order.
 
     Args:
         exact: the recording without errors.
-        config: how large the errors are.
-        seed: which ones, >= 0.
-        path: what the recording with errors is called.
+        config: magnitudes of the errors.
+        seed: random seed, >= 0.
+        path: name of the recording with errors.
     """
 
     def __init__(self, exact: Recording, config: ErrorConfig, seed: int, path: Path):
@@ -118,11 +117,11 @@ class ErroneousRecording(Recording):
         self.cameras = wrong.validated(str(path), exact.names)
 
     def caption(self, frames: Sequence[int] | None = None) -> str | None:
-        """That of the recording without errors."""
+        """The caption of the recording without errors."""
         return self.exact.caption(frames)
 
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> Recording | None:
-        """Without errors: the path leaves from where the true camera of frame `start` stood."""
+        """Without errors: the path starts at the true camera of frame `start`."""
         return self.exact.along(start, path2start)
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
@@ -136,9 +135,9 @@ class ErroneousRecording(Recording):
 
 
 def pose_errors(config: ErrorConfig, seed: int, count: int) -> Float[Tensor, "T 4 4"]:
-    """Rigid transforms [T, 4, 4], float64, to be multiplied to camera-to-world from the right.
+    """Rigid transforms [T, 4, 4], float64, to right-multiply camera-to-world with.
 
-    The slow part is stationary from the first frame on: the first camera is as wrong as any.
+    The slow part is stationary from the first frame on: the first camera is as wrong as any other.
     """
     rng = np.random.default_rng([seed, POSES])
     drawn = torch.from_numpy(rng.standard_normal((count, 2, 6)))
@@ -161,7 +160,7 @@ def pose_errors(config: ErrorConfig, seed: int, count: int) -> Float[Tensor, "T 
 def depth_errors(
     config: ErrorConfig, seed: int, i: int, size: tuple[int, int]
 ) -> Float[Tensor, "H W"]:
-    """What the depth of frame `i` is multiplied by [H, W], float64, > 0."""
+    """Factor on the depth of frame `i` [H, W], float64, > 0."""
     rng = np.random.default_rng([seed, DEPTHS, i])
     scale = config.depth_scale * rng.standard_normal()
     coarse = torch.from_numpy(rng.standard_normal((1, 1, *BENDS)))

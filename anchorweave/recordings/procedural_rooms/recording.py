@@ -1,6 +1,6 @@
-"""Recordings of furnished rooms that exist only as a seed: exact depth, any trajectory.
+"""Recordings of furnished rooms generated from a seed: exact depth, any trajectory.
 
-Colours come from textures made of numbers, and from photographs only where those are asked for.
+Colours come from procedural textures, and from photographs only on request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from anchorweave.recordings.procedural_rooms.walks import FRAMES_A_LAP, free_wal
 PREFIX = "procedural"
 DEFAULT_SIZE = (128, 192)
 DEFAULT_FRAMES = 72
-# The focal length in image widths: a view of 67 degrees, as of a phone's wide camera.
+# Focal length in image widths: a field of view of 67 degrees, like a phone's wide camera.
 FOCAL = 0.75
 
 
@@ -37,14 +37,14 @@ class ProceduralRoom(Recording):
     """A walk through the room of one seed, rendered frame by frame on demand.
 
     Args:
-        seed: of the room (and of its walks).
+        seed: seed of the room (and of its walks).
         size: (height, width) of the images.
-        frames: how many, for the default walk.
+        frames: number of frames of the default walk.
         cameras: a trajectory [T] to follow instead of the default walk; metres, z up, the room's
             floor spans [0, extent] from the origin.
-        lap: frames of a lap of the default walk: the more, the slower it is.
+        lap: frames per lap of the default walk: more is slower.
         photos: whether some surfaces show photographs.
-        walk: which of the room's walks is the default one.
+        walk: index of the room's walk to use by default.
     """
 
     has_depth = True
@@ -67,11 +67,11 @@ class ProceduralRoom(Recording):
         self._follow(cameras)
 
     def caption(self, frames: Sequence[int] | None = None) -> str:
-        """What is in the room."""
+        """A description of the room's contents."""
         return room_caption(self.room)
 
     def along(self, start: int, path2start: Float[Tensor, "T 4 4"]) -> ProceduralRoom:
-        """The same room filmed along another path, which may lead through anything."""
+        """The same room along another path, which may pass through objects."""
         origin = self.cameras[start]
         K = origin.K.expand(len(path2start), 3, 3)
         other = copy(self)
@@ -79,7 +79,7 @@ class ProceduralRoom(Recording):
         return other
 
     def frame(self, i: int) -> Float[Tensor, "3 H W"]:
-        """Colours of frame `i` [3, H, W] in [0, 1], averaged over four samples a pixel."""
+        """Colours of frame `i` [3, H, W] in [0, 1], averaged over four samples per pixel."""
         return torch.from_numpy(self._renderer.colours(self.cameras[i]))
 
     def depth(self, i: int) -> Float[Tensor, "H W"]:
@@ -112,28 +112,27 @@ def procedural_recording(
     photos: bool = False,
     walk: int = 0,
 ) -> ProceduralRoom:
-    """The room of `seed`, walked through along `cameras` or along one of its own walks.
+    """The room of `seed`, filmed along `cameras` or along one of its own walks.
 
     Raises:
-        ValueError: no frames, no lap, or sizes that are no sizes.
+        ValueError: no frames, no lap, or invalid sizes.
     """
     if frames < 1 or lap < 1 or min(size) < 2:
         raise ValueError(
-            f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]} with {lap} a lap"
+            f"{PREFIX}: cannot make {frames} frames of {size[0]}x{size[1]} with {lap} per lap"
         )
     return ProceduralRoom(seed, size, frames, cameras, lap, photos, walk)
 
 
 def open_procedural(words: str) -> Recording:
-    """The recording that words such as "procedural:seed=3,frames=70,size=128x192" describe.
+    """Opens a recording described as in "procedural:seed=3,frames=70,size=128x192".
 
-    `walk=2` takes another way through the same room than `walk=1` or, without it, 0. `errors=1`
-    gives it the errors of a real reconstruction, as large as `LIKE_KITCHEN`, `errors=2` twice as
-    large ones; without it, or with 0, poses and depth are exact. `photos=1` hangs photographs on
-    the walls.
+    `walk=2` takes another path through the same room than `walk=1` or the default 0. `errors=1`
+    adds reconstruction errors as large as `LIKE_KITCHEN`, `errors=2` twice as large; with 0, the
+    default, poses and depth are exact. `photos=1` uses photographs for some surfaces.
 
     Raises:
-        ValueError: an unknown option, or a value that is no whole number (size: HxW; errors: a
+        ValueError: an unknown option, or a value that is not an integer (size: HxW; errors: a
             number >= 0).
     """
     options: dict = {"seed": 0, "walk": 0}
@@ -160,30 +159,30 @@ def open_procedural(words: str) -> Recording:
         return room
     path = Path(f"{room.path},errors={errors:g}")
     seed, walk = options["seed"], options["walk"]
-    # Two walks of a room are two reconstructions, each wrong in its own way.
+    # Two walks through a room are two reconstructions, with independent errors.
     drawn = int(np.random.SeedSequence([seed, 1, walk]).generate_state(1)[0]) if walk else seed
     return ErroneousRecording(room, LIKE_KITCHEN.scaled(errors), drawn, path)
 
 
 def one_room_each(words: str) -> list[str]:
-    """The words of every recording that words such as "procedural:seed=0..399,walk=0..3" stand for.
+    """Expands a description such as "procedural:seed=0..399,walk=0..3" into one per recording.
 
-    Walks of one room follow one another, so that a room is made once.
+    Walks of the same room are adjacent, so that each room is generated once.
 
     Raises:
-        ValueError: a range that holds no number.
+        ValueError: an empty range.
     """
     return [one for room in _each(words, "seed") for one in _each(room, "walk")]
 
 
 def _each(words: str, key: str) -> list[str]:
-    found = re.search(rf"(?<=[:,]{key}=)(\d+)\.\.(\d+)(?=,|$)", words)
-    if found is None:
+    match = re.search(rf"(?<=[:,]{key}=)(\d+)\.\.(\d+)(?=,|$)", words)
+    if match is None:
         return [words]
-    first, last = int(found[1]), int(found[2])
+    first, last = int(match[1]), int(match[2])
     if last < first:
-        raise ValueError(f"{words}: the range of {key}s {found[0]} is empty")
+        raise ValueError(f"{words}: the range of {key}s {match[0]} is empty")
     return [
-        words[: found.start()] + str(number) + words[found.end() :]
+        words[: match.start()] + str(number) + words[match.end() :]
         for number in range(first, last + 1)
     ]

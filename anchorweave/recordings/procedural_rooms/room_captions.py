@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from anchorweave.recordings.procedural_rooms.rooms import Room
 
-# One less than the tiny text encoder reads: the end mark takes one.
+# One less than the tiny text encoder's length, because of the end token.
 TOKENS = 31
 FLOORS = {"planks": "wooden", "tiles": "tiled"}
-# What is said with its colour, then without, in this order while there are tokens left.
+# Mentioned with colour, then without, in this order while tokens remain.
 COLOURED = ("sofa", "bed", "rug")
 PLAIN = {
     "bookshelf": "books",
@@ -22,16 +22,16 @@ PLAIN = {
     "window": "a window",
     "door": "a door",
 }
-# The only word below that the tiny tokenizer spells, letter by letter, unless it has learned it.
+# The only word below that the tiny tokenizer splits into letters, unless it has learned it.
 SPELLED = "purple"
-# Up to which hue (a turn of the colour circle is 1) a colour has which name.
+# Upper hue (full circle = 1) of each colour name.
 HUES = {0.03: "red", 0.11: "brown", 0.19: "yellow", 0.45: "green", 0.7: "blue", 0.85: SPELLED}
 
 
 def room_caption(room: Room) -> str:
-    """What is in a room: its walls in order, its floor, and furniture as far as there is place.
+    """A room's walls in order, its floor, and as much furniture as fits.
 
-    Fits the 32 tokens of the tiny text encoder, whose tokenizer knows nearly all of its words.
+    Fits the 32 tokens of the tiny text encoder, whose vocabulary has nearly all of its words.
     """
     walls, floor = room.contents[:4], room.contents[4]
     clauses = [
@@ -50,7 +50,7 @@ def room_caption(room: Room) -> str:
 
 
 def colour_name(colour: Float[np.ndarray, "3"]) -> str:
-    """The plain English name of a colour [3], red green blue in [0, 1]."""
+    """The plain English name of an RGB colour [3] in [0, 1]."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(float(part) for part in colour))
     if value < 0.2:
         return "black"

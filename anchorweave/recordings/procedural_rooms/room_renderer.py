@@ -1,4 +1,4 @@
-"""Pictures, depth and distances of one furnished room."""
+"""Renders images, depth and distances of one furnished room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anchorweave.recordings.procedural_rooms.surface_search import SurfaceSearch
 
 
 class RoomRenderer:
-    """What cameras see of `room`."""
+    """Renders `room` for given cameras."""
 
     def __init__(self, room: Room):
         self.room = room
@@ -26,7 +26,7 @@ class RoomRenderer:
         self.search = SurfaceSearch(self._corners)
 
     def colours(self, camera: Cameras) -> Float[np.ndarray, "3 H W"]:
-        """Colours [3, H, W] in [0, 1], float32, the means of four samples a pixel."""
+        """Colours [3, H, W] in [0, 1], float32, averaged over four samples per pixel."""
         height, width = camera.size
         view = view_of(camera.resized((SAMPLES * height, SAMPLES * width)))
         triangles = seen_triangles(self._corners, self._blocks, view)

@@ -1,4 +1,4 @@
-"""A furnished room made from a seed: walls, door, windows, pictures, a rug and furniture."""
+"""A furnished room generated from a seed: walls, door, windows, pictures, a rug and furniture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.random import Generator
 from anchorweave.recordings.procedural_rooms import furniture, photographs, textures
 from anchorweave.recordings.procedural_rooms.surfaces import Surfaces
 
-# Each kind of surface: its pattern, and how many variants of it a room has.
+# Each kind of surface: its pattern, and the number of variants in a room.
 PATTERNS = {
     "wood": (textures.wood, 5),
     "fabric": (textures.fabric, 6),
@@ -26,14 +26,14 @@ PATTERNS = {
 }
 WALLS = (textures.wallpaper, textures.bricks, textures.plaster, textures.wallpaper)
 FLOORS = (textures.planks, textures.tiles)
-# The patterns that rooms with photographs have instead of those of the same name.
+# Patterns that replace those of the same name in rooms with photographs.
 PHOTOGRAPHED = {
     textures.painting: photographs.picture,
     textures.foliage: photographs.foliage,
     textures.bricks: photographs.bricks,
     textures.tiles: photographs.tiles,
 }
-# Furniture that shows more of a cloth than of its frame.
+# Furniture that shows more fabric than frame.
 COVERED = (furniture.sofa, furniture.bed, furniture.chair, furniture.floor_lamp)
 CORNER = 0.1
 
@@ -45,11 +45,11 @@ class Room:
     Args:
         surfaces: its triangles, metres, z up, floor at z = 0, one corner at the origin.
         textures: [M, S, S, 3] in [0, 1].
-        glowing: [M], True for textures that are bright by themselves (windows).
+        glowing: [M], True for emissive textures (windows).
         extent: length along x, y and z.
-        lamp: where the light hangs.
-        contents: what it was built of: names of patterns (walls, floor, rug) and of furniture, each
-            with the index of the texture that its colour is taken from.
+        lamp: position of the light.
+        contents: names of the patterns (walls, floor, rug) and furniture in it, each with the index
+            of the texture that defines its colour.
     """
 
     surfaces: Surfaces
@@ -62,14 +62,14 @@ class Room:
 
 @lru_cache(maxsize=2)
 def furnished_room(seed: int, photos: bool = False) -> Room:
-    """The room of `seed`: the same for the same seed, on every machine.
+    """Generates the room of `seed`, identically on every machine.
 
     Args:
-        seed: what is drawn from.
-        photos: whether pictures, bricks, tiles and leaves are cut from photographs.
+        seed: random seed.
+        photos: whether pictures, bricks, tiles and leaves use photographs.
     """
     rng = np.random.default_rng(seed)
-    # With a generator of their own, photographs leave everything else in its place.
+    # A separate generator, so that photographs do not change anything else.
     photo_rng = np.random.default_rng([seed, 2])
 
     def paint(pattern) -> np.ndarray:
@@ -115,7 +115,7 @@ def _shell(room: Surfaces, extent, materials) -> None:
         room.sheet(
             following, np.array(corner) - following, (0, 0, -z), materials["wall"][wall], 1.3
         )
-        # A skirting board, a finger before the wall.
+        # A skirting board, about 1 cm in front of the wall.
         foot = following + 0.012 * _inward(wall) - [0, 0, z - 0.1]
         room.sheet(foot, np.array(corner) - following, (0, 0, -0.1), materials["wood"][0], 0.9)
     room.sheet((0, 0, 0), (x, 0, 0), (0, y, 0), materials["floor"][0], 1.6)
@@ -125,18 +125,18 @@ def _shell(room: Surfaces, extent, materials) -> None:
 def _furnish_wall(
     rng: Generator, room: Surfaces, extent, materials, wall: int, has_door: bool
 ) -> list[tuple[str, int]]:
-    """Fill one wall from left to right with furniture, and the space above it with pictures.
+    """Fills one wall from left to right with furniture, and the space above with pictures.
 
-    Pieces are placed with their back to the wall and turned by the wall's quarter turns.
+    Pieces are placed with their back to the wall and rotated with it by quarter turns.
 
     Returns:
-        What was placed, as `Room.contents` names it.
+        The placed pieces, in the format of `Room.contents`.
     """
     x, y, z = extent
     length = (x, y)[wall % 2]
     origin = np.array([(0, 0, 0), (x, 0, 0), (x, y, 0), (0, y, 0)][wall], dtype=float)
     along = np.array([(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)][wall], dtype=float)
-    # The first stretch belongs to the furniture of the wall before.
+    # The first stretch is taken by the furniture of the previous wall.
     cursor, window_done, placed = 1.05, False, []
     order = [furniture.ALONG_WALLS[i] for i in rng.permutation(len(furniture.ALONG_WALLS))]
     if has_door:
@@ -167,7 +167,7 @@ def _furnish_wall(
 
 
 def _named(build, piece: furniture.Piece, materials) -> tuple[str, int]:
-    """A piece's entry in `Room.contents`: its colour is that of its cloth, or else of its body."""
+    """A piece's entry in `Room.contents`: its colour is that of its fabric, or else of its body."""
     used = [int(indices[0]) for indices in piece.surfaces.materials]
     if build in COVERED:
         used = [index for index in used if index in materials["fabric"]]
@@ -182,7 +182,7 @@ def _hang(
     room: Surfaces, middle, wall: int, width: float, low: float, high: float, texture: int
 ) -> None:
     board = Surfaces()
-    # 3 cm thick, the picture on its front, plain wood around.
+    # 3 cm thick, with the picture on its front and plain wood around.
     board.box((-width / 2, 0, low), (width / 2, 0.03, high), 0, front=texture)
     room.place(board, middle, wall)
 

@@ -1,4 +1,4 @@
-"""Colours of what a view of a room shows, sample by sample, and of pixels as their means.
+"""Shades the samples of a room view, and averages them into pixels.
 
 All light is diffuse, so a point looks the same from everywhere, as photo-consistency assumes.
 """
@@ -19,20 +19,20 @@ from anchorweave.recordings.procedural_rooms.rooms import Room
 from anchorweave.recordings.procedural_rooms.shadows import cast_shadows, lamp_maps
 from anchorweave.recordings.procedural_rooms.texture_pyramid import Pyramid, pyramid_of, textured
 
-# Four points on the lamp, one for each sample of a pixel, soften the shadows' edges.
+# Four points on the lamp, one per sample of a pixel, soften the shadows' edges.
 LAMP_CORNERS = 0.12 * np.array([[1, 1, 0], [-1, 1, 0], [1, -1, 0], [-1, -1, 0]])
-# In metres; light is looked for so far before a surface.
+# In metres; offset of shadow rays from the surface.
 LIFT = 2e-3
-# Samples along an edge of a pixel.
+# Samples per pixel along each axis.
 SAMPLES = 2
 
 
 class Shader:
-    """Colours views of one room.
+    """Shades views of one room.
 
     Args:
         room: triangles and textures.
-        corners: of its triangles [F, 3, 3], float32.
+        corners: corners of its triangles [F, 3, 3], float32.
     """
 
     def __init__(self, room: Room, corners: Float[np.ndarray, "F 3 3"]):
@@ -62,8 +62,8 @@ class Shader:
         """Colours [3, H, W] in [0, 1], float32, each the mean of its samples.
 
         Args:
-            view: of the samples.
-            triangles: what each of them shows.
+            view: the view at sample resolution.
+            triangles: the triangle visible in each sample.
             pixel: width of a pixel (not a sample) at depth 1.
         """
         out = np.zeros((3, view.size[0] // SAMPLES, view.size[1] // SAMPLES), np.float32)
@@ -78,7 +78,7 @@ class Shader:
 def _texel_density(
     corners: Float[np.ndarray, "F 3 3"], uv: Float[np.ndarray, "F 3 2"], side: int
 ) -> Float[np.ndarray, " F"]:
-    """Texels per metre of every triangle, from its area in both spaces."""
+    """Texels per metre of every triangle, from its area in texture and world space."""
     corners, uv = corners.astype(np.float64), uv.astype(np.float64)
     edges, uv_edges = corners[:, 1:] - corners[:, :1], uv[:, 1:] - uv[:, :1]
     area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
@@ -93,7 +93,7 @@ def _shade(
     texels, starts, glowing, lamp, maps, out,
 ):  # fmt: skip
     height, width = triangles.shape
-    # Everything is found for a row of samples at a time.
+    # Everything is computed for one row of samples at a time.
     lamps, directions = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
     at_uv, normal = np.zeros((2, width), np.float32), np.zeros((3, width), np.float32)
     depth, footprint = np.zeros(width, np.float32), np.zeros(width, np.float32)
@@ -144,8 +144,8 @@ def _shade(
 def _interpolate(
     seen, v, eye, rays, corners, normals, uv, density, at_uv, normal, depth, texels_a_metre
 ):
-    """Texture coordinates, normals, depth and texels a metre along a row of samples."""
-    known = np.int32(NOTHING)
+    """Texture coordinates, normals, depth and texels per metre along a row of samples."""
+    last = np.int32(NOTHING)
     a0, b0, c0, da, db, dc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     x, y, z = rays[0, 0] + v * rays[2, 0], rays[0, 1] + v * rays[2, 1], rays[0, 2] + v * rays[2, 2]
     dx, dy, dz = rays[1, 0], rays[1, 1], rays[1, 2]
@@ -153,8 +153,8 @@ def _interpolate(
         if seen[column] == NOTHING:
             continue
         f = np.uint64(seen[column])
-        if seen[column] != known:
-            known, m = seen[column], inverse_corners(corners, f, eye)
+        if seen[column] != last:
+            last, m = seen[column], inverse_corners(corners, f, eye)
             a0, da = m[0] * x + m[1] * y + m[2] * z, m[0] * dx + m[1] * dy + m[2] * dz
             b0, db = m[3] * x + m[4] * y + m[5] * z, m[3] * dx + m[4] * dy + m[5] * dz
             c0, dc = m[6] * x + m[7] * y + m[8] * z, m[6] * dx + m[7] * dy + m[8] * dz

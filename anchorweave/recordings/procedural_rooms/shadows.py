@@ -1,7 +1,7 @@
-"""Shadows: which triangle every direction from a point of the lamp meets first.
+"""Shadow maps: the first triangle hit in every direction from a point of the lamp.
 
-These maps only say where to look: whether a triangle that they name stands between the lamp and a
-point is decided exactly, so that shadows have no steps and nothing shadows itself.
+The maps only propose occluders: whether a proposed triangle lies between the lamp and a point is
+decided exactly, so shadows have no aliasing and no self-shadowing.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from anchorweave.recordings.procedural_rooms.rasterizing import (
     seen_triangles,
 )
 
-# Directions along an edge of each of a cube's faces: at 3 m, 12 mm apart.
+# Resolution of each cube face: 12 mm at a distance of 3 m.
 SIDE = 512
 # In metres; nothing nearer to the lamp casts a shadow.
 NEAR_LAMP = 0.05
-# A triangle blocks what lies this share of the way behind it; a point is not blocked by its own.
+# A triangle occludes points farther than this factor behind it; never points on itself.
 BEHIND = np.float32(1.002)
-# In metres; a triangle's plane beyond its edges blocks only what lies well behind it.
+# In metres; a triangle's plane beyond its edges occludes only points well behind it.
 WELL_BEHIND = np.float32(0.02)
-# How a triangle stands to the way from the lamp to a point: only its plane may be before the point.
+# Relation of a triangle to a light ray: it blocks it, only its plane is in front, or neither.
 BLOCKS, BEFORE, BESIDE = 2, 1, 0
 
 
 def lamp_maps(
     corners: Float[np.ndarray, "F 3 3"], points: Float[np.ndarray, "L 3"]
 ) -> Int32[np.ndarray, "L 6 SIDE SIDE"]:
-    """The triangle that every direction from each point meets first.
+    """The first triangle hit in every direction from each point.
 
-    Face 2 * axis is seen along +axis, face 2 * axis + 1 along -axis; the two axes that follow it
-    run over a face's columns and rows.
+    Face 2 * axis looks along +axis, face 2 * axis + 1 along -axis; the two following axes are a
+    face's columns and rows.
     """
     blocks = in_blocks(corners)
     maps = np.empty((len(points), 6, SIDE, SIDE), np.int32)
@@ -61,17 +61,17 @@ def _face_view(eye: Float[np.ndarray, "3"], face: int) -> View:
 @njit(**COMPILED)
 @no_type_check
 def cast_shadows(corners, maps, triangles, points, lamps, first, step, light):
-    """Takes the lamp's light from a row of points that something stands before.
+    """Removes the lamp's light from occluded points of a row.
 
     Args:
-        corners: of all triangles.
-        maps: as `lamp_maps` makes them.
-        triangles: that the points lie on [W]; `NOTHING`: no point.
-        points: [3, W], a little before their triangles.
+        corners: corners of all triangles.
+        maps: as returned by `lamp_maps`.
+        triangles: the triangles that the points lie on [W]; `NOTHING`: no point.
+        points: [3, W], slightly in front of their triangles.
         lamps: the points of the lamp that light them [3, W].
-        first: which of the lamp's points the first is lit from; the others take turns.
-        step: how many take turns.
-        light: of the lamp [W].
+        first: which of the lamp's points lights the first point; the others alternate.
+        step: number of alternating lamp points.
+        light: light of the lamp [W], modified in place.
     """
     at = np.empty(triangles.size, np.int32)
     _find_directions(points, lamps, first, step, maps.shape[3], at)
@@ -82,7 +82,7 @@ def cast_shadows(corners, maps, triangles, points, lamps, first, step, light):
             start = np.uint64(at[j])
             a, b = nearest[start], nearest[start + right]
             c, d = nearest[start + below], nearest[start + below + right]
-            # Where they all meet the point's own triangle, nothing is in the way.
+            # If all four directions hit the point's own triangle, nothing occludes it.
             if (a != own or b != own or c != own or d != own) and _is_blocked(
                 corners, a, b, c, d, own, lamps[:, j], points[:, j]
             ):
@@ -92,8 +92,8 @@ def cast_shadows(corners, maps, triangles, points, lamps, first, step, light):
 @njit(**COMPILED)
 @no_type_check
 def _find_directions(points, lamps, first, step, side, at):
-    """Where in the flattened maps the four directions around each point's start [W]."""
-    # Nothing but arithmetic and choices in the loop, so that the compiler makes SIMD code of it.
+    """Flattened map indices of the four directions around each point's direction [W]."""
+    # Only arithmetic and selects in the loop, so that the compiler vectorises it.
     xs, ys, zs, lx, ly, lz = points[0], points[1], points[2], lamps[0], lamps[1], lamps[2]
     half, last, zero = np.float32(0.5 * side), np.float32(side - 1.001), np.float32(0)
     middle, edge = half - np.float32(0.5), np.int32(side)
@@ -119,9 +119,9 @@ def _find_directions(points, lamps, first, step, side, at):
 @njit(**COMPILED)
 @no_type_check
 def _is_blocked(corners, a, b, c, d, own, lamp, point):
-    """Whether one of the triangles a, b, c, d stands between the lamp and a point of `own`.
+    """Whether one of the triangles a, b, c, d occludes a point of `own` from the lamp.
 
-    They are what the four directions around the point's meet first.
+    They are the first hits of the four directions around the point's direction.
     """
     dx, dy, dz = point[0] - lamp[0], point[1] - lamp[1], point[2] - lamp[2]
     first = _stands_between(corners, a, own, lamp, dx, dy, dz)
@@ -134,7 +134,7 @@ def _is_blocked(corners, a, b, c, d, own, lamp, point):
     if third == BLOCKS:
         return True
     fourth = second if d == b else _stands_between(corners, d, own, lamp, dx, dy, dz)
-    # Directions all around that meet something else first: a gap finer than the map.
+    # All directions around hit something else first: a gap finer than the map.
     return fourth == BLOCKS or first + second + third + fourth == 4 * BEFORE
 
 
@@ -150,7 +150,7 @@ def _stands_between(corners, triangle, own, lamp, dx, dy, dz):
     cx, cy, cz = corners[f, 2, 0] - lx, corners[f, 2, 1] - ly, corners[f, 2, 2] - lz
     ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-    # How many times as far as the triangle's plane the point is.
+    # Distance of the point relative to that of the triangle's plane.
     times = (nx * dx + ny * dy + nz * dz) / (nx * ax + ny * ay + nz * az)
     if not times > BEHIND:
         return BESIDE

@@ -1,7 +1,7 @@
-"""How far the surfaces of a room are: from points in any direction, and along rays.
+"""Distances to the surfaces of a room: nearest-point queries and ray casting.
 
-Triangles are kept in groups of neighbours; a group is passed over when its bounding box shows that
-it cannot matter.
+Triangles are grouped by proximity; a group is skipped if its bounding box shows that it is
+irrelevant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 
 from anchorweave.recordings.procedural_rooms.rasterizing import COMPILED, inverse_corners
 
-# Triangles a group: neighbours, because a piece of furniture is built part by part.
+# Triangles per group; consecutive ones are close, because furniture is built part by part.
 GROUP = 20
 
 
@@ -29,18 +29,18 @@ class SurfaceSearch:
 
     def distances(self, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
         """Distance from points to the nearest surface, in metres, float32."""
-        found = np.empty(len(points), np.float32)
-        _nearest(self._corners, self._low, self._high, points.astype(np.float64), found)
-        return found
+        distances = np.empty(len(points), np.float32)
+        _nearest(self._corners, self._low, self._high, points.astype(np.float64), distances)
+        return distances
 
     def views(
         self, points: Float[np.ndarray, "P 3"], directions: Float[np.ndarray, "P 3"]
     ) -> Float[np.ndarray, " P"]:
-        """How far one sees from points along directions, in their lengths; infinite = nothing."""
-        found = np.empty(len(points), np.float32)
+        """Distance along each ray to the first hit, in ray lengths; infinite = no hit."""
+        distances = np.empty(len(points), np.float32)
         origins, rays = points.astype(np.float64), directions.astype(np.float64)
-        _meet(self._corners, self._low, self._high, origins, rays, found)
-        return found
+        _meet(self._corners, self._low, self._high, origins, rays, distances)
+        return distances
 
 
 @njit(**COMPILED)
@@ -49,7 +49,7 @@ def _nearest(corners, low, high, points, found):
     guess = 0
     for i in range(len(points)):
         p = points[i]
-        # Neighbouring points have the same surface nearest, which spares the search of others.
+        # Neighbouring points often share the nearest surface, which prunes the search.
         best = _squared_distance(corners, guess, p)
         for group in range(len(low)):
             bound = 0.0
@@ -68,13 +68,13 @@ def _nearest(corners, low, high, points, found):
 @njit(**COMPILED)
 @no_type_check
 def _squared_distance(corners, f, p):
-    """From a point to a triangle: to its plane, where the point is above it, or to its edges."""
+    """Squared distance of a point to a triangle: to its plane if above it, else to its edges."""
     px, py, pz = p[0] - corners[f, 0, 0], p[1] - corners[f, 0, 1], p[2] - corners[f, 0, 2]
     bx, by, bz = _step(corners, f, 0, 1)
     cx, cy, cz = _step(corners, f, 0, 2)
     nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     area = nx * nx + ny * ny + nz * nz
-    # Barycentric coordinates of the point's foot on the plane.
+    # Barycentric coordinates of the point's projection onto the plane.
     b = (nx * (py * cz - pz * cy) + ny * (pz * cx - px * cz) + nz * (px * cy - py * cx)) / area
     c = (nx * (by * pz - bz * py) + ny * (bz * px - bx * pz) + nz * (bx * py - by * px)) / area
     if b >= 0 and c >= 0 and b + c <= 1:
@@ -112,7 +112,7 @@ def _meet(corners, low, high, points, directions, found):
     for i in range(len(points)):
         p, d = points[i], directions[i]
         for axis in range(3):
-            # Not infinite, so that 0 times it is 0 for rays within a side of a box.
+            # Finite, so that 0 times it is 0 for rays within a side of a box.
             inverse[axis] = 1 / d[axis] if d[axis] != 0 else 1e300
         best = np.inf
         for group in range(len(low)):
@@ -131,12 +131,12 @@ def _meet(corners, low, high, points, directions, found):
 @njit(**COMPILED, inline="always")
 @no_type_check
 def _passes(low, high, p, inverse, best):
-    """Whether a ray enters a box before it has gone `best` lengths."""
+    """Whether a ray enters a box before distance `best`."""
     enters, leaves = 0.0, best
     for axis in range(3):
         one, other = (low[axis] - p[axis]) * inverse[axis], (high[axis] - p[axis]) * inverse[axis]
         first, last = (one, other) if one < other else (other, one)
         enters = first if first > enters else enters
         leaves = last if last < leaves else leaves
-    # A hair more, because flat boxes are entered and left at once.
+    # Slightly widened, because flat boxes are entered and left at once.
     return enters <= leaves * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Textured triangles, gathered from boxes, cylinders and ellipsoids."""
+"""Textured triangle meshes built from boxes, cylinders and ellipsoids."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import lru_cache
 import numpy as np
 
 ROUND_SEGMENTS = 20
-# Poles of a sphere and tips of a cone make triangles without area (in square metres, doubled).
+# Sphere poles and cone tips make degenerate triangles (twice the area, in square metres).
 NO_AREA = 1e-10
 SHEET_UV = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-# The two triangles of a sheet, whose corners run around it.
+# The two triangles of a quad, whose corners go around it.
 SHEET = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 @dataclass
 class Surfaces:
-    """Triangles with all that shading needs; metres, z up.
+    """Triangles with everything that shading needs; metres, z up.
 
     Args:
         corners: positions, a list of [F, 3, 3] (triangle, corner, xyz).
@@ -61,7 +61,7 @@ class Surfaces:
         uv = SHEET_UV
         if repeat is not None:
             uv = uv * (np.sqrt([along @ along, down @ down]) / repeat)
-            # Neighbouring parts show different stretches of the same wood.
+            # Neighbouring parts show different parts of the same wood.
             uv = uv + np.array([origin @ [0.37, 0.71, 0.53], origin @ [0.61, 0.29, 0.83]])
         self.corners.append(points[SHEET])
         self.normals.append(np.empty((2, 3, 3)))
@@ -116,7 +116,7 @@ class Surfaces:
         self.grid(np.asarray(centre) + ball * radii, normals, uv, material)
 
     def place(self, other: Surfaces, position, quarter_turns: int = 0) -> None:
-        """Add the triangles of `other`, turned about z by quarter turns and moved to `position`."""
+        """Adds the triangles of `other`, rotated by quarter turns about z, at `position`."""
         c, s = np.cos(quarter_turns * np.pi / 2), np.sin(quarter_turns * np.pi / 2)
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
         self.corners.append(np.concatenate(other.corners) @ turn.T + np.asarray(position))
@@ -127,7 +127,7 @@ class Surfaces:
 
 @lru_cache
 def _unit_ball() -> tuple[np.ndarray, np.ndarray]:
-    """Points on it, from pole to pole, and their two angles: about z, and away from +z."""
+    """Points on the unit sphere, from pole to pole, and their angles: about z, and from +z."""
     tilt, angle = np.meshgrid(
         np.linspace(0, np.pi, ROUND_SEGMENTS // 2 + 1),
         np.linspace(0, 2 * np.pi, ROUND_SEGMENTS + 1),
@@ -141,7 +141,7 @@ def _unit_ball() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache
 def _triangles_of_grid(rows: int, columns: int) -> np.ndarray:
-    """The corners [F, 3] of two triangles a quad, as places in a grid that is read row by row."""
+    """Corner indices [F, 3] of two triangles per quad, in a row-major grid."""
     at = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]
     return np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)

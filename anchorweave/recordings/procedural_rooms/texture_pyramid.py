@@ -1,4 +1,4 @@
-"""Textures at every level of detail, and their colours between texels and levels."""
+"""Mipmaps: textures at every level of detail, with trilinear lookup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Pyramid:
     """Textures whose side is a power of two, and their halves, quarters and so on.
 
     Args:
-        texels: of texture after texture, finest level first, row by row [M * texels * 3].
-        starts: at which texel of a texture each level starts; the last entry is where it ends.
+        texels: texture after texture, finest level first, row by row [M * texels * 3].
+        starts: first texel of each level within a texture; the last entry is the end.
     """
 
     texels: Float[np.ndarray, " N"]
@@ -39,7 +39,7 @@ def pyramid_of(textures: Float[np.ndarray, "M S S 3"]) -> Pyramid:
 @njit(**COMPILED)
 @no_type_check
 def textured(texels, starts, texture, u, v, level):
-    """Red, green, blue of a texture at (u, v), blended between the two levels next to `level`."""
+    """RGB of a texture at (u, v), blended between the two levels next to `level`."""
     coarsest = len(starts) - 2
     base = np.int64(texture) * starts[coarsest + 1]
     fine = min(np.int64(level), coarsest - 1)
@@ -62,11 +62,12 @@ def _bilinear(texels, start, bits, u, v):
     u, v = u * np.float32(side) - half, v * np.float32(side) - half
     low_u, low_v = np.floor(u), np.floor(v)
     fu, fv = u - low_u, v - low_v
-    # Sides are powers of two, so that this is the remainder, of negative numbers too.
+    # Sides are powers of two, so this is the remainder, for negative numbers too.
     u0, v0 = np.int64(low_u) & (side - 1), np.int64(low_v) & (side - 1)
     u1, v1 = (u0 + 1) & (side - 1), (v0 + 1) & (side - 1)
     upper, lower = start + (v0 << bits), start + (v1 << bits)
-    # Unsigned, because negative numbers would count from the end, which every access would check.
+    # Unsigned, because negative indices count from the end, which would add a check to every
+    # access.
     a, b = np.uint64(3 * (upper + u0)), np.uint64(3 * (upper + u1))
     c, d = np.uint64(3 * (lower + u0)), np.uint64(3 * (lower + u1))
     one, two = np.uint64(1), np.uint64(2)

@@ -1,6 +1,6 @@
-"""Surface patterns made of numbers alone: colours [S, S, 3] in [0, 1], from a random seed.
+"""Procedural surface patterns: colours [S, S, 3] in [0, 1], from a random seed.
 
-They repeat without a seam, but for those that say they are laid out once.
+They tile seamlessly, except those documented as used once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def colour(rng: Generator, saturation=(0.2, 0.6), value=(0.4, 0.85), hue=(0.0, 1
 
 
 def noise(rng: Generator, slope: float = 1.5, stretch: float = 1.0) -> np.ndarray:
-    """Tileable noise [S, S] of unit deviation whose amplitude falls as frequency^-slope.
+    """Tileable noise [S, S] of unit standard deviation whose amplitude falls as frequency^-slope.
 
     Args:
-        rng: where the phases come from.
+        rng: source of the phases.
         slope: 0 is white, 2 is cloudy.
-        stretch: above 1 draws the noise out along u.
+        stretch: above 1 stretches the noise along u.
     """
     spectrum = np.fft.fft2(rng.standard_normal((SIDE, SIDE))) / _fall_off(slope, stretch)
     spectrum[0, 0] = 0
@@ -44,7 +44,7 @@ def _fall_off(slope: float, stretch: float) -> np.ndarray:
 
 
 def shade(base: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """`base` [3] or [S, S, 3], made lighter and darker by the share `tone` [S, S]."""
+    """`base` [3] or [S, S, 3], lightened and darkened by the fraction `tone` [S, S]."""
     return np.clip(base * (1 + tone[..., None]), 0, 1)
 
 
@@ -135,7 +135,7 @@ def ceramic(rng: Generator) -> np.ndarray:
 
 
 def rug(rng: Generator) -> np.ndarray:
-    """A carpet with borders and a field of diamonds, to be laid out once."""
+    """A carpet with borders and a field of diamonds, used once per surface."""
     edge = np.minimum.reduce([U, 1 - U, V, 1 - V])
     palette = [colour(rng, (0.3, 0.8), (0.3, 0.8)) for _ in range(4)]
     diamonds = ((np.abs((U * 8) % 1 - 0.5) + np.abs((V * 8) % 1 - 0.5)) < 0.36)[..., None]
@@ -147,7 +147,7 @@ def rug(rng: Generator) -> np.ndarray:
 
 
 def painting(rng: Generator) -> np.ndarray:
-    """A picture in a frame: a landscape of bands, or shapes, to be hung once."""
+    """A framed picture, a landscape of bands or shapes; used once."""
     sky, ground = colour(rng, (0.2, 0.6), (0.6, 0.95)), colour(rng, (0.3, 0.8), (0.3, 0.7))
     horizon = rng.uniform(0.4, 0.65) + 0.06 * noise(rng, 2.5)[:1]
     canvas = np.where((V > horizon)[..., None], ground, sky * (0.7 + 0.5 * V[..., None]))
@@ -166,7 +166,7 @@ def painting(rng: Generator) -> np.ndarray:
 
 
 def books(rng: Generator) -> np.ndarray:
-    """A row of book spines with titles, to be put up once."""
+    """A row of book spines with titles; used once."""
     edges = np.sort(rng.uniform(0, 1, 13))
     book = np.searchsorted(edges, U)
     palette = np.stack([colour(rng, (0.3, 0.8), (0.25, 0.85)) for _ in range(14)])
@@ -179,7 +179,7 @@ def books(rng: Generator) -> np.ndarray:
 
 
 def panels(rng: Generator) -> np.ndarray:
-    """A door with four sunk panels, to be hung once."""
+    """A door with four recessed panels; used once."""
     u, v = np.abs(U - 0.5), np.abs((V * 2) % 1 - 0.5)
     near = np.abs(np.maximum(np.abs(u - 0.235) / 0.165, v / 0.38) - 1) < 0.09
     tone = np.where(near, -0.35, 0) + 0.1 * noise(rng, 1.0, stretch=0.1)
@@ -187,7 +187,7 @@ def panels(rng: Generator) -> np.ndarray:
 
 
 def outdoors(rng: Generator) -> np.ndarray:
-    """What a window shows: sky with clouds, hills, a meadow."""
+    """The view from a window: sky with clouds, hills, a meadow."""
     clouds = np.clip(0.5 + 0.5 * noise(rng, 1.8), 0, 1)[..., None]
     sky = (1 - clouds) * np.array([0.5, 0.72, 0.95]) + clouds * 0.97
     ridge = 0.55 + 0.05 * noise(rng, 2.2)[:1]

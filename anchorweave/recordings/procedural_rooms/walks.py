@@ -1,4 +1,4 @@
-"""Smooth walks with revisits: pan away, stroll on, come back."""
+"""Smooth camera walks with revisits: pan away, move on, come back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from anchorweave.errors import EndedError
 
-# At 8 frames a second a lap takes nine seconds: half a metre and about 40 degrees of gaze a
-# second; a clip of 49 frames sees the gaze leave and return.
+# At 8 frames per second a lap takes nine seconds: half a metre and about 40 degrees per second; in
+# a clip of 49 frames the gaze leaves and returns.
 FRAMES_A_LAP = 72
-# Every lap the gaze's home turns on by this much, so that long walks see the whole room.
+# Rotation of the mean gaze per lap, so that long walks see the whole room.
 HOME_TURN_A_LAP = 0.7
 SWAY = 0.9
 EYE_HEIGHT = 1.5
-# Nothing may come nearer to the camera than this, in metres.
+# Minimum distance of the camera to anything, in metres.
 CLEARANCE = 0.3
 CANDIDATES = 24
 
@@ -28,7 +28,7 @@ CANDIDATES = 24
 def look_along(
     centres: Float[Tensor, "T 3"], yaw: Float[Tensor, " T"], pitch: Float[Tensor, " T"]
 ) -> Float[Tensor, "T 4 4"]:
-    """Upright cameras-to-world in a world with z up; yaw 0 looks along +x, pitch > 0 upwards."""
+    """Upright camera-to-world in a z-up world; yaw 0 looks along +x, pitch > 0 upwards."""
     zero = torch.zeros_like(yaw)
     forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), pitch.sin()], dim=-1)
     right = torch.stack([yaw.sin(), -yaw.cos(), zero], dim=-1)
@@ -46,20 +46,20 @@ def free_walk(
     views: Callable[[np.ndarray, np.ndarray], np.ndarray],
     lap: int = FRAMES_A_LAP,
 ) -> Float[Tensor, "T 4 4"]:
-    """The camera-to-world [T, 4, 4] of a walk that keeps clear of everything.
+    """The camera-to-world [T, 4, 4] of a collision-free walk.
 
-    Of many random walks, one that has a long view is taken.
+    The best of many random walks, by the length of its views.
 
     Args:
-        rng: where the walks come from.
+        rng: random generator.
         extent: the room's length along x, y, z in metres.
         frames: T.
         distances: distance to the nearest surface [P] of points [P, 3].
-        views: how far one sees [P] from points [P, 3] along directions [P, 3].
-        lap: frames of one lap: the more, the slower the walk.
+        views: free view distance [P] from points [P, 3] along directions [P, 3].
+        lap: frames per lap: more is slower.
 
     Raises:
-        RuntimeError: no walk in this room keeps clear.
+        RuntimeError: no collision-free walk was found in this room.
     """
     laps = torch.arange(frames, dtype=torch.float64) / lap
     best, best_view = None, 0.0

@@ -1,1 +1,1 @@
-"""Layouts that others publish: a phone app, and data sets with cameras of their own."""
+"""Formats published by others: a phone app, and data sets with their own camera conventions."""

@@ -3,9 +3,9 @@
     ID/ or ID/ID_frames/:  lowres_wide/ID_TIME.png  lowres_wide_intrinsics/ID_TIME.pincam
                            lowres_depth/ID_TIME.png  lowres_wide.traj
 
-Poses come ten times a second, images up to sixty: each pose takes the image nearest in time. A line
-of the .traj is time, world-to-camera rotation (axis times angle) and translation, in metres, with
-OpenCV's axes.
+Poses come at 10 Hz, images at up to 60 Hz: each pose uses the image nearest in time. A line of the
+.traj is time, world-to-camera rotation (axis times angle) and translation, in metres, with OpenCV
+axes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anchorweave.recordings.reading import text_of
 TRAJECTORY, COLOURS, DEPTH = "lowres_wide.traj", "lowres_wide", "lowres_depth"
 CAMERAS = "lowres_wide_intrinsics"
 MILLIMETRES = 1e-3
-# Half a frame of sixty a second, and a little for rounding.
+# Half a frame at 60 Hz, plus some slack for rounding.
 TOLERANCE = 0.01
 
 
@@ -45,12 +45,12 @@ def _inner(folder: Path) -> Path | None:
 def open_arkitscenes(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> ImageFiles:
-    """The recording of one video id.
+    """Opens the recording of one video id.
 
     Raises:
-        FileNotFoundError: poses without image, intrinsics or depth of their time, unless `missing`
-            is "skip".
-        ValueError: files of other contents, or wrong poses.
+        FileNotFoundError: poses without a matching image, intrinsics or depth, unless `missing` is
+            "skip".
+        ValueError: unexpected file contents, or invalid poses.
     """
     inner = _inner(folder)
     times, w2c = _trajectory(inner / TRAJECTORY)
@@ -59,27 +59,27 @@ def open_arkitscenes(
     depths = _by_time(inner, DEPTH, ".png")
     if not depths:
         options.refused(folder, "depth_scale", why="it holds no depth")
-    found = [[_nearest(files, time) for files in (images, pincams, depths)] for time in times]
+    matches = [[_nearest(files, time) for files in (images, pincams, depths)] for time in times]
     names = [f"{time:.3f}" for time in times]
     problems = [
         next(
             (
-                f"no file of its time in {part}/"
+                f"no file with its time in {part}/"
                 for part, file in zip((COLOURS, CAMERAS, DEPTH), files, strict=True)
                 if file is None and not (part == DEPTH and not depths)
             ),
             None,
         )
-        for files in found
+        for files in matches
     ]
-    kept = usable(inner, names, problems, missing)
-    names, files = [names[i] for i in kept], [found[i] for i in kept]
+    usable_frames = usable(inner, names, problems, missing)
+    names, files = [names[i] for i in usable_frames], [matches[i] for i in usable_frames]
     if options.intrinsics is not None:
-        K = intrinsics(*options.intrinsics).repeat(len(kept), 1, 1)
+        K = intrinsics(*options.intrinsics).repeat(len(usable_frames), 1, 1)
     else:
         K = torch.stack([_pincam(pincam) for _, pincam, _ in files])
     size = image_size(files[0][0])
-    cameras = posed_cameras(inner, names, inverse_rigid(w2c[kept]), K, size)
+    cameras = posed_cameras(inner, names, inverse_rigid(w2c[usable_frames]), K, size)
     return ImageFiles(
         folder,
         names,
@@ -96,7 +96,7 @@ def _trajectory(file: Path) -> tuple[list[float], Float[Tensor, "T 4 4"]]:
         table = torch.from_numpy(rows.astype(np.float64).reshape(-1, 7))
     except ValueError as error:
         raise ValueError(
-            f"{file}: lines are no 7 numbers: time, rotation and translation ({error})"
+            f"{file}: expected lines of 7 numbers: time, rotation and translation ({error})"
         ) from error
     if not len(table):
         raise ValueError(f"{file}: holds no poses")
@@ -110,15 +110,15 @@ def _trajectory(file: Path) -> tuple[list[float], Float[Tensor, "T 4 4"]]:
 
 
 def _by_time(folder: Path, part: str, suffix: str) -> dict[float, Path]:
-    """Files ID_TIME by their time, in its order."""
+    """Files ID_TIME by time, in temporal order."""
     files = one_file_each(folder, (folder / part).glob("*"), (suffix,), lambda file: file.stem)
-    found = {}
+    file_by_time = {}
     for stem, file in files.items():
         try:
-            found[float(stem.rpartition("_")[2])] = file
+            file_by_time[float(stem.rpartition("_")[2])] = file
         except ValueError as error:
-            raise ValueError(f"{file}: its name is no ID_TIME{suffix}") from error
-    return dict(sorted(found.items()))
+            raise ValueError(f"{file}: its name is not ID_TIME{suffix}") from error
+    return dict(sorted(file_by_time.items()))
 
 
 def _nearest(files: dict[float, Path], time: float) -> Path | None:
@@ -135,4 +135,4 @@ def _pincam(file: Path) -> Float[Tensor, "3 3"]:
         _, _, *numbers = map(float, text_of(file).split())
         return intrinsics(*numbers)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: is no width, height, fx, fy, cx, cy ({error})") from error
+        raise ValueError(f"{file}: expected width, height, fx, fy, cx, cy ({error})") from error

@@ -1,14 +1,15 @@
-"""Context-as-Memory's data set: walks through worlds of Unreal Engine 5.
+"""Context-as-Memory's data set: camera walks through Unreal Engine 5 scenes.
 
     ROOT/frames/SCENE/NNNN.png  ROOT/jsons/SCENE.json  ROOT/captions.txt  (ROOT/overlap_labels/)
 
-The json's "CineCameraActor" holds, by the number of the frame, `position` (x y z, centimetres) and
-`rotation` (roll pitch yaw, degrees) in Unreal's axes: x forward, y right, z up, left-handed. Here
-they become metres and right-handed. A line of captions.txt is "SCENE/FIRST_LAST.mp4<tab>words".
-The lens is the paper's 24 mm; on Unreal's default filmback, 23.76 mm wide, it spans 52.67 degrees.
+The json's "CineCameraActor" holds, by frame number, `position` (x y z, centimetres) and `rotation`
+(roll pitch yaw, degrees) in Unreal's axes: x forward, y right, z up, left-handed. Here they are
+converted to metres and a right-handed frame. A line of captions.txt is
+"SCENE/FIRST_LAST.mp4<tab>words". The lens is the paper's 24 mm; on Unreal's default filmback,
+23.76 mm wide, its horizontal field of view is 52.67 degrees.
 
 Source: Context-as-Memory, section 4.3; files and angles as third parties read them (the data set's
-card tells no axes, and no real file was at hand).
+card does not document the axes, and no real file was available).
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from anchorweave.recordings.reading import text_of
 
 ACTOR = "CineCameraActor"
 CENTIMETRES = 1e-2
-# Focal length over the width of the filmback, both in millimetres.
+# Focal length over filmback width, both in millimetres.
 LENS = 24 / 23.76
 CAPTION_LINE = re.compile(r"(?P<scene>[^/\s]+)/(?P<first>\d+)_(?P<last>\d+)\.mp4\s+(?P<words>.+)")
 
 
 class Walk(ImageFiles):
-    """The frames of one scene, with captions of its stretches.
+    """The frames of one scene, with captions of frame ranges.
 
     Args:
         captions: the data set's captions.txt, if there is one.
@@ -50,23 +51,23 @@ class Walk(ImageFiles):
         self._captions = captions
 
     def stretches(self) -> list[Stretch]:
-        """Captions of stretches, by the positions of their frames."""
+        """Captions of frame ranges, with positions among this recording's frames."""
         if self._captions is None:
             return super().stretches()
         position = {int(name): i for i, name in enumerate(self.names)}
-        found = []
+        stretches = []
         for number, line in enumerate(text_of(self._captions).splitlines(), start=1):
             if not line.strip():
                 continue
-            if (told := CAPTION_LINE.fullmatch(line.strip())) is None:
+            if (match := CAPTION_LINE.fullmatch(line.strip())) is None:
                 raise ValueError(
-                    f"{self._captions}, line {number}: is no SCENE/FIRST_LAST.mp4 and words"
+                    f"{self._captions}, line {number}: expected SCENE/FIRST_LAST.mp4 and words"
                 )
-            if told["scene"] == self.path.name:
-                frames = range(int(told["first"]), int(told["last"]) + 1)
+            if match["scene"] == self.path.name:
+                frames = range(int(match["first"]), int(match["last"]) + 1)
                 if at := [position[frame] for frame in frames if frame in position]:
-                    found.append(Stretch(at[0], at[-1], told["words"]))
-        return found
+                    stretches.append(Stretch(at[0], at[-1], match["words"]))
+        return stretches
 
 
 def is_context_as_memory(folder: Path) -> bool:
@@ -81,11 +82,11 @@ def _cameras_file(folder: Path) -> Path:
 def open_context_as_memory(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> Walk:
-    """The recording of a scene, of which `folder` is frames/SCENE.
+    """Opens a scene; `folder` is its frames/SCENE.
 
     Raises:
         FileNotFoundError: cameras without an image, unless `missing` is "skip".
-        ValueError: files of other contents, or wrong poses.
+        ValueError: unexpected file contents, or invalid poses.
     """
     options.refused(folder, "depth_scale", why="it holds no depth")
     root, file = folder.parent.parent, _cameras_file(folder)
@@ -95,17 +96,17 @@ def open_context_as_memory(
     frames = sorted(poses)
     listed = [f"{frame:04d}" for frame in frames]
     problems = [None if frame in by_frame else "no image" for frame in frames]
-    kept = usable(folder, listed, problems, missing)
-    names = [listed[i] for i in kept]
-    files = [by_frame[frames[i]] for i in kept]
+    usable_frames = usable(folder, listed, problems, missing)
+    names = [listed[i] for i in usable_frames]
+    files = [by_frame[frames[i]] for i in usable_frames]
     size = image_size(files[0])
     if options.intrinsics is not None:
         K = intrinsics(*options.intrinsics)
     else:
         focal = options.focal_of(size) or LENS * size[1]
         K = intrinsics(focal, focal, size[1] / 2, size[0] / 2)
-    c2w = torch.stack([poses[frames[i]] for i in kept])
-    cameras = posed_cameras(file, names, c2w, K.repeat(len(kept), 1, 1), size)
+    c2w = torch.stack([poses[frames[i]] for i in usable_frames])
+    cameras = posed_cameras(file, names, c2w, K.repeat(len(usable_frames), 1, 1), size)
     captions = root / "captions.txt"
     captions = contained(root, captions) if captions.is_file() else None
     return Walk(captions, folder, names, cameras, files)
@@ -113,8 +114,11 @@ def open_context_as_memory(
 
 def _poses(file: Path) -> dict[int, Float[Tensor, "4 4"]]:
     try:
-        told = json.loads(text_of(file))[ACTOR]
-        return {int(frame): _c2w(one["position"], one["rotation"]) for frame, one in told.items()}
+        entries = json.loads(text_of(file))[ACTOR]
+        return {
+            int(frame): _c2w(entry["position"], entry["rotation"])
+            for frame, entry in entries.items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{file}: holds no "{ACTOR}" with position and rotation of each frame '
@@ -123,7 +127,7 @@ def _poses(file: Path) -> dict[int, Float[Tensor, "4 4"]]:
 
 
 def _c2w(position: list, rotation: list) -> Float[Tensor, "4 4"]:
-    """Camera-to-world with OpenCV's axes, in a right-handed world: Unreal's, its y turned round."""
+    """Camera-to-world with OpenCV axes, in a right-handed world: Unreal's, with y mirrored."""
     angles = torch.tensor(rotation, dtype=torch.float64).deg2rad()
     (sr, sp, sy), (cr, cp, cy) = angles.sin().tolist(), angles.cos().tolist()
     forward = [cp * cy, cp * sy, sp]

@@ -1,11 +1,11 @@
-"""Record3D: the .r3d file that the app shares, and what it unpacks to.
+"""Record3D: the app's .r3d file, and its unpacked form.
 
     X.r3d (a zip) or a folder: metadata, rgbd/N.jpg, rgbd/N.depth, rgbd/N.conf
     "EXR + RGB" export:        metadata.json, rgb/N.jpg, depth/N.exr
 
-Poses are camera-to-world with OpenGL's axes, in metres; K is listed column by column. Depth is
-float32 metres, compressed by LZFSE, which takes a package that is not among the requirements;
-OpenEXR is not read. Without a decoder the recording opens without depth, and says so.
+Poses are camera-to-world with OpenGL axes, in metres; K is column-major. Depth is float32 in
+metres, compressed with LZFSE, which needs a package that is not in the requirements; OpenEXR is not
+supported. Without a decoder the recording opens without depth, with a warning.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from anchorweave.recordings.listing import Missing, contained, usable
 from anchorweave.recordings.nerfstudio import OPENGL
 
 SUFFIX = ".r3d"
-# Of the metadata and of the colours, in the file and in the export for other programs.
+# Metadata file and colour folder, in the .r3d and in the export for other programs.
 LAYOUTS = (("metadata", "rgbd"), ("metadata.json", "rgb"))
-# Modules that decode LZFSE, and how pip calls the first.
+# Modules that decode LZFSE, and the first one's name on PyPI.
 DECODERS, PACKAGE = ("liblzfse", "lzfse"), "pyliblzfse"
 
 
 class Packed:
-    """Files by their name in a zip or below a folder.
+    """Files by name in a zip or below a folder.
 
     Args:
         path: the zip or the folder.
 
     Raises:
-        ValueError: a file that is no zip.
+        ValueError: a file that is not a zip.
     """
 
     def __init__(self, path: Path):
         self.path = path
         if path.is_dir():
-            found = (file for file in path.glob("*/*") if not file.name.startswith("."))
+            entries = (file for file in path.glob("*/*") if not file.name.startswith("."))
             top = (path / name for name, _ in LAYOUTS)
-            files = [file for file in (*found, *top) if file.is_file()]
+            files = [file for file in (*entries, *top) if file.is_file()]
             self.files = {str(f.relative_to(path)): contained(path, f) for f in files}
             self.names = set(self.files)
             return
@@ -64,11 +64,11 @@ class Packed:
                 self.names = set(stored.namelist())
         except (OSError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{path}: is no .r3d, which is a zip ({error}); is it whole?"
+                f"{path}: is not an .r3d, which is a zip ({error}); is it complete?"
             ) from error
 
     def read(self, name: str) -> bytes:
-        """What the file holds.
+        """The contents of a file.
 
         Raises:
             ValueError: it is damaged.
@@ -87,12 +87,12 @@ class Record3D(Recording):
 
     Args:
         packed: its files.
-        names: T numbers of frames.
+        names: T frame numbers.
         cameras: [T].
-        colours: folder of the colours.
+        colours: folder of the colour images.
         depth_size: (height, width) of the depth maps; None = they are not read.
-        decompress: of LZFSE.
-        min_confidence: 0, 1 or 2, below which depth is left out; None = all is kept.
+        decompress: LZFSE decoder.
+        min_confidence: 0, 1 or 2; depth of lower confidence is dropped; None = all is kept.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Record3D(Recording):
         return depth_in_image(torch.from_numpy(depth), self.cameras[i])
 
     def _map(self, name: str, kind: type) -> np.ndarray:
-        # Decoders of several packages: which exceptions they raise is not told.
+        # Decoders come from several packages, whose exceptions are undocumented.
         try:
             stored = np.frombuffer(self._decompress(self._packed.read(name)), dtype=kind)
         except Exception as error:
@@ -155,19 +155,19 @@ def is_record3d(folder: Path) -> bool:
 def open_record3d(
     path: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> Record3D:
-    """The recording in an .r3d file or a folder of its files.
+    """Opens an .r3d file or a folder of its files.
 
     Raises:
         FileNotFoundError: poses without image or depth, unless `missing` is "skip".
-        ValueError: no such file, metadata that lacks something, or wrong poses.
+        ValueError: no such file, incomplete metadata, or invalid poses.
     """
     options.refused(path, "depth_scale", why="its depth is in metres")
     packed = Packed(path)
     layout = next((pair for pair in LAYOUTS if pair[0] in packed.names), None)
     if layout is None:
-        raise ValueError(f"{path}: holds no metadata, so it is no recording of Record3D")
-    told, colours = _metadata(packed, layout[0]), layout[1]
-    poses = torch.tensor(told["poses"], dtype=torch.float64).reshape(-1, 7)
+        raise ValueError(f"{path}: holds no metadata, so it is not a Record3D recording")
+    meta, colours = _metadata(packed, layout[0]), layout[1]
+    poses = torch.tensor(meta["poses"], dtype=torch.float64).reshape(-1, 7)
     listed = [str(i) for i in range(len(poses))]
     depths = any(re.fullmatch(r"rgbd/\d+\.depth", name) for name in packed.names)
     problems = [
@@ -178,11 +178,11 @@ def open_record3d(
         else None
         for i in listed
     ]
-    kept = usable(path, listed, problems, missing)
-    names = [listed[i] for i in kept]
-    size = (told["h"], told["w"])
-    c2w = pose_matrix(poses[kept, :4], poses[kept, 4:]) @ OPENGL
-    K = torch.stack([_intrinsics(told, i, options) for i in kept])
+    usable_frames = usable(path, listed, problems, missing)
+    names = [listed[i] for i in usable_frames]
+    size = (meta["h"], meta["w"])
+    c2w = pose_matrix(poses[usable_frames, :4], poses[usable_frames, 4:]) @ OPENGL
+    K = torch.stack([_intrinsics(meta, i, options) for i in usable_frames])
     cameras = posed_cameras(path, names, c2w, K, size)
     decompress = _decoder() if depths else None
     if decompress is None:
@@ -192,27 +192,27 @@ def open_record3d(
         )
         options.refused(path, "min_confidence", why="its depth is not read")
         return Record3D(packed, names, cameras, colours, None, None)
-    depth_size = (told["dh"], told["dw"])
+    depth_size = (meta["dh"], meta["dw"])
     check_aspect(path, "depth (dh x dw)", depth_size, size)
     return Record3D(packed, names, cameras, colours, depth_size, decompress, options.min_confidence)
 
 
 def _metadata(packed: Packed, name: str) -> dict:
     try:
-        told = json.loads(packed.read(name))
+        meta = json.loads(packed.read(name))
         for key in ("w", "h"):
-            told[key] = int(told[key])
-        # Older files do not tell the size of depth: a LiDAR's, and portrait as all of them.
-        told["dw"], told["dh"] = int(told.get("dw", 192)), int(told.get("dh", 256))
-        if not told["poses"] or {len(pose) for pose in told["poses"]} != {7}:
-            raise ValueError("poses are no lists of 7 numbers, qx qy qz qw x y z")
-        if len(told["K"]) != 9:
-            raise ValueError("K is no list of 9 numbers")
+            meta[key] = int(meta[key])
+        # Older files do not state the depth size: the LiDAR's, always in portrait orientation.
+        meta["dw"], meta["dh"] = int(meta.get("dw", 192)), int(meta.get("dh", 256))
+        if not meta["poses"] or {len(pose) for pose in meta["poses"]} != {7}:
+            raise ValueError("poses are not lists of 7 numbers, qx qy qz qw x y z")
+        if len(meta["K"]) != 9:
+            raise ValueError("K is not a list of 9 numbers")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{packed.path}: {name} is none of Record3D's ({type(error).__name__}: {error})"
+            f"{packed.path}: {name} is not Record3D metadata ({type(error).__name__}: {error})"
         ) from error
-    return told
+    return meta
 
 
 def _intrinsics(told: dict, i: int, options: RecordingConfig) -> Float[Tensor, "3 3"]:

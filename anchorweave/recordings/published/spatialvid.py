@@ -1,11 +1,11 @@
-"""SpatialVID (SpatialVID-HQ): cameras that MegaSaM found, some of a clip's frames annotated.
+"""SpatialVID (SpatialVID-HQ): cameras estimated by MegaSaM for some frames of each clip.
 
     ROOT/annotations/GROUP/ID/  poses.npy  intrinsics.npy  indexes.txt  dyn_masks.npz  caption.json
     ROOT/videos/GROUP/ID.mp4    (or ID.mp4 in the annotations' folder)
 
 poses.npy [N, 7] is world-to-camera, x y z qx qy qz qw; intrinsics.npy [N, 4] is fx fy cx cy as
-shares of width and height; a line of indexes.txt is "i frame", the frame of the video that row i
-annotates. The scale is any. Depth lies in zipped OpenEXR files, which nothing here reads.
+fractions of width and height; a line of indexes.txt is "i frame", the video frame that row i
+annotates. The scale is arbitrary. Depth is in zipped OpenEXR files, which are not supported.
 
 Source: the data set's card, and utils/pack_clip_assets.py and utils/read_depth.py of its code.
 """
@@ -39,7 +39,7 @@ class AnnotatedFrames(VideoFrames):
     """The annotated frames of a clip.
 
     Args:
-        rows: which row of the annotations each frame has, T of them.
+        rows: annotation row of each frame, T of them.
         **video: the arguments of `VideoFrames`.
     """
 
@@ -53,7 +53,7 @@ class AnnotatedFrames(VideoFrames):
         return [self.video.path, *([masks] if masks.is_file() else [])]
 
     def static(self, i: int) -> Bool[Tensor, "H W"] | None:
-        """Where frame `i` shows nothing that moves [H, W]; None where there are no masks."""
+        """Where frame `i` shows nothing that moves [H, W]; None if there are no masks."""
         file = self.path / MASKS
         if not file.is_file():
             return None
@@ -69,12 +69,12 @@ class AnnotatedFrames(VideoFrames):
         if not file.is_file():
             return None
         try:
-            told = json.loads(text_of(contained(self.path, file)))["SceneSummary"].strip()
+            summary = json.loads(text_of(contained(self.path, file)))["SceneSummary"].strip()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{file}: is no caption.json of SpatialVID ({type(error).__name__}: {error})"
+                f"{file}: is not a SpatialVID caption.json ({type(error).__name__}: {error})"
             ) from error
-        return told or None
+        return summary or None
 
 
 def is_spatialvid(folder: Path) -> bool:
@@ -85,12 +85,12 @@ def is_spatialvid(folder: Path) -> bool:
 def open_spatialvid(
     folder: Path, missing: Missing = "error", options: RecordingConfig = AS_STATED
 ) -> AnnotatedFrames:
-    """The recording of a clip whose annotations lie in `folder`.
+    """Opens a clip whose annotations are in `folder`.
 
     Raises:
-        FileNotFoundError: no video or indexes.txt; annotated frames that the video has not, unless
+        FileNotFoundError: no video or indexes.txt; annotated frames that the video lacks, unless
             `missing` is "skip".
-        ValueError: files of other contents, or wrong poses.
+        ValueError: unexpected file contents, or invalid poses.
     """
     options.refused(folder, "depth_scale", why="its depth (OpenEXR) is not read")
     video = VideoFile(_video(folder))
@@ -99,30 +99,30 @@ def open_spatialvid(
     if not len(poses) == len(shares) == len(positions):
         raise ValueError(
             f"{folder}: {len(poses)} poses, {len(shares)} intrinsics and {len(positions)} lines of "
-            f"{INDEXES}; one of each a frame"
+            f"{INDEXES}; expected one of each per frame"
         )
     names = [f"{position:06d}" for position in positions]
     problems = [
         None if 0 <= position < len(video) else f"{video.path.name} has {len(video)} frames"
         for position in positions
     ]
-    kept = usable(folder, names, problems, missing)
+    usable_frames = usable(folder, names, problems, missing)
     height, width = video.size
     if options.intrinsics is not None:
-        K = intrinsics(*options.intrinsics).repeat(len(kept), 1, 1)
+        K = intrinsics(*options.intrinsics).repeat(len(usable_frames), 1, 1)
     else:
-        pixels = shares[kept] * np.array([width, height, width, height])
+        pixels = shares[usable_frames] * np.array([width, height, width, height])
         K = torch.stack([intrinsics(*row) for row in pixels.tolist()])
-    w2c = torch.from_numpy(poses[kept])
+    w2c = torch.from_numpy(poses[usable_frames])
     c2w = inverse_rigid(pose_matrix(w2c[:, 3:], w2c[:, :3]))
-    names = [names[i] for i in kept]
+    names = [names[i] for i in usable_frames]
     return AnnotatedFrames(
-        rows=kept,
+        rows=usable_frames,
         path=folder,
         names=names,
         cameras=posed_cameras(folder, names, c2w, K, video.size),
         video=video,
-        positions=[positions[i] for i in kept],
+        positions=[positions[i] for i in usable_frames],
     )
 
 
@@ -155,8 +155,8 @@ def _array(file: Path, width: int) -> np.ndarray:
 def _indexes(file: Path) -> list[int]:
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file}: which frames of the video are annotated is not told; the data set's "
-            "get_index.py writes this file where an older release lacks it"
+            f"{file}: needed to know which video frames are annotated; the data set's "
+            "get_index.py writes this file if an older release lacks it"
         )
     try:
         rows = [
@@ -165,12 +165,12 @@ def _indexes(file: Path) -> list[int]:
         if [i for i, _ in rows] != list(range(len(rows))):
             raise ValueError("the first numbers do not count from 0")
     except ValueError as error:
-        raise ValueError(f'{file}: lines are no "i frame" ({error})') from error
+        raise ValueError(f'{file}: expected lines "i frame" ({error})') from error
     return [frame for _, frame in rows]
 
 
 def _mask(file: Path, row: int) -> Bool[Tensor, "h w"]:
-    """What moves, of one annotated frame, stored as a sparse matrix (compressed rows)."""
+    """The moving pixels of one annotated frame, stored as a sparse matrix (CSR)."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             height, width = map(int, stored["shape"])

@@ -1,4 +1,4 @@
-"""From footage, a plain video or a folder of photographs, to a recording with cameras."""
+"""Reconstructs cameras from plain footage: a video or a folder of photographs."""
 
 from __future__ import annotations
 

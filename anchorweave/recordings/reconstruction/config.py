@@ -1,4 +1,4 @@
-"""ReconstructionConfig: how cameras of a plain video or of photographs are found."""
+"""ReconstructionConfig: how cameras are estimated from a plain video or photographs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ class ReconstructionConfig:
     """Structure from motion by COLMAP on the CPU; no value is given in the papers.
 
     Args:
-        fps: frames a second that are taken from a video; null = all. Of a folder all are taken.
-        longer_side: frames whose longer side has more pixels are shrunk to it, and so written.
-        feature_side: features are sought at this longer side; frames with fewer pixels are
-            enlarged to it there, since SIFT finds little in small ones.
-        motion: keyframes are this far apart, as the mean shift of what they show in shares of the
-            image's longer side.
-        keyframes: at most so many; if there would be more, they lie further apart.
-        between: what becomes of the frames between keyframes: `register` finds the pose of each by
-            its own features; `interpolate` puts them on the path between their neighbours; `drop`
-            leaves them out.
+        fps: frames per second taken from a video; null = all. From a folder, all are taken.
+        longer_side: frames with a longer side above this many pixels are downscaled to it, and
+            stored so.
+        feature_side: longer side at which features are extracted; smaller frames are upscaled to it
+            for this step, since SIFT finds few features in small images.
+        motion: distance between keyframes, as mean image motion relative to the image's longer
+            side.
+        keyframes: maximum number of keyframes; if there would be more, they are spaced farther
+            apart.
+        between: how frames between keyframes are handled: `register` estimates each pose from its
+            own features; `interpolate` interpolates between their neighbours; `drop` drops them.
         mapper: COLMAP's `incremental` mapper, or its `global` one (GLOMAP), faster on many frames.
-        overlap: each keyframe is matched with so many after it, and with those 2, 4, 8 ... after.
-        exhaustive: up to so many keyframes all are matched with all, which finds every loop.
-        loops: with more keyframes, each is also matched with so many that look most alike.
-        lens: distortion that is estimated: `none`, `simple_radial` (one coefficient) or `opencv`.
-        min_registered: refused if a smaller share of the frames is registered, in (0, 1].
-        seed: of all that is drawn at random.
+        overlap: each keyframe is matched with this many following ones, and with those 2, 4, 8, ...
+            later.
+        exhaustive: up to this many keyframes, all pairs are matched, which finds every loop.
+        loops: with more keyframes, each is also matched with this many of the most similar ones.
+        lens: estimated distortion: `none`, `simple_radial` (one coefficient) or `opencv`.
+        min_registered: the reconstruction is rejected if a smaller fraction of frames is
+            registered, in (0, 1].
+        seed: seed of all random choices.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a value out of range.
     """
 
     fps: float | None = 8.0
@@ -59,4 +62,4 @@ class ReconstructionConfig:
             "min_registered must lie in (0, 1]": 0 < self.min_registered <= 1,
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
-            raise ValueError(f"reconstruction: {'; '.join(broken)}; met {self}")
+            raise ValueError(f"reconstruction: {'; '.join(broken)}; got {self}")

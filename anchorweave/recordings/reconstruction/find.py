@@ -1,11 +1,11 @@
-"""Cameras of footage, by structure from motion (COLMAP, by pycolmap) on the CPU.
+"""Cameras of footage, by structure from motion (COLMAP via pycolmap) on the CPU.
 
-Keyframes are chosen at an even share of motion, matched with their neighbours and with what looks
-alike, and reconstructed; frames between are registered against them. What comes out is a COLMAP
-project, which `open_recording` and other tools open: images/, sparse/0/ and reconstruction.json.
+Keyframes are chosen at even steps of motion, matched with their neighbours and with similar-looking
+ones, and reconstructed; frames in between are registered against them. The result is a COLMAP
+project, readable by `open_recording` and other tools: images/, sparse/0/ and reconstruction.json.
 
-The scale of a reconstruction is any; it is set so that the median point lies 3 units in front of
-the cameras, and the first camera is the origin. The same frames give the same cameras.
+The scale of a reconstruction is arbitrary; it is set such that the median point is 3 units in front
+of the cameras, and the first camera is the origin. The result is deterministic.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from anchorweave.recordings.reconstruction.report import ReconstructionReport, r
 
 WORKER = Path(__file__).with_name("worker.py")
 REPORT = "reconstruction.json"
-# Frames whose longer side has fewer pixels are enlarged for the search of features.
+# Frames with a shorter longer side are upscaled for feature extraction.
 SMALLEST = 384
-# Of what the worker said when it failed.
+# Number of the worker's last output lines shown when it fails.
 SHOWN_LINES = 5
 LENSES = {"none": "SIMPLE_PINHOLE", "simple_radial": "SIMPLE_RADIAL", "opencv": "OPENCV"}
 
@@ -47,27 +47,27 @@ LENSES = {"none": "SIMPLE_PINHOLE", "simple_radial": "SIMPLE_RADIAL", "opencv": 
 def reconstruct(
     source: Path, output: Path, config: ReconstructionConfig, known: RecordingConfig
 ) -> ReconstructionReport:
-    """Find the cameras of footage, and write it as a recording.
+    """Estimates the cameras of footage, and writes it as a recording.
 
     Args:
         source: a video file or a folder of photographs.
         output: a folder that does not exist yet.
-        config: how.
-        known: of which `intrinsics` (in pixels of the footage, kept as they are) or
-            `field_of_view` (a start) are used.
+        config: options.
+        known: `intrinsics` (in pixels of the footage, kept fixed) or `field_of_view` (an initial
+            value) are used.
 
     Raises:
         FileExistsError: `output` exists.
         FileNotFoundError: nothing at `source`.
-        FolderInUseError: another run makes `output`.
+        FolderInUseError: another run is writing `output`.
         NotReconstructedError: too few frames could be registered.
-        ValueError: no pycolmap, or footage that cannot be used.
+        ValueError: pycolmap is missing, or unusable footage.
     """
     if output.exists():
         raise FileExistsError(f"{output}: exists; remove it or choose another folder")
     if find_spec("pycolmap") is None:
         raise ValueError(
-            "cameras of plain footage are found by pycolmap, which is not there; "
+            "cameras of plain footage are estimated with pycolmap, which is not installed; "
             "pip install -r requirements.txt"
         )
     known.refused(source, "depth_scale", why="plain footage holds no depth")
@@ -81,11 +81,11 @@ def reconstruct(
         (aside / "images").mkdir(parents=True)
         names, size, motion = _write_frames(footage, config.longer_side, aside / "images")
         keys = choose_keyframes(motion.shifts, motion.sharpness, config.motion, config.keyframes)
-        # COLMAP's lists of pairs do not stand spaces, which names of photographs have.
+        # COLMAP's pair lists do not allow spaces, which photographs' names may have.
         plain = [f"{i:06d}.jpg" for i in range(len(names))]
         seen = _seen([aside / "images" / name for name in names], place / "seen", plain, size)
-        kept = set(keys)
-        # The lists of names take the place of the options that are called so.
+        keyframes = set(keys)
+        # The lists of names replace the options of the same names.
         options = {
             **asdict(config),
             "order": plain,
@@ -96,16 +96,16 @@ def reconstruct(
             "middle": [seen[1] / 2, seen[0] / 2],
             "size": size,
             "mode": config.between,
-            "between": [name for i, name in enumerate(plain) if i not in kept],
+            "between": [name for i, name in enumerate(plain) if i not in keyframes],
             **_camera(footage, config, known, seen),
         }
-        found = _run(place, options)
-        registered = found.get("registered", [])
+        results = _run(place, options)
+        registered = results.get("registered", [])
         expected = keys if config.between == "drop" else names
         if len(registered) < config.min_registered * len(expected):
             raise refusal(
                 source,
-                found,
+                results,
                 len(registered),
                 len(expected),
                 config.min_registered,
@@ -114,27 +114,27 @@ def reconstruct(
         (aside / "sparse").mkdir()
         shutil.move(place / "sparse" / "0", aside / "sparse" / "0")
         left_out = [name for name in names if name not in set(registered)]
-        for one in left_out:
-            (aside / "images" / one).unlink()
+        for position in left_out:
+            (aside / "images" / position).unlink()
         report = ReconstructionReport(
             frames=len(names),
             keyframes=len(keys),
             registered=len(registered),
-            points=found["points"],
-            error=found["error"],
-            parallax=found["parallax"],
-            camera=(found["camera"][0], list(found["camera"][1])),
+            points=results["points"],
+            error=results["error"],
+            parallax=results["parallax"],
+            camera=(results["camera"][0], list(results["camera"][1])),
             unregistered=tuple(left_out),
         )
-        told = {"source": str(source), "options": asdict(config), **asdict(report)}
-        (aside / REPORT).write_text(json.dumps(told, indent=1))
+        record = {"source": str(source), "options": asdict(config), **asdict(report)}
+        (aside / REPORT).write_text(json.dumps(record, indent=1))
     return report
 
 
 def _write_frames(
     footage: Footage, longer_side: int, folder: Path
 ) -> tuple[list[str], tuple[int, int], Motion]:
-    """Write all frames as JPEG, and measure image motion."""
+    """Writes all frames as JPEG, and measures image motion."""
     names, motion, size = [], Motion(), footage.size
     frames = progress(footage.frames(longer_side), "reading frames", len(footage))
     for name, frame in zip(footage.names, frames, strict=True):
@@ -143,14 +143,14 @@ def _write_frames(
         names.append(f"{name}.jpg")
         write_frame(frame, folder / names[-1])
     if len(set(names)) < len(names):
-        raise ValueError(f"{footage.path}: holds two images of one name with other suffixes")
+        raise ValueError(f"{footage.path}: holds two images whose names differ only in the suffix")
     return names, size, motion
 
 
 def _seen(
     images: list[Path], folder: Path, names: list[str], size: tuple[int, int]
 ) -> tuple[int, int]:
-    """Images as features are sought in them, under plain names, enlarged where they are small."""
+    """Images for feature extraction, under plain names, upscaled if small."""
     folder.mkdir()
     scale = SMALLEST / max(size)
     larger = (round(size[0] * scale), round(size[1] * scale))
@@ -166,7 +166,7 @@ def _seen(
 def _camera(
     footage: Footage, config: ReconstructionConfig, known: RecordingConfig, seen: tuple[int, int]
 ) -> dict[str, Any]:
-    """COLMAP's model of the camera and what is known of it, in pixels of the images seen."""
+    """COLMAP's camera model and its known parameters, in pixels of the processed images."""
     scale = [seen[1] / footage.size[1], seen[0] / footage.size[0]]
     if known.intrinsics is not None:
         values = [v * scale[i % 2] for i, v in enumerate(known.intrinsics)]
@@ -174,12 +174,14 @@ def _camera(
     focal = known.focal_of((footage.size[0], footage.size[1]))
     if focal is None and (share := footage.focal_share()) is not None:
         focal = share * max(footage.size)
-    told = {"camera_model": LENSES[config.lens], "camera_params": "", "fixed": False}
+    options = {"camera_model": LENSES[config.lens], "camera_params": "", "fixed": False}
     if focal is not None:
         f, middle = focal * scale[0], [seen[1] / 2, seen[0] / 2]
         lens = {"none": [f, *middle], "simple_radial": [f, *middle, 0.0]}
-        told["camera_params"] = _listed(lens.get(config.lens, [f, f, *middle, 0.0, 0.0, 0.0, 0.0]))
-    return told
+        options["camera_params"] = _listed(
+            lens.get(config.lens, [f, f, *middle, 0.0, 0.0, 0.0, 0.0])
+        )
+    return options
 
 
 def _listed(values: list[float]) -> str:
@@ -187,7 +189,7 @@ def _listed(values: list[float]) -> str:
 
 
 def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the worker, report its progress, and read its results."""
+    """Runs the worker, reports its progress, and reads its results."""
     (place / "options.json").write_text(json.dumps(options))
     command = [sys.executable, str(WORKER), str(place)]
     with (place / "errors.txt").open("w") as errors:
@@ -202,19 +204,19 @@ def _run(place: Path, options: dict[str, Any]) -> dict[str, Any]:
             raise
     if process.wait():
         last_lines = (place / "errors.txt").read_text().strip().splitlines()[-SHOWN_LINES:]
-        raise RuntimeError("COLMAP ended with an error:\n" + "\n".join(last_lines))
+        raise RuntimeError("COLMAP failed:\n" + "\n".join(last_lines))
     return json.loads((place / "found.json").read_text())
 
 
 def _steps(lines: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """The worker's lines `STAGE DONE TOTAL`; anything else that COLMAP prints is passed over."""
+    """Parses the worker's lines `STAGE DONE TOTAL`; any other output of COLMAP is ignored."""
     for line in lines:
         if len(words := line.split()) >= 3 and words[-2].isdecimal() and words[-1].isdecimal():
             yield " ".join(words[:-2]), int(words[-2]), int(words[-1])
 
 
 def _counted(steps: Iterable[tuple[str, int, int]]) -> Iterator[int]:
-    """An item for each unit of work, however many of them a line tells."""
+    """Yields once per unit of work, however many units a line reports."""
     at = 0
     for _, done, total in steps:
         yield from range(at, min(done, total))

@@ -1,4 +1,4 @@
-"""Footage: a plain video or a folder of photographs without cameras."""
+"""Footage: a plain video or a folder of photographs, without cameras."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from anchorweave.images import IMAGE_SUFFIXES, exif_focal, image_size, read_fram
 from anchorweave.recordings.frame_order import by_number
 from anchorweave.video import VIDEO_SUFFIXES, VideoFile
 
-# Two views have a scale up to one number; with fewer than three frames nothing checks them.
+# Two views fix everything but the scale; with fewer than three nothing verifies the result.
 FEWEST = 3
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames in the order in which they were taken.
+    """Frames in temporal order.
 
     Args:
         path: the video file, or the folder.
-        names: what each of the T frames is called, without a suffix.
+        names: name of each of the T frames, without a suffix.
         size: (height, width) of all frames.
         video: the opened video; None for photographs.
-        positions: which frames of the video are taken, T of them.
+        positions: indices of the video frames used, T of them.
         files: T photographs; none for a video.
     """
 
@@ -49,7 +49,7 @@ class Footage:
         return self.video.frames([self.positions[i]])[0].float() / 255
 
     def frames(self, longer_side: int) -> Iterator[Float[Tensor, "3 H W"]]:
-        """All frames, shrunk to `longer_side` where they are larger; sides even, for videos."""
+        """All frames, downscaled to at most `longer_side`; with even sides, for video codecs."""
         scale = min(1.0, longer_side / max(self.size))
         size = tuple(max(2, round(side * scale / 2) * 2) for side in self.size)
         for i in range(len(self)):
@@ -59,13 +59,13 @@ class Footage:
             yield frame.clamp(0, 1)
 
     def focal_share(self) -> float | None:
-        """Focal length as a share of the longer side, as EXIF says it; None where it does not."""
-        told = exif_focal(self.files[0]) if self.files else None
-        return None if told is None else told / max(self.size)
+        """Focal length relative to the longer side, from EXIF; None if unknown."""
+        focal = exif_focal(self.files[0]) if self.files else None
+        return None if focal is None else focal / max(self.size)
 
 
 def is_footage(path: Path) -> bool:
-    """Whether `path` is a video file, or a folder that holds images and nothing but files."""
+    """Whether `path` is a video file, or a folder that holds images and no subfolders."""
     if path.is_file():
         return path.suffix.lower() in VIDEO_SUFFIXES
     return path.is_dir() and len(_photographs(path)) > 0
@@ -75,8 +75,8 @@ def open_footage(path: Path, fps: float | None) -> Footage:
     """The frames of a video file or of a folder of photographs.
 
     Args:
-        path: where they lie.
-        fps: frames a second that are taken from a video; None = all.
+        path: the video file or folder.
+        fps: frames per second taken from a video; None = all.
 
     Raises:
         FileNotFoundError: nothing at `path`.
@@ -99,27 +99,27 @@ def open_footage(path: Path, fps: float | None) -> Footage:
         files = _photographs(path)
         sizes = {image_size(file): file for file in reversed(files)}
         if len(sizes) > 1:
-            shown = ", ".join(f"{file.name} {h}x{w}" for (h, w), file in sizes.items())
+            described = ", ".join(f"{file.name} {h}x{w}" for (h, w), file in sizes.items())
             raise ValueError(
-                f"{path}: images are of several sizes ({shown}, height x width), but one camera "
-                "takes one; bring them to one size, or leave the others out"
+                f"{path}: images have several sizes ({described}, height x width), but must come "
+                "from one camera; bring them to one size, or remove the others"
             )
         size = next(iter(sizes))
         footage = Footage(path, tuple(file.stem for file in files), size, files=tuple(files))
     if len(footage) < FEWEST:
-        more = f", {fps:g} a second; set reconstruction.fps= higher" if footage.video else ""
+        more = f", at {fps:g} per second; set reconstruction.fps= higher" if footage.video else ""
         raise ValueError(
-            f"{path}: {len(footage)} frames are too few to find cameras by (at least {FEWEST})"
+            f"{path}: {len(footage)} frames are too few to estimate cameras (at least {FEWEST})"
             + more
         )
     return footage
 
 
 def _taken(times: Float[Tensor, " T"], fps: float | None) -> list[int]:
-    """The frames that begin at an even rate, none twice; all of a video that has fewer."""
+    """Frames sampled at an even rate without repetition; all if the video's rate is lower."""
     if fps is None or len(times) < 2:
         return list(range(len(times)))
-    # A frame is due when its time has come, up to rounding of the container's clock.
+    # A frame is due when its time has come, up to rounding of the container's timestamps.
     due = ((times - times[0]) * fps + 1e-3).floor()
     new = torch.ones(len(times), dtype=torch.bool)
     new[1:] = due.diff() > 0
@@ -127,7 +127,7 @@ def _taken(times: Float[Tensor, " T"], fps: float | None) -> list[int]:
 
 
 def _photographs(folder: Path) -> Sequence[Path]:
-    """Images in `folder`, by the numbers in their names; [] where other folders lie beside them."""
+    """Images in `folder`, by the numbers in their names; [] if it has subfolders."""
     children = [child for child in sorted(folder.iterdir()) if not child.name.startswith(".")]
     if any(child.is_dir() for child in children):
         return []

@@ -1,4 +1,4 @@
-"""Keyframes: frames at even steps of motion, each the sharpest near its step."""
+"""Keyframes: frames at even steps of image motion, each the sharpest near its step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, pad
 
 # Frames are compared at this longer side, block by block.
 SIDE, BLOCK = 192, 32
-# Of the step between two keyframes, how far a sharper frame may lie from the due place.
+# Maximum offset of a keyframe from its step, as a fraction of the step.
 REACH = 0.3
 
 
@@ -22,12 +22,12 @@ class Motion:
         self._sharpness: list[float] = []
 
     def see(self, frame: Float[Tensor, "3 H W"]) -> None:
-        """Add the next frame, colours in [0, 1]."""
+        """Adds the next frame, colours in [0, 1]."""
         grey = frame.mean(dim=0)
         scale = SIDE / max(grey.shape)
         size = [max(BLOCK, round(side * scale / BLOCK) * BLOCK) for side in grey.shape]
         small = interpolate(grey[None, None], size, mode="bilinear", antialias=True)[0, 0]
-        # At the full size: blur of a few pixels is gone in the small image.
+        # At full size: slight blur is invisible in the small image.
         self._sharpness.append(_laplacian(grey).var().item())
         blocks = _blocks(small)
         if self._last is not None:
@@ -36,25 +36,25 @@ class Motion:
 
     @property
     def shifts(self) -> Float[Tensor, " S"]:
-        """Mean shift [T - 1] between neighbouring frames, in shares of the longer side."""
+        """Mean motion [T - 1] between consecutive frames, relative to the longer side."""
         return torch.tensor(self._shifts)
 
     @property
     def sharpness(self) -> Float[Tensor, " T"]:
-        """Variance of the Laplacian of each frame; the more, the sharper."""
+        """Variance of the Laplacian of each frame; higher is sharper."""
         return torch.tensor(self._sharpness)
 
 
 def choose_keyframes(
     shifts: Float[Tensor, " S"], sharpness: Float[Tensor, " T"], step: float, most: int
 ) -> list[int]:
-    """Positions of keyframes, in order; the first and the last frame are among them.
+    """Positions of keyframes, ascending; including the first and the last frame.
 
     Args:
-        shifts: [T - 1], between neighbouring frames, see `Motion`.
-        sharpness: of each frame.
-        step: how far apart keyframes are to be, in the unit of the shifts; 0 = all frames.
-        most: at most so many; steps are widened for it.
+        shifts: [T - 1], motion between consecutive frames, see `Motion`.
+        sharpness: sharpness of each frame.
+        step: distance between keyframes, in the unit of the shifts; 0 = all frames.
+        most: maximum number; steps are widened to meet it.
     """
     count = len(sharpness)
     travelled = torch.cat([torch.zeros(1), shifts.cumsum(0)])
@@ -80,7 +80,7 @@ def _laplacian(grey: Tensor) -> Tensor:
 
 
 def _blocks(grey: Tensor) -> Tensor:
-    """Overlapping windows [B, 2 * BLOCK, 2 * BLOCK] of a small image, without their means."""
+    """Overlapping windows [B, 2 * BLOCK, 2 * BLOCK] of a small image, with zero mean."""
     windows = pad(grey[None, None], (BLOCK // 2,) * 4, mode="reflect")[0, 0]
     windows = windows.unfold(0, 2 * BLOCK, BLOCK).unfold(1, 2 * BLOCK, BLOCK)
     windows = windows.reshape(-1, 2 * BLOCK, 2 * BLOCK)
@@ -88,7 +88,7 @@ def _blocks(grey: Tensor) -> Tensor:
 
 
 def _shift(one: Tensor, other: Tensor) -> float:
-    """Mean length in pixels of the shifts between windows, by phase correlation.
+    """Mean shift in pixels between windows, by phase correlation.
 
     Source: Kuglin and Hines, "The phase correlation image alignment method", 1975.
     """
@@ -99,10 +99,10 @@ def _shift(one: Tensor, other: Tensor) -> float:
     peaks = torch.fft.irfft2(cross / cross.abs().clamp(min=1e-9), s=one.shape[1:])
     best = peaks.flatten(1).argmax(dim=1)
     rows, columns = best // (2 * BLOCK), best % (2 * BLOCK)
-    # The second half of the spectrum's places are shifts the other way.
+    # The second half of the spectrum corresponds to negative shifts.
     rows = torch.where(rows > BLOCK, rows - 2 * BLOCK, rows).float()
     columns = torch.where(columns > BLOCK, columns - 2 * BLOCK, columns).float()
     # Windows without texture are uninformative.
-    told = one.square().mean(dim=(1, 2)) > 1e-5
-    lengths = torch.hypot(rows, columns)[told]
+    textured = one.square().mean(dim=(1, 2)) > 1e-5
+    lengths = torch.hypot(rows, columns)[textured]
     return lengths.mean().item() if len(lengths) else 0.0

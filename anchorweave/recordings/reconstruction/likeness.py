@@ -1,19 +1,19 @@
-"""Similarity of images by their features, to find loops.
+"""Image similarity from local features, to find loop closures.
 
-Only numpy is imported: the worker reads this beside pycolmap.
+Only numpy is imported, because the worker uses this next to pycolmap.
 """
 
 import numpy as np
 
-# Visual words, and features of an image that are looked at.
+# Number of visual words, and of features used per image.
 WORDS, LOOKED_AT = 32, 500
 
 
 def likeness(sets: list[np.ndarray]) -> np.ndarray:
-    """Similarity of images [N, N], 1 = the same, by descriptors aggregated over visual words.
+    """Similarity of images [N, N], 1 = identical, from descriptors aggregated over visual words.
 
     Args:
-        sets: of each of N images, its features' descriptors [F, D], float32.
+        sets: feature descriptors [F, D] of each of N images, float32.
 
     Source: Jegou et al., "Aggregating local descriptors into a compact image representation", 2010.
     """
@@ -42,5 +42,5 @@ def likeness(sets: list[np.ndarray]) -> np.ndarray:
 
 
 def _distances(points: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Squared distances [N, W] but for what is the same for all words."""
+    """Squared distances [N, W], up to terms that are the same for all words."""
     return (words**2).sum(axis=1) - 2 * points @ words.T

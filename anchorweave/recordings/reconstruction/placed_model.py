@@ -1,6 +1,6 @@
-"""What is made of a model that COLMAP has placed: frames between, origin, scale and size, numbers.
+"""Post-processing of a COLMAP model: interpolated frames, origin, scale, size, statistics.
 
-A script beside worker.py imports this, so only numpy and pycolmap may be imported here.
+worker.py, a standalone script, imports this, so only numpy and pycolmap may be imported here.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import pycolmap
 
 
 def interpolate(model, order: list[str]) -> None:
-    """Put frames between two keyframes on the path between them, in even steps."""
+    """Places frames between two keyframes on the path between them, in even steps."""
     placed = {image.name: image for image in model.images.values() if image.has_pose}
     camera = next(iter(placed.values())).camera_id
     positions = [i for i, name in enumerate(order) if name in placed]
@@ -26,9 +26,10 @@ def interpolate(model, order: list[str]) -> None:
 
 
 def normalise(model, order: list[str]) -> None:
-    """Put the origin into the first camera, and the median point 3 units in front of cameras.
+    """Moves the origin to the first camera, and scales the median point to 3 units of depth.
 
-    Structure from motion leaves origin, turn and scale open; so a room is about in metres.
+    Structure from motion leaves the gauge (origin, rotation, scale) free; this makes a room roughly
+    metric.
     """
     placed = {image.name: image for image in model.images.values() if image.has_pose}
     first = placed[next(name for name in order if name in placed)].cam_from_world()
@@ -43,7 +44,7 @@ def normalise(model, order: list[str]) -> None:
 
 
 def resize(model, size: list[int]) -> None:
-    """Convert cameras and observations from the processed images to the stored ones."""
+    """Converts cameras and observations from the processed images to the stored ones."""
     height, width = size
     scale = [(width / c.width, height / c.height) for c in model.cameras.values()][0]
     if scale == (1.0, 1.0):
@@ -88,5 +89,5 @@ def numbers(model) -> dict[str, Any]:
 
 
 def names_in(model) -> list[str]:
-    """Images that the model has placed."""
+    """Names of the registered images."""
     return sorted(image.name for image in model.images.values() if image.has_pose)

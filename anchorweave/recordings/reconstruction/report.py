@@ -1,4 +1,4 @@
-"""What a reconstruction came to, and why it is refused where it came to too little."""
+"""The outcome of a reconstruction, and why a poor one is rejected."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Of the widest pairs that share enough: so many explained by a turn are a camera on the spot.
+# Fraction of the widest matching pairs explained by a rotation above which the camera only rotates.
 TURNING = 0.8
-# Median shift of what they share, in shares of the image, below which a camera stands still.
+# Median image motion, relative to the image size, below which the camera is static.
 STANDING = 0.003
-# Below so many features an image is blurred, dark or blank.
+# Images with fewer features are blurred, dark or blank.
 FEW_FEATURES = 150
-# Median angle under which points are seen by the two views furthest apart, in degrees.
+# Low median triangulation angle (of the two views farthest apart), in degrees.
 LITTLE_PARALLAX = 2.0
 
 
 class NotReconstructedError(ValueError):
-    """Too few frames could be registered; the message says why, as far as is known."""
+    """Too few frames could be registered; the message says why, as far as known."""
 
 
 @dataclass(frozen=True)
 class ReconstructionReport:
-    """What a reconstruction came to.
+    """The outcome of a reconstruction.
 
     Args:
-        frames: of the footage.
-        keyframes: of these.
-        registered: frames that have a camera.
-        points: sparse points.
-        error: mean distance in pixels between points and where frames see them.
-        parallax: median over points of the widest angle that two views see one under, in degrees.
-        camera: COLMAP's name of the lens model, and its parameters in pixels.
+        frames: number of frames of the footage.
+        keyframes: number of keyframes.
+        registered: number of frames with a camera.
+        points: number of sparse points.
+        error: mean reprojection error in pixels.
+        parallax: median over points of the widest triangulation angle, in degrees.
+        camera: COLMAP's camera model, and its parameters in pixels.
         unregistered: names of the frames without a camera.
     """
 
@@ -45,24 +45,23 @@ class ReconstructionReport:
     unregistered: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """What is printed."""
+        """The lines to print."""
         name, params = self.camera
-        told = [
+        lines = [
             f"registered {self.registered} of {self.frames} frames ({self.keyframes} keyframes), "
             f"{self.points} points, reprojection error {self.error:.2f} px",
             f"camera: {name} {' '.join(f'{value:.4g}' for value in params)}; parallax "
             f"{self.parallax:.1f} degrees (median over points)",
         ]
         if self.parallax < LITTLE_PARALLAX:
-            told.append(
-                "little parallax: lengths along the view are uncertain; a path with steps aside "
-                "would fix them"
+            lines.append(
+                "little parallax: depths are uncertain; a path with more sideways motion would help"
             )
         if self.unregistered:
-            shown = ", ".join(self.unregistered[:5])
+            names = ", ".join(self.unregistered[:5])
             more = len(self.unregistered) - 5
-            told.append(f"left out: {shown}" + (f" and {more} more" if more > 0 else ""))
-        return told
+            lines.append(f"left out: {names}" + (f" and {more} more" if more > 0 else ""))
+        return lines
 
 
 def refusal(
@@ -73,15 +72,15 @@ def refusal(
     least: float,
     sharpness: Sequence[float],
 ) -> NotReconstructedError:
-    """An error with the registered share, and what would help.
+    """An error with the registered fraction, and what would help.
 
     Args:
         where: the footage.
-        found: what the worker found, see `worker.py`.
-        registered: frames that have a camera.
-        of: frames that should.
-        least: share that is asked for.
-        sharpness: of the frames, the more the sharper.
+        found: the worker's results, see `worker.py`.
+        registered: number of frames with a camera.
+        of: number of frames that should have one.
+        least: required fraction.
+        sharpness: sharpness of the frames; higher is sharper.
     """
     features = sorted(found["features"])
     median = features[len(features) // 2]
@@ -89,31 +88,31 @@ def refusal(
     blurred = sum(value < 0.1 * sharp[len(sharp) // 2] for value in sharp)
     if found["linked"] and found["shift"] < STANDING:
         why = (
-            "the camera stands still: what is seen does not shift, so there is no parallax; walk "
-            "around what you film"
+            "the camera is static: there is no image motion and so no parallax; walk "
+            "around while filming"
         )
     elif found["linked"] and found["turns"] >= TURNING:
         why = (
-            f"the camera only turns on the spot: a rotation explains {found['turns']:.0%} of the "
+            f"the camera only rotates in place: a rotation explains {found['turns']:.0%} of the "
             "pairs of frames, so there is no parallax, and neither positions nor depths can be "
-            "known; step aside while you film"
+            "determined; move sideways while filming"
         )
     elif median < FEW_FEATURES:
         why = (
-            f"half of the frames show fewer than {median + 1} features: they are blurred, dark or "
-            "blank; film slower, in more light, and of things with texture"
+            f"half of the frames have fewer than {median + 1} features: they are blurred, dark or "
+            "blank; film slower, in better light, and textured objects"
         )
     elif len(found["pieces"]) > 1:
         sizes = ", ".join(map(str, found["pieces"][:5]))
         why = (
-            f"the frames fall into pieces of {sizes} keyframes that share too little; film slower, "
-            "without cuts, and let every view overlap the one before (a higher "
-            "reconstruction.fps= or a smaller reconstruction.motion= takes more of what there is)"
+            f"the frames fall into disconnected groups of {sizes} keyframes; film slower, "
+            "without cuts, and let consecutive views overlap (a higher "
+            "reconstruction.fps= or a smaller reconstruction.motion= uses more of the footage)"
         )
     else:
         why = (
-            f"{found['linked']:.0%} of the keyframes share enough with another one; film slower "
-            "and steadier, walk around what you film, and avoid mirrors, moving things and blank "
+            f"{found['linked']:.0%} of the keyframes match another one well enough; film slower "
+            "and steadier, walk around, and avoid mirrors, moving objects and blank "
             "walls"
         )
     if blurred:

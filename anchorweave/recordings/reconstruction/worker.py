@@ -1,14 +1,14 @@
-"""What runs in a process of its own: COLMAP on a folder of images, nothing else of ours.
+"""Subprocess that runs COLMAP on a folder of images, isolated from the rest of the project.
 
     python worker.py FOLDER
 
-Beside other packages pycolmap meets libraries of other versions than its own (zlib, image readers)
-and loses images, or the process. So only pycolmap, numpy and files
-beside this one, which know nothing else, are imported here.
+In one process with other packages, pycolmap picks up incompatible versions of its libraries (zlib,
+image readers) and loses images, or crashes. So this imports only pycolmap, numpy and
+sibling files with the same restriction.
 
-Reads FOLDER/options.json and FOLDER/seen. Writes the largest model to FOLDER/sparse/0, if there
-is one, and FOLDER/found.json: numbers of the report. Says how far it is on stdout, a line
-`STAGE DONE TOTAL` a step.
+Reads FOLDER/options.json and FOLDER/seen. Writes the largest model, if any, to FOLDER/sparse/0, and
+the report's numbers to FOLDER/found.json. Prints its progress to stdout, one line `STAGE DONE
+TOTAL` per step.
 """
 
 import json
@@ -20,36 +20,37 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-# Beside this file, which is run as a script: importing the package would load what must not be.
+# Sibling files, because this runs as a script: importing the package would load the other
+# libraries.
 from likeness import likeness
 from placed_model import interpolate, names_in, normalise, numbers, resize
 from turns import turning_share
 
-# Images read at a time: progress is told after each lot.
+# Images read at a time; progress is printed after each batch.
 LOT = 4
-# The largest features of an image; COLMAP's own 8192 match four times as slowly.
+# The largest features of an image; COLMAP's default of 8192 matches four times as slowly.
 FEATURES = 4096
 # Pairs matched at a time.
 PAIRS = 50
-# Matches that are enough to tell a turn from a walk by.
+# Minimum matches to distinguish rotation from translation.
 TELLING = 30
 
 
 def main(folder: str) -> None:
-    """Find features, match them, and reconstruct the scene."""
-    # COLMAP tells every step of every video; what goes wrong raises or is counted.
+    """Extracts features, matches them, and reconstructs the scene."""
+    # COLMAP logs every step; failures raise or are counted.
     pycolmap.logging.minloglevel = 3
     place = Path(folder)
     options = json.loads((place / "options.json").read_text())
     pycolmap.set_random_seed(options["seed"])
     keys, between = options["keyframes"], options["between"]
     extract(place, options, keys, "features")
-    found = {"features": feature_counts(place, keys)}
+    results = {"features": feature_counts(place, keys)}
     match(place, pairs_of(place, options), "matching")
-    found |= motion(place, options)
+    results |= motion(place, options)
     model, pieces = reconstruct(place, options)
-    found["pieces"] = pieces
-    found["keyframes"] = [] if model is None else names_in(model)
+    results["pieces"] = pieces
+    results["keyframes"] = [] if model is None else names_in(model)
     if model is not None:
         if options["mode"] == "register" and between:
             model = register(place, options, model)
@@ -62,8 +63,8 @@ def main(folder: str) -> None:
             image.name = called[image.name]
         (place / "sparse" / "0").mkdir(parents=True)
         model.write_binary(place / "sparse" / "0")
-        found |= numbers(model)
-    (place / "found.json").write_text(json.dumps(found))
+        results |= numbers(model)
+    (place / "found.json").write_text(json.dumps(results))
 
 
 def tell(stage: str, done: int, total: int) -> None:
@@ -72,7 +73,7 @@ def tell(stage: str, done: int, total: int) -> None:
 
 
 def extract(place: Path, options: dict[str, Any], names: list[str], stage: str) -> None:
-    """Find features; all images are of one camera."""
+    """Extracts features; all images share one camera."""
     extraction = pycolmap.FeatureExtractionOptions(
         use_gpu=False, max_image_size=options["feature_side"], num_threads=options["threads"]
     )
@@ -82,8 +83,8 @@ def extract(place: Path, options: dict[str, Any], names: list[str], stage: str) 
         reader.camera_params = options["camera_params"]
     for start in range(0, len(names), LOT):
         tell(stage, start, len(names))
-        if (known := camera_there(place)) is not None:
-            reader.existing_camera_id = known
+        if (camera := camera_there(place)) is not None:
+            reader.existing_camera_id = camera
         pycolmap.extract_features(
             place / "database.db",
             place / "seen",
@@ -96,7 +97,7 @@ def extract(place: Path, options: dict[str, Any], names: list[str], stage: str) 
 
 
 def camera_there(place: Path) -> int | None:
-    """The one camera of the database; None before the first image is read."""
+    """The one camera in the database; None before the first image is read."""
     if not (place / "database.db").exists():
         return None
     with pycolmap.Database.open(place / "database.db") as database:
@@ -105,19 +106,19 @@ def camera_there(place: Path) -> int | None:
 
 
 def feature_counts(place: Path, names: list[str]) -> list[int]:
-    """How many features each of the images has; 0 for one that could not be read."""
+    """Number of features in each image; 0 for images that could not be read."""
     with pycolmap.Database.open(place / "database.db") as database:
         ids = ids_by_name(database)
         return [database.num_keypoints_for_image(ids[n]) if n in ids else 0 for n in names]
 
 
 def ids_by_name(database: pycolmap.Database) -> dict[str, int]:
-    """Numbers of the images by their names."""
+    """Database ids of the images by name."""
     return {image.name: image.image_id for image in database.read_all_images()}
 
 
 def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
-    """Which keyframes are matched: neighbours, wider ones, and those that look alike."""
+    """Pairs of keyframes to match: neighbours, more distant ones, and similar-looking ones."""
     keys, count = options["keyframes"], len(options["keyframes"])
     if count <= options["exhaustive"]:
         return [(keys[i], keys[j]) for i in range(count) for j in range(i + 1, count)]
@@ -127,7 +128,7 @@ def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
         with pycolmap.Database.open(place / "database.db") as database:
             ids = ids_by_name(database)
             read = [database.read_descriptors(ids[name]).data for name in keys]
-        alike = likeness([np.array(one, dtype=np.float32) for one in read])
+        alike = likeness([np.array(descriptors, dtype=np.float32) for descriptors in read])
         for i in range(count):
             near = np.abs(np.arange(count) - i) <= options["overlap"]
             order = np.argsort(-np.where(near, -np.inf, alike[i]))[: options["loops"]]
@@ -136,7 +137,7 @@ def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def match(place: Path, pairs: list[tuple[str, str]], stage: str) -> None:
-    """Match pairs of images, and keep what two views can agree on."""
+    """Matches pairs of images, and verifies the matches geometrically."""
     verification = pycolmap.TwoViewGeometryOptions(detect_watermark=False)
     verification.ransac.random_seed = 0
     for start in range(0, len(pairs), PAIRS):
@@ -155,9 +156,9 @@ def match(place: Path, pairs: list[tuple[str, str]], stage: str) -> None:
 def motion(place: Path, options: dict[str, Any]) -> dict[str, Any]:
     """The camera's motion between pairs of keyframes.
 
-    `linked`: the share of keyframes that share enough with any other. `shift`: by how much what
-    they share moves, in shares of the image, as the median over the widest pair of each keyframe.
-    `turns`: the share of these pairs that a turn on the spot explains, with the focal length that
+    `linked`: fraction of keyframes with enough matches to any other. `shift`: image motion of their
+    matches, relative to the image size, as the median over the widest pair of each keyframe.
+    `turns`: fraction of these pairs explained by a pure rotation, with the focal length that
     explains most.
     """
     keys = options["keyframes"]
@@ -186,35 +187,35 @@ def motion(place: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def reconstruct(place: Path, options: dict[str, Any]):
-    """The largest model of the keyframes, or None, and how many images each model holds."""
+    """The largest model of the keyframes, or None, and the number of images in each model."""
     (place / "models").mkdir()
     total = len(options["keyframes"])
     if options["mapper"] == "global":
         tell("placing", 0, total)
         chosen = pycolmap.GlobalPipelineOptions(random_seed=options["seed"], num_threads=1)
-        found = pycolmap.global_mapping(
+        mapped = pycolmap.global_mapping(
             place / "database.db", place / "seen", place / "models", chosen
         )
     else:
         done = iter(range(2, 10**9))
-        found = pycolmap.incremental_mapping(
+        mapped = pycolmap.incremental_mapping(
             place / "database.db",
             place / "seen",
             place / "models",
             mapping(options),
             next_image_callback=lambda: tell("placing", min(next(done), total), total),
         )
-    models = sorted(found.values(), key=lambda model: -model.num_reg_images())
+    models = sorted(mapped.values(), key=lambda model: -model.num_reg_images())
     return (models[0] if models else None), [model.num_reg_images() for model in models]
 
 
 def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
-    """One thread and one seed, so that the same frames give the same cameras."""
+    """Mapper options: one thread and a fixed seed, so that results are deterministic."""
     chosen = pycolmap.IncrementalPipelineOptions(
         num_threads=1, random_seed=options["seed"], min_model_size=3, extract_colors=False
     )
     chosen.mapper.num_threads = 1
-    # COLMAP's own 100 and 30 are for photographs; small frames of a video have fewer.
+    # COLMAP's defaults, 100 and 30, suit photographs; small video frames have fewer matches.
     chosen.mapper.init_min_num_inliers, chosen.mapper.abs_pose_min_num_inliers = 50, 20
     chosen.mapper.random_seed = chosen.triangulation.random_seed = options["seed"]
     if options["fixed"]:
@@ -225,7 +226,7 @@ def mapping(options: dict[str, Any]) -> pycolmap.IncrementalPipelineOptions:
 
 
 def register(place: Path, options: dict[str, Any], model):
-    """The model with the frames between keyframes, each placed by what it shares with these."""
+    """The model extended by the frames between keyframes, each registered by its matches."""
     order, keys = options["order"], set(names_in(model))
     place_of = {name: i for i, name in enumerate(order)}
     extract(place, options, options["between"], "features between")
@@ -239,12 +240,12 @@ def register(place: Path, options: dict[str, Any], model):
     (place / "keys").mkdir()
     model.write_binary(place / "keys")
     chosen = mapping(options | {"fixed": True})
-    # What the keyframes agree on stands; frames between are placed in it.
+    # Keyframes stay fixed; frames in between are registered against them.
     chosen.fix_existing_frames = chosen.mapper.fix_existing_frames = True
     chosen.multiple_models = False
     done, total = iter(range(10**9)), len(options["between"])
     (place / "all").mkdir()
-    found = pycolmap.incremental_mapping(
+    models = pycolmap.incremental_mapping(
         place / "database.db",
         place / "seen",
         place / "all",
@@ -252,7 +253,7 @@ def register(place: Path, options: dict[str, Any], model):
         input_path=place / "keys",
         next_image_callback=lambda: tell("placing between", min(next(done), total), total),
     )
-    grown = max(found.values(), key=lambda one: one.num_reg_images(), default=model)
+    grown = max(models.values(), key=lambda one: one.num_reg_images(), default=model)
     return grown if grown.num_reg_images() >= model.num_reg_images() else model
 
 

@@ -33,8 +33,8 @@ def test_a_perfect_row_has_no_distance_also_over_several_batches(tmp_path):
     [
         ([sample(0, truth=False)], "no true frames are known"),
         ([], "no true frames are known"),
-        ([sample(0, frames=2)], "1 true frames are no set"),
-        ([sample(0, frames=1)], "no generated one"),
+        ([sample(0, frames=2)], "1 true frames are too few"),
+        ([sample(0, frames=1)], "no generated frame"),
     ],
 )
 def test_what_is_no_set_is_not_measured(tmp_path, videos, message):
@@ -50,5 +50,5 @@ def test_a_missing_a_damaged_and_another_file_are_named(tmp_path):
     with pytest.raises(NotMeasuredError, match=f"{FILE} cannot be read as TorchScript"):
         load_fid(tmp_path, "cpu")
     save(SmallInception(2, 2), tmp_path / FILE)
-    with pytest.raises(NotMeasuredError, match="gives 4 features and not 2048"):
+    with pytest.raises(NotMeasuredError, match="gives 4 features instead of 2048"):
         load_fid(tmp_path, "cpu")([sample(0)])

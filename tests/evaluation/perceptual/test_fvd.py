@@ -28,7 +28,7 @@ def test_what_is_too_short_or_no_set_is_not_measured(tmp_path):
     measure = load_fvd(tmp_path, "cpu")
     with pytest.raises(NotMeasuredError, match="videos of 8 frames; I3D .* needs 9"):
         measure([sample(0, 8), sample(1, 8)])
-    with pytest.raises(NotMeasuredError, match="1 true videos are no set"):
+    with pytest.raises(NotMeasuredError, match="1 true videos are too few"):
         measure([sample(0, 9), sample(0, 9, seed=1)])
 
 
@@ -38,7 +38,7 @@ def test_a_missing_and_another_file_are_named(tmp_path):
     ):
         load_fvd(tmp_path, "cpu")
     save(SmallI3D(40), tmp_path / FILE)
-    with pytest.raises(NotMeasuredError, match="gives 40 features and not 400"):
+    with pytest.raises(NotMeasuredError, match="gives 40 features instead of 400"):
         load_fvd(tmp_path, "cpu")([sample(0, 9)])
 
 

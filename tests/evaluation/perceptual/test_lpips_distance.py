@@ -89,7 +89,7 @@ def test_bad_input_is_named(folder, tmp_path):
     with pytest.raises(NotMeasuredError, match="cannot be read as weights"):
         load_lpips(tmp_path, "alex", "cpu")
     torch.save([1], tmp_path / FILES["alex"])
-    with pytest.raises(NotMeasuredError, match="holds no weights but list"):
+    with pytest.raises(NotMeasuredError, match="holds not weights but list"):
         load_lpips(tmp_path, "alex", "cpu")
     torch.save(random_trunk("alex")[1], tmp_path / FILES["vgg"])
     with pytest.raises(NotMeasuredError, match="weights of another network"):

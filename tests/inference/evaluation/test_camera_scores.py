@@ -102,7 +102,9 @@ def test_a_turn_on_the_spot_is_measured_by_its_turns():
 
 def test_a_row_that_keeps_no_cameras_says_what_to_do(tmp_path):
     row = write_row(tmp_path, cameras=False)
-    with pytest.raises(ValueError, match="does not keep the cameras .* make the row anew"):
+    with pytest.raises(
+        ValueError, match="does not store the requested cameras.* regenerate the row"
+    ):
         kept_cameras(row)
 
 

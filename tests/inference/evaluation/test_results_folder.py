@@ -126,7 +126,9 @@ def test_results_of_one_run_are_not_read_with_videos_of_another(results, tmp_pat
     write_results(tmp_path)
     runs = [json.loads((one / "results.json").read_text())["run"] for one in (first, results)]
     shutil.copy(first / "videos.csv", results)
-    mixed = f"results.json of run {runs[1]} and .*results/videos.csv of run {runs[0]} are no set"
+    mixed = (
+        f"results.json of run {runs[1]} and .*/videos.csv of run {runs[0]} do not belong together"
+    )
     with pytest.raises(ValueError, match=mixed):
         read_results(results)
     with pytest.raises(ValueError, match=mixed):
@@ -178,11 +180,13 @@ def test_results_whose_run_was_killed_while_they_took_their_places_are_whole(
 
 
 def test_a_report_of_the_results_before_is_pointed_out(results, tmp_path, capsys):
-    assert "shows the results that were there before" not in capsys.readouterr().out
+    assert "still shows the previous results" not in capsys.readouterr().out
     (results / "report.html").write_text("old")
     write_results(tmp_path)
     said = " ".join(capsys.readouterr().out.split())
-    assert "shows the results that were there before; python -m inference.write_report" in said
+    assert (
+        "still shows the previous results; update it with python -m inference.write_report" in said
+    )
 
 
 def test_a_line_that_is_no_number_or_cut_off_is_named(results):
@@ -193,7 +197,7 @@ def test_a_line_that_is_no_number_or_cut_off_is_named(results):
     write_lines(results, lines)
     whole = (results / "videos.csv").read_text()
     (results / "videos.csv").write_text(whole.rstrip()[:-30])
-    with pytest.raises(ValueError, match="as this version writes them"):
+    with pytest.raises(ValueError, match="in this version's format"):
         read_results(results)
 
 
@@ -207,7 +211,9 @@ def test_a_line_that_is_gone_or_a_number_that_was_changed_is_refused(results):
     ]
     for wrong in changed:
         write_lines(results, wrong)
-        with pytest.raises(ValueError, match="videos.csv is not what was written: its sum"):
+        with pytest.raises(
+            ValueError, match="videos.csv was changed since it was written: its checksum"
+        ):
             read_results(results)
     # A column more is a person's remark, another order of columns a spreadsheet's.
     write_lines(results, [dict(reversed([*line.items(), ("remark", "good")])) for line in lines])
@@ -215,7 +221,9 @@ def test_a_line_that_is_gone_or_a_number_that_was_changed_is_refused(results):
     said = json.loads((results / "results.json").read_text())
     said["rows"]["one"]["metrics"]["psnr"]["mean"] += 1
     (results / "results.json").write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="results.json is not what was written: its sum"):
+    with pytest.raises(
+        ValueError, match="results.json was changed since it was written: its checksum"
+    ):
         read_results(results)
 
 
@@ -238,7 +246,7 @@ def test_a_video_whose_header_is_damaged_is_named(results, tmp_path):
         arrays = dict(file)
     np.savez(path, **arrays)
     path.write_bytes(path.read_bytes().replace(b"), }", b"), [", 1))
-    with pytest.raises(ValueError, match="sample_0000.npz cannot be read .* makes it anew"):
+    with pytest.raises(ValueError, match="sample_0000.npz cannot be read .* regenerates it"):
         row.read_sample("a", 0)
 
 

@@ -106,7 +106,7 @@ def test_clips_can_be_named(known):
         and "the lowest of good by PSNR, all pixels (dB): " in chosen["d"]
     )
     assert list(chosen_clips(["c"], measured, "good", "psnr")) == ["c"]
-    with pytest.raises(ValueError, match="clips: x, y are none of the 4 clips"):
+    with pytest.raises(ValueError, match="clips: x, y are not among the 4 measured clips"):
         chosen_clips(["a", "x", "y"], measured, "good", "psnr")
 
 
@@ -116,5 +116,5 @@ def test_videos_must_be_those_that_were_measured(known, tmp_path):
     with pytest.raises(FileNotFoundError, match="row good was measured, but is not in there"):
         open_measured({"bad": rows["bad"]}, results, "there")
     other = write_row(tmp_path / "else", "good", 2, steps=7)
-    with pytest.raises(ValueError, match="made with something else than the row good"):
+    with pytest.raises(ValueError, match="does not match the measured row good"):
         open_measured({**rows, "good": other}, results, "there")

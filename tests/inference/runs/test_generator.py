@@ -51,7 +51,7 @@ def test_a_backbone_without_a_controller_gets_a_new_one_and_says_so(tmp_path):
             path=str(path),
         )
     )
-    assert "untrained: it changes nothing" in line
+    assert "untrained: it has no effect" in line
     assert not any(project.weight.any() for project in pipe.controller.control_proj)
 
 

@@ -35,7 +35,7 @@ def test_footage_becomes_a_recording_of_the_run_once(tmp_path, capsys, monkeypat
     assert posed(config) == made
     assert posed(configured(tmp_path, "perception=zoe")).perception.kind == "zoe"
     write_frame(torch.rand(3, 64, 96), tmp_path / "footage" / "view 9.png")
-    with pytest.raises(ValueError, match="was made of other footage.*remove it"):
+    with pytest.raises(ValueError, match="was made from other footage.*remove it"):
         posed(config)
 
 
@@ -53,7 +53,7 @@ def test_a_photograph_without_depth_is_told_of_networks(tmp_path):
     with pytest.raises(ValueError, match="holds no depth.*perception=depth_anything"):
         open_source(config)
     assert open_recording(tmp_path / "footage.jpg", options=config.recording).has_frames
-    with pytest.raises(ValueError, match="is made of depth; memory=posed_frames"):
+    with pytest.raises(ValueError, match="needs depth; memory=posed_frames"):
         open_source(load_config(RunConfig, [*words, "perception=none"]))
 
 

@@ -76,9 +76,9 @@ def test_the_published_form_is_that_of_the_networks(family):
 
 
 def test_what_is_of_no_family_is_refused_by_name():
-    with pytest.raises(ValueError, match="Linear is no backbone of a known family"):
+    with pytest.raises(ValueError, match="Linear is not a backbone of a known family"):
         family_of(torch.nn.Linear(1, 1))
-    with pytest.raises(ValueError, match="Linear is no autoencoder of a known family"):
+    with pytest.raises(ValueError, match="Linear is not an autoencoder of a known family"):
         codec_of(torch.nn.Linear(1, 1))
-    with pytest.raises(ValueError, match="Other is no backbone.*CogVideoXTransformer3DModel"):
+    with pytest.raises(ValueError, match="Other is not a backbone.*CogVideoXTransformer3DModel"):
         family_named("Other")

@@ -94,7 +94,7 @@ def test_references_that_only_some_samples_have_are_refused_without_a_mask(backb
     denoiser = Denoiser(backbone, None, ReferenceTokens.from_backbone(backbone).eval())
     references = small_references(B=2)
     some = replace(references, present=torch.tensor([[True, True], [True, False]]))
-    with pytest.raises(ValueError, match="of the family toy take no mask.*batches of one"):
+    with pytest.raises(ValueError, match="of the family toy do not support masks.*batch size of 1"):
         denoiser(anchors=small_anchors(B=2), references=some, **call_of())
 
 
@@ -154,5 +154,5 @@ def test_its_codec_encodes_what_was_retrieved():
 def test_a_controller_of_another_family_is_refused(backbone):
     with pytest.raises(ValueError, match="of the family cogvideox, this one is of toy"):
         Denoiser(backbone, small_controller(small_backbone()))
-    with pytest.raises(ValueError, match="family is one of cogvideox, wan, toy; met 'other'"):
+    with pytest.raises(ValueError, match="family is one of cogvideox, wan, toy; got 'other'"):
         WeavingController(family="other")

@@ -112,5 +112,5 @@ def test_saved_and_loaded_by_its_kind(denoiser, tmp_path):
     with pytest.raises(FileNotFoundError, match="no reference network at"):
         load_reference_network(tmp_path / "none")
     (tmp_path / "config.json").write_text('{"_class_name": "Other"}')
-    with pytest.raises(ValueError, match="holds a Other, expected one of ReferenceTokens"):
+    with pytest.raises(ValueError, match="contains a Other, expected one of ReferenceTokens"):
         load_reference_network(tmp_path)

@@ -52,7 +52,7 @@ def test_one_camera_is_one_latent_frame():
 
 def test_other_compressions():
     assert encoder(temporal_compression=8)(small_anchors().target2first)[0].shape == (1, 2, 6)
-    with pytest.raises(ValueError, match="never gives 6"):
+    with pytest.raises(ValueError, match="cannot give 6"):
         encoder(temporal_compression=6)
 
 

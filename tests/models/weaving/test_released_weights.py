@@ -75,13 +75,13 @@ def test_files_that_are_no_checkpoint(controller, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.pt"):
         load_released_checkpoint(tmp_path / "absent.pt", controller)
     (tmp_path / "noise.pt").write_bytes(b"no checkpoint at all")
-    with pytest.raises(ValueError, match="noise.pt is no readable checkpoint"):
+    with pytest.raises(ValueError, match="noise.pt is not a readable checkpoint"):
         load_released_checkpoint(tmp_path / "noise.pt", controller)
     torch.save({"state_dict": other(controller, 1.0)}, tmp_path / "live.pt")
-    with pytest.raises(ValueError, match="holds no 'ema_state_dict' but"):
+    with pytest.raises(ValueError, match="has no 'ema_state_dict' but"):
         load_released_checkpoint(tmp_path / "live.pt", controller)
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="but list"):
         load_released_checkpoint(tmp_path / "list.pt", controller)
-    with pytest.raises(ValueError, match="met 'best'"):
+    with pytest.raises(ValueError, match="got 'best'"):
         load_released_checkpoint(tmp_path / "live.pt", controller, weights="best")

@@ -140,7 +140,7 @@ def test_errors_that_cannot_be_read(value):
 
 @pytest.mark.parametrize("factor", [-1.0, float("nan"), float("inf")])
 def test_factors_that_are_none(factor):
-    with pytest.raises(ValueError, match=f"scaled by 0 or more, met {factor}"):
+    with pytest.raises(ValueError, match=f"scaled by 0 or more, got {factor}"):
         LIKE_KITCHEN.scaled(factor)
 
 
@@ -148,7 +148,7 @@ def test_factors_that_are_none(factor):
     ("name", "value"), [("depth_bend", -0.1), ("jitter_position", float("nan"))]
 )
 def test_amounts_that_are_none(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be 0 or more and finite, met {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be 0 or more and finite, got {value}"):
         replace(LIKE_KITCHEN, **{name: value})
 
 

@@ -73,10 +73,10 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, room):
         open_recording(folder)
     assert open_recording(folder, missing="skip").names == ("3336.200", "3336.400")
     (folder / "lowres_wide_intrinsics" / f"{ID}_3336.204.pincam").write_text("32 24 20")
-    with pytest.raises(ValueError, match="3336.204.pincam: is no width, height, fx"):
+    with pytest.raises(ValueError, match="3336.204.pincam: expected width, height, fx"):
         open_recording(folder, missing="skip")
     (folder / "lowres_wide.traj").write_text("1 2 3\n")
-    with pytest.raises(ValueError, match="traj: lines are no 7 numbers"):
+    with pytest.raises(ValueError, match="traj: expected lines of 7 numbers"):
         open_recording(folder)
     (folder / "lowres_wide.traj").write_text("\n")
     with pytest.raises(ValueError, match="traj: holds no poses"):

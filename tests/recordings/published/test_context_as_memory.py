@@ -55,7 +55,7 @@ def test_captions_go_by_stretches(root):
     assert recording.caption([2, 3]) == "A well." and recording.caption([0, 1, 2]) == "A gate."
     assert recording.caption() == "A gate."
     (root / "captions.txt").write_text("Town_1 A gate.\n")
-    with pytest.raises(ValueError, match="captions.txt, line 1: is no SCENE/FIRST_LAST.mp4"):
+    with pytest.raises(ValueError, match="captions.txt, line 1: expected SCENE/FIRST_LAST.mp4"):
         recording.caption([0])
 
 

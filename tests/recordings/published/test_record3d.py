@@ -99,7 +99,7 @@ def test_without_a_decoder_it_opens_without_depth_and_says_so(files, room, undec
     assert_room(recording, room)
     with (
         pytest.warns(UserWarning),
-        pytest.raises(ValueError, match="min_confidence is given, but its depth is not read"),
+        pytest.raises(ValueError, match="min_confidence is set, but its depth is not read"),
     ):
         open_recording(pack(files), options=RecordingConfig(min_confidence=1.0))
 
@@ -138,11 +138,11 @@ def test_files_that_are_damaged_are_named(files, decoded):
     with pytest.raises(ValueError, match="rgbd/0.depth holds 10 numbers, expected 12x16"):
         open_recording(files).depth(0)
     (files / "metadata").write_text('{"w": 32, "h": 24, "poses": [[1]], "K": []}')
-    with pytest.raises(ValueError, match="metadata is none of Record3D's .*lists of 7 numbers"):
+    with pytest.raises(ValueError, match="metadata is not Record3D metadata .*lists of 7 numbers"):
         open_recording(files)
     file = files.with_suffix(".r3d")
     file.write_bytes(b"none")
-    with pytest.raises(ValueError, match="walk.r3d: is no .r3d, which is a zip"):
+    with pytest.raises(ValueError, match="walk.r3d: is not an .r3d, which is a zip"):
         open_recording(file)
     with zipfile.ZipFile(file, "w") as stored:
         stored.writestr("readme", "")

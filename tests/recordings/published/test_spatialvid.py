@@ -83,10 +83,10 @@ def test_what_is_missing_or_wrong_is_named(root):
     with pytest.raises(ValueError, match="dyn_masks.npz: holds no mask of row 0"):
         recording.static(0)
     (folder / "caption.json").write_text("[]")
-    with pytest.raises(ValueError, match="caption.json: is no caption.json of SpatialVID"):
+    with pytest.raises(ValueError, match="caption.json: is not a SpatialVID caption.json"):
         recording.caption()
     (folder / "indexes.txt").write_text("0 0\n2 2\n")
-    with pytest.raises(ValueError, match='indexes.txt: lines are no "i frame"'):
+    with pytest.raises(ValueError, match='indexes.txt: expected lines "i frame"'):
         open_recording(folder)
     (folder / "indexes.txt").write_text("0 0\n1 2\n")
     with pytest.raises(ValueError, match="3 poses, 3 intrinsics and 2 lines"):

@@ -68,7 +68,7 @@ def test_the_full_size_systems_keep_their_papers_values():
     last = f"{one.output}/checkpoints/step-{one.steps:08d}"
     assert two.model.controller == f"{last}/controller_ema"
     assert two.model.references == f"{last}/references_ema"
-    assert one.draw == two.draw and one.draw.reference_noise == (0, 50)
+    assert one.draw == two.draw and one.draw.preceding_noise == (0, 50)
     assert (spmem.model.layers, spmem.model.new_references) == (18, "attention")
     assert (context.model.woven, context.draw.recent_only) == (False, 0.1)
 
@@ -121,6 +121,7 @@ def test_shares_are_read_from_one_line():
             "CHECKPOINT/references",
         ),
         (["draw.reference_noise=[50,0]"], "reference_noise"),
+        (["draw.preceding_noise=[50,0]"], "preceding_noise"),
         (["strategy=fsdp2", "validation.videos=1"], "samples on every rank by itself"),
         (["stesp=3"], "stesp"),
         (["precision=fp16"], "precision"),

@@ -31,10 +31,20 @@ def test_one_text_for_all(tmp_path):
     assert config.made() == {"caption.kind": "text", "caption.text": "rooms"}
 
 
-@pytest.mark.parametrize("options", [{"kind": "text"}, {"kind": "model"}, {"text": "unused"}])
+@pytest.mark.parametrize(
+    "options", [{"kind": "text"}, {"kind": "model"}, {"text": "unused"}, {"frames": 4}]
+)
 def test_a_kind_comes_with_what_it_needs_and_nothing_else(options):
     with pytest.raises(ValueError, match="belongs to caption.kind"):
         CaptionConfig(**options)
+
+
+def test_clips_depend_on_what_a_model_is_asked(tmp_path):
+    asked = CaptionConfig(kind="model", model="a/name", question="what?", frames=4)
+    assert asked.made() == CaptionConfig(kind="model", model="a/name").made() | {
+        "caption.question": "what?",
+        "caption.frames": "4",
+    }
 
 
 def test_a_model_that_is_not_here_is_refused(tmp_path):

@@ -35,7 +35,8 @@ def test_options_that_came_later_count_where_they_change_something():
         memory = MemoryConfig(global_cloud=GlobalCloudConfig(**{option: value}))
         newer = PrepareConfig(memories=("global_cloud",), memory=memory).made()
         key = f"memory.global_cloud.{option}"
-        assert newer == older | {key: value}
+        as_clip = {"memory.global_cloud.preceding_as": "clip"} if option == "preceding" else {}
+        assert newer == older | {key: value} | as_clip
         assert getattr(GlobalCloudConfig(), option) == ADDED_LATER[key]
     defaults = flat(PrepareConfig())
     assert {key: defaults[key] for key in ADDED_LATER} == ADDED_LATER
