@@ -147,12 +147,12 @@ def caption_recording(recording: Recording, captioner: Captioner, every: int) ->
         raise ValueError(f"{recording.path}: is only a trajectory; there is nothing to describe")
     count = len(recording)
     stretches = max(1, (2 * count + every) // (2 * every))
-    stretches = []
+    captions = []
     for i in range(stretches):
         first, end = i * every, count if i == stretches - 1 else (i + 1) * every
         selected = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
-        stretches.append(Stretch(first, end - 1, captioner.describe(selected)))
-    return stretches
+        captions.append(Stretch(first, end - 1, captioner.describe(selected)))
+    return captions
 
 
 COMMAND = Command(main, CaptionRecordingsConfig)

@@ -1,1 +1,1 @@
-"""Tables of the papers, run by this code: above both training and inference, which they join."""
+"""Runs the papers' tables with this code; imports both training and inference."""

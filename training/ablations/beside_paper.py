@@ -1,4 +1,4 @@
-"""A table of ours beside the paper's, as Markdown to read and as JSON to keep."""
+"""Writes our table next to the paper's, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.ablations.table import AblationTable, PlannedRow
 
 
 def as_markdown(table: AblationTable, rows: Sequence[PlannedRow], columns: Sequence[Column]) -> str:
-    """The table, how either side was measured, and whether the order is the paper's."""
+    """The table, how both sides were measured, and whether the order matches the paper's."""
     measured = {column.name: column for column in columns}
     headings = ["row", "what"]
     for name in table.columns:
@@ -34,7 +34,7 @@ def as_markdown(table: AblationTable, rows: Sequence[PlannedRow], columns: Seque
     parts = [
         f"# {table.title}: {table.paper}",
         f"Theirs: {table.theirs}. Ours: {table.ours}; mean and 95 % bootstrap interval over "
-        f"{counted} clips. Numbers of the two are not comparable, their order is.",
+        f"{counted} clips. The numbers of the two are not comparable, only their order is.",
         "\n".join(f"| {' | '.join(line)} |" for line in lines),
         *(column.statement() for column in columns),
         table.remark,
@@ -49,7 +49,7 @@ def write_beside_paper(
     rows: Sequence[PlannedRow],
     columns: Sequence[Column],
 ) -> None:
-    """Write beside_paper.md and beside_paper.json to a folder that is there."""
+    """Writes beside_paper.md and beside_paper.json to an existing folder."""
     about = {key: getattr(table, key) for key in ("title", "paper", "theirs", "ours", "remark")}
     values = {
         "command": command,

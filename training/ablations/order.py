@@ -1,7 +1,7 @@
-"""Ours beside the paper's: whether the same rows are better, and how sure that is.
+"""Compares our order of rows with the paper's, and how certain it is.
 
-Numbers of another model on other data are not comparable; which of two rows is better is. Ours are
-compared clip by clip with a 95 % bootstrap interval of the difference; papers print no intervals.
+Numbers of another model on other data are not comparable, but the order of two rows is. Ours are
+compared clip by clip with a 95 % bootstrap interval of the difference; papers give no intervals.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval, paire
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper says that `better` is.
+    """Two rows of which the paper reports `better` as better.
 
     Args:
-        better: the better row, says the paper.
+        better: the row that is better in the paper.
         worse: the other.
-        paper: the paper's difference; None where it gives no numbers.
-        ours: better minus worse, over the clips that both have.
+        paper: the paper's difference; None if it gives no numbers.
+        ours: our mean of better minus worse, over the clips that both have.
     """
 
     better: str
@@ -31,14 +31,14 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """`same`, `swapped` or, where ours do not differ at all, `equal`."""
+        """`same`, `swapped` or, if ours do not differ at all, `equal`."""
         if self.ours.mean == 0:
             return "equal"
         return "same" if self.ours.mean > 0 else "swapped"
 
     @property
     def apart(self) -> bool:
-        """Whether the interval of our difference is apart from zero."""
+        """Whether the interval of our difference excludes zero."""
         return self.ours.low > 0 or self.ours.high < 0
 
 
@@ -47,11 +47,11 @@ class Column:
     """One column of a table.
 
     Args:
-        name: what the paper calls it.
-        metric: ours.
-        ours: row -> mean with interval; rows that were not measured by it are left out.
-        paper: row -> the paper's number, where there is one.
-        pairs: all that the paper puts in an order.
+        name: its name in the paper.
+        metric: our metric.
+        ours: row -> mean with interval; without rows that lack the metric.
+        paper: row -> the paper's number, if any.
+        pairs: all pairs that the paper orders.
     """
 
     name: str
@@ -62,18 +62,18 @@ class Column:
 
     @property
     def tau(self) -> float | None:
-        """Pairs in the paper's order less those swapped, as a share of all; None without pairs."""
+        """(Pairs in the paper's order - swapped ones) / all pairs; None without pairs."""
         verdicts = [pair.verdict for pair in self.pairs]
         if not verdicts:
             return None
         return (verdicts.count("same") - verdicts.count("swapped")) / len(verdicts)
 
     def statement(self) -> str:
-        """Whether the order is the paper's, in words."""
+        """Whether the order matches the paper's, as text."""
         if len(self.ours) < 2:
             return f"{self.name}: fewer than two of these rows have {self.metric}."
         if not self.pairs:
-            return f"{self.name}: no two of these rows are put in an order by the paper."
+            return f"{self.name}: the paper does not order any two of these rows."
         same = [pair for pair in self.pairs if pair.verdict == "same"]
         sure = sum(pair.apart for pair in same)
         count = len(self.pairs)
@@ -81,14 +81,14 @@ class Column:
             pairs = "the one pair" if count == 1 else f"all {count} pairs"
             return (
                 f"{self.name}: same order as the paper, in {pairs} of rows; in {sure} of them the "
-                "interval of our difference is apart from zero."
+                "interval of our difference excludes zero."
             )
-        said = [
+        sentences = [
             f"{self.name}: {len(same)} of {count} pairs of rows are in the paper's order, {sure} "
-            "of them with an interval apart from zero."
+            "of them with an interval that excludes zero."
         ]
-        said += [_other(pair) for pair in self.pairs if pair.verdict != "same"]
-        return " ".join(said)
+        sentences += [_other(pair) for pair in self.pairs if pair.verdict != "same"]
+        return " ".join(sentences)
 
 
 def compare_column(
@@ -99,15 +99,15 @@ def compare_column(
     claims: Sequence[Sequence[str]],
     resamples: int = 2000,
 ) -> Column:
-    """One column, ours beside the paper's; more is better.
+    """One column, ours next to the paper's; higher is better.
 
     Args:
-        name: what the paper calls it.
-        metric: ours.
+        name: its name in the paper.
+        metric: our metric.
         ours: row -> clip -> value.
-        paper: row -> number. Rows with the same number are in no order.
-        claims: pairs (better, worse) that the paper gives no numbers for.
-        resamples: of the bootstrap.
+        paper: row -> number. Rows with equal numbers are not ordered.
+        claims: pairs (better, worse) for which the paper gives no numbers.
+        resamples: number of bootstrap resamples.
     """
     ordered = [
         (*sorted(pair, key=paper.__getitem__, reverse=True), abs(paper[pair[0]] - paper[pair[1]]))
@@ -133,5 +133,5 @@ def _other(pair: Pair) -> str:
     paper = "without numbers" if pair.paper is None else f"{pair.paper:+.4g}"
     if pair.verdict == "equal":
         return f"{pair.better} and {pair.worse} are equal here (paper: {paper})."
-    sure = "apart from zero" if pair.apart else "not apart from zero"
+    sure = "excluding zero" if pair.apart else "including zero"
     return f"Swapped: {pair.better} minus {pair.worse} is {ours} here, {sure} (paper: {paper})."

@@ -1,1 +1,1 @@
-"""Everything random of a training sample."""
+"""All randomness of a training sample."""

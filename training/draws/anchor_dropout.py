@@ -1,8 +1,8 @@
-"""Anchor dropout: the controller learns not to lean on every anchor in every frame.
+"""Anchor dropout: the controller learns not to rely on every anchor in every frame.
 
-Each sample decides for itself; the released code decides once for all samples of a batch. What is
-hidden is hidden in the latents and in the visible tokens; camera poses stay as they are. A dropped
-slot is dropped in the preceding frames as well, where there are any.
+Drawn per sample; the released code draws once for all samples of a batch. Hiding affects the
+latents and the visible tokens; camera poses are unchanged. A dropped slot is also dropped in the
+preceding frames, if any.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ from anchorweave.datasets.training_clip import TrainingClip
 
 @dataclass(frozen=True)
 class AnchorDropoutConfig:
-    """How often each kind is drawn, and how much it hides; nothing is hidden in the other samples.
+    """How often each kind of dropout is drawn, and how much it hides; other samples keep all.
 
     Args:
-        frames: share of samples in which latent frames of each anchor are hidden, others in each.
-        subset: share in which only some anchors are kept: 1 to all of them, any as likely.
-        only_first: share in which only the first slot is kept, and hidden from some frame on.
-        hidden_frames: which share of an anchor's latent frames behind the first `frames` hides; at
+        frames: fraction of samples in which latent frames of each anchor are hidden, independently.
+        subset: fraction in which only some anchors are kept: 1 to all of them, uniformly.
+        only_first: fraction in which only the first slot is kept, and hidden from some frame on.
+        hidden_frames: fraction of an anchor's latent frames after the first that `frames` hides; at
             least one frame.
-        cut_from: earliest point, as a share of the clip, that `only_first` hides from.
+        cut_from: earliest point, as a fraction of the clip, from which `only_first` hides.
         cut_to: latest.
-        slots: what `subset` and `only_first` do to the slots they drop. `removed` takes them out of
-            the clip as the released code does, which is much faster, but clips of one batch then
-            hold different numbers of anchors: for batches of one. `hidden` keeps them in place and
-            shows nothing, as padded slots of a sampled video do; to a controller of
-            `tokens="visible"` both are the same.
-        hidden: what stands in hidden latents. `zero` as in the released code: nothing that a VAE
-            ever makes, but it needs no further file. `black`: the latent of a black video, which is
-            what padded slots hold in sampling (and nearly what a black frame amid others encodes
-            to).
+        slots: what `subset` and `only_first` do to dropped slots. `removed` takes them out of
+            the clip as the released code does, which is much faster, but gives clips different
+            numbers of anchors, so it requires a batch size of 1 per call. `hidden` keeps them in
+            place but empty, like padded slots of a sampled video; for a controller with
+            `tokens="visible"` both are equivalent.
+        hidden: content of hidden latents. `zero` as in the released code: never produced by a VAE,
+            but needs no extra file. `black`: the latent of a black video, as in padded slots during
+            sampling (and close to the encoding of a single black frame).
 
-    The first latent frame of a kept slot is always kept. Shares of the released code: a quarter
-    each (its comment says 20 %); the paper speaks of random frame masking only.
+    The first latent frame of a kept slot is always kept. Fractions of the released code: a quarter
+    each (its comment says 20 %); the paper only mentions random frame masking.
 
     Raises:
-        ValueError: shares outside [0, 1], of more than 1 together, or a cut that ends before it
-            begins.
+        ValueError: fractions outside [0, 1], or more than 1 in total, or a cut range that ends
+            before it starts.
     """
 
     frames: float = 0.25
@@ -65,11 +64,11 @@ class AnchorDropoutConfig:
                 f"only_first={self.only_first}; none may be negative, nor all together exceed 1"
             )
         if not 0 <= self.hidden_frames <= 1:
-            raise ValueError(f"hidden_frames={self.hidden_frames} is a share, 0 to 1")
+            raise ValueError(f"hidden_frames={self.hidden_frames} must be between 0 and 1")
         if not 0 <= self.cut_from <= self.cut_to <= 1:
             raise ValueError(
                 f"a cut between cut_from={self.cut_from} and cut_to={self.cut_to}; these are "
-                "shares of the clip with 0 <= cut_from <= cut_to <= 1"
+                "fractions of the clip with 0 <= cut_from <= cut_to <= 1"
             )
 
 
@@ -87,7 +86,7 @@ class Kept:
 
 
 def draw_kept(config: AnchorDropoutConfig, N: int, t: int, generator: torch.Generator) -> Kept:
-    """What a sample of N anchors and t latent frames keeps."""
+    """Draws what a sample of N anchors and t latent frames keeps."""
     kept = torch.ones(N, t, dtype=torch.bool)
     u, reached, kind = _uniform(generator), 0.0, "none"
     for name in ("frames", "subset", "only_first"):
@@ -117,17 +116,17 @@ def drop_anchors(
     config: AnchorDropoutConfig,
     black: Float[Tensor, "frames C height width"] | None = None,
 ) -> TrainingClip:
-    """The clip with its anchors seen only where they are kept.
+    """The clip with its anchors visible only where they are kept.
 
     Args:
-        clip: left as it is; without anchors there is nothing to hide.
+        clip: not modified; without anchors there is nothing to hide.
         kept: False where a slot's latent frame is hidden; a slot with no True is dropped.
-        config: says how.
+        config: options.
         black: the scaled latent of a black video of the clip's size (`hidden="black"`).
 
     Raises:
-        ValueError: hidden latents are to be black, and the black latent is missing or of another
-            shape than the clip's.
+        ValueError: hidden latents should be black, but the black latent is missing or its shape
+            differs from the clip's.
     """
     if not len(clip.anchor_latents):
         return clip
@@ -160,7 +159,7 @@ def drop_anchors(
 def _drop_slots(
     preceding: PrecedingLatents, kept: Bool[Tensor, " N"], config: AnchorDropoutConfig, black
 ) -> PrecedingLatents:
-    """The preceding frames without the anchors of slots that are dropped."""
+    """The preceding frames without the anchors of dropped slots."""
     anchors = preceding.anchors
     if kept.all():
         return preceding
@@ -174,16 +173,16 @@ def _drop_slots(
             coverage=None if share is None else share[:, kept],
         )
         return replace(preceding, anchors=anchors)
-    shown = kept[None, :, None, None, None]
+    slot_mask = kept[None, :, None, None, None]
     blank = torch.zeros_like(anchors.latents[:, :1])
     if config.hidden == "black":
-        # A frame of it depends on none behind it.
+        # Its latent frames do not depend on later ones.
         blank = black[: anchors.latents.shape[2]].to(blank)[None, None]
     anchors = replace(
         anchors,
-        latents=torch.where(shown[..., None], anchors.latents, blank),
-        visible_tokens=anchors.visible_tokens & shown,
-        coverage=None if share is None else share * shown,
+        latents=torch.where(slot_mask[..., None], anchors.latents, blank),
+        visible_tokens=anchors.visible_tokens & slot_mask,
+        coverage=None if share is None else share * slot_mask,
     )
     return replace(preceding, anchors=anchors)
 
@@ -191,7 +190,7 @@ def _drop_slots(
 def _check_black(clip: TrainingClip, black: Tensor | None) -> None:
     if black is None:
         raise ValueError(
-            "hidden anchors are to show black (anchor dropout hidden=black), but no latent of a "
+            "hidden anchors should be black (anchor dropout hidden=black), but no latent of a "
             "black video was given; encode one, or choose hidden=zero"
         )
     if black.shape != clip.anchor_latents.shape[1:]:

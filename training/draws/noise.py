@@ -1,7 +1,7 @@
-"""Everything random of one training sample, as a function of (seed, step, place).
+"""All randomness of one training sample, as a function of (seed, step, place).
 
-The place is the sample's number in the global batch of its step. Nothing depends on the rank that
-computes it, on the number of ranks, or on how many samples share a call.
+The place is the sample's index in the global batch of its step. Nothing depends on the rank that
+computes it, the number of ranks, or the number of samples per call.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from training.draws.anchor_dropout import AnchorDropoutConfig, draw_kept, drop_a
 
 @dataclass(frozen=True)
 class DrawConfig:
-    """What is drawn for every sample.
+    """Random draws for every sample.
 
     Args:
-        timestep: which timesteps are trained.
-        anchors: which anchors are hidden.
-        image_noise: mean of the logarithm of the noise level on the first frame's latent, in the
-            units of that latent; null = no noise (released code: -3; the paper does not say).
+        timestep: distribution of the timesteps.
+        anchors: anchor dropout.
+        image_noise: mean of the log noise level added to the first frame's latent, in the units of
+            that latent; null = no noise (released code: -3; the paper does not say).
         image_noise_spread: its standard deviation (released code: 0.5). Every sample draws its own
-            level; the released code draws one for a batch.
-        caption_dropout: share of samples that see the empty prompt (not given in the paper; the
-            released code has none, so that its controller meets the empty prompt of guidance in
-            sampling for the first time).
-        recent_only: share of samples whose only reference is the newest, which stands last
-            (Context-as-Memory: 0.1); without references it changes nothing.
-        reference_noise: from and to, steps of the noise schedule that references are noised by. Of
-            each sample one number of them is drawn, all as likely, for all of its references; 0 is
-            none. Ours: the papers' references are clean.
-        preceding_noise: likewise of the frames ahead of the target, where clips have them. (Spatia:
-            0 to 50 of 1000. Those are steps of flow matching: in noise over signal its 50 is
+            level; the released code draws one per batch.
+        caption_dropout: fraction of samples with the empty prompt (not given in the paper; the
+            released code has none, so its controller first sees the empty prompt during guidance
+            at sampling time).
+        recent_only: fraction of samples whose only reference is the newest, which is the last
+            (Context-as-Memory: 0.1); no effect without references.
+        reference_noise: range (from, to) of noise-schedule steps for noising references. Each
+            sample draws one number uniformly for all of its references; 0 is no noise. Our
+            addition: the papers' references are clean.
+        preceding_noise: likewise for the frames before the target, if clips have them. (Spatia:
+            0 to 50 of 1000. Those are flow-matching steps: its 50 has the noise-to-signal ratio of
             CogVideoX's 3.)
-        alone: share of samples in which the controller says nothing, neither of anchors nor of
-            cameras, so that a backbone that is trained with it also learns to do without (not
-            given in the paper, whose backbone is frozen).
+        alone: fraction of samples without any controller features (anchors and cameras), so that a
+            jointly trained backbone also learns to work without them (not given in the paper, whose
+            backbone is frozen).
 
     Raises:
         ValueError: a value outside its range.
@@ -63,32 +63,32 @@ class DrawConfig:
     def __post_init__(self):
         if not 0 <= self.image_noise_spread < math.inf:
             raise ValueError(
-                f"image_noise_spread={self.image_noise_spread} is a standard deviation, 0 or more"
+                f"image_noise_spread={self.image_noise_spread} is a standard deviation: 0 or more"
             )
         for name in ("caption_dropout", "recent_only", "alone"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
         for name in ("reference_noise", "preceding_noise"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(
-                    f"{name}={[low, high]} are steps of the noise schedule, from and to, with "
+                    f"{name}={[low, high]} must be a range of noise-schedule steps with "
                     "0 <= from <= to"
                 )
 
 
 def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
-    """The source of everything random of one sample, on the CPU.
+    """The random generator of one sample, on the CPU.
 
     Args:
-        seed: of the run, 0 or more.
+        seed: seed of the run, 0 or more.
         step: the training step, counted from 0.
-        place: the sample's number in the global batch of the step, counted from 0.
+        place: the sample's index in the global batch of the step, counted from 0.
 
     Raises:
         ValueError: a negative number.
     """
-    # torch keeps 32 bits of a seed, so they are mixed here rather than cut off there.
+    # torch truncates seeds to 32 bits, so they are mixed here.
     mixed = np.random.SeedSequence((seed, step, place)).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(mixed[0]))
 
@@ -102,24 +102,24 @@ def draw(
     black: Float[Tensor, "frames C height width"] | None = None,
     place: int = 0,
 ) -> Samples:
-    """A batch of one sample: a clip with its noise, its timestep and parts of it hidden.
+    """A batch of one sample: a clip with its noise, its timestep and anchor dropout.
 
-    The order is fixed and each switch takes its numbers whether it is on or off, so that turning
-    one leaves what the others draw.
+    The order is fixed and every option consumes its random numbers whether it is enabled or not, so
+    that changing one does not affect the others.
 
     Args:
-        clip: as it was prepared; left as it is.
-        config: what is drawn.
+        clip: as prepared; not modified.
+        config: options.
         process: the noise process, on the CPU.
         generator: `sample_generator`.
-        empty_prompt: text features of the empty prompt, where captions are dropped.
-        black: the scaled latent of a black video, where hidden anchors show black.
-        place: number of the sample in the batch of its step.
+        empty_prompt: text features of the empty prompt, if captions are dropped.
+        black: the scaled latent of a black video, if hidden anchors are black.
+        place: index of the sample in the batch of its step.
 
     Raises:
-        ValueError: the empty prompt or the black latent is called for and missing, or of another
-            shape than the clip's; references or preceding frames are to be noised by more steps
-            than there are.
+        ValueError: the empty prompt or the black latent is required but missing, or its shape
+            differs from the clip's; references or preceding frames should be noised by more steps
+            than the schedule has.
     """
     if config.caption_dropout:
         _check_empty_prompt(clip, empty_prompt)
@@ -132,11 +132,11 @@ def draw(
         image_noise = image_noise * (config.image_noise + level).exp()
     timestep = process.draw_timestep(config.timestep, generator)
     dropped = torch.rand((), generator=generator).item() < config.caption_dropout
-    # Last, because how many numbers it takes depends on what it draws.
+    # Last, because the number of random values depends on what is drawn.
     N, t = clip.anchor_latents.shape[:2]
     kept = draw_kept(config.anchors, N, t, generator)
     clip = drop_anchors(clip, kept.frames, config.anchors, black)
-    # A number is taken only where it is asked for: older runs keep what they drew.
+    # Drawn only if enabled, so that older runs stay reproducible.
     if config.recent_only and torch.rand((), generator=generator).item() < config.recent_only:
         clip = replace(
             clip,
@@ -170,12 +170,12 @@ def _noised(
     process: NoiseProcess,
     generator: torch.Generator,
 ) -> Float[Tensor, "frames C h w"]:
-    """Latents with noise of one number of steps, drawn between those of an option of `config`."""
+    """Noises latents by a number of steps drawn from the range of an option of `config`."""
     low, high = getattr(config, name)
     if high > process.total:
         raise ValueError(
-            f"latents are to be noised by up to {high} steps ({name}), but the noise schedule that "
-            f"was given has {process.total}"
+            f"{name} noises latents by up to {high} steps, but the noise schedule has "
+            f"only {process.total}"
         )
     steps = int(torch.randint(low, high + 1, (), generator=generator))
     noise = torch.randn(clean.shape, generator=generator)
@@ -188,7 +188,7 @@ def _noised(
 def _check_empty_prompt(clip: TrainingClip, empty_prompt: Tensor | None) -> None:
     if empty_prompt is None:
         raise ValueError(
-            "captions are dropped, but the features of the empty prompt are missing; encode it, or "
+            "caption dropout needs features of the empty prompt, which are missing; encode it, or "
             "set caption_dropout=0"
         )
     if empty_prompt.shape != clip.prompt_features.shape:

@@ -1,1 +1,1 @@
-"""The networks of a training run: built, started, checked."""
+"""Builds, initialises and checks the networks of a training run."""

@@ -1,4 +1,4 @@
-"""The networks of a training run: what is trained in float32, what is frozen in short."""
+"""The networks of a training run: trained ones in float32, frozen ones in a short dtype."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ from training.options.training import TrainConfig
 
 @dataclass(frozen=True)
 class Networks:
-    """Denoiser and what goes with it.
+    """The denoiser and related objects.
 
     Args:
-        denoiser: backbone, controller and reference network, as far as there are; what requires a
-            gradient is float32.
+        denoiser: backbone, and controller and reference network if any; parameters that require a
+            gradient are float32.
         process: the noise process.
-        positions: what the backbone is told of the positions of latents of the clips' size, or
-            None.
-        dtype: the backbone's own.
-        parts: for the VAE, where one is needed.
+        positions: the backbone's positions for latents of the clips' size, or None.
+        dtype: the backbone's dtype.
+        parts: loads the VAE, if needed.
     """
 
     denoiser: Denoiser
@@ -55,22 +54,22 @@ class Networks:
 def build_networks(
     config: TrainConfig, clip: TrainingClip, device: torch.device | str = "cpu"
 ) -> Networks:
-    """Everything that `config.model` describes, for clips of the size of `clip`; on the CPU.
+    """Builds everything in `config.model`, for clips of the size of `clip`, on the CPU.
 
     Args:
-        config: of the training.
+        config: options of the training run.
         clip: any of its clips.
-        device: where the networks are going to compute, which decides what precision=auto is.
+        device: the compute device, which determines precision=auto.
 
     Raises:
-        ValueError: weights that do not fit one another, the clip, or what the options say of them.
+        ValueError: weights that do not match each other, the clip, or the options.
         FileNotFoundError: no model at `model.path`, or no controller.
     """
     t, _, h, w = clip.latents.shape
     network = config.model
-    # A model folder knows its own sizes.
+    # A model folder states its own sizes.
     parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
-    # What is not trained needs no more precision than it is computed in.
+    # Frozen weights need no more precision than their computation.
     frozen = network.train_backbone != "full"
     dtype = computing_dtype(config.precision, device) if frozen else torch.float32
     backbone = parts.backbone(dtype)
@@ -108,8 +107,8 @@ def build_networks(
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
-    """A low-rank adapter on the attention of every block of the backbone; the rest is frozen."""
-    # Only who asks for an adapter waits for peft's imports.
+    """Adds a LoRA to the attention of every backbone block; the rest is frozen."""
+    # Imported here, because peft's imports are slow.
     from peft import LoraConfig
 
     backbone.requires_grad_(False)
@@ -120,23 +119,23 @@ def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
 
 
 def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name, in a fixed order."""
+    """The trained parameters, by name, in a fixed order."""
     return {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
 
 
 def _controller(
     network: NetworkConfig, backbone: nn.Module, holes: str
 ) -> WeavingController | None:
-    """What `network` describes, or None; a new one is for anchors with `holes` unless told."""
+    """The controller in `network`, or None; a new one is for anchors with `holes` by default."""
     if not network.woven:
         return None
     start = network.controller
     if start is not None and Path(start).suffix != ".pt":
-        # Else the name would be looked for on the net.
+        # Otherwise the name would be looked up on the hub.
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(
                 f"no controller at model.controller={start}: it has no config.json; name a "
-                "folder that one was saved to, such as CHECKPOINT/controller"
+                "folder with a saved one, such as CHECKPOINT/controller"
             )
         controller = make_controller(backbone, start)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
@@ -150,22 +149,22 @@ def _controller(
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
-    """Refuse data sets with other anchors than the controller is one for.
+    """Refuses data sets whose anchors do not match the controller.
 
     Args:
-        controller: None = no anchor is read.
+        controller: None = anchors are not used.
         holes: of each data set (`Mixture.holes`).
 
     Raises:
-        ValueError: names every data set that differs.
+        ValueError: the message names every data set that differs.
     """
     if controller is None:
         return
     own = controller.config.holes
-    if other := [f"{root} has holes={one}" for root, one in holes.items() if one != own]:
+    if other := [f"{root} has holes={kind}" for root, kind in holes.items() if kind != own]:
         raise ValueError(
-            f"the controller is one for anchors with holes={own}, but {', '.join(other)}; "
-            "precompute all data sets of a mixture with one kind of holes"
+            f"the controller is for anchors with holes={own}, but {', '.join(other)}; "
+            "precompute all data sets of a mixture with the same kind of holes"
         )
 
 
@@ -173,7 +172,7 @@ def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
     own = controller.config.holes
     if own != clip.holes:
         raise ValueError(
-            f"clip {clip.name} has anchors with holes={clip.holes}, the controller is one for "
+            f"clip {clip.name} has anchors with holes={clip.holes}, but the controller is for "
             f"holes={own}; train with model.holes={clip.holes}, or precompute the clips with "
             f"holes={own}"
         )
@@ -191,7 +190,7 @@ def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
     if sizes.learned_positions and own != (h, w):
         raise ValueError(
             f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
-            f"{own[0]}x{own[1]} (height x width) and takes no other size"
+            f"{own[0]}x{own[1]} (height x width) and supports no other size"
         )
     if sizes.text_dim != clip.prompt_features.shape[-1]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whether clips were encoded by the very encoders that a run's model has."""
+"""Checks that clips were encoded by the encoders of a run's model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from anchorweave.datasets.layout import CAPTION_FEATURES, LATENTS, BadClip
 from anchorweave.datasets.mixture import Mixture
 from anchorweave.models.encoders import Encoders
 
-# File -> what it says it was encoded by: the encoders by content, and as files (under another key),
-# which is all that older files say.
+# File -> the encoders it records: by content, and as files (under another key), which is all that
+# older files record.
 SAID = {
     LATENTS: ("VAE", "vae_content", "vae_weights", "vae"),
     CAPTION_FEATURES: ("text encoder", "text_content", "text_weights", "text_encoder"),
@@ -19,34 +19,34 @@ SAID = {
 
 
 def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], None]) -> None:
-    """Compare what clips were encoded by with the encoders of the model beside which is trained.
+    """Compares the encoders of the clips with those of the model that training uses.
 
-    The first clip of every data set is looked at: clips of one set that were made otherwise than
-    most are the doctor's. Clips of the released layout do not say.
+    Checks the first clip of every data set: differences within a set are found by the doctor. Clips
+    of the released layout record no encoders.
 
     Args:
         clips: all data sets.
-        encoders: of the model that `model.path` names.
-        say: prints what cannot be told.
+        encoders: encoders of the model that `model.path` names.
+        say: prints what cannot be determined.
 
     Raises:
         ValueError: a data set whose clips were encoded by others.
     """
-    for root, one in clips.sets.items():
-        if not isinstance(one, LatentClips):
+    for root, clip_set in clips.sets.items():
+        if not isinstance(clip_set, LatentClips):
             continue
         for file, (what, content, as_files, key) in SAID.items():
             try:
-                made = read_made(one.clips[0] / file)
+                made = read_made(clip_set.clips[0] / file)
             except BadClip:
-                continue  # told when the clip itself is read
+                continue  # reported when the clip itself is read
             try:
                 own = getattr(encoders, content), getattr(encoders, as_files)
             except FileNotFoundError:
-                continue  # a model that holds no such part was not what encoded, and needs none
+                continue  # a model without this encoder did not encode the clips, and needs none
             if content in made and made[content] != own[0]:
                 raise ValueError(
-                    f"{root}: {file} was made by another {what} ({made[content]}) than that of "
+                    f"{root}: {file} was made with another {what} ({made[content]}) than that of "
                     f"model.path={encoders.path} ({own[0]}); remove every {file} and "
                     f"precompute with model.path={encoders.path}, or name the model that made them"
                 )
@@ -54,5 +54,5 @@ def check_encoded_by(clips: Mixture, encoders: Encoders, say: Callable[[str], No
                 say(
                     f"{root}: {file} is of an earlier version and names another {what} "
                     f"({made[key]}) than that of model.path={encoders.path} "
-                    f"({own[1]}), perhaps the same one saved again: nobody can tell"
+                    f"({own[1]}), possibly the same one saved again: this cannot be determined"
                 )

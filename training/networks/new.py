@@ -1,4 +1,4 @@
-"""New networks beside a backbone as `network` describes them, and what it may say of saved ones."""
+"""New networks besides a backbone from `network` options, and checks of saved ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from anchorweave.models.weaving.make_controller import (
 from anchorweave.models.whole import load_whole
 from training.options.networks import NetworkConfig
 
-# Of SPMem's released cross-attention.
+# From SPMem's released cross-attention.
 HEAD_DIM, INTERVAL, REFERENCE_HEADS = 128, 14, 16
 # `model.new_controller` -> `source` of `make_controller`.
 START = {"random": NEW, "from_backbone": FROM_BACKBONE}
@@ -38,7 +38,7 @@ TRAINED_WITH = {
     "attention": "attention",
     "coverage": "coverage",
 }
-# The same of reference networks.
+# The same for reference networks.
 REFERENCES_TRAINED_WITH = {
     ReferenceTokens: {"reference_cameras": "cameras"},
     HistoricalAttention: {"reference_interval": "interval", "reference_heads": "heads"},
@@ -48,13 +48,13 @@ REFERENCES_TRAINED_WITH = {
 def new_controller(
     network: NetworkConfig, backbone: nn.Module, holes: str = "black", source: str | Path = NEW
 ) -> WeavingController:
-    """A controller as `network` describes it, for anchors with `holes` unless it says otherwise.
+    """A new controller from `network` options, for anchors with `holes` by default.
 
     Args:
-        network: layers and heads that it leaves open are those of `warm_start`, where there is one.
-        backbone: of a known family.
+        network: unset layers and heads are those of `warm_start`, if given.
+        backbone: a backbone of a known family.
         holes: see above.
-        source: as in `make_controller`, but no folder.
+        source: as in `make_controller`, but not a folder.
     """
     layers, heads, every, saved = network.layers, network.heads, network.every, None
     if network.warm_start is not None:
@@ -79,11 +79,11 @@ def new_controller(
 
 
 def warm_start(controller: WeavingController, saved: WeavingController, where: str | Path) -> None:
-    """Copy the weights of a saved controller into a new one, of another fusion if need be.
+    """Copies the weights of a saved controller into a new one, possibly with another fusion.
 
     Args:
-        controller: the new one, changed in place. What only `saved` has (the scores of pose-guided
-            fusion, for one that averages) is left out.
+        controller: the new one, changed in place. Weights that only `saved` has (the scores of
+            pose-guided fusion, for one that averages) are dropped.
         saved: the trained one.
         where: its folder, for messages.
 
@@ -92,34 +92,34 @@ def warm_start(controller: WeavingController, saved: WeavingController, where: s
     """
     own, theirs = controller.state_dict(), saved.state_dict()
     if controller.config.coverage and not saved.config.coverage:
-        # It says nothing before it is trained.
+        # These weights have no effect before training.
         theirs |= {name: own[name] for name in own if name.startswith("coverage_proj.")}
     for name, weight in own.items():
         if name not in theirs or theirs[name].shape != weight.shape:
-            met = list(theirs[name].shape) if name in theirs else "none"
+            stored = list(theirs[name].shape) if name in theirs else "none"
             raise ValueError(
                 f"model.warm_start={where} cannot start this controller: {name} has "
-                f"shape {list(weight.shape)}, there {met}; ask for its layers, heads and backbone"
+                f"shape {list(weight.shape)}, there {stored}; use its layers, heads and backbone"
             )
     controller.load_state_dict({name: theirs[name] for name in own})
 
 
 def _saved_controller(folder: str) -> WeavingController:
-    # Else the name would be looked for on the net.
+    # Otherwise the name would be looked up on the hub.
     if not Path(folder, "config.json").is_file():
         raise FileNotFoundError(
             f"no controller at model.warm_start={folder}: it has no config.json; name a folder "
-            "that one was saved to, such as CHECKPOINT/controller"
+            "with a saved one, such as CHECKPOINT/controller"
         )
     return load_whole(WeavingController, folder)
 
 
 def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    """The reference network that `network` describes: new for this backbone, or from a folder.
+    """The reference network in `network`: new for this backbone, or from a folder.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: a folder of one that is not as `network` says.
+        ValueError: a saved one that contradicts `network`.
     """
     if not network.has_references:
         return None
@@ -141,16 +141,16 @@ def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceN
 def refuse_contradiction(
     network: NetworkConfig, names: Mapping[str, str], config: Mapping[str, Any], part: str
 ) -> None:
-    """Refuse options that say something else of a saved network than it says itself.
+    """Refuses options that contradict a saved network's own config.
 
     Args:
-        network: the options; those that are null say nothing.
-        names: of the options, with the names that they have in `config`.
-        config: of the saved network.
-        part: which option names its folder: `controller` or `references`.
+        network: the options; null ones are ignored.
+        names: the options, with their names in `config`.
+        config: config of the saved network.
+        part: option that names its folder: `controller` or `references`.
 
     Raises:
-        ValueError: names the first option, with both values.
+        ValueError: the message names the first such option, with both values.
     """
     folder = getattr(network, part)
     for option, name in names.items():
@@ -158,8 +158,8 @@ def refuse_contradiction(
         if stated is not None and stated != config[name]:
             raise ValueError(
                 f"model.{option}={_word(stated)}, but model.{part}={folder} was trained with "
-                f"{_word(config[name])}, and its weights cannot become another network's: set "
-                f"model.{option}=null to train it as it is, or train a new one"
+                f"{_word(config[name])}, and its weights cannot be used otherwise: set "
+                f"model.{option}=null to keep its value, or train a new one"
                 + ("" if part == "references" else " (model.controller=null)")
             )
 

@@ -1,6 +1,6 @@
 """TrainConfig: every option of a training run, in the sections that own them.
 
-What a value is good for is said here, what the paper and the released code set is said in
+What each value does is documented here; what the paper and the released code use, in
 `configs/train/cogvideox_5b_faithful.yaml`.
 """
 
@@ -16,25 +16,25 @@ from anchorweave.ranges import check_numbers, within
 from training.draws.noise import DrawConfig
 from training.options.networks import NetworkConfig
 
-# In minutes; torch takes a wait of any length, but not of every number.
+# In minutes; torch accepts long timeouts, but not arbitrarily large numbers.
 A_YEAR = 365 * 24 * 60
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """Training and validation data.
 
     Args:
         train: folders of data sets with their shares: `data/dl3dv:3 data/realestate10k:1` (the
-            paper's and the released code's mixture); one alone needs none.
-        memory: whose anchors and references are woven, a memory system's name.
+            paper's and the released code's mixture); a single one needs no share.
+        memory: the memory system whose anchors and references are used.
         visible_first_frame: as in sampling: `seen`, or `always` as the released controller was
             trained.
-        validation: a data set that is measured on and never trained; null = no validation.
-        workers: processes that load clips, on each rank; 0 = the training process itself.
-        on_bad_clip: `error` stops at the first clip that breaks while training, with its path;
-            `quarantine` takes the next clip in its place and writes its path to `bad_clips.jsonl`.
-        bad_clip_share: the run stops when more than this share of the clips broke.
+        validation: a data set for validation only; null = no validation.
+        workers: data loading processes per rank; 0 = load in the training process.
+        on_bad_clip: `error` stops at the first clip that fails during training, with its path;
+            `quarantine` uses the next clip instead and records its path in `bad_clips.jsonl`.
+        bad_clip_share: the run stops if more than this fraction of the clips failed.
     """
 
     train: str = "outputs/prepared"
@@ -49,17 +49,15 @@ class DataConfig:
         """The data sets to train on, by folder, with their shares.
 
         Raises:
-            ValueError: no folder, one that is named twice, or a share that is no whole number.
+            ValueError: no folder, a duplicate, or a share that is not an integer.
         """
         shares = {}
         for word in self.train.split():
             folder, colon, share = word.rpartition(":")
             if colon and not share.isdigit():
-                raise ValueError(
-                    f"data.train: {word!r} is no FOLDER:SHARE with a whole number for a share"
-                )
+                raise ValueError(f"data.train: {word!r} is not FOLDER:SHARE with an integer share")
             folder = folder or word
-            if same := [one for one in shares if Path(one).resolve() == Path(folder).resolve()]:
+            if same := [name for name in shares if Path(name).resolve() == Path(folder).resolve()]:
                 raise ValueError(
                     f"data.train names {same[0]} twice ({self.train!r}); name each data set once, "
                     "with one share"
@@ -67,7 +65,7 @@ class DataConfig:
             shares[folder] = int(share) if colon else 1
         if not shares:
             raise ValueError(
-                "data.train names no data set; give FOLDER, or FOLDER:SHARE of several"
+                "data.train names no data set; give FOLDER, or FOLDER:SHARE for several"
             )
         return shares
 
@@ -77,15 +75,15 @@ class OptimizerConfig:
     """AdamW and its learning rate.
 
     Args:
-        learning_rate: at its highest.
-        beta1: of AdamW.
-        beta2: of AdamW.
-        weight_decay: of AdamW.
-        epsilon: of AdamW.
-        clip: largest norm of the gradient of all trained weights together.
+        learning_rate: peak learning rate.
+        beta1: AdamW's beta1.
+        beta2: AdamW's beta2.
+        weight_decay: AdamW's weight decay.
+        epsilon: AdamW's epsilon.
+        clip: maximum norm of the gradient of all trained weights together.
         schedule: `constant_with_warmup`, `linear`, `cosine` or `cosine_with_restarts`.
-        warmup: steps from zero to the learning rate.
-        cycles: of `cosine_with_restarts`.
+        warmup: warm-up steps from zero to the peak.
+        cycles: number of cycles of `cosine_with_restarts`.
     """
 
     learning_rate: float = within(2e-4, above=0, at_most=1)
@@ -103,10 +101,10 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AverageConfig:
-    """The running average (EMA) of the trained weights, in float32, from the first step on.
+    """The EMA of the trained weights, in float32, from the first step on.
 
     Args:
-        enabled: whether one is kept.
+        enabled: whether to keep an EMA.
         decay: reached after a warm-up of (1 + step) / (10 + step).
     """
 
@@ -116,13 +114,13 @@ class AverageConfig:
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """Steps that are not taken. Not in the paper nor in the released code.
+    """Which steps to skip. Neither in the paper nor in the released code.
 
     Args:
-        abnormal: a gradient whose norm is this many times the running mean of earlier ones is not
-            applied; null = any finite one is. One that is not finite never is.
-        limit: the run stops when more than this many of the last `window` steps were skipped.
-        window: in steps.
+        abnormal: gradients with more than this many times the running mean norm are not
+            applied; null = all finite ones are. Non-finite gradients are never applied.
+        limit: the run stops if more than this many of the last `window` steps were skipped.
+        window: number of steps.
     """
 
     abnormal: float | None = within(20.0, above=1)
@@ -132,12 +130,12 @@ class GuardConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run is saved; it always is at its end and on SIGTERM or SIGUSR1.
+    """When to save the run; it is always saved at its end and on SIGTERM or SIGUSR1.
 
     Args:
-        every_steps: in steps.
-        every_minutes: in minutes since the last one; null = never for the clock's sake.
-        keep: the newest ones that stay; the best one (by validation loss) stays as well.
+        every_steps: interval in steps.
+        every_minutes: maximum minutes since the last one; null = no limit.
+        keep: how many of the newest to keep; the best one (by validation loss) is kept as well.
     """
 
     every_steps: int = within(500, at_least=1)
@@ -147,17 +145,17 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """Measuring on `data.validation`, on all ranks together.
+    """Validation on `data.validation`, on all ranks together.
 
     Args:
-        every: in steps; also at the end.
-        seed: of the fixed noise.
-        clips: how many of the first clips the loss is measured on, live and averaged weights.
-        videos: how many of the first clips are sampled and compared with the truth; needs the VAE.
-        videos_every: in steps; also at the end.
+        every: interval in steps; also at the end.
+        seed: seed of the fixed noise.
+        clips: measure the loss of this many first clips, with live and EMA weights.
+        videos: sample this many first clips and compare them with the truth; needs the VAE.
+        videos_every: interval in steps; also at the end.
         steps: denoising steps of a sampled video.
         control_window: as in sampling.
-        fps: of the videos.
+        fps: frames per second of the videos.
     """
 
     every: int = within(500, at_least=1)
@@ -172,14 +170,14 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """Where numbers go, beside `log.jsonl`, which is always written.
+    """Where to log, besides `log.jsonl`, which is always written.
 
     Args:
         trackers: any of `wandb`, `tensorboard`.
-        project: name in wandb.
-        wandb_mode: `offline` writes to the output folder only (`wandb sync` sends it later).
-        every: steps from one printed line to the next.
-        picture_every: steps from one `loss_by_timestep.png` to the next.
+        project: project name in wandb.
+        wandb_mode: `offline` writes only to the output folder (`wandb sync` uploads it later).
+        every: steps between printed lines.
+        picture_every: steps between updates of `loss_by_timestep.png`.
     """
 
     trackers: list[str] = field(default_factory=list)
@@ -191,22 +189,22 @@ class LoggingConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything one run of `training.train` needs.
+    """Everything a run of `training.train` needs.
 
     Args:
-        output: the folder for checkpoints, logs and pictures.
-        resume: `latest` goes on from the newest complete checkpoint in `output`, or starts anew
-            where there is none; a path goes on from that one; `never` refuses an `output` with
+        output: the folder for checkpoints, logs and plots.
+        resume: `latest` resumes from the newest complete checkpoint in `output`, or starts from
+            scratch if there is none; a path resumes from that one; `never` refuses an `output` with
             checkpoints in it.
-        seed: of everything random: the first weights, the order of clips, noise, what is hidden.
-        steps: optimiser steps in all.
-        batch: clips in one step, over all ranks.
-        batch_per_process: clips in one call of the networks; `batch` divided by it and by the
-            number of ranks is the number of calls that are accumulated.
+        seed: seed of all randomness: initial weights, order of clips, noise, dropout.
+        steps: total number of optimiser steps.
+        batch: clips per step, over all ranks.
+        batch_per_process: clips per network call; `batch` divided by it and by the
+            number of ranks is the number of gradient accumulation steps.
         precision: `bf16` = autocast, float32 master weights, a frozen backbone in bf16; `fp32` =
-            float32 throughout; `auto` = bf16 except on a CPU without instructions for it.
-        strategy: what the run is expected to be spread by; another one than it was launched with
-            is an error. `any` takes what it gets.
+            float32 throughout; `auto` = bf16 except on a CPU without bfloat16 instructions.
+        strategy: the expected distribution strategy; launching with another one is an error.
+            `any` accepts all.
         timeout_minutes: how long a rank waits for the others before it gives up.
     """
 
@@ -232,7 +230,7 @@ class TrainConfig:
 
     @property
     def memory(self) -> str | None:
-        """Whose anchors and references are read; None where neither is woven."""
+        """The memory system whose anchors and references are read; None if neither is used."""
         return self.data.memory if self.model.woven or self.model.has_references else None
 
     def __post_init__(self):
@@ -241,19 +239,19 @@ class TrainConfig:
         self.refuse_sharded(self.strategy)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
-                f"validation.videos={self.validation.videos} samples on every rank by itself, "
+                f"validation.videos={self.validation.videos} samples on every rank separately, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
             )
 
     def refuse_sharded(self, strategy: str) -> None:
-        """Refuse what a strategy that shards weights cannot do.
+        """Refuses options that a strategy with sharded weights does not support.
 
         Raises:
-            ValueError: compiled blocks, whose weights are to be gathered in their midst.
+            ValueError: compiled blocks, because weights are gathered inside them.
         """
         if self.model.compile != "none" and strategy in ("fsdp2", "zero2"):
             raise ValueError(
-                f"model.compile={self.model.compile} is not for {strategy}, whose blocks "
-                "gather their weights in every call; set model.compile=none"
+                f"model.compile={self.model.compile} is not supported with {strategy}, whose "
+                "blocks gather their weights in every call; set model.compile=none"
             )

@@ -1,1 +1,1 @@
-"""The stages of a recipe: what each is made from, and how it is run."""
+"""The stages of a recipe: their inputs, and running them."""

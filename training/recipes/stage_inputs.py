@@ -1,4 +1,4 @@
-"""What a stage of a recipe is made from: its config values, and the files that they name."""
+"""Inputs of a recipe's stage: its config values, and the files that they name."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from anchorweave.datasets.fingerprint import digest, flat
 from anchorweave.datasets.layout import CONFIG, RECORD
 from anchorweave.models.digest import weights_digest
 
-# Values of these names are written to, not read.
+# Options with these names are outputs.
 WRITTEN = ("output", "resume")
-# Folders that are told apart by their weights, and recordings that one file describes.
+# Folders identified by their weights, and recordings described by a single file.
 WEIGHTS = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer_config.json")
 DESCRIBED = ("transforms.json",)
 
 
 def config_values(words: list[str]) -> dict[str, Any]:
-    """What the YAML files named by a stage's words say, each over its bases, as dotted keys."""
-    said: dict[str, Any] = {}
+    """The contents of a stage's YAML files, including their bases, as dotted keys."""
+    values_by_key: dict[str, Any] = {}
     for word in words:
         if word.startswith("config="):
             for _, values in yaml_layers(word.removeprefix("config=")):
-                said |= flat(values)
-    return said
+                values_by_key |= flat(values)
+    return values_by_key
 
 
 def inputs(words: list[str]) -> dict[str, str]:
-    """Short names for the contents of the files and folders that a stage reads.
+    """Digests of the files and folders that a stage reads.
 
     Args:
-        words: of the stage, `a.b=c` and `config=FILE`.
+        words: the stage's words, `a.b=c` and `config=FILE`.
 
     Returns:
-        By `key=path`. What is not there yet, and folders of unknown kinds, are left out.
+        By `key=path`. Missing files and folders of unknown kinds are omitted.
     """
     values = config_values(words)
     for word in words:
         key, equals, value = word.partition("=")
         if equals and key != "config":
             values[key] = value
-    found = {}
+    digests = {}
     for key, value in values.items():
         if key.rpartition(".")[2] not in WRITTEN:
             for path in _paths(value):
                 if (name := identity(Path(path))) is not None:
-                    found[f"{key}={path}"] = name
-    return found
+                    digests[f"{key}={path}"] = name
+    return digests
 
 
 def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Inputs that are others than they were, in words."""
+    """Inputs that have changed, as text."""
     return [
-        f"{path} {'holds something else' if path in now else 'is gone'}"
+        f"{path} {'has changed' if path in now else 'is gone'}"
         for path in sorted(there)
         if now.get(path) != there[path]
     ]
 
 
 def identity(path: Path) -> str | None:
-    """A short name for what lies at `path`, that later stages which add to it leave alone.
+    """A digest of what is at `path`, unaffected by what later stages add to it.
 
-    Of a model its weights, of a prepared data set how it was prepared and which clips it has, of a
-    recording the file that lists its frames, of a file its bytes; None = nothing of these.
+    For a model its weights, for a prepared data set its settings and list of clips, for a
+    recording the file that lists its frames, for a file its bytes; None = none of these.
     """
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -81,10 +81,10 @@ def identity(path: Path) -> str | None:
 
 
 def _paths(value: Any) -> Iterator[str]:
-    """The paths that a value may name: one, a list, or data sets with shares (`A:3 B:1`)."""
+    """The paths in a value: one, a list, or data sets with shares (`A:3 B:1`)."""
     if isinstance(value, list):
-        for one in value:
-            yield from _paths(one)
+        for part in value:
+            yield from _paths(part)
     elif isinstance(value, str):
         for word in value.strip("[]").replace(",", " ").split():
             name, colon, share = word.rpartition(":")

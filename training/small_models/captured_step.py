@@ -1,7 +1,7 @@
-"""A forward and backward pass of fixed shapes, on a GPU as one CUDA graph.
+"""A forward and backward pass of fixed shapes, as one CUDA graph on a GPU.
 
-A small network of many small kernels keeps a GPU waiting for the host, which launches them one by
-one. A graph is recorded once and then launched as a whole.
+A small network of many small kernels is limited by launching them one by one from the host. A graph
+is recorded once and then launched as a whole.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-# Before a graph is recorded, libraries choose their kernels and reserve what memory they need.
+# Warm-up calls before recording, in which libraries choose kernels and reserve memory.
 REHEARSALS = 3
 
 
 class CapturedStep:
-    """Calls `step` and its backward pass; parameters' gradients are what they leave.
+    """Runs `step` and its backward pass, which sets the parameters' gradients.
 
     Args:
         step: from tensors to results, the first of which is the loss. On a GPU it may not depend on
-            values of its inputs in Python (`item()`), and is called with buffers that are reused.
-        parameters: whose gradients are computed; on a GPU the gradients' memory is the same in
-            every call, and they are overwritten.
+            values of its inputs in Python (`item()`), and is called with reused buffers.
+        parameters: the parameters to differentiate; on a GPU their gradients use the same memory in
+            every call and are overwritten.
     """
 
     def __init__(self, step: Callable[..., tuple[Tensor, ...]], parameters: Iterable[nn.Parameter]):
@@ -33,7 +33,7 @@ class CapturedStep:
         self._gradients: list[Tensor] = []
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The results of one step on `inputs`, whose shapes are those of every call."""
+        """The results of one step on `inputs`, whose shapes must be the same in every call."""
         if inputs[0].device.type != "cuda":
             return self._forward_and_backward(inputs)
         if self._graph is None:
@@ -41,7 +41,7 @@ class CapturedStep:
         for buffer, value in zip(self._inputs, inputs, strict=True):
             buffer.copy_(value)
         self._graph.replay()
-        # An optimiser may have dropped them.
+        # An optimiser may have set them to None.
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
         return self._results

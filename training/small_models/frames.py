@@ -1,4 +1,4 @@
-"""Frames of recordings as one array a recording, decoded or rendered once."""
+"""Frames of recordings, one array per recording, decoded or rendered once."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def cache_frames(
     frames: int | None,
     shard: Shard,
 ) -> list[Path]:
-    """Write `NAME.npy`, uint8 [T, 3, H, W], for every recording that has none yet.
+    """Writes `NAME.npy`, uint8 [T, 3, H, W], for every recording without one.
 
     Args:
-        source: recordings, as `find_recordings` takes them.
-        folder: where the arrays lie; one that holds arrays of another size is refused.
+        source: recordings, in any form that `find_recordings` accepts.
+        folder: folder of the arrays; refused if it has arrays of another size.
         size: (height, width) that frames are cropped and resized to.
-        frames: the first so many frames of each recording, which has to have them; None = all.
-        shard: the process that works, and whose share this is.
+        frames: use this many first frames of each recording, which must have them; None = all.
+        shard: this process's share of the work.
 
     Returns:
-        The arrays, by name of the recording, this process's and all others'.
+        The arrays by recording name, of all processes.
 
     Raises:
-        ValueError: a recording that cannot be read or is too short, or arrays of another size or
+        ValueError: a recording that is unreadable or too short, or arrays of another size or
             length.
     """
     recordings = find_recordings(source)
@@ -49,15 +49,15 @@ def cache_frames(
         file = folder / f"{name}.npy"
         if file.exists():
             try:
-                there = read_frames(file, mmap_mode="r").shape
+                stored_shape = read_frames(file, mmap_mode="r").shape
             except ValueError as error:
                 return Tally(failed={name: f"{error}; remove it to have it made again"})
-            if there[2:] != tuple(size):
-                wrong = f"{file} holds frames of {there[2:]}, not {size}; remove {folder}"
+            if stored_shape[2:] != tuple(size):
+                wrong = f"{file} holds frames of {stored_shape[2:]}, not {size}; remove {folder}"
                 return Tally(failed={name: wrong})
-            # All frames of a recording are not counted again: opening one may take seconds.
-            if frames is not None and there[0] != frames:
-                wrong = f"{file} holds {there[0]} frames, not {frames}; remove {folder}"
+            # The frames of a recording are not counted again, because opening one may take seconds.
+            if frames is not None and stored_shape[0] != frames:
+                wrong = f"{file} holds {stored_shape[0]} frames, not {frames}; remove {folder}"
                 return Tally(failed={name: wrong})
             return Tally(there=1)
         try:
@@ -79,16 +79,16 @@ def cache_frames(
 
 
 def read_frames(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """What `cache_frames` wrote.
+    """Reads what `cache_frames` wrote.
 
     Raises:
-        ValueError: a file that is cut or no such array, by name.
+        ValueError: a truncated file or not such an array; the message names it.
     """
     try:
         array = np.load(file, mmap_mode)
         if array.ndim != 4 or array.dtype != np.uint8:
             raise ValueError(f"an array of {array.dtype} {array.shape}")
-    # By where a header is damaged, numpy raises anything.
+    # numpy raises various errors, depending on where a header is damaged.
     except Exception as error:
         raise ValueError(f"{file} cannot be read as frames ({error})") from error
     return array
@@ -101,9 +101,9 @@ def random_crops(
     crop: tuple[int, int],
     generator: torch.Generator,
 ) -> UInt8[Tensor, "count 3 frames h w"]:
-    """Crops in space and time, each of a random recording; where they lie is `generator`'s.
+    """Crops in space and time, each from a random recording, on the generator's device.
 
-    They are cut where the recordings lie, on any device.
+    They are cut on the device of the recordings.
     """
 
     def below(end: int) -> int:

@@ -1,7 +1,7 @@
-"""Muon for the kernels of a convolutional network, AdamW for all else (Jordan 2024, Liu 2025).
+"""Muon for convolution kernels, AdamW for everything else (Jordan 2024, Liu 2025).
 
-Muon steps along the orthogonalised momentum of a matrix; a kernel is the matrix from what it sees
-to what it makes. A small autoencoder needs a third of AdamW's steps with it.
+Muon steps along the orthogonalised momentum of a matrix; a kernel is treated as the matrix from its
+inputs to its outputs. A small autoencoder needs a third of AdamW's steps with it.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from torch.optim import AdamW, Muon
 
 from training.engine.weights import fill_optimizer, optimizer_tensors
 
-# Kernels from or to so few channels are lists of vectors rather than matrices.
+# Kernels with at most this many input or output channels are treated as vectors, not matrices.
 FEWEST_CHANNELS = 9
 
 
 class MuonAndAdamW:
-    """The two optimisers, stepped as one.
+    """Both optimisers, stepped together.
 
     Args:
-        parameters: of a network, by name; kernels contiguous or laid out channels last.
-        learning_rate: of both: Muon's steps are brought to the size of AdamW's (Liu 2025, eq. 4).
+        parameters: of a network, by name; kernels contiguous or channels last.
+        learning_rate: for both: Muon's steps are scaled to the size of AdamW's (Liu 2025, eq. 4).
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], learning_rate: float):
         self._kernels = {name: p for name, p in parameters.items() if _is_kernel(p)}
-        # Of the same memory as the kernels, so that a step on one is a step on the other.
+        # Views of the kernels' memory, so that updating them updates the kernels.
         self._matrices = {
             name: nn.Parameter(_as_matrix(kernel.detach(), kernel))
             for name, kernel in self._kernels.items()
@@ -46,7 +46,7 @@ class MuonAndAdamW:
         )
 
     def step(self, learning_rate: float) -> None:
-        """One step along the parameters' gradients, which are then forgotten."""
+        """One step along the parameters' gradients, which are then cleared."""
         for name, kernel in self._kernels.items():
             self._matrices[name].grad = _as_matrix(kernel.grad, kernel)
         for optimizer in (self._muon, self._adamw):
@@ -75,5 +75,5 @@ def _is_kernel(parameter: nn.Parameter) -> bool:
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """A tensor [O, I, ...] as a matrix [O, I * ...], its columns as `kernel` lies in memory."""
+    """A tensor [O, I, ...] as a matrix [O, I * ...], columns in the kernel's memory order."""
     return (tensor if kernel.is_contiguous() else tensor.movedim(1, -1)).reshape(len(tensor), -1)

@@ -1,4 +1,4 @@
-"""From captions to the texts, and the gaps in them, that a small T5 is trained on."""
+"""Makes training texts with gaps from captions, for a small T5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anchorweave.models.small.text import IGNORED
 
-# Camera motion and rooms as prompts put them, for words that captions of recordings lack.
+# Typical prompts about camera motion and rooms, for words that captions of recordings lack.
 PROMPTS = (
     "the camera moves slowly forward through the room",
     "the camera moves backward away from the wall",
@@ -51,37 +51,37 @@ LETTERS = r"[^\W\d_]+"
 
 
 def frequent_words(texts: Sequence[str], base: Sequence[str], most: int) -> list[str]:
-    """Words to be one token each: `base`, those of PROMPTS, then the commonest of `texts`.
+    """Words that become single tokens: `base`, those of PROMPTS, then the most common of `texts`.
 
     Args:
         texts: captions.
-        base: words that are always there.
-        most: how many in all.
+        base: words that are always included.
+        most: maximum number of words.
 
     Raises:
-        ValueError: fewer than are always there.
+        ValueError: fewer than the words that are always included.
     """
-    known = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
-    if most < len(known):
-        raise ValueError(f"vocabulary={most} is below the {len(known)} words that it starts from")
-    # Of words that are equally common, the first in the alphabet.
+    included = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
+    if most < len(included):
+        raise ValueError(f"vocabulary={most} is below the {len(included)} words always included")
+    # Ties are broken alphabetically.
     counted = sorted(Counter(re.findall(LETTERS, " ".join(texts))).items(), key=_commonest)
-    return list(dict.fromkeys([*known, *(word for word, _ in counted)]))[:most]
+    return list(dict.fromkeys([*included, *(word for word, _ in counted)]))[:most]
 
 
 def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequence[str]) -> str:
-    """A text with its clauses shuffled and some words dropped or replaced.
+    """Shuffles the clauses of a text and drops or replaces some words.
 
     Args:
-        text: clauses between commas.
-        rng: where the choices come from.
-        drop: share of words that go; half as many are replaced by any of `words`.
-        prompts: probability that one of PROMPTS is added as a clause.
-        words: what replaces others.
+        text: clauses separated by commas.
+        rng: source of randomness.
+        drop: fraction of words to drop; half as many are replaced by random `words`.
+        prompts: probability of adding one of PROMPTS as a clause.
+        words: replacement words.
     """
     clauses = [text, PROMPTS[rng.integers(len(PROMPTS))]] if rng.random() < prompts else [text]
     clauses = [part.strip() for clause in clauses for part in clause.split(",")]
-    kept = []
+    augmented = []
     for i in rng.permutation(len(clauses)):
         chances = rng.random(len(clauses[i].split()))
         changed = [
@@ -89,21 +89,21 @@ def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequen
             for word, chance in zip(clauses[i].split(), chances, strict=True)
             if chance >= drop
         ]
-        kept += [" ".join(changed)] if changed else []
-    return ", ".join(kept) or text
+        augmented += [" ".join(changed)] if changed else []
+    return ", ".join(augmented) or text
 
 
 def with_gaps(
     tokens: Sequence[int], rng: Generator, share: float, first_mark: int, marks: int
 ) -> tuple[list[int], list[int]]:
-    """A text with gaps, and what was in them, each after its mark and both ended.
+    """A text with gaps, and their contents, each after its sentinel token, both with an end token.
 
     Args:
-        tokens: at least one, without the end.
-        rng: where the gaps come from.
-        share: of the tokens that go, in gaps of one to three, at least one token.
-        first_mark: id of the first gap's mark; the others follow.
-        marks: at most so many gaps.
+        tokens: at least one, without the end token.
+        rng: source of randomness.
+        share: fraction of the tokens to remove, in gaps of one to three, at least one token.
+        first_mark: id of the first sentinel token; the others follow.
+        marks: maximum number of gaps.
     """
     gone = np.zeros(len(tokens), dtype=bool)
     while gone.sum() < share * len(tokens):
@@ -127,7 +127,7 @@ def with_gaps(
 
 
 def batched(samples: Sequence[tuple[list[int], list[int]]], length: int) -> tuple[Tensor, Tensor]:
-    """Texts [B, length], padded as prompts are, and targets [B, L], IGNORED behind their end."""
+    """Texts [B, length], padded like prompts, and targets [B, L], IGNORED after their end."""
     longest = max(len(target) for _, target in samples)
     texts = [text + [PAD] * (length - len(text)) for text, _ in samples]
     targets = [target + [IGNORED] * (longest - len(target)) for _, target in samples]

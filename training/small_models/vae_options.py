@@ -12,36 +12,35 @@ from anchorweave.ranges import check_numbers, within
 
 @dataclass(frozen=True)
 class VAETrainConfig:
-    """Everything that training an autoencoder needs.
+    """Options of training an autoencoder.
 
     Args:
         source: recordings to train on: a folder, "procedural:..." words, or a list.
-        validation: recordings to measure on, of other places.
-        output: the folder for what is written.
-        start: folder of an autoencoder of this architecture that training begins with; null = new
-            weights.
-        part: what is trained: `all`, or the `decoder` alone, which leaves latents as they are, so
-            that networks that were trained on them stay valid; needs `start`.
-        seed: of the first weights and of everything drawn.
-        size: (height, width) that frames are brought to.
-        frames_per_recording: the first so many; null = all.
-        frames_only: whether the run ends when all frames are decoded or rendered, which several
+        validation: recordings to evaluate on, from other places.
+        output: the output folder.
+        start: folder of an autoencoder of this architecture to start from; null = new weights.
+        part: what is trained: `all`, or only the `decoder`, which does not change the latents, so
+            that networks trained on them stay valid; requires `start`.
+        seed: seed of the initial weights and all random choices.
+        size: (height, width) that frames are resized to.
+        frames_per_recording: use this many first frames; null = all.
+        frames_only: whether to end when all frames are decoded or rendered, which several
             processes may share (torchrun); a second run, in one process, then trains.
-        clip: frames of one training crop; 8k + 1.
+        clip: frames per training crop; 8k + 1.
         crop: its (height, width).
-        batch: crops in one step.
-        steps: optimiser steps in all.
-        learning_rate: of Muon and AdamW, at its highest; warmed up, then along a cosine.
-        warmup: steps.
-        loss: what the reconstruction is judged by.
-        kl: weight of the mean divergence from a standard normal, against a mean error of pixels in
+        batch: crops per step.
+        steps: total number of optimiser steps.
+        learning_rate: peak of Muon and AdamW; warmed up, then cosine decay.
+        warmup: warm-up steps.
+        loss: reconstruction loss.
+        kl: weight of the mean divergence from a standard normal, relative to a mean pixel error in
             [-1, 1].
-        average: decay of the running average.
-        precision: `bf16` = autocast; `auto` = bf16 except on a CPU without instructions for it.
-        compile: whether the networks are compiled first (a minute or two, and a C++ compiler on a
-            CPU), after which a step takes about a quarter less time. On a GPU a step is one CUDA
+        average: decay of the EMA.
+        precision: `bf16` = autocast; `auto` = bf16 except on a CPU without bfloat16 instructions.
+        compile: whether to compile the networks first (takes a minute or two, and a C++ compiler on
+            a CPU), after which a step takes about a quarter less time. On a GPU a step is one CUDA
             graph in any case.
-        validate_every: in steps; also at the end.
+        validate_every: interval in steps; also at the end.
         save_every: likewise.
         vae: its architecture.
 
@@ -76,11 +75,11 @@ class VAETrainConfig:
     def __post_init__(self):
         check_numbers(self)
         if self.part == "decoder" and self.start is None:
-            raise ValueError("part=decoder trains beside an encoder that is there: name a start=")
+            raise ValueError("part=decoder needs an existing encoder: name a start=")
         step = self.vae.in_space
-        # The decoder gives the first latent frame one video frame only where their number is odd.
+        # The decoder makes one video frame from the first latent frame only if their number is odd.
         if self.clip % 8 != 1 or any(side % step for side in self.crop):
             raise ValueError(
                 f"clip={self.clip} and crop={self.crop} do not fit: an autoencoder of these levels "
-                f"trains on 8k + 1 frames with sides divisible by {step}"
+                f"needs 8k + 1 frames with sides divisible by {step}"
             )

@@ -1,4 +1,4 @@
-"""VAETraining: what one training of an autoencoder is made of, how it is saved, how it goes on."""
+"""VAETraining: the state of one autoencoder training, and how it is saved and resumed."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class VAETraining:
 
     Args:
         config: all of its options.
-        arrays: uint8 frames [T, 3, H, W] of the recordings to train on.
-        held_out: likewise, to measure on.
+        arrays: uint8 frames [T, 3, H, W] of the training recordings.
+        held_out: likewise, for evaluation.
     """
 
     def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
@@ -54,18 +54,18 @@ class VAETraining:
         self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         device = self.accelerator.device
-        # All of them fit a GPU, and cropped there they need not travel.
+        # They all fit on a GPU, and cropping there saves transfers.
         self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
         self.vae = fast_convolutions(_first_weights(config)).to(device)
         if config.part == "decoder":
-            # Wan's ends in a convolution of its own.
+            # Wan's ends in a separate convolution.
             for part in (self.vae.encoder, getattr(self.vae, "quant_conv", None)):
                 if part is not None:
                     part.requires_grad_(False)
         self.parameters = {n: p for n, p in self.vae.named_parameters() if p.requires_grad}
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
-        # Shapes never change in training, so kernels may be searched for; measuring, whose shapes
-        # do, is not compiled.
+        # Shapes never change in training, so kernels can be autotuned; evaluation, whose shapes
+        # vary, is not compiled.
         torch.backends.cudnn.benchmark = True
         self._autoencoded = (
             torch.compile(self._through, dynamic=False) if config.compile else self._through
@@ -87,19 +87,20 @@ class VAETraining:
         self.log.rewind(self.step)
 
     def train(self, stop: Stop) -> None:
-        """Until `steps` are done, or a signal comes; ends with a checkpoint either way."""
+        """Trains until `steps` are done, or a signal arrives; ends with a checkpoint either way."""
         config = self.config
-        told = False
-        while self.step < config.steps and not told:
+        stopping = False
+        while self.step < config.steps and not stopping:
             began = time.perf_counter()
             values = self._one_step()
             self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
             validates = last or self.step % config.validate_every == 0
-            told = stop.asked_by is not None
-            saves = last or told or self.step % config.save_every == 0
-            # Reading waits for the GPU, so a step is read when the next one is under way.
+            stopping = stop.asked_by is not None
+            saves = last or stopping or self.step % config.save_every == 0
+            # Reading results waits for the GPU, so a step is read when the next one has been
+            # launched.
             self._read(keep=0 if validates or saves else 1, measures=validates)
             if saves:
                 self.checkpoints.save(self.step, self._write)
@@ -108,12 +109,12 @@ class VAETraining:
 
     @torch.no_grad()
     def measure(self) -> float:
-        """PSNR in dB of the averaged weights' reconstruction of the held-out clips."""
+        """PSNR in dB of the EMA weights' reconstruction of the held-out clips."""
         self.average.store(self.parameters.values())
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
         video = self.held_out.float() / 255
-        again = torch.cat([self._reconstructed(one[None]) for one in video])
+        again = torch.cat([self._reconstructed(frame[None]) for frame in video])
         self.vae.train()
         self.average.restore(self.parameters.values())
         return psnr(again, video)
@@ -142,14 +143,14 @@ class VAETraining:
         return reconstruction + self.config.kl * divergence, reconstruction, divergence
 
     def _read(self, keep: int, measures: bool = False) -> None:
-        """Log all steps but the last `keep`, and print some of them.
+        """Logs all steps but the last `keep`, and prints some of them.
 
         Args:
-            keep: how many are left for later.
-            measures: whether the weights are measured, for the newest step.
+            keep: how many to leave for later.
+            measures: whether to evaluate the weights, for the newest step.
 
         Raises:
-            RuntimeError: a step whose gradient was not finite; nothing was saved since.
+            RuntimeError: a step with a non-finite gradient; nothing was saved since.
         """
         while len(self._unread) > keep:
             step, tensor, seconds = self._unread.pop(0)
@@ -164,11 +165,11 @@ class VAETraining:
                 values["validation/psnr"] = self.measure()
             self.log.log(values, step)
             if "validation/psnr" in values or (step + 1) % 50 == 0:
-                shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-                print(f"step {step + 1}/{self.config.steps}: {shown}", flush=True)
+                text = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {step + 1}/{self.config.steps}: {text}", flush=True)
 
     def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and log variance of the latents, and what is decoded from a draw of them."""
+        """Mean and log variance of the latents, and the reconstruction from a sample of them."""
         posterior = self.vae.encode(signed).latent_dist
         again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
         return posterior.mean, posterior.logvar, again
@@ -186,7 +187,7 @@ class VAETraining:
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
-        # Short copies of weights that outlive a call would have no place in a CUDA graph.
+        # Autocast's weight cache outlives a call, which a CUDA graph does not support.
         return torch.autocast(
             device,
             torch.bfloat16,
@@ -204,13 +205,13 @@ class VAETraining:
         save_config(self.config, folder / CONFIG)
 
     def _restore(self, folder: Path) -> None:
-        there = load_config(VAETrainConfig, (), str(folder / CONFIG))
-        if (there.vae, there.seed) != (self.config.vae, self.config.seed):
+        stored = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (stored.vae, stored.seed) != (self.config.vae, self.config.seed):
             raise ValueError(
-                f"{folder} is of a run with {there.vae} and seed={there.seed}; go on as it was "
-                "begun, or name another output="
+                f"{folder} is from a run with {stored.vae} and seed={stored.seed}; resume it as it "
+                "was started, or name another output="
             )
-        for line in differences(flat(there), flat(self.config)):
+        for line in differences(flat(stored), flat(self.config)):
             print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
@@ -220,10 +221,10 @@ class VAETraining:
             fill(shadow, averaged[name])
         self.step = json.loads((folder / PROGRESS).read_text())["step"]
         self.average.optimization_step = self.step
-        print(f"going on from {folder}", flush=True)
+        print(f"resuming from {folder}", flush=True)
         if self.step > self.config.steps:
             raise ValueError(
-                f"{folder} has {self.step} steps already, more than steps={self.config.steps}"
+                f"{folder} already has {self.step} steps, more than steps={self.config.steps}"
             )
 
     def _finished(self) -> bool:
@@ -233,12 +234,12 @@ class VAETraining:
         try:
             return json.loads(results.read_text())["steps"] == self.step
         except (ValueError, KeyError, TypeError) as error:
-            print(f"{results} cannot be read ({error!r}); written again", flush=True)
+            print(f"{results} cannot be read ({error!r}); rewriting it", flush=True)
             return False
 
     @torch.no_grad()
     def _finish(self) -> None:
-        """Write the averaged weights, scaled so that latents have unit variance."""
+        """Writes the EMA weights, scaled so that latents have unit variance."""
         quality = self.measure()
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
@@ -247,7 +248,7 @@ class VAETraining:
         folder = self.output / "vae"
         with atomic_write(folder) as aside:
             self.vae.save_pretrained(aside)
-            # Of a run of fewer steps that was gone on with, or that died here.
+            # Left by a shorter run that was resumed, or by a crash at this point.
             shutil.rmtree(folder, ignore_errors=True)
         results = {
             "steps": self.step,
@@ -260,7 +261,7 @@ class VAETraining:
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
     def _fit_scale(self) -> None:
-        """Latents of what it was trained on get unit variance."""
+        """Scales the latents of the training data to unit variance."""
         codec = codec_of(self.vae)
         with self._autocast():
             latents = [
