@@ -1,7 +1,7 @@
 """The interface between geometry and generation: what a memory system passes to the networks.
 
-The only module that both halves import. It defines exactly what is stored on disk between retrieval
-and training.
+The only file that both halves import. What is written to disk between retrieval and training is
+exactly what is defined here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Anchors:
     Slots are aligned by index, not by identity: slot k may show a different memory in every chunk.
 
     Args:
-        video: colours [N, T, 3, H, W] in [0, 1], black where nothing was observed.
-        visible: [N, T, H, W], True where a pixel was actually observed.
+        video: colours [N, T, 3, H, W] in [0, 1], black where nothing was seen.
+        visible: [N, T, H, W], True where a pixel was actually seen.
         target2source: [N, T, 4, 4], the target camera relative to the camera of the memory shown.
     """
 
@@ -40,7 +40,7 @@ class Anchors:
         return Anchors(self.video[slots], self.visible[slots], self.target2source[slots])
 
     def padded(self, slots: int) -> Anchors:
-        """Pads to `slots` anchors with black, invisible ones at the identity pose."""
+        """These anchors padded to `slots` with black, invisible ones at the identity pose."""
         if slots == len(self):
             return self
         return stack_anchors([self, empty_anchors(slots - len(self), self.video.shape[1:])])
@@ -48,7 +48,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class References:
-    """R reference frames, unwarped.
+    """R unmodified frames, as reference views.
 
     Args:
         frames: colours [R, 3, H, W] in [0, 1].
@@ -66,11 +66,12 @@ class References:
 
 @dataclass(frozen=True)
 class Preceding:
-    """The P frames before the target, as one clip, and the memory rendered at their cameras.
+    """The P frames preceding the target, as one clip, and the memory rendered at their cameras.
 
     Args:
         frames: colours [P, 3, H, W] in [0, 1], the newest last.
-        anchors: memory rendered at these cameras, with as many slots as the target's anchors.
+        anchors: memory rendered at these frames' cameras, with as many slots as the target's
+            anchors.
         preceding2first: [P, 4, 4], these cameras relative to the first target camera.
     """
 
@@ -81,11 +82,11 @@ class Preceding:
 
 @dataclass(frozen=True)
 class Pick:
-    """Why a memory was chosen for one anchor slot of one chunk.
+    """Why one memory fills one anchor slot of one chunk.
 
     Args:
-        slot: index of the anchor, 0..N-1.
-        memory: index of the memory in the bank, 0..M-1.
+        slot: which anchor, 0..N-1.
+        memory: which memory of the bank, 0..M-1.
         name: name of its frame in its recording.
         gain: newly covered pixels over all pixels of the chunk, in [0, 1].
         coverage: covered pixels over all pixels after this pick, in [0, 1].
@@ -103,7 +104,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """What was retrieved for target frames [start, stop), the pool size, and why it stopped."""
+    """What was retrieved for target frames [start, stop), from how many, and why it stopped."""
 
     start: int
     stop: int
@@ -114,16 +115,16 @@ class ChunkReport:
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Everything a memory system retrieved for T target cameras.
+    """Everything that a memory system retrieved for T target cameras.
 
     Args:
         anchors: N >= 0 rendered memories.
-        references: R >= 0 unwarped frames.
+        references: R >= 0 reference frames.
         target2first: [T, 4, 4], each target camera relative to the first one ("camera 0").
         report: one entry per chunk of target frames.
-        unit: the length unit used here, in the recording's unit (`in_unit`); None = lengths are
-            still in the recording's unit, which the networks do not accept.
-        preceding: the frames before the target as one clip; None = none.
+        unit: length of its unit in the recording's unit (`in_unit`); None = lengths are in the
+            recording's own unit, which the networks do not accept.
+        preceding: the preceding frames as one clip; None = none.
     """
 
     anchors: Anchors
@@ -134,19 +135,19 @@ class Retrieved:
     preceding: Preceding | None = None
 
     def in_unit(self, unit: float) -> Retrieved:
-        """A copy with lengths divided by `unit`, so that a scene's scale does not matter.
+        """The same with lengths divided by `unit`, which removes the scene's scale.
 
-        The released code does not normalise translations, and the paper does not mention it; we
-        divide by the median valid depth of the first frame.
+        The released code uses translations as they are, and the paper does not say; we divide by
+        the median valid depth of the first frame.
 
         Raises:
-            ValueError: a unit that is not positive and finite, or lengths that are already
-                normalised.
+            ValueError: a unit that is not positive and finite, or lengths that were already
+                converted.
         """
         if self.unit is not None:
             raise ValueError(f"lengths are measured in {self.unit} already; call in_unit once")
         if not 0 < unit < float("inf"):
-            raise ValueError(f"a unit of length must be positive and finite, got {unit}")
+            raise ValueError(f"a unit of length must be positive and finite, met {unit}")
 
         def scaled(anchors: Anchors) -> Anchors:
             poses = scale_translation(anchors.target2source, 1 / unit)
@@ -171,15 +172,15 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class AnchorLatents(Batched):
-    """A batch of `Retrieved`, as input to the controller.
+    """A batch of `Retrieved` in the controller's input format.
 
     Args:
         latents: VAE latents of the anchor videos, scaled [B, N, t, C, h, w].
-        visible_tokens: [B, N, t, h//2, w//2], True where a token contains observed pixels.
+        visible_tokens: [B, N, t, h//2, w//2], True where a token shows seen pixels.
         target2source: [B, N, T, 4, 4], translations in scene units.
         target2first: [B, T, 4, 4], likewise.
-        coverage: [B, N, t, h//2, w//2], fraction of each token's pixels that were observed, in
-            [0, 1]; None = unknown, as for released data.
+        coverage: [B, N, t, h//2, w//2], fraction of each token's pixels that were seen, in [0, 1];
+            None = unknown, as for released data.
     """
 
     latents: Float[Tensor, "B N t C h w"]
@@ -190,9 +191,9 @@ class AnchorLatents(Batched):
 
     @classmethod
     def in_sequence(cls, parts: Sequence[AnchorLatents]) -> AnchorLatents:
-        """Concatenates anchors of the same slots along time.
+        """Concatenates anchors of the same slots over consecutive frame ranges.
 
-        Poses are concatenated too, so their number may differ from (t - 1) * compression + 1.
+        Poses are concatenated as well, so their number may differ from (t - 1) * compression + 1.
         """
         if len(parts) == 1:
             return parts[0]
@@ -208,7 +209,7 @@ class AnchorLatents(Batched):
 
 @dataclass(frozen=True)
 class PrecedingLatents(Batched):
-    """A batch of `Preceding`, as input to the networks.
+    """A batch of `Preceding` in the networks' input format.
 
     Args:
         latents: VAE latents of the P frames as one video, scaled [B, p, C, h, w] with
@@ -223,12 +224,12 @@ class PrecedingLatents(Batched):
 
 @dataclass(frozen=True)
 class ReferenceLatents(Batched):
-    """A batch of references, as input to the networks.
+    """A batch of references in the networks' input format.
 
     Args:
-        latents: VAE latents of each frame encoded alone, scaled [B, R, C, h, w].
-        present: [B, R], False where a sample has fewer than R references.
-        reference2first: [B, R, 4, 4], each reference camera relative to the first target camera,
+        latents: VAE latents of each frame alone, scaled [B, R, C, h, w].
+        present: [B, R], False where a sample has fewer references than R.
+        reference2first: [B, R, 4, 4], each reference's camera relative to the first target camera,
             translations in scene units.
         target2first: [B, T, 4, 4], likewise for the target cameras.
     """
@@ -240,16 +241,16 @@ class ReferenceLatents(Batched):
 
     @classmethod
     def join(cls, parts: Sequence[ReferenceLatents]) -> ReferenceLatents:
-        """Concatenates the samples of all parts, padding those with fewer references."""
+        """The samples of all parts; those with fewer references are padded with absent ones."""
         most = max(part.present.shape[1] for part in parts)
         return super().join([part._padded(most) for part in parts])
 
     def followed_by(self, preceding: PrecedingLatents, compression: int) -> ReferenceLatents:
-        """Appends every latent frame of the preceding clip as another reference.
+        """These, followed by every latent frame of the preceding clip as an additional reference.
 
         Args:
-            preceding: for the same samples.
-            compression: video frames per latent frame; the camera of the first of them is used.
+            preceding: with the same number of samples.
+            compression: video frames per latent frame; the camera of the first one is used.
         """
         B, p = preceding.latents.shape[:2]
         poses = preceding.anchors.target2first[:, ::compression]
@@ -276,7 +277,7 @@ class ReferenceLatents(Batched):
 
 
 def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
-    """`slots` empty anchors of video shape (T, 3, H, W).
+    """`slots` anchors of video shape (T, 3, H, W) that show nothing.
 
     Raises:
         ValueError: a negative number of slots.
@@ -294,30 +295,29 @@ def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
 def references_for(
     target: Cameras, frames: Iterable[Float[Tensor, "3 H W"]], cameras: Cameras
 ) -> References:
-    """References (possibly none) from `frames`, seen by `cameras`, for target cameras [T]."""
+    """Frames with their `cameras` as references for target cameras [T]; possibly none."""
     seen = list(frames)
-    stacked = torch.stack(seen) if seen else torch.zeros(0, 3, *target.size)
-    return References(stacked, cameras, cameras.relative_to(target[0]))
+    shown = torch.stack(seen) if seen else torch.zeros(0, 3, *target.size)
+    return References(shown, cameras, cameras.relative_to(target[0]))
 
 
 def stack_anchors(parts: Sequence[Anchors]) -> Anchors:
-    """Concatenates anchors that show the same T frames along the slot axis."""
+    """Concatenates the anchors of `parts`, which show the same T frames, along slots."""
     return _cat_anchors(parts, dim=0)
 
 
 def join_anchors(parts: Sequence[Anchors]) -> Anchors:
-    """Concatenates anchors of the same slots along time."""
+    """Concatenates the anchors of `parts`, which fill the same slots, in time."""
     return _cat_anchors(parts, dim=1)
 
 
 def composite(anchors: Anchors) -> tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]]:
-    """Merges all anchors into one video: each pixel comes from the first slot that observes it.
+    """One video of all anchors: each pixel from the first slot that sees it.
 
     Returns:
-        Colours [T, 3, H, W] in [0, 1], black where no slot observes, and the observed mask [T, H,
-        W].
+        Colours [T, 3, H, W] in [0, 1], black where no slot sees, and where any does [T, H, W].
     """
-    # From the shape of one anchor, so that it works without any.
+    # Shaped like one anchor's, even if there are none.
     video = anchors.video.new_zeros(anchors.video.shape[1:])
     seen = anchors.visible.new_zeros(anchors.visible.shape[1:])
     for colours, visible in zip(anchors.video, anchors.visible, strict=True):

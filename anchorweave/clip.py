@@ -1,4 +1,4 @@
-"""Clip: the frames, depth and cameras of a stretch of video."""
+"""Clip: frames, depth and cameras of a part of a video, kept together."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from anchorweave.geometry.cameras import Cameras, join_cameras
 
 @dataclass(frozen=True)
 class Clip:
-    """One stretch of posed video.
+    """A clip of posed video.
 
     Args:
         frames: colours [T, 3, H, W] in [0, 1].
         depth: z along the optical axis [T, H, W], in the unit of `cameras`; 0 = unknown.
         cameras: one per frame, [T], of image size (H, W).
-        names: name of each frame in its recording, for reports.
-        static: [T, H, W], False on moving objects, which are excluded from memory; None = all
-            static (paper appendix F).
+        names: name of each frame in its recording, T of them, for reports.
+        static: [T, H, W], False on moving objects, which are kept out of memory; None = all static
+            (paper appendix F).
         sparse: depth [T, H, W] of the sparse points of structure from motion, 0 at most pixels;
-            None = there are none. It fixes the scale of estimated depth, and is never stored.
+            None = none. It fixes the scale of estimated depth, and is never remembered.
 
     Raises:
         ValueError: frames, depth, cameras, names, static or sparse differ in count or size.
@@ -65,11 +65,11 @@ class Clip:
 
     @property
     def static_depth(self) -> Float[Tensor, "T H W"]:
-        """Depth [T, H, W] of static pixels; 0 on moving objects."""
+        """Depth [T, H, W] of static objects; 0 on moving ones."""
         return self.depth if self.static is None else torch.where(self.static, self.depth, 0.0)
 
     def __getitem__(self, index: slice | Sequence[int]) -> Clip:
-        """The frames selected by a slice or a list of indices, as a clip."""
+        """The frames selected by a slice or a list of positions, as a clip."""
         picked = range(len(self))[index] if isinstance(index, slice) else index
         return replace(
             self,
@@ -83,18 +83,18 @@ class Clip:
 
 
 def join_clips(parts: Sequence[Clip]) -> Clip:
-    """Concatenates clips along time.
+    """Concatenates the clips of `parts` in time.
 
     Raises:
-        ValueError: parts with different image sizes.
+        ValueError: parts of different image sizes.
     """
     static = sparse = None
     if any(part.static is not None for part in parts):
         every = [torch.ones_like(p.depth).bool() if p.static is None else p.static for p in parts]
         static = torch.cat(every)
     if any(part.sparse is not None for part in parts):
-        depths = [torch.zeros_like(p.depth) if p.sparse is None else p.sparse for p in parts]
-        sparse = torch.cat(depths)
+        known = [torch.zeros_like(p.depth) if p.sparse is None else p.sparse for p in parts]
+        sparse = torch.cat(known)
     cameras = join_cameras([part.cameras for part in parts])
     return Clip(
         frames=torch.cat([part.frames for part in parts]),

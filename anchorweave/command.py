@@ -1,4 +1,4 @@
-"""Shared by all entry points: `--help`, and one-line messages without traceback for user errors.
+"""Shared by all entry points: `--help`, and a single message without traceback for user errors.
 
 An entry point ends with
 
@@ -26,22 +26,22 @@ from anchorweave.config import UnknownOptionError, default_values
 from anchorweave.errors import ToldError
 from anchorweave.option_help import help_text, options_of
 
-# Equivalent to `--traceback` if set; subprocesses inherit it.
+# If set, as `--traceback`, also for processes that an entry point starts.
 TRACEBACK_VARIABLE = "ANCHORWEAVE_TRACEBACK"
 TRACEBACK, HELP = "--traceback", ("--help", "-h")
-# Options of all entry points.
+# Of all entry points.
 ALSO = {
-    "config=FILE": "a YAML file of such options; later files override earlier ones, and OPTION="
-    "VALUE overrides all of them. `base: FILE` in it names a file that it overrides.",
-    TRACEBACK: "if an error ends the run, show the traceback; so does "
+    "config=FILE": "a YAML file of such options; if there are several, later ones win, and OPTION="
+    "VALUE wins over all. In it, `base: FILE` names a file whose values it overrides.",
+    TRACEBACK: "on an error, show the traceback; also enabled by "
     f"{TRACEBACK_VARIABLE}=1 in the environment.",
     "--help": "this text.",
 }
-# Packages with entry points; searched only for a word that is not an option of the running one.
+# Packages with entry points; searched only when a word is not an option of the running one.
 PACKAGES = ("training", "inference")
 MISTAKE, INTERRUPTED = 2, 130
-# Sent by a scheduler, a closed terminal or `kill`. By default they end a process immediately and
-# leave temporary folders behind.
+# Sent by schedulers, closed terminals or `kill`. By default they terminate a process immediately,
+# which would leave temporary folders behind.
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,12 +50,12 @@ class Command:
     """An entry point.
 
     Args:
-        main: does the work; receives the command-line words.
+        main: the entry point's function; takes the command-line arguments.
         schema: dataclass of its options.
-        default: YAML file of default values; None = the defaults of the dataclass.
-        first: option that a leading word without "=" is assigned to; None = none.
-        preset: words inserted before the user's.
-        also: accepted words that are not options, and their meaning.
+        default: YAML file with their defaults; None = those of the dataclass.
+        first: the option set by a first argument without "="; None = none.
+        preset: arguments inserted before the user's.
+        also: arguments that are not options, and their meaning.
     """
 
     main: Callable[[list[str]], object]
@@ -66,19 +66,19 @@ class Command:
     also: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, words: Sequence[str] | None = None) -> None:
-        """Run with the given command-line words.
+        """Runs the entry point with command-line arguments.
 
         Args:
-            words: the words; None = the arguments of this process.
+            words: the arguments; None = the process's own.
 
         Raises:
-            SystemExit: with 2, after one message, for user errors: an invalid value or word, or a
-                file that is missing, damaged or cannot be written; with 128 plus the signal number
-                on SIGTERM or SIGHUP, after cleaning up. All other errors propagate with their
-                traceback.
+            SystemExit: with code 2, after one message, for user errors: an invalid argument or
+            value, a missing or damaged file, or one that cannot be written; with 128 plus the
+            signal's number if ended by SIGTERM or SIGHUP, after cleaning up. Any other error
+            propagates with its traceback.
         """
         words = list(sys.argv[1:] if words is None else words)
-        with_traceback = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
+        shown = TRACEBACK in words or bool(os.environ.get(TRACEBACK_VARIABLE))
         words = [word for word in words if word != TRACEBACK]
         if self.first and words and "=" not in words[0] and not words[0].startswith("-"):
             words[0] = f"{self.first}={words[0]}"
@@ -90,16 +90,16 @@ class Command:
                     self.main(words)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader of the output (`| head`) closed the pipe.
+            # The reader of the output (`| head`) has closed it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (ValueError, OSError, ToldError) as error:
-            if with_traceback:
+            if shown:
                 traceback.print_exc()
-            print(self._told(error, with_traceback), file=sys.stderr, flush=True)
+            print(self._told(error, shown), file=sys.stderr, flush=True)
             sys.exit(MISTAKE)
         except KeyboardInterrupt:
-            if with_traceback:
+            if shown:
                 traceback.print_exc()
             print(f"{self._name()}: stopped by Ctrl-C", file=sys.stderr, flush=True)
             sys.exit(INTERRUPTED)
@@ -111,29 +111,29 @@ class Command:
         defaults = default_values(self.schema, self.default, self.preset)
         return help_text(self._name(), about, self.schema, self.default, defaults, also)
 
-    def _told(self, error: Exception, with_traceback: bool) -> str:
+    def _told(self, error: Exception, shown: bool) -> str:
         message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
             message += self._where_else(error.key)
-        # File names may contain terminal control sequences.
+        # File names may contain terminal control characters.
         message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
-        more = "" if with_traceback else f"\n({TRACEBACK} shows the traceback, --help all options)"
+        more = "" if shown else f"\n({TRACEBACK} shows where in the code, --help all options)"
         return f"{rank}{self._name()}: error: {message}{more}"
 
     def _where_else(self, key: str) -> str:
-        """Suggests options and commands that an unknown word may have meant."""
+        """Similar options, and commands that have an option of this name."""
         last = key.rpartition(".")[2]
         own = [
             option.key
             for option in options_of(self.schema)
             if not option.is_section and option.key.rpartition(".")[2] == last
         ]
-        # The other stages of this command's package first.
+        # Stages beside this one first.
         package = self._name().partition(".")[0]
-        # If it is the last part of one of this command's options, that is probably meant.
+        # One that only ends so is meant here where there is one.
         elsewhere = [pair for pair in options_elsewhere(key).items() if pair[0] == key or not own]
-        mine = f"\nOptions of {self._name()} with this name: {', '.join(own)}" if own else ""
+        mine = f"\nOptions of {self._name()} called so: {', '.join(own)}" if own else ""
         return mine + "".join(
             f"\n{option} is an option of "
             + ", ".join(sorted(names, key=lambda name: name.partition(".")[0] != package))
@@ -142,15 +142,15 @@ class Command:
 
     def _name(self) -> str:
         spec = sys.modules[self.main.__module__].__spec__
-        # Run by `python -m`, a module is called __main__; its spec has the name.
+        # What `python -m` runs is called __main__; its spec keeps the name.
         return self.main.__module__ if spec is None else spec.name
 
 
 @contextmanager
 def _ended_by_signals(command: Command) -> Iterator[None]:
-    """Context in which fatal signals raise SystemExit, so that everything is cleaned up.
+    """Context in which terminating signals raise SystemExit, so that everything is cleaned up.
 
-    Training replaces these handlers by its own; ignored signals (`nohup`) stay ignored.
+    A training replaces this by its own handling; ignored signals (`nohup`) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -158,7 +158,7 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
     own, before = os.getpid(), {}
 
     def end(number: int, frame: object) -> None:
-        # Once only: a second signal must not interrupt the cleanup.
+        # Only once: a second signal must not interrupt the clean-up of the first.
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         if os.getpid() == own:
@@ -177,19 +177,19 @@ def _ended_by_signals(command: Command) -> Iterator[None]:
 
 
 def commands() -> dict[str, Command]:
-    """All entry points by module name."""
-    commands = {}
+    """All entry points by the name of their module."""
+    found = {}
     for package in PACKAGES:
         for folder in importlib.import_module(package).__path__:
             for module in pkgutil.iter_modules([folder], f"{package}."):
                 file = Path(folder, f"{module.name.rpartition('.')[2]}.py")
                 if file.is_file() and "\nCOMMAND = Command(" in file.read_text(encoding="utf-8"):
-                    commands[module.name] = importlib.import_module(module.name).COMMAND
-    return commands
+                    found[module.name] = importlib.import_module(module.name).COMMAND
+    return found
 
 
 def options_elsewhere(key: str) -> dict[str, list[str]]:
-    """Maps options to the entry points that have them: `key` itself, or options that end in it.
+    """Option -> the entry points that have it: `key` itself, or else options that end with it.
 
     Args:
         key: dotted, or only the last part, such as `chunk`.

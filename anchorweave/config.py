@@ -1,12 +1,12 @@
-"""Options of a command (a dataclass), read from YAML files and `a.b=c` words.
+"""Options of a command, a dataclass, read from YAML files and `a.b=c` overrides.
 
-Later YAML files override earlier ones, such as a protocol over a row. A file may name a `base:`,
-which it overrides and which may have a base itself; command-line words override all files. An
-unknown key is an error that suggests the nearest known one. A section with several kinds may be
-given by its kind alone: `split=later` means `split.kind=later`.
+If there are several YAML files, later ones win, such as a protocol over a row. A file may name
+another one as its `base:`, whose values it overrides and which may have a base as well;
+command-line overrides come last. An unknown key is an error that suggests the nearest known one. A
+section with several kinds may be set by its kind alone: `split=later` is `split.kind=later`.
 
-The config saved by a run can be passed to every command that shares its options: `own_options:`
-lists those specific to the saving command, which other commands ignore with a message.
+The config saved by a run can be passed to every command that shares its options: it lists those
+that only its own command has (`own_options:`), which others ignore with a note.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from anchorweave.renamed_options import refuse_renamed
 from anchorweave.yaml_words import as_text
 
 Schema = TypeVar("Schema")
-# In a saved config: the options that only the command that saved it has.
+# Key in a saved config: its options that only the command that saved it has.
 OWN_OPTIONS = "own_options"
 
 
 class UnknownOptionError(ValueError):
-    """A key that does not exist in the config.
+    """A key that no dataclass of the config has.
 
     Args:
-        message: includes the word or file, and the nearest known key.
-        key: as given, dotted.
+        message: names the argument or file, and the nearest known key.
+        key: the dotted key as given.
     """
 
     def __init__(self, message: str, key: str):
@@ -47,26 +47,26 @@ class UnknownOptionError(ValueError):
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
 ) -> Schema:
-    """Reads a config from command-line words.
+    """Reads a config from command-line arguments.
 
     Args:
         schema: the dataclass to fill.
-        words: `a.b=c` overrides; each `config=FILE` is a YAML file that overrides those before it.
+        words: `a.b=c` overrides; each `config=FILE` is a YAML file that overrides earlier ones.
             Overrides take precedence over all files, regardless of their order.
-        default: YAML file used if `words` names none; None = the dataclass defaults.
+        default: the YAML file used if `words` name none; None = the dataclass's defaults.
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
-        RenamedOptionError: a renamed key; the message gives its new name.
-        UnknownOptionError: an unknown key; the message gives the nearest known one.
-        ValueError: a word without "=", a value of the wrong type, a number that is not finite or
+        RenamedOptionError: a renamed key; the message has its new name.
+        UnknownOptionError: an unknown key; the message has the nearest known one.
+        ValueError: an argument without "=", a value of another type, a number that is not finite or
             out of range, or an empty `output`, which would be the current folder.
     """
     config = OmegaConf.to_object(_merged(schema, words, default))
     check_numbers(config)
     output = getattr(config, "output", None)
     if isinstance(output, str) and not output.strip():
-        raise ValueError(f"output={output}: name a folder; output=. is the current one")
+        raise ValueError(f"output={output}: name a folder; output=. is the one that you stand in")
     return config
 
 
@@ -76,7 +76,7 @@ def default_values(
     """All options, nested, with their default values.
 
     Args:
-        schema: the dataclass; it need not be valid without overrides.
+        schema: the dataclass; it need not be valid without words.
         default: as in `load_config`.
         words: likewise.
     """
@@ -84,7 +84,7 @@ def default_values(
 
 
 def as_words(value: Any) -> str:
-    """A value formatted on one line, as written after `key=`."""
+    """A value as written after `key=`, on one line."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
@@ -95,14 +95,14 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("-"):
-            raise ValueError(f"{word!r} is not an option; write OPTION=VALUE without dashes")
+            raise ValueError(f"{word!r} is no option; write OPTION=VALUE without dashes")
         if not equals:
-            raise ValueError(f"{word!r} is not an override; write key=value, such as frames=49")
+            raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
         if key == "config":
             paths.append(value)
         else:
             overrides.append(word)
-    # Word by word: `split=later split.history=0.5` sets two values of one section.
+    # One by one: `split=later split.history=0.5` are two updates of the same section.
     typed = [(word, _parse(schema, word)) for word in overrides]
     paths = paths or ([] if default is None else [default])
     files = [layer for path in paths for layer in yaml_layers(path)]
@@ -124,9 +124,9 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
 
 
 def save_config(config: Any, path: Path) -> None:
-    """Writes the resolved config as YAML, atomically."""
+    """Write the resolved config as YAML, aside and then renamed."""
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
-    # Options of this command that the shared ones do not include.
+    # Options that this command adds to those shared by several.
     bases = [base for base in type(config).__mro__[1:] if is_dataclass(base)]
     shared = {f.name for base in bases for f in fields(base)}
     own = [f.name for f in fields(config) if f.name not in shared]
@@ -137,20 +137,20 @@ def save_config(config: Any, path: Path) -> None:
 
 
 def _leave_out(schema: type, origin: str, values: dict) -> None:
-    """Removes the options from a saved config that only the command that saved it has."""
+    """Removes from a saved config the options that only the command that saved it has."""
     own = values.pop(OWN_OPTIONS, [])
-    own_fields = {f.name for f in fields(schema)}
-    if foreign := [key for key in own if key in values and key not in own_fields]:
+    known = {f.name for f in fields(schema)}
+    if foreign := [key for key in own if key in values and key not in known]:
         for key in foreign:
             del values[key]
         print(
-            f"{origin}: ignored {', '.join(foreign)}, which only the command that saved it has",
+            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
             flush=True,
         )
 
 
 def _parse(schema: type, word: str) -> dict:
-    """One override as nested keys. Text is taken literally: YAML would cut it at a `#`."""
+    """One override as nested keys. Strings are verbatim: YAML would truncate them at a `#`."""
     path, _, text = word.partition("=")
     kind: Any = schema
     for key in path.split("."):
@@ -168,22 +168,22 @@ def _parse(schema: type, word: str) -> dict:
 
 
 def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
-    """The contents of a YAML file, preceded by those of its base, of that file's base, and so on.
+    """The content of a YAML file, preceded by that of its base, of its base's base, and so on.
 
     Returns:
-        (file, its own keys and values), the file at `path` last.
+        (file, its own keys and values), the one at `path` last.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is not a YAML mapping, or circular bases.
+        ValueError: a file that is not a YAML mapping, or a cycle of bases.
     """
     layers: list[tuple[str, dict]] = []
     read: list[Path] = []
     following: Path | None = Path(path)
     while following is not None:
         if any(_same_file(following, earlier) for earlier in read):
-            circle = " -> ".join(str(file) for file in [*read, following])
-            raise ValueError(f"circular bases of configs: {circle}")
+            circle = " -> ".join(str(one) for one in [*read, following])
+            raise ValueError(f"configs are each other's base in a circle: {circle}")
         read.append(following)
         values = _read_yaml(following)
         base = values.pop("base", None)
@@ -192,8 +192,8 @@ def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
     return layers
 
 
-def _same_file(first: Path, second: Path) -> bool:
-    return first.resolve() == second.resolve()
+def _same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _read_yaml(path: Path) -> dict:
@@ -204,12 +204,12 @@ def _read_yaml(path: Path) -> dict:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold keys and values, got {type(values).__name__}")
+        raise ValueError(f"{path} must hold keys and values, met {type(values).__name__}")
     return values
 
 
 def _expand_kinds(schema: type, values: dict) -> dict:
-    """Expands `section: name` to `section: {kind: name}` if the section has kinds."""
+    """Expands `section: name` to `section: {kind: name}` for sections with kinds."""
     expanded = dict(values)
     hints = hints_of(schema)
     for key, value in values.items():
@@ -221,7 +221,7 @@ def _expand_kinds(schema: type, values: dict) -> dict:
 
 
 def _unlocked(node: DictConfig) -> DictConfig:
-    """Makes nodes writable: frozen dataclasses come read-only, but layers are merged into them."""
+    """Frozen dataclasses come as read-only nodes; layers are merged into them all the same."""
     OmegaConf.set_readonly(node, None)
     for key in node:
         child = node._get_node(key)

@@ -1,4 +1,4 @@
-"""Duration of a video according to the edit list of its mp4 or mov file.
+"""Reads the displayed duration of a video from the edit list of an mp4 or mov file.
 
 Source: ISO/IEC 14496-12, 8.6.6 (edit list box) and 8.2.2 (movie header box).
 """
@@ -12,14 +12,14 @@ from typing import BinaryIO
 
 HOLDERS = (b"moov", b"trak", b"edts", b"mdia")
 READ = (b"mvhd", b"elst", b"hdlr")
-# Both boxes hold a few dozen bytes; anything larger is not one.
+# Both boxes have a few dozen bytes; larger claims are treated as corrupt.
 MOST_BYTES = 1 << 20
 
 
 def shown_seconds(path: Path) -> float | None:
-    """Presentation duration of the first video track, in seconds.
+    """Displayed duration of the first video track, in seconds.
 
-    None if the file does not state it: another container, or a track without an edit list.
+    None if the file does not say: another container, or a track without an edit list.
     """
     ticks, track, lists, is_video = 0, 0, {}, {}
     with path.open("rb") as file:
@@ -36,12 +36,12 @@ def shown_seconds(path: Path) -> float | None:
     if first not in lists or not ticks:
         return None
     spans = _spans(lists[first])
-    # A duration of 0 means the whole track.
+    # A duration of 0 means the length of the track.
     return sum(spans) / ticks if spans and all(spans) else None
 
 
 def _spans(content: bytes) -> list[int]:
-    """Duration of each non-empty edit, in the movie's time scale."""
+    """Duration of each edit that shows something, in movie ticks."""
     entry = struct.Struct(">QqI" if content[:1] == b"\1" else ">IiI")
     count = min(int.from_bytes(content[4:8], "big"), (len(content) - 8) // entry.size)
     edits = [entry.unpack_from(content, 8 + i * entry.size) for i in range(count)]
@@ -49,9 +49,9 @@ def _spans(content: bytes) -> list[int]:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Iterates the boxes of interest in file order; containers come before their contents.
+    """The relevant boxes, in file order; parents before their children.
 
-    Files of other kinds, or truncated ones, yield none or fewer.
+    Empty or incomplete for another kind of file, or a truncated one.
     """
     while start + 8 <= end:
         file.seek(start)

@@ -1,12 +1,12 @@
-"""Errors whose message is all a user needs, in addition to ValueError and OSError."""
+"""Errors whose message is all that a user needs, beside ValueError and OSError."""
 
 
 class ToldError(Exception):
-    """An error the user can fix; entry points print its message without traceback."""
+    """A user error; entry points print its message without a traceback."""
 
 
 class EndedError(ToldError, RuntimeError):
-    """A run that stopped itself; the message says why, and how to continue."""
+    """A run that ended itself; the message says why, and how to continue."""
 
 
 class OutsideError(ToldError, IndexError):

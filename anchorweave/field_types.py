@@ -7,9 +7,9 @@ from typing import Any, get_type_hints
 
 
 def hints_of(schema: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; for a section, the actual class of its default.
+    """The types of a dataclass's fields; for a section, the subclass of its default value.
 
-    The options of registered memory systems are defined in such a subclass.
+    Registered memory systems have their options in such a subclass.
     """
     hints = get_type_hints(schema)
     for each in fields(schema):

@@ -1,13 +1,12 @@
-"""Sets of files that are replaced together: either all of them or none.
+"""Sets of files that are replaced together: all of them or none.
 
-    FOLDER/.partial-WRITER-.complete-set/    a set being written
-    FOLDER/.complete-set/                    a complete set, until moved into FOLDER
+    FOLDER/.partial-WRITER-.complete-set/    a set that is being written
+    FOLDER/.complete-set/                    a complete one, until its files are moved to FOLDER
 
-A single rename completes a set. From then on the new set is authoritative: the files of the old set
-are removed and those of the new one moved into place, so that files of different sets never coexist
-in FOLDER. If the run is killed in between, the next reader or writer of the folder finishes the
-move. Files of different sets that a user copied together are detected by their run ids, where they
-have them.
+One rename makes a set complete. From then on it is the current one: the files of the old set are
+deleted, and the new ones moved into their places, so that files of the two never coexist. If the
+run is killed in between, the next reader or writer of the folder completes the operation. Files
+from different runs that a person copied together are recognised by their run ids, if they have any.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ from anchorweave.files import atomic_write, unfinished
 from anchorweave.locks import in_use_once
 
 COMPLETE = ".complete-set"
-# Listed in a complete set: files of the old set that the new one lacks, and what existed before.
+# In a complete set: names of old files that the new set lacks; and the replaced files.
 OBSOLETE, REPLACED = ".obsolete", ".replaced"
 
 
 class MixedSetError(ValueError):
-    """Files that must be read together, but come from different runs."""
+    """Files that are read together but come from different runs."""
 
 
 @contextmanager
 def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
-    """A hidden folder to write a set of files and folders to, which then replaces that in `folder`.
+    """A hidden folder to write a set of files to, which then replaces the set in `folder`.
 
-    If the body fails, what it wrote is removed and `folder` is unchanged. Meanwhile this process
-    holds the lock of `folder`.
+    If the body fails, its output is deleted and `folder` stays as it was. In the meantime `folder`
+    is locked by this process.
 
     Args:
-        folder: where the set belongs; created if needed.
-        names: everything that may belong to the set. Those that the body does not write are
-            removed with the old set; everything else in `folder` is untouched.
+        folder: the destination; created if missing.
+        names: everything that may belong to the set. Names that the body does not write are deleted
+            with the old set; everything else in `folder` stays.
 
     Raises:
-        FolderInUseError: another run is using the folder.
-        ValueError: the body wrote something under another name.
+        FolderInUseError: another run works there.
+        ValueError: the body wrote something with another name.
     """
     folder = Path(folder)
     with in_use_once(folder):
         _finish(folder)
-        # This run holds the folder's lock, so the writer of these was killed.
+        # The folder is locked by this run, so the writer of these was killed.
         for left in unfinished(folder / COMPLETE):
             shutil.rmtree(left)
         with atomic_write(folder / COMPLETE) as aside:
@@ -61,10 +60,10 @@ def written_together(folder: str | Path, names: Sequence[str]) -> Iterator[Path]
 
 
 def finish_set(folder: str | Path) -> None:
-    """Finishes moving a complete set into place if its run was killed; called by readers.
+    """Completes a replacement whose run was killed; called by readers.
 
     Raises:
-        FolderInUseError: the run is alive and still moving files.
+        FolderInUseError: the run is alive and still replacing.
     """
     folder = Path(folder)
     if (folder / COMPLETE).is_dir():
@@ -73,12 +72,12 @@ def finish_set(folder: str | Path) -> None:
 
 
 def new_run() -> str:
-    """A unique id for the files of one run."""
+    """An id for the files of one run."""
     return uuid.uuid4().hex[:12]
 
 
 def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
-    """Refuses to read files of different runs as a set.
+    """Rejects reading files of different runs as a set.
 
     Args:
         runs: file -> id of its run; None = it has none, as in earlier versions.
@@ -89,7 +88,7 @@ def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
     if len(set(runs.values())) > 1:
         listing = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
         raise MixedSetError(
-            f"{listing} do not belong together: use files of a single run, or make them again"
+            f"{listing} are no set: put the files of one run together, or make them again"
         )
 
 
@@ -106,7 +105,7 @@ def _complete(aside: Path, names: Sequence[str]) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """Removes old files first, so that old and new never coexist. Safe to interrupt and repeat."""
+    """Old files first, so that none coexists with a new one. Safe to interrupt and repeat."""
     complete = folder / COMPLETE
     if not complete.is_dir():
         return
@@ -122,7 +121,7 @@ def _finish(folder: Path) -> None:
 
 def _remove(path: Path, away: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        # Renamed first, so that it disappears at once, however long removal takes.
+        # The rename removes it at once, however long deletion takes.
         if away.exists():
             shutil.rmtree(away)
         os.replace(path, away)

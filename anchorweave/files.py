@@ -1,4 +1,4 @@
-"""Atomic writes (no partial file ever has its final name), and checksums of files."""
+"""Atomic file writes, and checksums of files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Temporary names that `atomic_write` uses until a file is complete.
+# Temporary names used by `atomic_write`.
 PARTIAL = re.compile(r"\.partial-[0-9a-f]+-.+")
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A hidden name beside `path` to write a file or folder to; renamed if the body succeeds.
+    """A hidden name next to `path` to write a file or folder to; renamed when the body succeeds.
 
-    The suffix is preserved, for writers that infer the format from it. If the body fails (a full
-    disk, an interrupt), what it wrote is removed and `path` is unchanged.
+    Keeps the suffix, for writers that infer the format from it. If the body fails (a full disk, an
+    interrupt), its output is deleted and `path` stays as it was.
     """
     path = Path(path)
     aside = path.with_name(f".partial-{_writer()}-{path.name}")
@@ -37,30 +37,30 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def unfinished(path: str | Path) -> list[Path]:
-    """Temporary files or folders left for `path` by runs that have ended."""
+    """Leftovers of ended runs that were writing this file or folder."""
     path = Path(path)
     name = re.compile(r"\.partial-[0-9a-f]+-" + re.escape(path.name))
-    return [file for file in unfinished_in(path.parent) if name.fullmatch(file.name)]
+    return [one for one in unfinished_in(path.parent) if name.fullmatch(one.name)]
 
 
 def unfinished_in(folder: str | Path) -> list[Path]:
-    """The same for all files and folders in `folder`."""
+    """Likewise for all files and folders in a folder."""
     folder = Path(folder)
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if PARTIAL.fullmatch(file.name))
+    return sorted(one for one in folder.iterdir() if PARTIAL.fullmatch(one.name))
 
 
 def _writer() -> str:
-    """A hexadecimal name for this process, unique even if several hosts share a folder."""
+    """An id of this process in hexadecimal digits, unique even if several hosts share a folder."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}{os.getpid():x}"
 
 
 def file_sum(path: str | Path) -> str:
-    """A short checksum of a file's bytes."""
+    """Checksum of a file's bytes."""
     return bytes_sum(Path(path).read_bytes())
 
 
 def bytes_sum(stored: bytes) -> str:
-    """The same for bytes in memory."""
+    """Checksum of bytes in memory."""
     return hashlib.sha256(stored).hexdigest()[:16]

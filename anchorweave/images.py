@@ -1,7 +1,7 @@
 """Still images and depth maps on disk (Pillow: Debian's decoders, 16-bit PNG, no torchvision).
 
-Images are rotated according to their EXIF orientation, as are their sizes: everything else about an
-image (K, depth) refers to the upright image.
+Images are rotated according to their EXIF orientation, including their size: everything else about
+them (K, depth) refers to the upright image.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from anchorweave.files import atomic_write
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES)
-# Kinect-style recordings store the largest uint16 where the sensor has no reading.
+# Kinect-style recordings use the largest uint16 for invalid depth.
 SATURATED = 65535
 JPEG_QUALITY = 92
-# Greyscale of more than 8 bits: Pillow would clip it at 255.
+# Greyscale modes of more than 8 bits, which Pillow would clip at 255.
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I")
 
 
@@ -36,33 +36,33 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def exif_focal(path: Path) -> float | None:
-    """Focal length in pixels of the upright image, from its EXIF data; None if they lack it.
+    """Focal length in pixels of the upright image, from its EXIF data; None if unknown.
 
-    Cameras state it for 36 mm x 24 mm film, or in millimetres with the sensor's resolution. A
-    photograph that was cropped afterwards still has the value of the full image.
+    Cameras state it as 35 mm equivalent, or in millimetres with the sensor's resolution. A
+    photograph that was cropped afterwards keeps the value of the original.
 
     Raises:
         ValueError: the file is missing, or not an image.
     """
     with _header(path) as image:
-        exif = image.getexif().get_ifd(IFD.Exif)
+        told = image.getexif().get_ifd(IFD.Exif)
         side = max(image.size)
     try:
-        if film := float(exif.get(Base.FocalLengthIn35mmFilm) or 0):
+        if film := float(told.get(Base.FocalLengthIn35mmFilm) or 0):
             return film / 36 * side
-        length = float(exif.get(Base.FocalLength) or 0)
-        pixels = float(exif.get(Base.FocalPlaneXResolution) or 0)
+        length = float(told.get(Base.FocalLength) or 0)
+        pixels = float(told.get(Base.FocalPlaneXResolution) or 0)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    millimetres = {2: 25.4, 3: 10.0, 4: 1.0}.get(exif.get(Base.FocalPlaneResolutionUnit, 2))
+    millimetres = {2: 25.4, 3: 10.0, 4: 1.0}.get(told.get(Base.FocalPlaneResolutionUnit, 2))
     return length * pixels / millimetres if length and pixels and millimetres else None
 
 
 def about_orientation(path: Path) -> str:
-    """Text to append to size errors for images that are stored rotated; "" for all others.
+    """A hint for size errors of an image that is stored rotated; "" for any other.
 
-    Tools that ignore the EXIF orientation (such as COLMAP) give sizes and intrinsics of the pixels
-    as stored.
+    Tools that ignore the EXIF orientation (such as COLMAP) state sizes and intrinsics for the
+    pixels as they are stored.
     """
     if not path.is_file():
         return ""
@@ -79,28 +79,26 @@ def about_orientation(path: Path) -> str:
 def read_frame(path: Path, data: bytes | None = None) -> Float[Tensor, "3 H W"]:
     """The colours [3, H, W] in [0, 1] of the image at `path`, upright.
 
-    Transparent pixels are composited over black, like everything unobserved: the colours stored
-    under alpha 0 are meaningless. 16-bit grey spans [0, 65535].
+    Transparent pixels are composited over black, like everything unseen: the colours stored under
+    alpha 0 are meaningless. 16-bit grey spans [0, 65535].
 
     Args:
-        path: the image, or the name used for it in messages.
+        path: the image, or its name for messages.
         data: its bytes, if it is in an archive.
 
     Raises:
-        ValueError: the file is missing, truncated or not an image, or its pixel format has no
-            standard range.
+        ValueError: the file is missing, truncated or not an image, or has a pixel format without a
+            well-defined range.
     """
     with _readable(path, data) as image:
         if image.mode in DEEP_GREY:
             grey = np.array(image).astype(np.float32) / 65535
             if grey.min() < 0 or grey.max() > 1:
-                raise ValueError(
-                    f"{path}: grey levels exceed the 16-bit range 0..65535; rescale them"
-                )
+                raise ValueError(f"{path}: grey levels leave the 16 bits of 0..65535; rescale them")
             pixels = np.repeat(grey[..., None], 3, axis=-1)
         elif image.mode in ("F", "LAB", "HSV"):
             raise ValueError(
-                f"{path}: pixels of Pillow mode {image.mode!r} have no standard range; "
+                f"{path}: pixels of Pillow mode {image.mode!r} have no range that all agree on; "
                 "store 8-bit colours, or 8- or 16-bit grey"
             )
         else:
@@ -112,7 +110,7 @@ def read_frame(path: Path, data: bytes | None = None) -> Float[Tensor, "3 H W"]:
 
 
 def read_opaque(path: Path) -> Bool[Tensor, "H W"] | None:
-    """Where the image at `path` is opaque [H, W]; None if it is opaque everywhere.
+    """Where the image at `path` is opaque [H, W]; None if it is everywhere.
 
     Raises:
         ValueError: the file is missing, truncated or not an image.
@@ -126,7 +124,7 @@ def read_opaque(path: Path) -> Bool[Tensor, "H W"] | None:
 
 
 def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
-    """The depth [H, W] stored as uint16 at `path`; 0 and 65535 are returned as 0 (invalid).
+    """The depth [H, W] stored as uint16 at `path`; 0 and 65535 become 0 (invalid).
 
     Args:
         path: a 16-bit grey PNG.
@@ -138,7 +136,7 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
     with _readable(path) as image:
         if image.mode not in DEEP_GREY:
             raise ValueError(
-                f"{path}: depth must be a 16-bit grey PNG, got Pillow mode {image.mode!r}"
+                f"{path}: depth must be a 16-bit grey PNG, met Pillow mode {image.mode!r}"
             )
         steps = np.array(image).astype(np.int64)
     steps[steps >= SATURATED] = 0
@@ -146,7 +144,7 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
 
 
 def write_frame(image: Float[Tensor, "3 H W"], path: Path) -> None:
-    """Writes colours [3, H, W] in [0, 1] to `path`, as PNG or JPEG according to its suffix."""
+    """Write colours [3, H, W] in [0, 1] to `path`, as PNG or JPEG by its suffix."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     with atomic_write(path) as aside:
         Image.fromarray(pixels).save(aside, quality=JPEG_QUALITY, subsampling=0)
@@ -156,7 +154,7 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
     """Write depth [H, W] (0 = invalid) to `path` as uint16 steps of `unit`.
 
     Raises:
-        ValueError: a depth that does not fit in 16 bits in this unit, or is negative or NaN.
+        ValueError: a depth out of the 16-bit range in this unit, or a negative or NaN one.
     """
     steps = (depth.double() / unit).round()
     if not ((steps >= 0) & (steps < SATURATED)).all():
@@ -171,7 +169,7 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
 def read_mask(path: Path) -> Bool[Tensor, "H W"]:
     """A mask [H, W] stored as a grey image: False where it is black.
 
-    In a JPEG black is not exact, so everything below middle grey counts as black.
+    In a JPEG, black is not exact: everything below middle grey counts.
 
     Raises:
         ValueError: the file is missing, truncated or not an image, or has transparency.
@@ -179,7 +177,7 @@ def read_mask(path: Path) -> Bool[Tensor, "H W"]:
     with _readable(path) as image:
         if image.mode not in ("1", "L", "P", "RGB", "I", "I;16", "I;16B"):
             raise ValueError(
-                f"{path}: a mask must be a grey image, black where it hides, got Pillow mode "
+                f"{path}: a mask must be a grey image, black where it hides, met Pillow mode "
                 f"{image.mode!r}"
             )
         colours = image.convert("RGB") if image.mode == "P" else image
@@ -190,18 +188,18 @@ def read_mask(path: Path) -> Bool[Tensor, "H W"]:
 
 
 def _alpha(image: Image.Image) -> np.ndarray | None:
-    """Opacity [H, W] in [0, 1]; None if the image has none."""
+    """Opacity [H, W] in [0, 1]; None for an image that has none."""
     if not image.has_transparency_data:
         return None
     if image.mode in DEEP_GREY:
-        # PNG can mark one 16-bit grey level as transparent.
+        # PNG's way to mark one 16-bit grey level as transparent.
         return (np.array(image) != image.info["transparency"]).astype(np.float32)
     return np.array(image.convert("RGBA").getchannel("A")).astype(np.float32) / 255
 
 
 @contextmanager
 def _readable(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    """The whole image, decoded and rotated upright."""
+    """The complete image, decoded and rotated upright."""
     with _header(path, data) as image:
         image.load()
         yield ImageOps.exif_transpose(image)
@@ -209,7 +207,7 @@ def _readable(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
 
 @contextmanager
 def _header(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    # Pillow reports damage as any of these, depending on the format and where the file ends.
+    # Depending on the format and the damage, Pillow raises any of these.
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as image:
             yield image

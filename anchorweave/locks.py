@@ -1,10 +1,10 @@
-"""A lock on a folder: one run at a time, so that runs do not overwrite each other's files.
+"""Folder locks: one run at a time, so that none overwrites the files of another.
 
-    FOLDER/.in-use.json       process, host and command of the run; removed when it ends
+    FOLDER/.in-use.json       process, host and command of the run; deleted when it has ended
 
-A killed run leaves the file; the next run on the same host detects that the process is gone and
-takes over the folder. From another host this cannot be detected, so the file has to be removed by
-hand.
+A killed run leaves the file behind; the next run on the same host sees that the process is gone,
+and takes over the folder. From another host this cannot be determined, so there the file must be
+deleted manually.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 IN_USE = ".in-use.json"
-# What this process wrote to the locks it currently holds.
+# What this process wrote to its current locks.
 _HELD: set[str] = set()
 
 
 class FolderInUseError(ValueError):
-    """Another run is using the folder."""
+    """Another run works in the folder."""
 
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Context in which this process holds the lock of `folder`.
+    """Context in which this process owns `folder`.
 
-    The folder and its parents are created if needed, and removed again if empty at the end.
+    The folder is created if missing, including its parents; empty ones are deleted at the end.
 
     Raises:
-        FolderInUseError: another run is using it; the message names the run and says what to do.
+        FolderInUseError: another run works there; names it, and says what to do.
     """
     folder = Path(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -58,10 +58,10 @@ def in_use(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def in_use_once(folder: str | Path) -> Iterator[None]:
-    """Like `in_use`, for parts of a run that may already hold the folder.
+    """Like `in_use`, for parts of a run that may already own the folder.
 
     Raises:
-        FolderInUseError: another run is using it; the message names the run and says what to do.
+        FolderInUseError: another run works there; names it, and says what to do.
     """
     lock = Path(folder) / IN_USE
     if _HELD and lock.is_file() and lock.read_text() in _HELD:
@@ -73,26 +73,26 @@ def in_use_once(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def making(path: str | Path) -> Iterator[None]:
-    """Context in which only this process creates `path`, a folder that appears when complete.
+    """Context in which only this process makes `path`, a folder that appears when complete.
 
-    The lock is beside it, in `.NAME.making`.
+    The lock is stored next to it, in `.NAME.making`.
 
     Raises:
-        FolderInUseError: another run is creating it; the message names it and says what to do.
+        FolderInUseError: another run makes it; names it, and says what to do.
     """
     beside = Path(path).with_name(f".{Path(path).name}.making")
     with in_use(beside):
         yield
-    # Left by a killed run whose lock this one took over.
+    # Left by a killed run that this one replaced.
     if beside.is_dir() and not any(beside.iterdir()):
         beside.rmdir()
 
 
 def refuse_in_use(folder: str | Path) -> None:
-    """Refuses a folder that another run is using; removes the lock of a dead run.
+    """Rejects a folder that another run works in; deletes the lock of a dead one.
 
     Raises:
-        FolderInUseError: the message names the run, and says what to do.
+        FolderInUseError: names the run, and says what to do.
     """
     lock = Path(folder) / IN_USE
     try:
@@ -114,7 +114,7 @@ def refuse_in_use(folder: str | Path) -> None:
         if alive is None:
             end += f"; it cannot be seen from here, so if it has ended, remove {lock}"
         raise FolderInUseError(f"{folder} is in use by {described}); {end}")
-    # Renamed first: if two processes do so at once, only one succeeds.
+    # Renamed first: if two processes race, one of them fails to find it.
     aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
     try:
         os.rename(lock, aside)
@@ -123,13 +123,13 @@ def refuse_in_use(folder: str | Path) -> None:
     if aside.read_text() == text:
         aside.unlink()
     else:
-        # Another process has taken the folder in the meantime.
+        # Another process has taken the folder since it was checked.
         os.rename(aside, lock)
 
 
 def _taken(lock: Path, text: str) -> bool:
-    """Whether the lock was free and is now ours."""
-    # Written before it gets its name, so that nobody reads a partial file.
+    """Whether the lock was free, and is now ours."""
+    # Written before it gets its final name, so that nobody reads a partial file.
     aside = lock.with_name(f"{IN_USE}.{uuid.uuid4().hex}")
     aside.write_text(text)
     try:
@@ -142,13 +142,13 @@ def _taken(lock: Path, text: str) -> bool:
 
 
 def _give_back(lock: Path, text: str) -> None:
-    # Not a lock that another run took after ours was removed by hand.
+    # Not one that another run took after this one's was deleted manually.
     if lock.is_file() and lock.read_text() == text:
         lock.unlink()
 
 
 def _owner() -> dict[str, Any]:
-    """Identifies this process."""
+    """An identification of this process."""
     pid = os.getpid()
     return {
         "pid": pid,
@@ -167,7 +167,7 @@ def _is_alive(owner: dict[str, Any]) -> bool | None:
         return None
     if owner["boot"] != _boot():
         return False
-    # In another container the same process id means another process.
+    # In another container process ids refer to other processes.
     if owner["processes"] != _process_space():
         return None
     try:
@@ -176,14 +176,14 @@ def _is_alive(owner: dict[str, Any]) -> bool | None:
         return False
     except PermissionError:
         pass
-    # Its process id may have been reused since.
+    # The id may have been reused by another process since.
     return owner["started"] == _started(owner["pid"])
 
 
 def _started(pid: int) -> str | None:
-    """Start time of a process in kernel ticks; `ended` if it is a zombie."""
+    """Start time of a process, in kernel ticks; `ended` for a zombie."""
     try:
-        # The name, in parentheses, may contain anything.
+        # The name, in brackets, may contain anything.
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -191,12 +191,12 @@ def _started(pid: int) -> str | None:
 
 
 def _boot() -> str | None:
-    """Boot id of the machine."""
+    """Id of the machine's current boot."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.is_file() else None
 
 
 def _process_space() -> str | None:
-    """The PID namespace: each container has its own."""
+    """Id of the process namespace: a container has its own."""
     path = Path("/proc/self/ns/pid")
     return os.readlink(path) if path.is_symlink() else None

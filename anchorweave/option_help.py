@@ -1,4 +1,4 @@
-"""`--help`: every option with its default and description, from the dataclasses' docstrings."""
+"""`--help`: every option with its default and meaning, from the dataclasses that define them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Option:
     """One option.
 
     Args:
-        key: dotted, such as `sampling.steps`.
-        kind: its type; a dataclass is a section.
-        meaning: description from the docstring of its dataclass; "" = undocumented.
+        key: dotted, as in `sampling.steps`.
+        kind: its type; a dataclass for a section.
+        meaning: from its dataclass's docstring; "" = undocumented.
     """
 
     key: str
@@ -36,21 +36,21 @@ class Option:
 
     @property
     def is_section(self) -> bool:
-        """Whether it has options of its own."""
+        """Whether it holds options of its own."""
         return is_dataclass(self.kind)
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The choices, if it accepts only certain words."""
+        """Its allowed values, if it is a choice."""
         parts = [self.kind, *get_args(self.kind)]
         named = [value for part in parts if _is_choice(part) for value in get_args(part)]
         return (*map(str, named), *(["null"] if named and NoneType in parts else []))
 
 
 def options_of(schema: type, above: str = "") -> Iterator[Option]:
-    """All options of a config dataclass; those of a section follow it."""
+    """All options of a config dataclass and its sections, each section's options after it."""
     hints, meanings = hints_of(schema), meanings_of(schema)
-    # Sections last, so that top-level options are listed together.
+    # Sections last, so that top-level options are grouped.
     for each in sorted(fields(schema), key=lambda each: is_dataclass(hints[each.name])):
         kind, key = hints[each.name], f"{above}{each.name}"
         meaning = meanings.get(each.name, "")
@@ -63,18 +63,18 @@ def options_of(schema: type, above: str = "") -> Iterator[Option]:
 
 def meanings_of(schema: type) -> dict[str, str]:
     """Descriptions of all fields, from the `Args:` of a dataclass and its bases."""
-    descriptions: dict[str, str] = {}
+    found: dict[str, str] = {}
     for kind in reversed(schema.__mro__):
-        _, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
+        _, _, said = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
         name = None
-        for line in arguments.splitlines():
+        for line in said.splitlines():
             if line and not line.startswith("    "):
                 break
             if begun := re.match(r" {4}(\w+): *(.*)", line):
-                name, descriptions[begun[1]] = begun[1], begun[2]
+                name, found[begun[1]] = begun[1], begun[2]
             elif name is not None and line.strip():
-                descriptions[name] += f" {line.strip()}"
-    return descriptions
+                found[name] += f" {line.strip()}"
+    return found
 
 
 def help_text(
@@ -88,12 +88,12 @@ def help_text(
     """The help of one entry point.
 
     Args:
-        module: the module that `python -m` runs.
+        module: the module for `python -m`.
         about: its docstring.
         schema: its options.
-        default: the YAML file read if no other is named; None = none.
-        defaults: default values of the options, nested.
-        also: accepted words that are not options, and their meaning.
+        default: the YAML file used by default; None = none.
+        defaults: values of the options, nested.
+        also: arguments that are not options, and their meaning.
     """
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     lines = [f"python -m {module} [OPTION=VALUE ...]", "", inspect.cleandoc(about), ""]
@@ -122,7 +122,7 @@ def _filled(text: str, indent: int, width: int) -> list[str]:
 
 
 def _word(key: str, value: Any) -> str:
-    """`key=value` as typed in a shell."""
+    """`key=value` as it can be typed into a shell."""
     text = as_words(value)
     if len(text) > LONGEST_VALUE:
         return f"{key}={text[:LONGEST_VALUE]} ..."

@@ -1,6 +1,7 @@
 """Progress of long steps: a bar on a terminal, an occasional line elsewhere.
 
-A thread that works for someone else (a web page) reports to a listener instead.
+A thread that runs such steps on behalf of another component (a page in a browser) receives the
+progress through a listener instead.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-# Seconds before a bar appears.
+# No bar for shorter steps.
 SECONDS_UNSEEN = 2.0
-# Seconds between lines if the output is not a terminal (a cluster's log).
+# If the output is not a terminal (a cluster's log), one line per interval.
 LINE_SECONDS = 30.0
 
-# Takes the description, the number of items done, and the total.
+# Called with the description, the number of finished items, and their total.
 Listener = Callable[[str, int, int | None], None]
-# Per thread: the listener, and the last report.
+# This thread's listener.
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", default=None)
 
@@ -30,12 +31,11 @@ _SAID: ContextVar[tuple[str, int, int | None] | None] = ContextVar("said", defau
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """`items`, with progress reported on stderr.
 
-    On a terminal this is a bar once they take more than two seconds; elsewhere it is a line at most
-    every half minute.
+    On a terminal it is a bar, shown after two seconds; elsewhere one line every half minute.
 
     Args:
-        items: the items to iterate.
-        what: description of the work.
+        items: to iterate over.
+        what: description.
         total: their number; None = their length, if they have one.
     """
     if total is None and isinstance(items, Sized):
@@ -49,10 +49,10 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Context in which this thread reports progress to `listener`, before each item, not to stderr.
+    """Context in which this thread reports progress to `listener` instead of stderr.
 
     Args:
-        listener: an exception it raises ends the step, like an error in an item.
+        listener: an exception raised by it aborts the step.
     """
     before = _LISTENER.set(listener)
     try:
@@ -62,10 +62,10 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def still_at_it() -> None:
-    """Repeats the last report within an item that takes long, so that the listener can end it."""
-    listener, report = _LISTENER.get(), _SAID.get()
-    if listener is not None and report is not None:
-        listener(*report)
+    """Reports again within a long item, so that the listener may abort it."""
+    listener, said = _LISTENER.get(), _SAID.get()
+    if listener is not None and said is not None:
+        listener(*said)
 
 
 def _heard(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:

@@ -1,7 +1,7 @@
-"""Numbers in configs: always finite, and in the range stated by their field.
+"""Checks numbers in configs: all must be finite and in their field's range.
 
-Every comparison with NaN is false, so a NaN limit would be no limit, and an infinite learning rate
-would satisfy any lower bound. `load_config` checks everything it reads.
+Comparisons with NaN are false, so a NaN limit would not limit anything, and an infinite learning
+rate exceeds any bound. `load_config` checks everything it reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ RANGE = "range"
 
 @dataclass(frozen=True)
 class Range:
-    """The allowed numbers of a field; None = no such bound.
+    """Allowed range of a field; None = no such bound.
 
     Args:
-        at_least: inclusive minimum.
-        above: exclusive minimum.
-        at_most: inclusive maximum.
-        below: exclusive maximum.
+        at_least: minimum.
+        above: exclusive lower bound.
+        at_most: maximum.
+        below: exclusive upper bound.
     """
 
     at_least: int | float | None = None
@@ -46,28 +46,26 @@ class Range:
             "at most": self.at_most,
             "below": self.below,
         }
-        return " and ".join(
-            f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None
-        )
+        return " and ".join(f"{word} {met:g}" for word, met in bounds.items() if met is not None)
 
 
 def within(default: Any, **bounds: int | float) -> Any:
-    """A field of a config dataclass with its default and a `Range`.
+    """A field of a config dataclass with its default and a `Range` of these bounds.
 
-    The bounds apply to a number and to every number of a tuple or list; None is always allowed.
+    The bounds apply to a number and to every number of a tuple or list, but not to None.
     """
     return field(default=default, metadata={RANGE: Range(**bounds)})
 
 
 def check_numbers(config: Any, prefix: str = "") -> None:
-    """Refuses numbers that are not finite, or outside the range stated by their field.
+    """Rejects numbers that are not finite or out of their field's range.
 
     Args:
-        config: a dataclass; nested ones are checked too.
-        prefix: prefix of its keys, such as `network.` if it is nested in another config.
+        config: a dataclass; nested ones are checked as well.
+        prefix: prefix of its keys, such as `network.` if it is a section of another.
 
     Raises:
-        ValueError: the message names the first invalid key (dotted) and its range.
+        ValueError: names the first one, by its dotted key, and the requirement.
     """
     for key, number, stated in _numbers(config, prefix):
         if not math.isfinite(number):
@@ -78,11 +76,11 @@ def check_numbers(config: Any, prefix: str = "") -> None:
 
 def _numbers(config: Any, prefix: str) -> Iterator[tuple[str, int | float, Range | None]]:
     """Key, value and range of every number."""
-    for item in fields(config):
-        value = getattr(config, item.name)
+    for one in fields(config):
+        value = getattr(config, one.name)
         if is_dataclass(value):
-            yield from _numbers(value, f"{prefix}{item.name}.")
+            yield from _numbers(value, f"{prefix}{one.name}.")
             continue
         for number in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
-                yield f"{prefix}{item.name}", number, item.metadata.get(RANGE)
+                yield f"{prefix}{one.name}", number, one.metadata.get(RANGE)

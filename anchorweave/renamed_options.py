@@ -1,4 +1,4 @@
-"""Options that were renamed: refused, with their new names."""
+"""Options with other names in earlier versions: rejected, with their new names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-# Old key -> new key -> the values that the new one accepts, if the old one accepted more.
+# Old key -> new key -> its value, if the old key covered more than that.
 RENAMED: dict[str, dict[str, str]] = {
     "network.path": {"model.path": ""},
     "network.controller": {
@@ -32,28 +32,28 @@ RENAMED: dict[str, dict[str, str]] = {
 
 
 class RenamedOptionError(ValueError):
-    """An option given by an old name."""
+    """An option with its name from an earlier version."""
 
 
 def refuse_renamed(schema: type, origin: str, values: Mapping[str, Any]) -> None:
-    """Refuses old keys that `schema` has under a new name.
+    """Rejects keys of earlier versions that `schema` has under another name.
 
     Args:
         schema: the dataclass that `values` are for.
-        origin: where they come from, for the message.
+        origin: their source, for the message.
         values: nested by key.
 
     Raises:
-        RenamedOptionError: the message lists every such key and its new name.
+        RenamedOptionError: names every such key and its new name.
     """
     lines = []
     for old, new in RENAMED.items():
-        present, value = _look_up(values, old)
-        if not present or _takes(schema, old, value):
+        there, value = _look_up(values, old)
+        if not there or _takes(schema, old, value):
             continue
         if any(_takes(schema, key, None) for key in new):
-            replacements = (f"{key} ({takes})" if takes else key for key, takes in new.items())
-            lines.append(f"{old} is now {' or '.join(replacements)}")
+            told = (f"{key} ({takes})" if takes else key for key, takes in new.items())
+            lines.append(f"{old} is now {' or '.join(told)}")
     if lines:
         raise RenamedOptionError(f"{origin}: {'; '.join(lines)}")
 
@@ -69,7 +69,7 @@ def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:
 
 
 def _takes(schema: type, key: str, value: Any) -> bool:
-    """Whether the dotted key is an option, and `value` is one that it accepts."""
+    """Whether there is an option of that dotted key, and `value` is none that no section takes."""
     kind: Any = schema
     for part in key.split("."):
         kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None

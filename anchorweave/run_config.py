@@ -1,4 +1,4 @@
-"""RunConfig: the complete options of inference: input, memory, networks and sampling."""
+"""RunConfig: all options of an inference run, and ModelConfig, SamplingConfig, RolloutConfig."""
 
 from __future__ import annotations
 
@@ -14,42 +14,40 @@ from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 
-# Pixels along one side of a frame; larger ones would exhaust memory before any error message.
+# Allowed image sides in pixels; larger ones would exhaust memory before any error message.
 SIDES = (16, 8192)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The networks used for generation.
+    """Which networks generate.
 
     Args:
-        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official
-            image-to-video one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with
-            random weights, built in code.
-        controller: the weaving controller: a folder (such as `controller/` of a training
-            checkpoint) or a released `.pt`; null = the one in `path`, or a new, untrained one.
-        released_weights: which weights of a released `.pt` to use: `ema`, or the `live` ones (its
-            first stage has no EMA of its own).
-        references: the reference network: a folder (such as `references/` of a training
-            checkpoint); null = the one in `path`, or none.
-        lora: a LoRA of the backbone: a folder (such as `backbone_lora/` of a training checkpoint);
-            null = none.
+        path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official image-to-video
+            one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with random weights,
+            built in code.
+        controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
+            with the weaving controller; null = the one of `path`, or a new, untrained one.
+        released_weights: which weights of a released `.pt` to use: its moving average or the live
+            ones (its first stage has no moving average).
+        references: a folder (such as `references/` of a training checkpoint) with a reference
+            network; null = the one of `path`, or none.
+        lora: a folder (such as `backbone_lora/` of a training checkpoint) with a LoRA adapter for
+            the backbone; null = none.
         dtype: precision of all networks.
-        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
-        offload: `model` keeps only the active network on the GPU, `group` only the active block of
-            the backbone while prefetching the next (both need a GPU); `none` keeps everything
-            there.
-        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory,
-            slightly slower.
-        attention_backend: implementation of attention: `auto` (torch's choice), one of torch's
-            kernels (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`,
-            `sage`).
-        compile: `regional` compiles each kind of block of the backbone and controller once: takes
+        device: `auto` (a GPU if available), `cpu` or `cuda`.
+        offload: `model` keeps only the active network on the GPU, `group` only the backbone's
+            active block while the next one is prefetched (both need a GPU); `none` keeps all there.
+        tile_vae: encode and decode one video at a time, in overlapping tiles: much less memory, a
+            little slower.
+        attention_backend: attention implementation: `auto` (torch's choice), one of torch's kernels
+            (`cudnn`, `flash`, `efficient`, `math`), or an installed package (`flash_attn`, `sage`).
+        compile: `regional` compiles the blocks of backbone and controller, once per kind: takes
             minutes before the first step.
-        storage: storage precision of the backbone's weights: `dtype`, or `float8`, half the memory
-            of bfloat16, cast to `dtype` layer by layer for computation.
-        split: `guidance` computes the two halves of classifier-free guidance on two ranks
-            (`torchrun --nproc-per-node 2 -m inference.sample`); CogVideoX only.
+        storage: storage precision of the backbone's weights: `dtype`, or `float8`, half of
+            bfloat16's memory, cast to `dtype` layer by layer for computation.
+        split: `guidance` computes the two halves of guidance on two ranks (`torchrun
+            --nproc-per-node 2 -m inference.sample`).
     """
 
     path: str = "tiny"
@@ -72,38 +70,38 @@ class ModelConfig:
         file = Path(self.controller or "").suffix == ".pt"
         if self.released_weights != "ema" and not file:
             raise ValueError(
-                f"model.released_weights={self.released_weights} selects weights of a released "
-                f".pt, but model.controller={self.controller} is not one; leave it out (folders of "
-                "a training run that hold the EMA end in _ema)"
+                f"model.released_weights={self.released_weights} chooses within a released .pt, "
+                f"and model.controller={self.controller} is none; leave it out (folders of a "
+                "training end in _ema for the running average)"
             )
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Sampling of a video.
+    """How a video is sampled.
 
     Args:
-        prompt: the text prompt; null = the recording's `caption.txt`, or an empty prompt.
+        prompt: the prompt; null = the recording's `caption.txt`, or the empty prompt.
         negative_prompt: the negative prompt.
         steps: denoising steps (released script: 50).
-        guidance: scale of classifier-free guidance; 1 = off, which halves the time (released
-            script: 6, the default of CogVideoX).
-        dynamic_guidance: increase guidance over the steps, as CogVideoX does by default; not
-            available for Wan.
+        guidance: classifier-free guidance scale; 1 = off, which halves the time (released script:
+            6, the default of CogVideoX).
+        dynamic_guidance: increase guidance over the steps, as CogVideoX does by default; not for
+            Wan.
         control_weight: strength of the anchors (paper section 3.4: 1).
         camera_weight: strength of the target poses, "camera 0" (paper section 3.4: 1).
-        control_window: fraction of the steps, from and to, in which both are active. 0.8 in the
-            released script and appendix A.1, 0.9 in section 4.1.
-        visible_first_frame: whether the tokens of an anchor's frame 0 count as visible only where
-            `seen`, or `always`, as the released controller was trained.
-        start: what sampling starts from: `noise`, or the noised composite of the `anchors` with
-            holes filled, of which only the last steps are run (our addition; for any backbone, also
-            with both weights 0). A frame that no anchor covers uses the nearest frame in time that
-            one covers, or else the first frame. The control window counts the steps that are run;
-            guidance is scheduled as in a run of all steps.
-        start_share: with `anchors`, the fraction of the steps to run, in (0, 1]; at least one step.
-        control_every: run the controller every this many steps and reuse its output in between (our
-            addition); 1 = in every step.
+        control_window: range of steps, as fractions, in which both are active. 0.8 in the released
+            script and appendix A.1, 0.9 in section 4.1.
+        visible_first_frame: whether the tokens of an anchor's frame 0 count as seen only where they
+            were `seen`, or `always`, as the released controller was trained.
+        start: initial latents: `noise`, or the noised composite of the `anchors` with holes filled,
+            from which only the last steps are run (our addition; for any backbone, also with both
+            weights 0). If no anchor shows anything of a frame, the nearest frame in time is used,
+            or the first frame if there is no other. The control window counts the steps that are
+            run; dynamic guidance continues as in a run of all steps.
+        start_share: with `anchors`, fraction of the steps to run, in (0, 1]; at least one step.
+        control_every: run the controller only in every so many steps, and reuse its output in
+            between (our addition); 1 = in every step.
     """
 
     prompt: str | None = None
@@ -124,24 +122,25 @@ class SamplingConfig:
         _require(self.steps >= 1, "sampling.steps", self.steps, "at least 1")
         _require(self.guidance >= 1, "sampling.guidance", self.guidance, "at least 1 (1 = off)")
         share = self.start_share
-        _require(0 < share <= 1, "sampling.start_share", share, "a fraction of the steps in (0, 1]")
+        _require(0 < share <= 1, "sampling.start_share", share, "a share of the steps in (0, 1]")
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """A long video, generated in segments.
+    """A long video in segments.
 
     Args:
-        trajectory: a preset, the paper's keyboard words (`geometry/trajectories.py` lists both),
-            or the path of a camera file.
-        segments: number of clips of `frames` frames; each shares one frame with the previous one.
-        seen: frames at the recording's start that are remembered; generation continues from the
-            last.
-        prompts: one prompt per segment, replacing `sampling.prompt` and the recording's caption;
-            null = use those for all segments.
-        unit: length unit of the trajectory: `scene`, the median depth of the frame that it starts
-            from (most camera files have no metric scale), or `recording`, the unit of the
-            recording's poses, such as a metre.
+        trajectory: a preset, the paper's keyboard commands (both listed in
+            `geometry/trajectories.py`), or the path of a camera file.
+        segments: number of segments of `frames` frames; each shares one frame with the previous
+            one.
+        seen: number of frames from the recording's start to remember; the rollout continues from
+            the last one.
+        prompts: one prompt per segment, instead of `sampling.prompt` or the recording's caption;
+            null = that one for all.
+        unit: unit of lengths of the trajectory: `scene`, the median depth of the start frame (most
+            camera files have no metric scale), or `recording`, the unit of the recording's poses,
+            such as a metre.
     """
 
     trajectory: str = "there_and_back(orbit(degrees=30))"
@@ -156,28 +155,26 @@ class RolloutConfig:
         if self.prompts is not None and len(self.prompts) != self.segments:
             raise ValueError(
                 f"rollout.prompts lists {len(self.prompts)} prompts for rollout.segments="
-                f"{self.segments}; give one per segment"
+                f"{self.segments}; give one a segment"
             )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a run of `inference/` needs.
+    """Everything one run of `inference/` needs.
 
     Args:
-        source: a recording: any folder or file that `recordings.open_recording` supports.
-        missing: how to handle frames that a recording lists but does not contain.
-        recording: overrides for the recording: the scale of its depth, its intrinsics, the order of
-            its frames.
-        check: how to handle memories that contradict each other, as those with a wrong unit, K or
-            poses do: `warn`, `error` (refuse) or `off`; `evaluation/contradiction.py` says how it
-            is measured.
-        output: the folder that results are written to.
+        source: a recording: any folder or file supported by `recordings.open_recording`.
+        missing: what to do with frames that a recording lists but does not hold.
+        recording: overrides for what the recording states: depth scale, intrinsics, frame order.
+        check: what to do with inconsistent memories, caused by a wrong unit, K or poses: `warn`,
+            `error` (reject) or `off`; see `evaluation/contradiction.py`.
+        output: the output folder.
         seed: seed of the sampling noise.
-        size: (height, width) that frames are cropped and resized to; multiples of 16
-            (cogvideox) or 32 (wan). Paper section 4.1: 480x720.
+        size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox) or
+            32 (wan). Paper section 4.1: 480x720.
         frames: length T of a generated clip; 4k + 1 (paper section 4.1: 49).
-        fps: frames per second of the written videos (released script: 8).
+        fps: frame rate of written videos (released script: 8).
     """
 
     source: str = "data/example_dataset"
@@ -199,17 +196,17 @@ class RunConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
     def __post_init__(self):
-        _require(self.frames >= 2, "frames", self.frames, "at least 2 (the first is the input)")
+        _require(self.frames >= 2, "frames", self.frames, "at least 2 (one is given)")
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
         if self.rollout.prompts is not None and self.sampling.prompt is not None:
             raise ValueError(
-                "rollout.prompts and sampling.prompt are both set; the former has one prompt per "
-                "segment, the latter one for all segments: leave one out"
+                "rollout.prompts and sampling.prompt are both given; the former is one prompt a "
+                "segment, the latter one for all: leave one out"
             )
         fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)
         _require(fits, "size", list(self.size), f"two sides of {SIDES[0]} to {SIDES[1]} pixels")
 
 
-def _require(holds: bool, key: str, value: Any, wanted: str) -> None:
+def _require(holds: bool, key: str, met: Any, wanted: str) -> None:
     if not holds:
-        raise ValueError(f"{key}={value}: must be {wanted}")
+        raise ValueError(f"{key}={met}: must be {wanted}")

@@ -1,4 +1,4 @@
-"""All video I/O: reading with decord, writing with ffmpeg (through imageio)."""
+"""Reading and writing video files: decord reads, ffmpeg (through imageio) writes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from anchorweave.files import atomic_write
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below is visually lossless.
 RATE_FACTOR = 12
-# Timestamps before 0 or after the end by more than this belong to frames hidden by the container.
+# Frames outside the displayed time range by more than this are hidden by the container.
 HIDDEN_SECONDS = 1e-3
 
 
 class VideoFile:
     """A video opened for random access.
 
-    A video that was cut without re-encoding has hidden frames before time 0, which its first
-    visible frames are decoded from, or after its end. decord counts those and then returns wrong
-    frames, so such a video is first copied losslessly as displayed; the temporary copy is deleted
-    with this object.
+    A video cut without re-encoding hides frames before time 0, from which its first displayed
+    frames are decoded, or after its end. decord counts them and then returns wrong frames, so such
+    a video is first copied losslessly as displayed; the copy is deleted with this object.
 
     Args:
-        path: any file that ffmpeg can decode.
+        path: any file that ffmpeg decodes.
 
     Raises:
         FileNotFoundError: no such file.
@@ -49,17 +48,17 @@ class VideoFile:
         self._reader = self._opened(self.path)
         if self._hides_frames():
             self._copy = tempfile.TemporaryDirectory(prefix="shown-")
-            displayed = Path(self._copy.name) / "shown.mp4"
-            _copy_shown(self.path, displayed)
-            self._reader = self._opened(displayed)
+            shown = Path(self._copy.name) / "shown.mp4"
+            _copy_shown(self.path, shown)
+            self._reader = self._opened(shown)
         height, width = self._reader[0].shape[:2]
         self.size = (height, width)
 
     def _hides_frames(self) -> bool:
         """Whether decord counts frames that are not displayed."""
         first, last = self._reader.get_frame_timestamp([0, len(self._reader) - 1])[:, 0]
-        duration = shown_seconds(self.path)
-        too_late = duration is not None and last > duration - HIDDEN_SECONDS
+        shown = shown_seconds(self.path)
+        too_late = shown is not None and last > shown - HIDDEN_SECONDS
         return bool(first < -HIDDEN_SECONDS or too_late)
 
     def _opened(self, file: Path) -> decord.VideoReader:
@@ -74,7 +73,7 @@ class VideoFile:
         return len(self._reader)
 
     def times(self) -> Float[Tensor, " T"]:
-        """Start time of each frame in seconds [T], float64."""
+        """Start time of each frame, in seconds [T], float64."""
         spans = self._reader.get_frame_timestamp(range(len(self)))
         return torch.from_numpy(spans[:, 0].astype(np.float64))
 
@@ -86,7 +85,7 @@ class VideoFile:
             ValueError: frames that cannot be decoded.
         """
         if outside := [i for i in indices if not 0 <= i < len(self)]:
-            raise OutsideError(f"{self.path}: has frames 0..{len(self) - 1}, requested {outside}")
+            raise OutsideError(f"{self.path}: has frames 0..{len(self) - 1}, asked for {outside}")
         try:
             pixels = self._reader.get_batch(list(indices)).asnumpy()
         except (RuntimeError, decord.DECORDError) as error:
@@ -110,8 +109,8 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
     """Writes `frames` as a widely playable H.264 video.
 
     Args:
-        path: the file to write, ending in .mp4; it appears when complete.
-        frames: [T, 3, H, W], float in [0, 1] or uint8; H and W even, as required by 4:2:0 colour.
+        path: the file to write, ending in .mp4; it appears when it is complete.
+        frames: [T, 3, H, W], float in [0, 1] or uint8; H and W even, as 4:2:0 colour needs.
         fps: frames per second.
 
     Raises:
@@ -139,25 +138,25 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
         ) as writer:
             for image in pixels:
                 writer.append_data(image)
-        # imageio drops ffmpeg's exit status, so the written file is checked.
+        # ffmpeg's exit status is not available, but the number of written frames is.
         if (written := _count(aside)) != T:
             raise OSError(
                 f"{path}: only {written} of {T} frames could be written; is the disk full?"
             )
 
 
-def _copy_shown(path: Path, displayed: Path) -> None:
-    """Writes the displayed frames at their times, losslessly."""
+def _copy_shown(path: Path, shown: Path) -> None:
+    """Writes the displayed frames, with their times and pixels unchanged."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path)]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0"]
-    command += ["-preset", "ultrafast", "-bf", "0", str(displayed)]
+    command += ["-preset", "ultrafast", "-bf", "0", str(shown)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode or done.stderr.strip():
         reason = (done.stderr.strip().splitlines() or ["ffmpeg failed"])[0]
         raise ValueError(
-            f"{path}: has hidden frames before its beginning or after its end (it was cut without "
-            f"re-encoding), and could not be decoded completely ({reason}); re-encode it, for "
-            "example with ffmpeg -i"
+            f"{path}: hides frames before its beginning or after its end (it was cut without "
+            f"encoding it again), and could not be decoded whole ({reason}); encode it again, as "
+            "by ffmpeg -i"
         )
 
 

@@ -16,13 +16,13 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory.base import Memory
 from anchorweave.perception.base import DepthNotFoundError, Perception
 
-# (first frame [3, H, W], what was retrieved, seed) -> video [T, 3, H, W] in [0, 1]
+# (first frame [3, H, W], retrieved, seed) -> video [T, 3, H, W] in [0, 1]
 Generate = Callable[[Tensor, Retrieved, int], Tensor]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One generated segment: its number, its frames with cameras, and the retrieval result."""
+    """One generated segment: its number, its frames with cameras, and what was retrieved for it."""
 
     number: int
     clip: Clip
@@ -30,11 +30,11 @@ class Segment:
 
 
 class World:
-    """A memory with a generator: generates unseen views and stores what it generated.
+    """A memory with a generator: generates unseen views and remembers what it generated.
 
     Args:
         memory: a memory system.
-        perception: estimates depth for frames with known cameras.
+        perception: depth for frames of known cameras.
         generate: an image-to-video model, as a function.
         unit: length of one scene unit in the unit of the cameras; see `scene_unit`.
     """
@@ -50,23 +50,23 @@ class World:
         seed: int,
         generate: Generate | None = None,
     ) -> tuple[Float[Tensor, "T 3 H W"], Retrieved]:
-        """Retrieves for T cameras, and generates their views.
+        """Retrieves for T cameras, and generates what they see.
 
         Args:
             first: the frame that the first camera sees, in [0, 1].
             cameras: the target cameras [T].
             seed: seed of the sampling noise.
-            generate: overrides the world's own model; None = use that one.
+            generate: replaces the world's own model; None = the world's own.
 
         Returns:
-            The video [T, 3, H, W] in [0, 1], and the retrieval result, with lengths in scene
+            The video [T, 3, H, W] in [0, 1], and what was retrieved for it, with lengths in scene
             units.
         """
         retrieved = self.memory.retrieve(cameras).in_unit(self.unit)
         return (generate or self.generate)(first, retrieved, seed), retrieved
 
     def remember(self, clip: Clip) -> None:
-        """Calls the function `remember` with the world's own memory and perception."""
+        """Like the function `remember`, with the world's own memory and perception."""
         remember(self.memory, self.perception, clip)
 
     def rollout(
@@ -82,20 +82,20 @@ class World:
         """Generates a long trajectory: each segment starts from the last frame of the previous one.
 
         Args:
-            last: the newest frame, taken by camera `start * (length - 1)`.
+            last: the newest frame, seen from camera `start * (length - 1)`.
             cameras: the whole trajectory, segments * (length - 1) + 1 cameras.
-            length: frames T per segment; consecutive segments share one frame.
-            seed: segment i is sampled with seed + i, so that resuming does not change the result.
+            length: frames T of a segment; neighbours share one frame.
+            seed: segment i is sampled with seed + i, so it does not matter where a run resumed.
             start: number of the first segment to generate.
-            recall: returns the newest frame from memory; None = take it from the video. Memory
-                rounds colours to 8 bits, so resumable runs must use it.
-            each: one model per segment, for example for different prompts; None = the world's own
+            recall: returns the newest remembered frame; None = take it from the video. Memory
+                rounds colours to 8 bits, so a resumable run must recall it.
+            each: one model per segment, for instance for different prompts; None = the world's own
                 for all.
 
         Yields:
-            Each segment, before it is added to memory, so that what the caller writes is preserved
-            even if the run is killed in between. Its clip holds only the new frames, without the
-            shared first one.
+            Each segment, before it is remembered, so that what the caller writes about it is kept
+            even if the run is killed while remembering. Its clip holds only the new frames, without
+            the shared first one.
 
         Raises:
             ValueError: a trajectory that is not a whole number of segments.
@@ -103,8 +103,8 @@ class World:
         steps = length - 1
         if len(cameras) < 2 or (len(cameras) - 1) % steps:
             raise ValueError(
-                f"a trajectory of {len(cameras)} cameras is not a whole number of segments of "
-                f"{length} frames; it needs k * {steps} + 1 cameras"
+                f"a trajectory of {len(cameras)} cameras is no whole number of segments of "
+                f"{length} frames; it takes k * {steps} + 1 cameras"
             )
         for number in range(start, (len(cameras) - 1) // steps):
             target = cameras[number * steps : number * steps + length]
@@ -121,28 +121,28 @@ class World:
 
 
 def remember(memory: Memory, perception: Perception, clip: Clip) -> None:
-    """Estimates the depth that memory does not provide, and adds the frames to memory.
+    """Estimates the depth that memory does not provide, and remembers the frames.
 
     If nothing can be estimated (the camera only rotated, away from everything seen so far), the
-    frames are stored without new depth, with a warning: they are in memory, but contribute nothing
-    to later views.
+    frames are remembered without new depth, with a warning: they are stored, but later cameras see
+    nothing of them.
 
     Args:
-        memory: the memory to add to.
-        perception: estimates depth.
+        memory: stores them.
+        perception: estimates their depth.
         clip: frames without depth, in the world of the memory.
     """
-    depth = memory.known_depth(clip.cameras)
+    known = memory.known_depth(clip.cameras)
     try:
-        clip = perception(clip, depth)
+        clip = perception(clip, known)
     except DepthNotFoundError as error:
         warnings.warn(f"remembered without new depth: {error}", stacklevel=2)
-        clip = replace(clip, depth=depth)
+        clip = replace(clip, depth=known)
     memory.update(clip)
 
 
 def scene_unit(depth: Float[Tensor, "H W"]) -> float:
-    """The median valid depth: the length unit of poses, which makes them independent of scale.
+    """The median valid depth: the unit of length for poses, independent of a scene's scale.
 
     Not given in the paper.
 

@@ -9,21 +9,21 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from anchorweave.field_types import hints_of
 
-# Words that YAML 1.1 reads as each.
+# The words that YAML 1.1 reads as each.
 WORDS = {False: ("off", "no"), True: ("on", "yes")}
 
 
 def as_text(schema: type, origin: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Restores the text of choices such as `check: off`.
+    """The values, with choices such as `check: off` restored to the original text.
 
     Args:
         schema: the dataclass of the values; unknown keys are left unchanged.
-        origin: the file or word that they come from, for messages.
+        origin: the file or argument that they come from, for messages.
         values: nested, as read from YAML.
 
     Raises:
-        ValueError: true or false where free text is expected, such as `prompt: no`: the original
-            word is lost.
+        ValueError: true or false for a free-text option, as `prompt: no` is read: the original word
+            is lost.
     """
     hints = hints_of(schema)
     return {key: _as_text(hints.get(key), f"{origin}: {key}", v) for key, v in values.items()}
@@ -35,19 +35,19 @@ def _as_text(kind: Any, where: str, value: Any) -> Any:
         return {key: _as_text(hints.get(key), f"{where}.{key}", v) for key, v in value.items()}
     kinds = _alternatives(kind)
     if isinstance(value, list):
-        inner = next((get_args(k) for k in kinds if get_origin(k) in (list, tuple)), ())
+        inner = next((get_args(one) for one in kinds if get_origin(one) in (list, tuple)), ())
         return [_as_text(inner[0] if inner else None, where, entry) for entry in value]
     if not isinstance(value, bool) or bool in kinds or Any in kinds:
         return value
-    choices = [choice for k in kinds if get_origin(k) is Literal for choice in get_args(k)]
+    choices = [choice for one in kinds if get_origin(one) is Literal for choice in get_args(one)]
     meant = [word for word in WORDS[value] if word in choices]
     if meant:
         return meant[0]
     if str in kinds:
         words = " or ".join(WORDS[value])
         raise ValueError(
-            f"{where}: YAML reads {words} without quotes as {str(value).lower()}; to use it as "
-            "text, put it in quotes"
+            f"{where}: YAML reads {words} without quotes as {str(value).lower()}; to give the "
+            "word, put it in quotes"
         )
     return value
 

@@ -116,7 +116,7 @@ def _read(config: CompareConfig, recording: Recording, indices, size: tuple[int,
     if config.colour_focal == 1:
         return recording.clip(indices, size)
     own = (colours_as_seen_by_depth(recording.clip([i]), config.colour_focal) for i in indices)
-    return join_clips([reframed(one, size) for one in own])
+    return join_clips([reframed(clip, size) for clip in own])
 
 
 def compare(
@@ -178,7 +178,7 @@ def local_against_fused(config: CompareConfig, shown: dict[str, Shown], target: 
     if local is None or fused is None:
         return dict.fromkeys(names)
     both = local.visible & fused.visible & still_pixels(target)
-    dbs = [psnr(one.video, target.frames, both) for one in (local, fused)]
+    dbs = [psnr(shown_row.video, target.frames, both) for shown_row in (local, fused)]
     return dict(zip(names, [*dbs, None if None in dbs else dbs[0] - dbs[1]], strict=True))
 
 

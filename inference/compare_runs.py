@@ -153,14 +153,14 @@ def compare(one: MeasuredRow, other: MeasuredRow, config: CompareRunsConfig) -> 
         ValueError: different evaluation settings, or no metric in common on any clip.
     """
     refuse_other_clips({"one": one, "other": other})
-    found = {}
+    results = {}
     for metric in filter(comparable, one.metrics()):
         values = one.per_clip(metric), other.per_clip(metric)
         if values[0].keys() & values[1].keys():
-            found[metric] = compare_clips(*values, config.resamples, config.seed)
-    if not found:
+            results[metric] = compare_clips(*values, config.resamples, config.seed)
+    if not results:
         raise ValueError(f"{one.path} and {other.path} have no metric in common on any clip")
-    return Pair(one, other, found)
+    return Pair(one, other, results)
 
 
 def write_clips(pairs: dict[str, Pair], path: Path) -> None:
@@ -169,9 +169,9 @@ def write_clips(pairs: dict[str, Pair], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["pair", "metric", "clip", "one", "other", "difference"])
         for name, pair in pairs.items():
-            for metric, found in pair.metrics.items():
+            for metric, paired in pair.metrics.items():
                 values = pair.one.per_clip(metric), pair.other.per_clip(metric)
-                for clip, difference in found.differences.items():
+                for clip, difference in paired.differences.items():
                     writer.writerow([name, metric, clip, *(v[clip] for v in values), difference])
 
 
@@ -180,24 +180,26 @@ def print_pair(console: Console, name: str, pair: Pair, most: int) -> None:
     table = Table(title=escape(name), title_justify="left")
     for heading in ("metric", "difference [95 %]", "higher", "lower", "equal", "clips"):
         table.add_column(heading)
-    for metric, found in pair.metrics.items():
-        i = found.interval
+    for metric, paired in pair.metrics.items():
+        i = paired.interval
         mean = f"{number(i.mean, '+')} [{number(i.low, '+')}, {number(i.high, '+')}]"
-        counts = (found.higher, found.lower, found.equal, i.clips)
+        counts = (paired.higher, paired.lower, paired.equal, i.clips)
         table.add_row(label(metric), mean, *map(str, counts))
     console.print(table)
     called = readable(clip for row in pair.sides().values() for clip in row.record()["clips"])
-    for metric, found in pair.metrics.items() if most else ():
+    for metric, paired in pair.metrics.items() if most else ():
         console.print(f"{label(metric)}, where they differ most:", markup=False)
-        for clip, value in list(found.differences.items())[:most]:
+        for clip, value in list(paired.differences.items())[:most]:
             console.print(f"  {number(value, '+')} {called[clip]}", markup=False, soft_wrap=True)
     if pair.unpaired:
         names = ", ".join(pair.unpaired)
         console.print(f"metrics that only one has, not compared: {names}", markup=False)
     for side, row in pair.sides().items():
         if missing := row.missing:
-            shown = "; ".join([*missing[:SHOWN_MISSING], *["..."][: len(missing) > SHOWN_MISSING]])
-            console.print(f"{side} lacks {len(missing)} videos: {shown}", markup=False)
+            examples = "; ".join(
+                [*missing[:SHOWN_MISSING], *["..."][: len(missing) > SHOWN_MISSING]]
+            )
+            console.print(f"{side} lacks {len(missing)} videos: {examples}", markup=False)
 
 
 def _as_json(pair: Pair, most: int) -> dict[str, Any]:
@@ -214,13 +216,13 @@ def _as_json(pair: Pair, most: int) -> dict[str, Any]:
     }
     metrics = {
         metric: {
-            **vars(found.interval),
-            "higher": found.higher,
-            "lower": found.lower,
-            "equal": found.equal,
-            "most": dict(list(found.differences.items())[:most]),
+            **vars(paired.interval),
+            "higher": paired.higher,
+            "lower": paired.lower,
+            "equal": paired.equal,
+            "most": dict(list(paired.differences.items())[:most]),
         }
-        for metric, found in pair.metrics.items()
+        for metric, paired in pair.metrics.items()
     }
     made = one["made"], other["made"]
     differ = {

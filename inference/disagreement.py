@@ -111,8 +111,8 @@ def measure(config: DisagreementConfig, source: str) -> dict:
     """
     words = one_room_each(source) if source.split(":")[0] == PREFIX else [source]
     views, verdicts = {gap: [] for gap in config.gaps}, []
-    for one in progress(words, f"comparing the frames of {source}"):
-        recording = open_recording(one, config.missing, config.recording)
+    for description in progress(words, f"comparing the frames of {source}"):
+        recording = open_recording(description, config.missing, config.recording)
         if not (recording.has_depth and recording.has_frames):
             raise ValueError(f"{recording.path}: needs both frames and depth")
         frame = lru_cache(maxsize=len(recording))(partial(_one, config, recording))
@@ -120,29 +120,35 @@ def measure(config: DisagreementConfig, source: str) -> dict:
             views[gap] += found
         at = np.unique(np.linspace(0, len(recording) - 1, JUDGED).round().astype(int))
         verdicts.append(verdict(join_clips([frame(i) for i in at.tolist()])))
-    told = next((one for one in verdicts if one.kind != "fine"), verdicts[0])
+    conclusion = next(
+        (description for description in verdicts if description.kind != "fine"), verdicts[0]
+    )
     views = {gap: found for gap, found in views.items() if found}
-    if not views and not told.fault:
+    if not views and not conclusion.fault:
         raise ValueError(
             f"{source}: no two frames at distances {list(config.gaps)} share "
             f"{config.least_share:.0%} of their points; give smaller gaps or least_share"
         )
     by_gap = {str(gap): numbers(found) for gap, found in views.items()}
     overall = numbers(sum(views.values(), [])) if views else None
-    return {"by_gap": by_gap, "overall": overall, "verdict": {**asdict(told), "line": told.line()}}
+    return {
+        "by_gap": by_gap,
+        "overall": overall,
+        "verdict": {**asdict(conclusion), "line": conclusion.line()},
+    }
 
 
 def common_views(
     config: DisagreementConfig, count: int, frame: Callable[[int], Clip]
 ) -> dict[int, list[CommonView]]:
     """The common views of pairs among `count` frames, by temporal distance."""
-    found = {}
+    views = {}
     for gap in config.gaps:
         last = count - 1 - gap
         starts = np.unique(np.linspace(0, last, config.pairs).round()) if last >= 0 else []
         both = [common_view(frame(int(i)), frame(int(i) + gap)) for i in starts]
-        found[gap] = [view for view in both if view.share >= config.least_share]
-    return found
+        views[gap] = [view for view in both if view.share >= config.least_share]
+    return views
 
 
 def numbers(views: Sequence[CommonView]) -> dict:
@@ -161,24 +167,24 @@ def numbers(views: Sequence[CommonView]) -> dict:
 def print_tables(results: dict) -> None:
     """Prints one table per source."""
     console = Console()
-    for source, found in results.items():
+    for source, result in results.items():
         table = Table(title=source)
         for heading in ("frames apart", "pairs", *NUMBERS):
             table.add_column(heading)
-        rows = [*found["by_gap"].items(), ("all", found["overall"])] if found["overall"] else []
+        rows = [*result["by_gap"].items(), ("all", result["overall"])] if result["overall"] else []
         for gap, row in rows:
             cells = ["-" if row[key] is None else f"{row[key]:.4f}" for key in NUMBERS]
             table.add_row(gap, str(row["pairs"]), *cells)
         console.print(table)
-        line = found["verdict"]["line"]
+        line = result["verdict"]["line"]
         console.print(f"verdict: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _one(config: DisagreementConfig, recording: Recording, i: int) -> Clip:
-    one = recording.clip([i])
+    clip = recording.clip([i])
     if config.colour_focal != 1:
-        one = colours_as_seen_by_depth(one, config.colour_focal)
-    return reframed(one, config.size)
+        clip = colours_as_seen_by_depth(clip, config.colour_focal)
+    return reframed(clip, config.size)
 
 
 COMMAND = Command(main, DisagreementConfig)

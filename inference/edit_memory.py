@@ -122,14 +122,14 @@ def write_picture(before: Bank, after: Bank, rows: int) -> None:
     """edits.png in the new bank: changed frames before and after, evenly spread."""
     changed = [i for i in range(len(after)) if not _alike(before, after, i)]
     picked = np.unique(np.linspace(0, len(changed) - 1, min(rows, len(changed))).round())
-    shown = [changed[int(place)] for place in picked]
+    numbers = [changed[int(place)] for place in picked]
     videos = {
-        label: torch.stack([bank.frame(i) for i in shown])
+        label: torch.stack([bank.frame(i) for i in numbers])
         for label, bank in (("before", before), ("after", after))
     }
-    names = tuple(f"frame {i}" for i in shown)
+    names = tuple(f"frame {i}" for i in numbers)
     with atomic_write(after.path / "edits.png") as aside:
-        contact_sheet(side_by_side(videos), len(shown), names).save(aside)
+        contact_sheet(side_by_side(videos), len(numbers), names).save(aside)
 
 
 def write_points(bank: Bank, config: EditMemoryConfig) -> None:

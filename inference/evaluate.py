@@ -195,11 +195,11 @@ def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
     Raises:
         ValueError: names two rows and what differs.
     """
-    asked = {
+    settings = {
         name: {k: v for k, v in row.record()["made"].items() if k.split(".")[0] in SHARED}
         for name, row in rows.items()
     }
-    first = next(iter(asked))
+    first = next(iter(settings))
     for name, row in rows.items():
         if row.record()["clips"] != rows[first].record()["clips"]:
             raise ValueError(
@@ -213,8 +213,8 @@ def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
                 f"rows {first} and {name} have clips of one name from different recordings, so the "
                 f"truth differs: {', '.join(differ[:SHOWN_MISSING])}; generate both from one source"
             )
-    for name, values in asked.items():
-        if differ := differences(asked[first], values):
+    for name, values in settings.items():
+        if differ := differences(settings[first], values):
             raise ValueError(
                 f"rows {first} ('there') and {name} ('now') have different evaluation settings and "
                 f"are not comparable: {'; '.join(differ)}; choose rows of one protocol"
@@ -224,9 +224,9 @@ def refuse_other_clips(rows: Mapping[str, CachedRow]) -> None:
 def keeps_no_cameras(row: CachedRow) -> bool:
     """Whether a rollout lacks the cameras needed to find frames with the same pose."""
     record = row.record()
-    there = [clip for clip in record["clips"] if row.has_given(clip)]
+    existing = [clip for clip in record["clips"] if row.has_given(clip)]
     loop = rolls_out(record["made"]["protocol"])
-    return loop and any(row.read_given(clip).cameras is None for clip in there[:1])
+    return loop and any(row.read_given(clip).cameras is None for clip in existing[:1])
 
 
 def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> None:
@@ -238,8 +238,8 @@ def end(measured: Mapping[str, RowScores], console: Console, output: Path) -> No
     for name, scores in measured.items():
         if missing := scores.missing:
             more = f" and {len(missing) - SHOWN_MISSING} more" * (len(missing) > SHOWN_MISSING)
-            shown = "; ".join(missing[:SHOWN_MISSING])
-            console.print(f"{name} lacks {len(missing)} videos: {shown}{more}", markup=False)
+            examples = "; ".join(missing[:SHOWN_MISSING])
+            console.print(f"{name} lacks {len(missing)} videos: {examples}{more}", markup=False)
     drawn = [output / name for name in (TABLE, DRIFT, RESULTS) if (output / name).is_file()]
     console.print(f"look at {', '.join(map(str, drawn))}", markup=False, soft_wrap=True)
     if (output / REPORT).is_file():

@@ -127,18 +127,18 @@ def _held_back_clips(
 ) -> Iterator[str]:
     """Generates `config.batch` clips at a time; yields each name when its clip is complete."""
     for start in range(0, len(missing), config.batch):
-        clips, known = [], []
+        clips, retrieved = [], []
         for name in missing[start : start + config.batch]:
             clip = hold_out(config, name, recordings[name])
             clips.append(clip)
-            known.append(_retrieve(config, row, clip))
+            retrieved.append(_retrieve(config, row, clip))
         for seed in config.seeds():
             wanted = [i for i, clip in enumerate(clips) if not row.has_sample(clip.name, seed)]
             if not wanted:
                 continue
             began = time.perf_counter()
             chosen = [clips[i] for i in wanted]
-            videos = _videos(config, pipe, chosen, [known[i] for i in wanted], seed)
+            videos = _videos(config, pipe, chosen, [retrieved[i] for i in wanted], seed)
             seconds = (time.perf_counter() - began) / len(wanted)
             for clip, video in zip(chosen, videos, strict=True):
                 row.write_sample(clip.name, seed, video, seconds)
@@ -156,12 +156,12 @@ def _retrieve(config: EvaluationConfig, row: CachedRow, clip: HeldOut) -> Retrie
         retrieved = replace(retrieved, anchors=retrieved.anchors.padded(config.slots))
     seconds = time.perf_counter() - began
     if not row.has_given(clip.name):
-        anchors, shown = composite(retrieved.anchors)
+        anchors, visible = composite(retrieved.anchors)
         only_memory = clip.only_memory(config.memory.depth_edge)
-        given = EvaluationTarget(
-            clip.truth.frames, anchors, shown, only_memory, seconds, clip.cameras, clip.unit
+        target = EvaluationTarget(
+            clip.truth.frames, anchors, visible, only_memory, seconds, clip.cameras, clip.unit
         )
-        row.write_given(clip.name, given, selection(retrieved.report, clip.truth.names))
+        row.write_given(clip.name, target, selection(retrieved.report, clip.truth.names))
     return retrieved
 
 
@@ -209,8 +209,8 @@ def _rollouts(
         clip = closed_loop(config, name, recordings[name])
         if not row.has_given(name):
             truth = None if clip.truth is None else clip.truth.frames
-            given = EvaluationTarget(truth, None, None, None, 0.0, clip.cameras, clip.unit)
-            row.write_given(name, given, [])
+            target = EvaluationTarget(truth, None, None, None, 0.0, clip.cameras, clip.unit)
+            row.write_given(name, target, [])
         for seed in config.seeds():
             if not row.has_sample(name, seed):
                 began = time.perf_counter()
@@ -240,9 +240,9 @@ def _roll_out(
 
 
 def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
-    given = row.read_given(name)
-    shown = {"target": given.truth, "anchors, composite": given.anchors}
-    tiles = {label: video for label, video in shown.items() if video is not None}
+    target = row.read_given(name)
+    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    tiles = {label: video for label, video in videos.items() if video is not None}
     for seed in config.seeds():
         tiles[f"{config.row}, seed {seed}"] = row.read_sample(name, seed)[0]
     montage = side_by_side(tiles)

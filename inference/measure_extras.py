@@ -118,20 +118,20 @@ def measure_rows(config: ExtrasConfig, words: Sequence[str]) -> None:
         if row["missing"]:
             console.print(f"{name} lacks {len(row['missing'])} videos", markup=False)
     console.print(f"look at {output}/extras.json", markup=False)
-    found = [v for row in results["rows"].values() for v in row["metrics"].values()]
-    if all(isinstance(value, str) for value in found):
+    results_ = [v for row in results["rows"].values() for v in row["metrics"].values()]
+    if all(isinstance(value, str) for value in results_):
         sys.exit(f"none of {', '.join(metrics)} could be measured; the lines above say why")
 
 
 def describe(row: CachedRow, metrics: Iterable[str]) -> dict[str, Any]:
     """The header of a row's results; `metrics` are filled in later."""
     record = row.record()
-    asked = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
+    videos = [(clip, seed) for clip in record["clips"] for seed in record["seeds"]]
     return {
         "metrics": dict.fromkeys(metrics, NOT_YET),
         "clips": len(record["clips"]),
         "seeds": record["seeds"],
-        "missing": [f"{clip}, seed {seed}" for clip, seed in asked if not _there(row, clip, seed)],
+        "missing": [f"{clip}, seed {seed}" for clip, seed in videos if not _there(row, clip, seed)],
         "command": record["command"],
         "fingerprint": digest(record["made"]),
     }
@@ -142,13 +142,13 @@ def samples(row: CachedRow, what: str) -> Iterator[Sample]:
     record = row.record()
     loop = rolls_out(record["made"]["protocol"])
     for clip in progress(record["clips"], what):
-        there = [seed for seed in record["seeds"] if _there(row, clip, seed)]
-        if not there:
+        seeds = [seed for seed in record["seeds"] if _there(row, clip, seed)]
+        if not seeds:
             continue
-        given = row.read_given(clip)
-        returns = loop and comes_back(given)
-        for seed in there:
-            yield Sample(clip, seed, row.read_sample(clip, seed)[0], given.truth, returns)
+        target = row.read_given(clip)
+        returns = loop and comes_back(target)
+        for seed in seeds:
+            yield Sample(clip, seed, row.read_sample(clip, seed)[0], target.truth, returns)
 
 
 def measure(
@@ -164,17 +164,17 @@ def measure(
     except NotMeasuredError as error:
         console.print(f"{name}: {NOT_MEASURED}{error}", markup=False, soft_wrap=True)
         return dict.fromkeys(rows, f"{NOT_MEASURED}{error}")
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for row, cached in rows.items():
         try:
-            found[row] = _measure_row(name, loaded, cached, config)
+            results[row] = _measure_row(name, loaded, cached, config)
         except NotMeasuredError as error:
-            found[row] = f"{NOT_MEASURED}{error}"
-            console.print(f"{name} of {row}: {found[row]}", markup=False, soft_wrap=True)
+            results[row] = f"{NOT_MEASURED}{error}"
+            console.print(f"{name} of {row}: {results[row]}", markup=False, soft_wrap=True)
             continue
-        if warning := found[row].get("warning"):
+        if warning := results[row].get("warning"):
             console.print(f"{name} of {row}: {warning}", markup=False, soft_wrap=True)
-    return found
+    return results
 
 
 def _measure_row(
@@ -212,12 +212,12 @@ def _per_clip(values: PerVideo, column: str) -> list[float]:
 
 def table(rows: Mapping[str, dict], metrics: Mapping[str, OptionalMetric]) -> Table:
     """One line per value, one column per row: mean [low, high], or a distance."""
-    shown = Table("metric", *rows)
+    columns = Table("metric", *rows)
     for name, metric in metrics.items():
         for column, heading in metric.columns.items():
             cells = [_cell(row["metrics"][name], column) for row in rows.values()]
-            shown.add_row(heading, *cells)
-    return shown
+            columns.add_row(heading, *cells)
+    return columns
 
 
 def _cell(values: dict | str, column: str) -> str:

@@ -208,8 +208,8 @@ def segments_done(config: RunConfig, bank: Bank, base: int, cameras: Cameras) ->
     """
     steps = config.frames - 1
     done = min((len(bank) - base) // steps, config.rollout.segments)
-    there = bank.cameras.c2w[base : base + done * steps]
-    if not torch.allclose(there, cameras.c2w[1 : 1 + done * steps], atol=1e-3):
+    poses = bank.cameras.c2w[base : base + done * steps]
+    if not torch.allclose(poses, cameras.c2w[1 : 1 + done * steps], atol=1e-3):
         raise ValueError(
             f"the memory bank {bank.path} was extended by another run before this one was done, "
             f"so it cannot be resumed; continue with memory.path={bank.path} and another output"

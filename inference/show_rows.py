@@ -55,9 +55,9 @@ def main(words: list[str]) -> None:
     config = load_config(ShowConfig, words)
     rows = [CachedRow(Path(path)) for path in config.rows]
     clip = config.clip or first_clip(rows[0])
-    given = rows[-1].read_given(clip)
-    known = {"target": given.truth, "anchors, composite": given.anchors}
-    tiles = {label: video for label, video in known.items() if video is not None}
+    target = rows[-1].read_given(clip)
+    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    tiles = {label: video for label, video in videos.items() if video is not None}
     tiles |= {row.path.name: row.read_sample(clip, config.seed)[0] for row in rows}
     montage = side_by_side(tiles)
     output = Path(config.output)

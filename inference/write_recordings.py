@@ -50,9 +50,9 @@ class WriteConfig:
 def main(words: list[str]) -> None:
     """Write with `a.b=c` overrides."""
     config = load_config(WriteConfig, words)
-    found = find_recordings(config.source)
-    for name, path in progress(found.items(), "writing recordings", len(found)):
-        output = Path(config.output) / name if len(found) > 1 else Path(config.output)
+    recordings = find_recordings(config.source)
+    for name, path in progress(recordings.items(), "writing recordings", len(recordings)):
+        output = Path(config.output) / name if len(recordings) > 1 else Path(config.output)
         if output.exists():
             print(f"{output}: exists already")
             continue

@@ -90,10 +90,10 @@ def main(words: list[str]) -> None:
     results, measured = read_results(config.results)
     against = _one_of(measured, "against", config.against or results.get("against"))
     by = _one_of(measured, "by", config.by or against)
-    known = measured[by].metrics()
-    if not known:
+    metrics = measured[by].metrics()
+    if not metrics:
         raise ValueError(f"{config.results}: no video of row {by} was measured")
-    metric = _one_of(known, "metric", config.metric)
+    metric = _one_of(metrics, "metric", config.metric)
     command = shlex.join(["python", "-m", "inference.write_report", *words])
     sections = {"Results": results_section(results)}
     if len(measured) > 1:
@@ -162,7 +162,7 @@ def videos_section(
             f"{label(metric)}"
         )
     called = readable(clip for row in measured.values() for clip in row.record()["clips"])
-    shown = [
+    parts = [
         paragraph(
             f"Shown are {how}, with the first {config.seeds} of each row's seeds. Frame 0 is "
             "given to the model, so each clip opens at the frame where its videos differ most. "
@@ -172,11 +172,11 @@ def videos_section(
         )
     ]
     for name, why in progress(chosen.items(), "clips"):
-        found = clip_videos(name, rows, measured, config.seeds, config.fps)
+        videos = clip_videos(name, rows, measured, config.seeds, config.fps)
         note = why if called[name] == name else f"{why}; clip {name}"
-        frames = max(found.frames, 1)
-        shown.append(clip(called[name], note, found.lines, frames, config.fps, found.start))
-    return joined(*shown)
+        frames = max(videos.frames, 1)
+        parts.append(clip(called[name], note, videos.lines, frames, config.fps, videos.start))
+    return joined(*parts)
 
 
 def _one_of(known: Any, key: str, value: str | None) -> str:

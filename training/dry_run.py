@@ -29,19 +29,19 @@ from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import check_preceding
+from anchorweave.models.estimates.cards import GIB, GPUS, fits
+from anchorweave.models.estimates.published import FIRST, own_settings
 from anchorweave.models.references.reference_networks import REFERENCE_NETWORKS, ReferenceNetwork
 from anchorweave.ranges import check_numbers, within
-from training.estimates.memory import GIB, Weights, checkpoint_bytes, memory
+from training.estimates.memory import Weights, checkpoint_bytes, memory
 from training.estimates.missing import missing_files
 from training.estimates.operations import Step, training_step
 from training.estimates.references import with_references
 from training.estimates.run_shapes import (
-    FIRST,
     ClipShape,
     backbone_config,
     clip_shape,
     given_at_most,
-    own_settings,
 )
 from training.networks.build import add_lora
 from training.networks.new import (
@@ -57,12 +57,6 @@ from training.options.training import TrainConfig
 # The config of `training.train` where none is named.
 DEFAULT = "configs/train/tiny.yaml"
 STRATEGIES = ("ddp", "zero2", "fsdp2")
-# Nominal sizes; what is sold as 141 GB holds 140 GiB, the others as many GiB as they are called.
-GPUS = {"24": 24 * GIB, "40": 40 * GIB, "80": 80 * GIB, "141": 140 * GIB}
-# Left free for the gaps between allocations.
-MARGIN = 0.05
-
-
 # Gradient checkpointing, and what it keeps.
 CHECKPOINTING: tuple[tuple[bool, Kept], ...] = (
     (False, "nothing"),
@@ -292,7 +286,7 @@ def _memory_rows(
                     "kept": kept,
                     "total": total / GIB,
                     "parts": {name: size / GIB for name, size in parts.items()},
-                    "fits": [name for name, size in GPUS.items() if total <= size * (1 - MARGIN)],
+                    "fits": fits(total),
                 }
             )
     return rows

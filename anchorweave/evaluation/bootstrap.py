@@ -32,18 +32,18 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     Raises:
         ValueError: no values, values that are not finite, or no resamples.
     """
-    given = np.asarray(values, dtype=np.float64)
-    if not len(given) or not np.isfinite(given).all():
+    array = np.asarray(values, dtype=np.float64)
+    if not len(array) or not np.isfinite(array).all():
         raise ValueError(
-            f"an interval needs one finite value per clip, got {len(given)} values of which "
-            f"{int((~np.isfinite(given)).sum())} are not finite"
+            f"an interval needs one finite value per clip, got {len(array)} values of which "
+            f"{int((~np.isfinite(array)).sum())} are not finite"
         )
     if resamples < 1:
         raise ValueError(f"resamples={resamples}: must be at least 1")
-    draws = np.random.default_rng(seed).integers(len(given), size=(resamples, len(given)))
-    means = given[draws].mean(axis=1)
+    draws = np.random.default_rng(seed).integers(len(array), size=(resamples, len(array)))
+    means = array[draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    return Interval(float(given.mean()), float(low), float(high), len(given))
+    return Interval(float(array.mean()), float(low), float(high), len(array))
 
 
 def paired_difference(

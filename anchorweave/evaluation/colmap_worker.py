@@ -28,11 +28,11 @@ def main(folder: str) -> None:
     options = json.loads((place / "options.json").read_text())
     images, database, models = place / "images", place / "database.db", place / "models"
     models.mkdir()
-    found: dict[str, Any] = {"read": extract(images, database, options["pinholes"])}
+    results: dict[str, Any] = {"read": extract(images, database, options["pinholes"])}
     match(database, options)
-    found["turns"] = neighbours(database, options["frames"])
-    found["c2w"] = register(images, database, models, options)
-    (place / "found.json").write_text(json.dumps(found))
+    results["turns"] = neighbours(database, options["frames"])
+    results["c2w"] = register(images, database, models, options)
+    (place / "found.json").write_text(json.dumps(results))
 
 
 def extract(images: Path, database: Path, pinholes: dict[str, list[str]]) -> int:
@@ -89,8 +89,8 @@ def neighbours(path: Path, count: int) -> list:
 
 def register(images: Path, database: Path, models: Path, options: dict[str, Any]) -> list:
     """Cameras of the frames; from the largest model if there are several disconnected ones."""
-    found = pycolmap.incremental_mapping(database, images, models, mapping(options))
-    largest = max(found.values(), key=lambda model: model.num_reg_images(), default=None)
+    models_by_id = pycolmap.incremental_mapping(database, images, models, mapping(options))
+    largest = max(models_by_id.values(), key=lambda model: model.num_reg_images(), default=None)
     c2w: list = [None] * options["frames"]
     for image in largest.images.values() if largest is not None else ():
         if image.has_pose:

@@ -113,9 +113,9 @@ def check_memories(clip: Clip, check: Check, where: str) -> None:
     Raises:
         ValueError: with `error`, if frames are inconsistent.
     """
-    if check == "off" or (found := contradiction(clip)) is None:
+    if check == "off" or (problem := contradiction(clip)) is None:
         return
-    message = f"{where}: {found}"
+    message = f"{where}: {problem}"
     if check == "error":
         raise ValueError(f"{message} (check=warn continues anyway)")
     warnings.warn(f"{message} (check=error rejects, check=off is silent)", stacklevel=2)
@@ -129,8 +129,8 @@ def contradiction(clip: Clip) -> str | None:
     Args:
         clip: frames of a static scene with depth, in the order they were taken.
     """
-    told = verdict(clip)
-    return told.words if told.fault else None
+    result = verdict(clip)
+    return result.words if result.fault else None
 
 
 def verdict(clip: Clip) -> Verdict:
@@ -142,24 +142,24 @@ def verdict(clip: Clip) -> Verdict:
     met_by_group = [(agreement(small, pairs), pairs) for pairs in groups]
     # Largest disagreement first; of correct frames, the farthest may see nothing in common.
     met_by_group.sort(key=lambda one: one[0].difference or 0.0, reverse=True)
-    given = met_by_group[0][0]
-    if given.difference is not None and given.difference <= SUSPECT:
-        return Verdict("fine", _fine(small, given.difference))
+    measured = met_by_group[0][0]
+    if measured.difference is not None and measured.difference <= SUSPECT:
+        return Verdict("fine", _fine(small, measured.difference))
     tried = (
         _likely(small, pairs, met)
         for met, pairs in met_by_group
         if met.difference is None or met.difference > SUSPECT
     )
     likely = next((found for found in tried if found), None)
-    if given.difference is None and likely is None:
+    if measured.difference is None and likely is None:
         return Verdict("untold", "no two frames see anything in commonin any interpretation")
-    if likely is None and given.difference <= CONTRADICTING:
+    if likely is None and measured.difference <= CONTRADICTING:
         more = f"; a sensor's are below {SUSPECT:.1%}, but no other interpretation fits better"
-        return Verdict("fine", _fine(small, given.difference) + more)
+        return Verdict("fine", _fine(small, measured.difference) + more)
     met = (
         "no two frames see anything in common"
-        if given.difference is None
-        else f"depths of what two frames both see differ by {given.difference:.1%} "
+        if measured.difference is None
+        else f"depths of what two frames both see differ by {measured.difference:.1%} "
         f"(expected below {SUSPECT:.1%})"
     )
     if likely is None:
@@ -177,10 +177,10 @@ def verdict(clip: Clip) -> Verdict:
 
 def _fine(clip: Clip, difference: float) -> str:
     text = f"depths of what two frames both see differ by {difference:.1%}"
-    known = clip.depth[clip.depth > 0]
+    valid = clip.depth[clip.depth > 0]
     centres = clip.cameras.centres
     moved = (centres - centres[0]).norm(dim=-1).max()
-    if moved <= STANDS_STILL * known.median():
+    if moved <= STANDS_STILL * valid.median():
         text += "; the camera only rotates, so the unit of depth cannot be checked"
     return text
 
@@ -210,7 +210,7 @@ def _likely(
     clip: Clip, pairs: list[tuple[int, int]], given: Agreement
 ) -> tuple[Fault, str, Agreement] | None:
     """The interpretation with the best agreement, if far better than the given one."""
-    found = []
+    candidates = []
     for kind, cause, reading in _readings():
         now = agreement(reading(clip), pairs)
         if now.difference is None or 2 * now.pairs < max(1, given.pairs):
@@ -226,10 +226,10 @@ def _likely(
             least = BETTER_DB if given.difference <= CONTRADICTING else 0.0
             better &= now.psnr >= given.psnr + least
         if better:
-            found.append((kind, cause, now))
-    best = max((now.psnr for _, _, now in found), default=0.0)
-    alike = [one for one in found if one[2].psnr >= best - ALIKE_DB]
-    return min(alike, key=lambda one: one[2].difference, default=None)
+            candidates.append((kind, cause, now))
+    best = max((now.psnr for _, _, now in candidates), default=0.0)
+    alike = [candidate for candidate in candidates if candidate[2].psnr >= best - ALIKE_DB]
+    return min(alike, key=lambda candidate: candidate[2].difference, default=None)
 
 
 def _readings() -> Iterator[Reading]:

@@ -88,19 +88,19 @@ def cross_view(
         true = still[late][row, column]
         same = inside & (z > 0) & (ahead > 0) & (true > 0) & counts[late][row, column]
         same &= (z - true).abs() <= SAME_SURFACE * true
-        pixel, there = here[same].unbind(-1), (row[same], column[same])
-        colours.append(_difference(video[early], video[late], pixel, there))
-        truths.append(_difference(target.frames[early], target.frames[late], pixel, there))
+        pixel, target_pixel = here[same].unbind(-1), (row[same], column[same])
+        colours.append(_difference(video[early], video[late], pixel, target_pixel))
+        truths.append(_difference(target.frames[early], target.frames[late], pixel, target_pixel))
         distances.append((drawn - positions)[same].norm(dim=-1))
-    found = torch.cat(distances) if distances else torch.zeros(0)
-    if not len(found):
+    distance = torch.cat(distances) if distances else torch.zeros(0)
+    if not len(distance):
         return CrossView(None, None, None, 0.0)
     pixels = len(distances) * depth[0].numel()
     return CrossView(
         255 * torch.cat(colours).double().mean().item(),
         255 * torch.cat(truths).double().mean().item(),
-        found.median().item(),
-        len(found) / pixels,
+        distance.median().item(),
+        len(distance) / pixels,
     )
 
 

@@ -41,8 +41,8 @@ def curves(
     picture.axes(title, across)
     for number, (name, row) in enumerate(rows.items()):
         colour = COLOURS[number % len(COLOURS)]
-        known = any(y is not None for _, y in row)
-        picture.label(number, name if known else f"{name}: -", colour)
+        has_values = any(y is not None for _, y in row)
+        picture.label(number, name if has_values else f"{name}: -", colour)
         for part in _unbroken(row):
             picture.part(part, colour, dots=len(row) == 1)
     return picture.image

@@ -70,16 +70,16 @@ def common_view(a: Clip, b: Clip, edge: float = 0.1, apart: float = 0.25) -> Com
     positions, z = project(points, b.cameras[0])
     usable = (depths[1] > 0) & ~depth_edges(depths[1], edge)
     disparity = torch.where(usable, 1 / depths[1].clamp(min=1e-6), 0.0)
-    found = _sampled(torch.cat([disparity, usable.float(), b.frames[0]]), positions)
+    samples = _sampled(torch.cat([disparity, usable.float(), b.frames[0]]), positions)
     # Below 1, one of the four surrounding pixels is an edge, invalid or outside the image.
-    seen = (z > 0) & (found[1] > 0.999)
-    depth = 1 / found[0].clamp(min=1e-6)
+    seen = (z > 0) & (samples[1] > 0.999)
+    depth = 1 / samples[0].clamp(min=1e-6)
     difference = (z - depth).abs() / depth
     seen &= difference < apart
     colours = a.frames[0][:, clean][:, seen]
     return CommonView(
         difference[seen],
-        psnr(colours[..., None], found[2:, seen][..., None]),
+        psnr(colours[..., None], samples[2:, seen][..., None]),
         _shift(_grey(a)[0][clean][seen], _grey(b), positions[seen]),
         seen.sum().item() / clean.numel(),
     )

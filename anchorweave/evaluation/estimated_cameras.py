@@ -83,24 +83,24 @@ def estimate_cameras(
         if done.returncode:
             last_lines = "\n".join(done.stderr.strip().splitlines()[-SHOWN_LINES:])
             raise RuntimeError(f"pycolmap {used} ended with {done.returncode}:\n{last_lines}")
-        found = json.loads((folder / "found.json").read_text())
+        results = json.loads((folder / "found.json").read_text())
     # The worker skips unreadable images, which here would look like a fault of the video.
-    if found["read"] != len(video):
+    if results["read"] != len(video):
         raise RuntimeError(
-            f"pycolmap {used} read {found['read']} of the {len(video)} frames that were written "
+            f"pycolmap {used} read {results['read']} of the {len(video)} frames that were written "
             "for it; please report this"
         )
-    places, registered = known_matrices(found["c2w"], torch.eye(4)[:3])
+    places, registered = known_matrices(results["c2w"], torch.eye(4)[:3])
     c2w = torch.eye(4, dtype=torch.float64).repeat(len(video), 1, 1)
     c2w[:, :3] = places
-    return EstimatedCameras(c2w, registered, *known_matrices(found["turns"], torch.eye(3)))
+    return EstimatedCameras(c2w, registered, *known_matrices(results["turns"], torch.eye(3)))
 
 
 def known_matrices(listed: list, unknown: Tensor) -> tuple[Tensor, Tensor]:
     """Matrices from a list with nulls, which become `unknown`; and which of them are known."""
-    known = torch.tensor([m is not None for m in listed], dtype=torch.bool)
+    mask = torch.tensor([m is not None for m in listed], dtype=torch.bool)
     filled = [unknown.tolist() if m is None else m for m in listed]
-    return torch.tensor(filled, dtype=torch.float64).reshape(-1, *unknown.shape), known
+    return torch.tensor(filled, dtype=torch.float64).reshape(-1, *unknown.shape), mask
 
 
 def _write_images(

@@ -45,6 +45,6 @@ def compare_clips(
         ValueError: no clip in both, or values that are not finite.
     """
     interval = paired_difference(one, other, resamples, seed)
-    found = {clip: one[clip] - other[clip] for clip in one if clip in other}
-    order = sorted(found.items(), key=lambda pair: -abs(pair[1]))
+    differences = {clip: one[clip] - other[clip] for clip in one if clip in other}
+    order = sorted(differences.items(), key=lambda pair: -abs(pair[1]))
     return PairedClips(interval, dict(order))

@@ -185,9 +185,9 @@ def _cell(cell: Cell, kind: str | None) -> Markup:
 def _tile(tile: Tile) -> Markup:
     height, width = tile.size
     factor = max(1, TILE_WIDTH // width)
-    shown = joined()
+    player = joined()
     if tile.video is not None:
-        shown = element(
+        player = element(
             "video",
             src=f"data:video/mp4;base64,{base64.b64encode(tile.video).decode()}",
             width=factor * width,
@@ -205,7 +205,7 @@ def _tile(tile: Tile) -> Markup:
     note = paragraph(tile.note, kind=kind) if tile.note else ""
     caption = element("figcaption", tile.name)
     style = f"--width: {factor * width}px"
-    return element("figure", caption, shown, numbers, note, class_="tile", style=style)
+    return element("figure", caption, player, numbers, note, class_="tile", style=style)
 
 
 def _hash(words: str) -> str:

@@ -176,9 +176,9 @@ def _word(
     x: Place, y: Place, words: object, anchor: str | None = None, title: str | None = None
 ) -> Markup:
     words = str(words)
-    shown = words if len(words) <= NAME_LENGTH else f"{words[: NAME_LENGTH - 1]}…"
-    hover = element("title", title or words) if title or shown != words else ""
-    return element("text", hover, shown, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+    label = words if len(words) <= NAME_LENGTH else f"{words[: NAME_LENGTH - 1]}…"
+    hover = element("title", title or words) if title or label != words else ""
+    return element("text", hover, label, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
 def _line(x1: Place, y1: Place, x2: Place, y2: Place, kind: str = "whisker") -> Markup:

@@ -275,7 +275,7 @@ def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
     rigid = (error <= RIGID_TOLERANCE) & (torch.linalg.det(rotation) >= 0) & level
     rigid &= c2w.isfinite().flatten(1).all(dim=1)
     different, which = K.unique(dim=0, return_inverse=True)
-    fits = torch.tensor([intrinsics_problem(one, size) is None for one in different])
+    fits = torch.tensor([intrinsics_problem(one_K, size) is None for one_K in different])
     return (~(rigid.cpu() & fits[which.cpu()])).nonzero().flatten().tolist()
 
 

@@ -33,9 +33,9 @@ class ConvexPolygons:
 
     def areas(self) -> Float[Tensor, " N"]:
         """The area of each polygon [N], in squared units of the corners."""
-        found = np.empty(len(self), np.float64)
-        _areas(self.corners.numpy(), self.counts.numpy(), found)
-        return torch.from_numpy(found)
+        areas = np.empty(len(self), np.float64)
+        _areas(self.corners.numpy(), self.counts.numpy(), areas)
+        return torch.from_numpy(areas)
 
 
 def convex_hulls(points: Float[Tensor, "N P 2"]) -> ConvexPolygons:
@@ -59,14 +59,14 @@ def convex_hulls(points: Float[Tensor, "N P 2"]) -> ConvexPolygons:
 
 def shared_areas(a: ConvexPolygons, b: ConvexPolygons) -> Float[Tensor, "A B"]:
     """Intersection area of each polygon of `a` with each of `b` [A, B], in squared units."""
-    found = np.empty((len(a), len(b)), np.float64)
+    areas = np.empty((len(a), len(b)), np.float64)
     arrays = [part.numpy() for part in (a.corners, a.counts, b.corners, b.counts)]
 
     def fill(worker: int, workers: int) -> None:
-        _shared(*arrays, worker, workers, found)
+        _shared(*arrays, worker, workers, areas)
 
     in_threads(fill, len(b))
-    return torch.from_numpy(found)
+    return torch.from_numpy(areas)
 
 
 @njit(**COMPILED)

@@ -121,9 +121,9 @@ class Selection:
         near = cloud.points
         # Most points are far away: run the exact search only on the rest.
         low, high = near.amin(dim=0) - self.radius, near.amax(dim=0) + self.radius
-        found = ((points >= low) & (points <= high)).all(dim=-1)
-        found[found.clone()] = _distance(points[found], cloud) <= self.radius
-        return found
+        candidates = ((points >= low) & (points <= high)).all(dim=-1)
+        candidates[candidates.clone()] = _distance(points[candidates], cloud) <= self.radius
+        return candidates
 
     def _cloud(self, origin: Vector) -> PointCloud:
         if origin not in self._clouds:

@@ -136,17 +136,17 @@ def _path(spec: str, frames: int, move_step: float, turn_step: float) -> Tensor:
 
 
 def _parameters(preset: str, text: str | None) -> dict[str, float]:
-    known = [name for name in inspect.signature(PRESETS[preset]).parameters if name != "time"]
+    names = [name for name in inspect.signature(PRESETS[preset]).parameters if name != "time"]
     values: dict[str, float] = {}
     for part in (text or "").split(",") if text else []:
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(
                 f"{preset}({text}): got {part.strip()!r}, expected name=number with a name of "
-                f"{', '.join(known) or 'none (it takes no parameters)'}"
+                f"{', '.join(names) or 'none (it takes no parameters)'}"
             )
-        if name not in known:
-            raise ValueError(_unknown(f"parameter of {preset}", name, known))
+        if name not in names:
+            raise ValueError(_unknown(f"parameter of {preset}", name, names))
         if name in values:
             raise ValueError(f"{preset}({text}): {name} is given twice")
         values[name] = _number(number, f"{preset}({text})")

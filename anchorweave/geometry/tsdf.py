@@ -161,9 +161,9 @@ class TsdfMap:
         self._blocks = torch.cat([self._blocks, fresh])
         for i in progress(range(len(cameras)), "fusing the map"):
             blocks = fresh if i < old else self._blocks
-            met = blocks[self._in_view(blocks, cameras[i], self._farthest[i])]
-            if len(met) and self._farthest[i]:
-                self._integrate(met, frame(i), depth(i), cameras[i])
+            visible = blocks[self._in_view(blocks, cameras[i], self._farthest[i])]
+            if len(visible) and self._farthest[i]:
+                self._integrate(visible, frame(i), depth(i), cameras[i])
         self._fused = len(cameras)
 
     def _allocate(self, points: Float[Tensor, "P 3"]) -> Int32[Tensor, "B 3"]:

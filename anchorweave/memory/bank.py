@@ -115,20 +115,20 @@ class Bank:
 
     def problems(self) -> list[str]:
         """Problems with the images, one line each; reads all of them."""
-        found = []
+        problems = []
         for i in progress(range(len(self)), "examining the memory bank"):
             for what, read in (("colours", self.frame), ("depth", self.depth)):
                 try:
-                    met = tuple(read(i).shape[-2:])
+                    size = tuple(read(i).shape[-2:])
                 except (ValueError, OSError) as error:
-                    found.append(str(error))
+                    problems.append(str(error))
                     continue
-                if met != self.cameras.size:
-                    found.append(
-                        f"{self.path}: the {what} of frame {i} are {met} (height, width), its "
+                if size != self.cameras.size:
+                    problems.append(
+                        f"{self.path}: the {what} of frame {i} are {size} (height, width), its "
                         f"camera expects {self.cameras.size}"
                     )
-        return found
+        return problems
 
     @property
     def unsummed(self) -> int:
@@ -168,12 +168,12 @@ class Bank:
         added = []
         for i, name in progress(enumerate(clip.names), "remembering", len(clip)):
             image, depth = image_name(len(self) + i), depth_name(len(self) + i)
-            known = clip.depth[i]
+            valid = clip.depth[i]
             if clip.static is not None:
-                known = torch.where(clip.static[i], known, 0.0)
-            known = torch.where(known <= DEPTH_STEPS * unit, known, 0.0)
+                valid = torch.where(clip.static[i], valid, 0.0)
+            valid = torch.where(valid <= DEPTH_STEPS * unit, valid, 0.0)
             write_frame(clip.frames[i], self.path / image)
-            write_depth(known, unit, self.path / depth)
+            write_depth(valid, unit, self.path / depth)
             sums = {"image": file_sum(self.path / image), "depth": file_sum(self.path / depth)}
             entry = {**frame_entry(clip.cameras[i], image, depth), "source": name, SUMS: sums}
             sums[ENTRY] = entry_sum(entry, unit)
@@ -206,17 +206,17 @@ class Bank:
         entry = self._entries[i]
         path = self.path / entry["file_path" if kind == "image" else "depth_file_path"]
         wanted = entry.get(SUMS, {}).get(kind)
-        if wanted is not None and (met := file_sum(path)) != wanted:
+        if wanted is not None and (actual := file_sum(path)) != wanted:
             raise ValueError(
-                f"{path} is not the picture that was remembered (its sum is {met}, the list says "
-                f"{wanted}); restore it, or begin another bank with memory.path="
+                f"{path} is not the picture that was remembered (its sum is {actual}, the list "
+                f"says {wanted}); restore it, or begin another bank with memory.path="
             )
         return path
 
     def _refuse_changed(self) -> None:
         file = self.path / TRANSFORMS
-        met = file.stat().st_size if file.exists() else None
-        if met != self._bytes:
+        size = file.stat().st_size if file.exists() else None
+        if size != self._bytes:
             raise ValueError(
                 f"the memory bank {self.path} was written to by another run since this one opened "
                 "it; one run at a time adds to a bank"
@@ -242,11 +242,11 @@ class Bank:
             if not all(f"{number:06d}.png" in names for names in listed.values())
         ]
         if lost:
-            shown = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])
+            examples = ", ".join(f"{number:06d}.png" for number in lost[:NAMED])
             more = ", ..." if len(lost) > NAMED else ""
             raise FileNotFoundError(
                 f"the memory bank {self.path} lost files that it lists: {len(lost)} of {count} "
-                f"frames lack their images/ or depth/ ({shown}{more}); restore them, or begin "
+                f"frames lack their images/ or depth/ ({examples}{more}); restore them, or begin "
                 "another bank with memory.path="
             )
 

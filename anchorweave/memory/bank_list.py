@@ -112,7 +112,10 @@ def read_list(folder: Path) -> BankList:
     origin = _origin(file, meta)
     for number, entry in enumerate(entries):
         sums = entry.get(SUMS, {})
-        if not isinstance(sums, dict) or sums.get(ENTRY, met := entry_sum(entry, unit)) != met:
+        if (
+            not isinstance(sums, dict)
+            or sums.get(ENTRY, actual := entry_sum(entry, unit)) != actual
+        ):
             raise ValueError(
                 f"{file}: frame {number} is not listed as it was written (its camera, its name, "
                 f"its sums or {UNIT} changed since); put the bank's own list back, or begin "
@@ -123,7 +126,7 @@ def read_list(folder: Path) -> BankList:
 
 def entry_sum(entry: dict[str, Any], depth_unit: float) -> str:
     """Checksum of a frame's entry, including the depth unit."""
-    pictures = {name: one for name, one in entry.get(SUMS, {}).items() if name != ENTRY}
+    pictures = {name: checksum for name, checksum in entry.get(SUMS, {}).items() if name != ENTRY}
     content = {**entry, SUMS: pictures, UNIT: float(depth_unit)}
     return bytes_sum(json.dumps(content, sort_keys=True).encode())
 

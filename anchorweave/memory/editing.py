@@ -113,10 +113,10 @@ def _apply(frames: EditedFrames, edit: Edit, rendering: RenderConfig, edge: floa
         return _remove(frames, chosen, rendering, edge)
     cloud, centre = _points_of(frames, chosen, edge), edit.centre(frames.cameras.origin)
     removed = _remove(frames, chosen, rendering, edge)
-    shown = _show(frames, _moved(cloud, edit, centre), rendering, f"moved from {edit.where}")
-    changed = {**removed, **shown}
+    drawn = _show(frames, _moved(cloud, edit, centre), rendering, f"moved from {edit.where}")
+    changed = {**removed, **drawn}
     return {
-        i: torch.cat([part[i] for part in (removed, shown) if i in part]).unique() for i in changed
+        i: torch.cat([part[i] for part in (removed, drawn) if i in part]).unique() for i in changed
     }
 
 
@@ -130,11 +130,11 @@ def _selected(frames: EditedFrames, selection: Selection) -> Pixels:
     chosen, low, high = {}, torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
     for i in progress(range(len(frames)), "selecting"):
         depth = frames.depth(i)
-        known = (depth > 0).view(-1).nonzero().flatten()
-        points = unproject(depth, frames.cameras[i]).view(-1, 3)[known]
+        valid = (depth > 0).view(-1).nonzero().flatten()
+        points = unproject(depth, frames.cameras[i]).view(-1, 3)[valid]
         if len(points):
             low, high = low.minimum(points.amin(dim=0)), high.maximum(points.amax(dim=0))
-        inside = known[selection.contains(points, frames.cameras.origin)]
+        inside = valid[selection.contains(points, frames.cameras.origin)]
         if len(inside):
             chosen[i] = inside
     if not chosen:
@@ -180,9 +180,9 @@ def _points_of(frames: EditedFrames, chosen: Pixels, edge: float) -> PointCloud:
     """The chosen pixels of all frames as world points, without those at depth edges."""
     parts = []
     for i, pixels in chosen.items():
-        clean, kept = frames.clean_depth(i, edge).view(-1), torch.zeros_like(frames.depth(i))
-        kept.view(-1)[pixels] = clean[pixels]
-        parts.append(cloud_from_frame(frames.frame(i), kept, frames.cameras[i]))
+        clean, depth = frames.clean_depth(i, edge).view(-1), torch.zeros_like(frames.depth(i))
+        depth.view(-1)[pixels] = clean[pixels]
+        parts.append(cloud_from_frame(frames.frame(i), depth, frames.cameras[i]))
     return PointCloud(
         torch.cat([part.points for part in parts]), torch.cat([part.colours for part in parts])
     )
@@ -194,10 +194,10 @@ def _show(frames: EditedFrames, cloud: PointCloud, rendering: RenderConfig, what
     drawn = _drawn(frames, cloud, range(len(frames)), rendering)
     for i, colour, z in progress(drawn, "drawing into the frames", len(frames)):
         depth = frames.depth(i).view(-1)
-        shown = ((z > 0) & ((depth == 0) | (z < depth))).nonzero().flatten()
-        if len(shown):
-            frames.replace(i, shown, colour[shown], z[shown])
-            changed[i] = shown
+        visible = ((z > 0) & ((depth == 0) | (z < depth))).nonzero().flatten()
+        if len(visible):
+            frames.replace(i, visible, colour[visible], z[visible])
+            changed[i] = visible
     if not changed:
         extent = "none is left once those at depth edges are dropped"
         if len(cloud):

@@ -58,8 +58,8 @@ class Limited:
         ]
 
     def _drop(self, position: int) -> None:
-        for kept in (self.numbers, self._seen):
-            del kept[position]
+        for values in (self.numbers, self._seen):
+            del values[position]
         gone = self._views.pop(position)
         for view, counts in zip(self._views, self._seen, strict=True):
             counts -= self._sees(gone, view)

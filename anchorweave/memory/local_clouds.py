@@ -110,8 +110,8 @@ class LocalClouds(Memory):
         for chunk in progress(self._select(cameras), "rendering known depth"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
-                shown = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
-                part.copy_(torch.where(part > 0, part, shown))
+                rendered = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
+                part.copy_(torch.where(part > 0, part, rendered))
         return depth
 
     def _select(self, cameras: Cameras) -> tuple[ChunkReport, ...]:
@@ -133,9 +133,9 @@ class LocalClouds(Memory):
     def _anchors(self, cameras: Cameras, chunk: ChunkReport) -> Anchors:
         anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))
         for pick in chunk.picks:
-            shown = self._splat(pick.memory, cameras)
-            anchors.video[pick.slot] = shown.video
-            anchors.visible[pick.slot] = shown.visible
+            splat = self._splat(pick.memory, cameras)
+            anchors.video[pick.slot] = splat.video
+            anchors.visible[pick.slot] = splat.visible
             source = self.bank.cameras[pick.memory]
             anchors.target2source[pick.slot] = cameras.relative_to(source)
         return anchors

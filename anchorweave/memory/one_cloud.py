@@ -53,10 +53,10 @@ class OneCloud(Memory):
         AnchorWeave does the same for the render of the first frame. The report has one entry for
         the whole target; its picks are the references in order.
         """
-        shown = self._splat(cameras)
+        splat = self._splat(cameras)
         target2first = cameras.relative_to(cameras[0])
-        anchor = Anchors(shown.video[None], shown.visible[None], target2first[None].clone())
-        chosen = self._choose(cameras, shown)
+        anchor = Anchors(splat.video[None], splat.visible[None], target2first[None].clone())
+        chosen = self._choose(cameras, splat)
         references = references_of(self.bank, chosen.numbers, cameras)
         report = report_of(
             self.bank, chosen, cameras, self.config.depth_edge, self.retrieval.downscale

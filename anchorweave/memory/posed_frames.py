@@ -75,8 +75,8 @@ class PosedFramesConfig:
         if self.context < 1:
             raise ValueError(f"{where}.context must be 1 or more, got {self.context}")
         if self.choose not in CONTEXT_CHOICES:
-            known = ", ".join(CONTEXT_CHOICES)
-            raise ValueError(f"{where}.choose must be one of {known}, got {self.choose!r}")
+            choices = ", ".join(CONTEXT_CHOICES)
+            raise ValueError(f"{where}.choose must be one of {choices}, got {self.choose!r}")
         if self.overlap not in ("area", "rays"):
             raise ValueError(f"{where}.overlap must be area or rays, got {self.overlap!r}")
         if not 0 < self.min_overlap <= 1:
@@ -167,12 +167,12 @@ class PosedFrames(Memory):
 
     def _in_view(self, cameras: Cameras) -> Bool[Tensor, " M"]:
         """Which remembered frames overlap with the view of any target camera."""
-        options, known = self.config.posed_frames, self.bank.cameras
+        options, sources = self.config.posed_frames, self.bank.cameras
         if options.choose in WITHOUT_VIEWS:
-            return torch.ones(len(known), dtype=torch.bool)
+            return torch.ones(len(sources), dtype=torch.bool)
         if options.overlap == "rays":
-            return rays_meet(cameras, known, options.near, options.far).any(dim=0)
-        shares = shared_view(cameras, known, options.near, options.far)
+            return rays_meet(cameras, sources, options.near, options.far).any(dim=0)
+        shares = shared_view(cameras, sources, options.near, options.far)
         return shares.amax(dim=0) >= options.min_overlap
 
     def _still_anchors(self, numbers: tuple[int, ...], cameras: Cameras) -> Anchors:

@@ -71,9 +71,9 @@ def report_of(
 
 def coarse_view(bank: Bank, number: int, depth_edge: float, downscale: int) -> CoarseViews:
     """One frame of the bank as a coarse view."""
-    one = slice(number, number + 1)
+    index = slice(number, number + 1)
     depth = bank.clean_depth(number, depth_edge)[None]
-    return coarse_views(depth, bank.cameras[one], bank.names[one], downscale)
+    return coarse_views(depth, bank.cameras[index], bank.names[index], downscale)
 
 
 def _picks(
@@ -81,17 +81,19 @@ def _picks(
 ) -> tuple[Pick, ...]:
     if not chosen.numbers:
         return ()
-    known = join_coarse_views(
+    earlier_views = join_coarse_views(
         [coarse_view(bank, number, depth_edge, downscale) for number in chosen.numbers]
     )
     views = cameras.to("cpu").resized(coarse_size(cameras.size, downscale))
-    seen = footprints(known.depth, known.cameras, views, torch.arange(len(known)))
+    seen = footprints(
+        earlier_views.depth, earlier_views.cameras, views, torch.arange(len(earlier_views))
+    )
     pixels = len(views) * views.size[0] * views.size[1]
     covered, total, picks = torch.zeros_like(seen[0]), 0, []
     for slot, (number, footprint) in enumerate(zip(chosen.numbers, seen, strict=True)):
         gain = int(newly_covered(footprint[None], covered))
         covered, total = covered | footprint, total + gain
         forced = number in chosen.forced
-        name = known.names[slot]
+        name = earlier_views.names[slot]
         picks.append(Pick(slot, number, name, gain / pixels, total / pixels, forced))
     return tuple(picks)

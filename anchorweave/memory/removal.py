@@ -68,6 +68,6 @@ def own_files(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _some(path: Path, files: list[Path]) -> str:
-    shown = [str(file.relative_to(path)) for file in sorted(files)[:NAMED]]
+    names = [str(file.relative_to(path)) for file in sorted(files)[:NAMED]]
     more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-    return ", ".join(shown) + more
+    return ", ".join(names) + more

@@ -56,9 +56,9 @@ class StoredViews:
         Raises:
             ValueError: a required depth image is not the one that was written.
         """
-        known = self._known()
+        depth = self._known()
         cameras = self.bank.cameras.to("cpu").resized(self._size())
-        return CoarseViews(known, cameras, self.bank.names)
+        return CoarseViews(depth, cameras, self.bank.names)
 
     def store(self) -> None:
         """Writes the records that the file lacks, rewriting those of earlier frames with them.
@@ -92,9 +92,9 @@ class StoredViews:
                 new[i - done] = torch.from_numpy(records[i]["depth"].copy())
                 self._stored += self._stored == i
             else:
-                one = slice(i, i + 1)
+                index = slice(i, i + 1)
                 depth = self.bank.clean_depth(i, self._edge)[None]
-                camera, name = self.bank.cameras[one], self.bank.names[one]
+                camera, name = self.bank.cameras[index], self.bank.names[index]
                 new[i - done] = coarse_views(depth, camera, name, self._downscale).depth[0]
         self._depth = new if self._depth is None else torch.cat([self._depth, new])
         return self._depth

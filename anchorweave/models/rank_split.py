@@ -1,4 +1,4 @@
-"""Splits a batch of backbone calls over several ranks."""
+"""The backbone's work on several ranks: shares of a batch, or one of two calls each."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# Arguments of diffusers' transformers that have a batch axis.
+# What has a batch axis among the arguments of diffusers' transformers.
 BATCHED = ("hidden_states", "encoder_hidden_states", "timestep")
 
 
 @contextmanager
 def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
-    """Context in which each rank computes its share of a call's samples; all ranks get the result.
+    """Inside, each rank computes its share of the samples of a call, and all get all of them.
 
-    Woven features are also computed only for this share, so the controller's work is split as well.
-    All ranks must make the same calls.
+    What is woven into the backbone is made for the share alone, so the controller's work is shared
+    as well. All ranks have to make the same calls.
 
     Args:
-        backbone: of any family; must return tuples (`return_dict=False`).
+        backbone: of any family; its answers are tuples (`return_dict=False`).
 
     Raises (from a call):
-        ValueError: the batch is not divisible by the number of ranks.
+        ValueError: a batch that the ranks do not divide.
     """
     rank, ranks = dist.get_rank(), dist.get_world_size()
 
@@ -34,7 +34,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         arguments = inspect.signature(backbone.forward).bind(*args, **kwargs).arguments
         batch = len(arguments["hidden_states"])
         if batch % ranks:
-            raise ValueError(f"a batch of {batch} is not divisible by {ranks} ranks")
+            raise ValueError(f"a batch of {batch} is not shared evenly by {ranks} ranks")
         share = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
         return (), {
             name: value[share] if name in BATCHED and isinstance(value, Tensor) else value
@@ -48,7 +48,7 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
         return (torch.cat(parts), *answer[1:])
 
     hooks = [
-        # Before the weaving hooks, so that these see only this rank's share.
+        # Before the weaving hooks, which then see this rank's share.
         backbone.register_forward_pre_hook(own_share, with_kwargs=True, prepend=True),
         backbone.register_forward_hook(whole),
     ]
@@ -57,3 +57,43 @@ def batch_over_ranks(backbone: nn.Module) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class CallsOverRanks(nn.Module):
+    """In the place of a backbone: of every two calls each of two ranks computes one.
+
+    For guidance that is two calls, one after the other. Nobody waits between them: the first call
+    returns a tensor that holds the answer once the second was made.
+
+    Args:
+        backbone: whose answers have the shape of its latents; it is told nothing of the other
+            rank's calls, so what is woven into it is computed for its own alone.
+    """
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.own: Tensor | None = None
+        self.first: Tensor | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else is asked of a backbone is the backbone's own."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("backbone"), name)
+
+    def forward(self, *args, **kwargs) -> tuple[Tensor]:
+        """The backbone's answer, as a tuple."""
+        arguments = inspect.signature(self.backbone.forward).bind(*args, **kwargs).arguments
+        second = self.first is not None
+        if second == (dist.get_rank() == 1):
+            self.own = self.backbone(**arguments)[0].contiguous()
+        if not second:
+            self.first = torch.empty_like(arguments["hidden_states"])
+            return (self.first,)
+        answers = [torch.empty_like(self.own) for _ in range(2)]
+        dist.all_gather(answers, self.own)
+        self.first.copy_(answers[0])
+        self.first = None
+        return (answers[1],)

@@ -61,8 +61,8 @@ def align_inverse(
     Source: Rousseeuw, "Least median of squares regression", 1984; Ranftl et al., "Towards robust
     monocular depth estimation", 2020, for scale and shift of inverse depth.
     """
-    told = (known > 0) & inverse.isfinite() & ((inverse > 0) | shifted)
-    x, z = inverse[told].double(), known[told].double()
+    usable = (known > 0) & inverse.isfinite() & ((inverse > 0) | shifted)
+    x, z = inverse[usable].double(), known[usable].double()
     if len(x) < FEWEST:
         return None
     y = 1 / z

@@ -38,6 +38,6 @@ class DepthAnything(DepthNetwork):
         """See the base class."""
         patch = self.network.config.patch_size
         size = fitting(camera.size, SHORTER_SIDE, patch)
-        given = prepared(frame, size, IMAGENET).to(self.device)
-        told = at_size(self.network(given).predicted_depth, camera.size)
-        return 1 / told.clamp(min=1e-3) if self.metric else told
+        pixels = prepared(frame, size, IMAGENET).to(self.device)
+        prediction = at_size(self.network(pixels).predicted_depth, camera.size)
+        return 1 / prediction.clamp(min=1e-3) if self.metric else prediction

@@ -86,10 +86,10 @@ class DepthNetwork(ABC):
                 the known depth.
         """
         check_known_depth(clip, known_depth)
-        known = torch.zeros_like(clip.depth)
+        prior = torch.zeros_like(clip.depth)
         for source in (clip.depth, clip.sparse, known_depth):
             if source is not None:
-                known = torch.where(source > 0, source, known)
+                prior = torch.where(source > 0, source, prior)
         predicted = torch.stack(
             [
                 self.inverse_depth(clip.frames[i], clip.cameras[i]).cpu()
@@ -98,7 +98,7 @@ class DepthNetwork(ABC):
         )
         fits = [
             align_inverse(p, k, shifted=not self.metric)
-            for p, k in zip(predicted, known, strict=True)
+            for p, k in zip(predicted, prior, strict=True)
         ]
         depth = self._scaled(clip, predicted, fits)
         if known_depth is not None:
@@ -107,12 +107,12 @@ class DepthNetwork(ABC):
 
     def _scaled(self, clip: Clip, predicted: Tensor, fits: list[Alignment | None]) -> Tensor:
         """Depth [T, H, W] after per-frame alignment; prints the residuals."""
-        found = {i: fit for i, fit in enumerate(fits) if fit is not None}
-        good = {i: fit for i, fit in found.items() if fit.residual <= self.config.max_residual}
-        if not found and self.metric:
+        aligned = {i: fit for i, fit in enumerate(fits) if fit is not None}
+        good = {i: fit for i, fit in aligned.items() if fit.residual <= self.config.max_residual}
+        if not aligned and self.metric:
             print(f"depth by {self.name}: in metres; nothing known to align it to", file=sys.stderr)
             return torch.where(predicted > 0, 1 / predicted.clamp(min=1e-9), 0.0)
-        if not found:
+        if not aligned:
             raise DepthNotFoundError(
                 f"perception={self.name}: {self.config.model} predicts relative depth, and nothing "
                 f"fixes its scale in frames {clip.names[0]} .. {clip.names[-1]}: no "
@@ -120,25 +120,25 @@ class DepthNetwork(ABC):
                 "or a network of metric depth, such as "
                 "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
             )
-        worst = max(found, key=lambda i: found[i].residual)
-        residuals = torch.tensor([fit.residual for fit in found.values()])
-        told = (
+        worst = max(aligned, key=lambda i: aligned[i].residual)
+        residuals = torch.tensor([fit.residual for fit in aligned.values()])
+        summary = (
             f"depth by {self.name}: {len(good)} of {len(clip)} frames aligned, residual "
-            f"{residuals.median():.1%} (worst {found[worst].residual:.1%}, {clip.names[worst]})"
+            f"{residuals.median():.1%} (worst {aligned[worst].residual:.1%}, {clip.names[worst]})"
         )
         if not good:
             raise DepthNotFoundError(
-                f"{told}; none is within perception.{self.name}.max_residual="
+                f"{summary}; none is within perception.{self.name}.max_residual="
                 f"{self.config.max_residual:g}: wrong poses, or a scene unlike the network's "
                 "training data"
             )
-        print(told, file=sys.stderr)
+        print(summary, file=sys.stderr)
         if self.metric:
             # A metric network is off by one factor: frames without known depth use that of the
             # others.
             scales = torch.tensor([fit.scale for fit in good.values()])
             usual = Alignment(scales.median().item(), 0.0, 0.0, 0)
-            fits = [good.get(i) or (None if i in found else usual) for i in range(len(clip))]
+            fits = [good.get(i) or (None if i in aligned else usual) for i in range(len(clip))]
         else:
             fits = [good.get(i) for i in range(len(clip))]
         return torch.stack(

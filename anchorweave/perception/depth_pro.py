@@ -34,7 +34,7 @@ class DepthPro(DepthNetwork):
         sizes = self.network.config
         # Its smallest scaled copy of the image is exactly one patch.
         side = round(sizes.patch_size / min(sizes.scaled_images_ratios))
-        given = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
-        canonical = at_size(self.network(given).predicted_depth, camera.size)
+        pixels = prepared(frame, (side, side), HALVES, "bilinear").to(self.device)
+        canonical = at_size(self.network(pixels).predicted_depth, camera.size)
         # It predicts inverse depth for a camera whose focal length equals the image width.
         return canonical * camera.size[1] / camera.K[0, 0].item()

@@ -84,11 +84,11 @@ def standing_still(clip: Clip, config: GeometryConfig) -> Bool[Tensor, "T H W"]:
             looked, same = _compared(points, clip, j, config.tolerance)
             through += looked.reshape(through.shape)
             agreed += same.reshape(agreed.shape)
-        known = clip.depth[i] > 0
-        moving.append(known & (through >= config.votes) & (through > agreed))
-    found = torch.stack(moving)
+        valid = clip.depth[i] > 0
+        moving.append(valid & (through >= config.votes) & (through > agreed))
+    mask = torch.stack(moving)
     side = 2 * config.grow + 1
-    return max_pool2d(found[:, None].float(), side, 1, config.grow)[:, 0] == 0
+    return max_pool2d(mask[:, None].float(), side, 1, config.grow)[:, 0] == 0
 
 
 def _compared(points: Tensor, clip: Clip, j: int, tolerance: float) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ def _compared(points: Tensor, clip: Clip, j: int, tolerance: float) -> tuple[Ten
     # At a depth edge a point may land on either side: use the nearest surface around it.
     near = torch.where(depth > 0, depth, torch.inf)
     near = -max_pool2d(-near[None, None], 3, 1, 1)[0, 0]
-    told = inside & (depth[y, x] > 0)
-    through = told & (z < near[y, x] * (1 - tolerance))
-    agreed = told & ((z - depth[y, x]).abs() <= tolerance * depth[y, x])
+    compared = inside & (depth[y, x] > 0)
+    through = compared & (z < near[y, x] * (1 - tolerance))
+    agreed = compared & ((z - depth[y, x]).abs() <= tolerance * depth[y, x])
     return through, agreed

@@ -243,7 +243,7 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
     size = (height, max(round(grey.shape[2] * height / grey.shape[1]), 1))
     cameras = clip.cameras.resized(size)
     grey = functional.interpolate(grey[:, None], size=size, mode="area")[:, 0]
-    found = []
+    sampled = []
     for i in torch.linspace(0, len(grey) - 1, min(SCOUT_FRAMES, len(grey))).round().int().tolist():
         baseline = (cameras.centres - cameras.centres[i]).norm(dim=-1)
         forward = cameras.c2w[:, :3, 2]
@@ -260,8 +260,8 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
         )
         sure = cost < SCOUT_MAX_COST
         # The end planes also stand for everything beyond them.
-        found.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
-    depths = torch.cat(found) if found else grey.new_zeros(0)
+        sampled.append(1 / inverse_depth[sure & (index > 1) & (index < SCOUT_PLANES - 2)])
+    depths = torch.cat(sampled) if sampled else grey.new_zeros(0)
     if len(depths) < 0.01 * grey[0].numel():
         raise DepthNotFoundError(
             f"plane sweep found no depth at which the frames {clip.names[0]} .. {clip.names[-1]} "

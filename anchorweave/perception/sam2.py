@@ -97,12 +97,12 @@ class Detector:
         height, width = frame.shape[1:]
         scale = min(SHORTER_SIDE / min(height, width), LONGER_SIDE / max(height, width))
         size = (round(scale * height), round(scale * width))
-        told = self._network(
+        outputs = self._network(
             pixel_values=prepared(frame, size, IMAGENET, "bilinear").to(self._network.device),
             **self._words.to(self._network.device),
         )
-        sure = told.logits[0].sigmoid().amax(dim=-1) > self._threshold
-        x, y, w, h = told.pred_boxes[0, sure].cpu().unbind(-1)
+        sure = outputs.logits[0].sigmoid().amax(dim=-1) > self._threshold
+        x, y, w, h = outputs.pred_boxes[0, sure].cpu().unbind(-1)
         corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1).clamp(0, 1)
         return corners * corners.new_tensor([width, height, width, height])
 
@@ -144,11 +144,11 @@ class Segmenter:
         )
         corners = boxes * boxes.new_tensor([side / width, side / height]).repeat(2)
         for number, box in enumerate(corners):
-            given = {
+            prompts = {
                 "point_coords": box.reshape(1, 1, 2, 2),
                 "point_labels": torch.tensor([[CORNERS]], dtype=torch.int32),
             }
-            session.add_point_inputs(session.obj_id_to_idx(number), at, given)
+            session.add_point_inputs(session.obj_id_to_idx(number), at, prompts)
         session.obj_with_new_inputs = list(range(len(corners)))
         masks = torch.zeros(len(frames), height, width, dtype=torch.bool)
 

@@ -41,6 +41,6 @@ class Zoe(DepthNetwork):
         top, left = (min(int(3 * math.sqrt(side / 2)), side - 1) for side in (H, W))
         padded = pad(frame[None], (left, left, top, top), mode="reflect")[0]
         whole = (H + 2 * top, W + 2 * left)
-        given = prepared(padded, fitting(whole, SHORTER_SIDE, MULTIPLE), HALVES)
-        told = at_size(self.network(given.to(self.device)).predicted_depth, whole)
-        return 1 / told[top : top + H, left : left + W].clamp(min=1e-3)
+        pixels = prepared(padded, fitting(whole, SHORTER_SIDE, MULTIPLE), HALVES)
+        prediction = at_size(self.network(pixels.to(self.device)).predicted_depth, whole)
+        return 1 / prediction[top : top + H, left : left + W].clamp(min=1e-3)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: its scale over the steps, and splitting its halves over two ranks."""
+"""Classifier-free guidance: its weight over the steps, and its two halves on two ranks."""
 
 from __future__ import annotations
 
@@ -8,31 +8,25 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from anchorweave.models.rank_split import batch_over_ranks
+from anchorweave.models.rank_split import CallsOverRanks, batch_over_ranks
 
 
 class Guidance:
-    """Mixin for guidance of a diffusers pipeline; reads its scheduler and timestep."""
+    """Guidance of a pipeline of diffusers: a mixin that reads its scheduler and timestep."""
 
-    # Whether guidance calls the backbone once, with both halves in one batch.
+    # Whether guidance calls the backbone once, with a batch of both halves.
     _guidance_in_one_call = True
     _split = False
     _dynamic_guidance = False
 
     def split_guidance(self) -> None:
-        """Makes each of two ranks compute one half of guidance; both return the same video.
+        """From now on, each of two ranks computes one half of guidance; both get the same video.
 
-        Both ranks must make the same calls, with generators of the same seeds.
+        Every rank makes the same calls, with generators of the same seeds.
 
         Raises:
-            ValueError: not two ranks of one process group, or a family that calls its backbone
-                twice.
+            ValueError: not two ranks of one process group.
         """
-        if not self._guidance_in_one_call:
-            raise ValueError(
-                f"{type(self).__name__} calls its backbone once for each half of guidance, one "
-                "after the other; guidance is split for CogVideoX only"
-            )
         ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         if ranks != 2:
             raise ValueError(
@@ -43,13 +37,14 @@ class Guidance:
 
     @contextmanager
     def guidance_as_set(self, scale: float | int) -> Iterator[None]:
-        """Context in which backbone calls are split over ranks if `split_guidance` was called.
+        """Inside, calls of the backbone are split over ranks if `split_guidance` was called.
 
         Args:
-            scale: the guidance scale.
+            scale: of guidance.
 
         Raises:
-            ValueError: guidance is split, but off.
+            ValueError: guidance is split, but off; or it is two calls of a backbone that is
+                offloaded.
         """
         if not self._split:
             yield
@@ -58,16 +53,30 @@ class Guidance:
             raise ValueError(
                 "guidance is split over two ranks, and guidance_scale=1 has no halves; use one rank"
             )
-        with batch_over_ranks(self.transformer):
+        if self._guidance_in_one_call:
+            with batch_over_ranks(self.transformer):
+                yield
+            return
+        if getattr(self, "_all_hooks", None):
+            raise ValueError(
+                "guidance of two calls is split over two ranks, which model offloading does not "
+                "allow: it moves the backbone by its calls; set model.offload=none or group"
+            )
+        backbone = self.transformer
+        # Past diffusers, which would note it in the pipeline's configuration.
+        self.__dict__["transformer"] = CallsOverRanks(backbone)
+        try:
             yield
+        finally:
+            self.__dict__["transformer"] = backbone
 
     def _guidance_now(self, scale: float | int) -> float | int:
-        """Guidance scale of the current step.
+        """Weight of the prompt in this step.
 
-        Dynamic guidance rises from 1 along a cosine of the fraction s of completed steps,
-        1 + scale (1 - cos(pi s^5)) / 2. diffusers uses the raw timestep (0..999) instead of
-        completed steps, so that its scale oscillates. A run of only the last steps uses the same
-        values as these steps in a full run.
+        Dynamic guidance rises from 1 along a cosine over the share s of completed steps,
+        1 + scale (1 - cos(pi s^5)) / 2. diffusers puts the raw timestep (0..999) in the place of
+        completed steps, so that its weight jumps about. A run of the last steps alone has the
+        weights that they have in a whole one.
         """
         if not self._dynamic_guidance or self.current_timestep is None:
             return scale
@@ -77,7 +86,7 @@ class Guidance:
         return 1 + scale * rise
 
     def _completed(self) -> float:
-        """The fraction of completed steps, in [0, 1)."""
+        """The share of the steps that are completed, in [0, 1)."""
         timesteps = self.scheduler.timesteps
         step = (timesteps == self.current_timestep).nonzero()[0].item()
         return step / len(timesteps)

@@ -98,7 +98,9 @@ class Recording(ABC):
             if text := text_of(file).strip():
                 return text
             raise ValueError(f"{file} is empty; write what the recording shows, or remove it")
-        return next((one.words for one in self.stretches()), None) if frames is None else None
+        return (
+            next((stretch.words for stretch in self.stretches()), None) if frames is None else None
+        )
 
     def stretches(self) -> list[Stretch]:
         """Captions of frame ranges, from `captions.txt` (found like `caption.txt`); [] if none.
@@ -144,10 +146,10 @@ class Recording(ABC):
         if not self.has_frames:
             raise ValueError(f"{self.path}: is a trajectory only; there are no images beside it")
         if outside := [i for i in indices if not 0 <= i < len(self)]:
-            shown = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
+            positions = ", ".join(str(i) for i in outside[:SHOWN_POSITIONS])
             more = len(outside) - SHOWN_POSITIONS
             raise OutsideError(
-                f"{self.path}: has frames 0..{len(self) - 1}, not {shown}"
+                f"{self.path}: has frames 0..{len(self) - 1}, not {positions}"
                 + (f" and {more} more" if more > 0 else "")
             )
         reading = progress(indices, f"reading {self.path.name}")
@@ -159,10 +161,10 @@ class Recording(ABC):
         static = self.static(i)
         if static is not None:
             depth, static = torch.where(static, depth, 0.0), static[None]
-        one = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
-        one = one if size is None else reframed(one, size)
+        clip = Clip(frame[None], depth[None], self.cameras[i : i + 1], (self.names[i],), static)
+        clip = clip if size is None else reframed(clip, size)
         points = self.sparse_points(i)
-        return one if points is None else replace(one, sparse=_depth_of(points, one.cameras))
+        return clip if points is None else replace(clip, sparse=_depth_of(points, clip.cameras))
 
 
 class Format(NamedTuple):
@@ -216,8 +218,8 @@ def posed_cameras(
         ValueError: a pose that is not finite and rigid, or a K that does not fit the image.
     """
     frames = [f"frame {name}" for name in names]
-    given = Cameras(c2w, K.float(), size).validated(str(where), frames)
-    near = given.about(near_origin(c2w) if origin is None else origin)
+    cameras = Cameras(c2w, K.float(), size).validated(str(where), frames)
+    near = cameras.about(near_origin(c2w) if origin is None else origin)
     return replace(near, c2w=near.c2w.float())
 
 

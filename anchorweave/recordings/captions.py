@@ -36,29 +36,31 @@ def read_stretches(file: Path) -> list[Stretch]:
     Raises:
         ValueError: a malformed line, or an empty file.
     """
-    found = []
+    stretches = []
     for number, line in enumerate(text_of(file).splitlines(), start=1):
         if not line.strip():
             continue
-        told = LINE.fullmatch(line.strip())
-        if told is None or int(told[1]) > int(told[2]):
+        match = LINE.fullmatch(line.strip())
+        if match is None or int(match[1]) > int(match[2]):
             raise ValueError(
                 f"{file}, line {number}: expected FIRST_LAST and words, such as "
                 f"'0_76<tab>a furnished room': {line[:60]!r}"
             )
-        found.append(Stretch(int(told[1]), int(told[2]), told[3]))
-    if not found:
+        stretches.append(Stretch(int(match[1]), int(match[2]), match[3]))
+    if not stretches:
         raise ValueError(f"{file} is empty; write one line per range, or remove it")
-    return found
+    return stretches
 
 
 def caption_of(stretches: Sequence[Stretch], frames: Sequence[int]) -> str | None:
     """The caption that covers most of `frames`, the first among ties; None if none does."""
-    shared = [sum(one.first <= frame <= one.last for frame in frames) for one in stretches]
+    shared = [
+        sum(stretch.first <= frame <= stretch.last for frame in frames) for stretch in stretches
+    ]
     best = max(range(len(stretches)), key=lambda i: shared[i], default=None)
     return None if best is None or not shared[best] else stretches[best].words
 
 
 def write_stretches(stretches: Sequence[Stretch]) -> str:
     """The text of a captions file."""
-    return "".join(f"{one.first}_{one.last}\t{' '.join(one.words.split())}\n" for one in stretches)
+    return "".join(f"{s.first}_{s.last}\t{' '.join(s.words.split())}\n" for s in stretches)

@@ -80,8 +80,8 @@ class ColmapFiles(NerfstudioFiles):
             self._points = read_points(self._model)
         if not self._points:
             return None
-        found = [self._points[n] for n in self._seen[i].tolist() if n in self._points]
-        points = torch.from_numpy(np.array(found, dtype=np.float64).reshape(-1, 3))
+        visible = [self._points[n] for n in self._seen[i].tolist() if n in self._points]
+        points = torch.from_numpy(np.array(visible, dtype=np.float64).reshape(-1, 3))
         return (points - points.new_tensor(self.cameras.origin)).float()
 
 
@@ -126,8 +126,8 @@ def open_colmap(
         else None
         for image, mask in zip(images, masks or [None] * len(images), strict=True)
     ]
-    kept = usable(model, [image.name for image in placed], problems, missing)
-    placed, images = [placed[i] for i in kept], [images[i] for i in kept]
+    frames = usable(model, [image.name for image in placed], problems, missing)
+    placed, images = [placed[i] for i in frames], [images[i] for i in frames]
     used = [cameras[image.camera] for image in placed]
     entries = [{"w": camera.size[1], "h": camera.size[0]} for camera in used]
     size, of_K = sizes_of_K(listing, images, entries)
@@ -145,7 +145,7 @@ def open_colmap(
         path=folder,
         names=names,
         images=[image.file for image in images],
-        masks=[masks[i] for i in kept] if masks else [],
+        masks=[masks[i] for i in frames] if masks else [],
     )
 
 
@@ -157,12 +157,14 @@ def _tell_of_others(model: Path, placed: int) -> None:
     """Warns if a reconstruction has several models, of which this is the first."""
     if model.name != "0":
         return
-    others = [one for one in sorted(model.parent.iterdir()) if one != model and model_suffix(one)]
+    others = [
+        other for other in sorted(model.parent.iterdir()) if other != model and model_suffix(other)
+    ]
     if others:
         warnings.warn(
             f"{model.parent}: holds {len(others) + 1} disconnected models; using the "
             f"{placed} images of {model.name}/ (others: "
-            f"{', '.join(one.name for one in others)})",
+            f"{', '.join(other.name for other in others)})",
             stacklevel=3,
         )
 
@@ -170,10 +172,12 @@ def _tell_of_others(model: Path, placed: int) -> None:
 def _image_root(folder: Path, model: Path) -> Path:
     """The folder that contains images/ or a smaller copy; the model's parents come first."""
     above = [model, *model.parents]
-    candidates = [one for one in above if one == folder or folder in one.parents]
-    for one in candidates:
-        if (one / IMAGES).is_dir() or any(one.glob(f"{IMAGES}_*")):
-            return one
+    candidates = [
+        candidate for candidate in above if candidate == folder or folder in candidate.parents
+    ]
+    for candidate in candidates:
+        if (candidate / IMAGES).is_dir() or any(candidate.glob(f"{IMAGES}_*")):
+            return candidate
     raise FileNotFoundError(
         f"{folder}: is a COLMAP model (in {model}) without its images; looked for {IMAGES}/ and "
         f"{IMAGES}_2/ ... in {', '.join(map(str, candidates))}. Give the folder that holds both"
@@ -184,13 +188,13 @@ def _masks(root: Path, images: list[ListedImage]) -> list[Path | None]:
     """masks/NAME.png (COLMAP's convention, NAME with its suffix) or masks/STEM.png; [] if none."""
     if not (root / MASKS).is_dir():
         return []
-    found: list[Path | None] = []
+    masks: list[Path | None] = []
     for image in images:
         name = image.name.partition("/")[2]
         candidates = (Path(f"{root / MASKS / name}.png"), (root / MASKS / name).with_suffix(".png"))
-        mask = next((one for one in candidates if one.is_file()), None)
-        found.append(None if mask is None else contained(root, mask))
-    return found
+        mask = next((candidate for candidate in candidates if candidate.is_file()), None)
+        masks.append(None if mask is None else contained(root, mask))
+    return masks
 
 
 def _K(model: Path, camera: ModelCamera, of: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -26,19 +26,19 @@ def content_of(recording: Recording, captioned: bool = True) -> str:
         OSError: a file cannot be read.
         ValueError: an empty caption.
     """
-    found = hashlib.sha256("\n".join(recording.names).encode())
+    digest = hashlib.sha256("\n".join(recording.names).encode())
     caption = recording.caption() if captioned else None
-    found.update(repr((recording.cameras.size, caption)).encode())
+    digest.update(repr((recording.cameras.size, caption)).encode())
     unit = getattr(recording, "depth_unit", USUAL_DEPTH_UNIT)
     if unit != USUAL_DEPTH_UNIT:
-        found.update(f"a step of depth is {unit!r}".encode())
+        digest.update(f"a step of depth is {unit!r}".encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        found.update(part.contiguous().numpy().tobytes())
+        digest.update(part.contiguous().numpy().tobytes())
     for path in recording.files():
         size = path.stat().st_size
-        found.update(f"{size}\n".encode())
+        digest.update(f"{size}\n".encode())
         with path.open("rb") as file:
             for start in sorted({0, max(size // 2, 0), max(size - PART_BYTES, 0)}):
                 file.seek(start)
-                found.update(file.read(PART_BYTES))
-    return found.hexdigest()[:16]
+                digest.update(file.read(PART_BYTES))
+    return digest.hexdigest()[:16]

@@ -62,26 +62,26 @@ def sizes_of_K(
     Raises:
         ValueError: an image whose size differs from the stated one, or images of several sizes.
     """
-    met: dict[tuple, tuple[int, int]] = {}
+    sizes: dict[tuple, tuple[int, int]] = {}
     of_K, first_of = [], {}
     for image, entry in zip(images, entries, strict=True):
         where = f"{listing}, frame {image.name}"
         stated = [int(finite_number(where, entry, key)) if key in entry else None for key in "hw"]
         kind = (*stated, image.shrink)
-        if None in stated or kind not in met:
-            met[kind] = image_size(image.file)
-            first_of.setdefault(met[kind], image)
-        height, width = met[kind]
+        if None in stated or kind not in sizes:
+            sizes[kind] = image_size(image.file)
+            first_of.setdefault(sizes[kind], image)
+        height, width = sizes[kind]
         default = (height * image.shrink, width * image.shrink)
         size = tuple(d if s is None else s for s, d in zip(stated, default, strict=True))
         _check(image, (height, width), size)
         of_K.append(size)
     if len(first_of) > 1:
-        shown = ", ".join(
+        described = ", ".join(
             f"{image.name} is {height}x{width}" for (height, width), image in first_of.items()
         )
         raise ValueError(
-            f"{listing}: images have several sizes ({shown}, height x width), but a recording "
+            f"{listing}: images have several sizes ({described}, height x width), but a recording "
             "has one; resize them together with their intrinsics, or write one json per size"
         )
     return next(iter(first_of)), of_K

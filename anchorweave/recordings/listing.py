@@ -29,10 +29,10 @@ def usable(
     """
     bad = [f"{name}: {problem}" for name, problem in zip(names, problems, strict=True) if problem]
     if bad and (missing == "error" or len(bad) == len(names)):
-        shown = "; ".join(bad[:SHOWN_PROBLEMS]) + ("; ..." if len(bad) > SHOWN_PROBLEMS else "")
+        examples = "; ".join(bad[:SHOWN_PROBLEMS]) + ("; ..." if len(bad) > SHOWN_PROBLEMS else "")
         hint = "" if len(bad) == len(names) else ", or skip them with missing=skip"
         raise FileNotFoundError(
-            f"{where}: {len(bad)} of {len(names)} frames are incomplete ({shown}); "
+            f"{where}: {len(bad)} of {len(names)} frames are incomplete ({examples}); "
             f"complete the recording{hint}"
         )
     return [i for i, problem in enumerate(problems) if not problem]
@@ -114,15 +114,15 @@ def one_file_each(
     Raises:
         ValueError: two files of one frame, or a file outside the folder.
     """
-    found: dict[str, Path] = {}
+    file_by_frame: dict[str, Path] = {}
     for file in sorted(files):
         if file.name.startswith(".") or file.suffix.lower() not in suffixes:
             continue
         name = frame_of(file)
-        if name in found:
+        if name in file_by_frame:
             raise ValueError(
-                f"{file.parent}: {found[name].name} and {file.name} both belong to frame {name!r}; "
-                "remove or rename one"
+                f"{file.parent}: {file_by_frame[name].name} and {file.name} both belong to frame "
+                f"{name!r}; remove or rename one"
             )
-        found[name] = contained(folder, file)
-    return found
+        file_by_frame[name] = contained(folder, file)
+    return file_by_frame

@@ -114,15 +114,17 @@ def open_nerfstudio(
     masks = [_path(file, frame.get("mask_path")) for frame in frames]
     _check_distinct(file, images, [image.file for image in images])
     _check_distinct(file, images, depths)
-    kept = usable(file, [i.name for i in images], _problems(images, depths, masks), missing)
-    images = [images[i] for i in kept]
+    usable_frames = usable(
+        file, [i.name for i in images], _problems(images, depths, masks), missing
+    )
+    images = [images[i] for i in usable_frames]
     common = {key: value for key, value in meta.items() if key != "frames"}
-    entries = [common | frames[i] for i in kept]
+    entries = [common | frames[i] for i in usable_frames]
     size, sizes = sizes_of_K(file, images, entries)
     unit = depth_unit(str(file), meta)
-    depths = [depths[i] for i in kept] if any(depths) else []
+    depths = [depths[i] for i in usable_frames] if any(depths) else []
     if depths and unit is None and options.depth_scale is None:
-        if "depth_path" in frames[kept[0]]:
+        if "depth_path" in frames[usable_frames[0]]:
             raise ValueError(
                 f"{file}: lists depth_path, but no integer_depth_scale, the length of one step; "
                 "add it, or set recording.depth_scale"
@@ -144,7 +146,7 @@ def open_nerfstudio(
         images=[image.file for image in images],
         depths=depths,
         depth_unit=options.depth_unit(DEPTH_UNIT if unit is None else unit),
-        masks=[masks[i] for i in kept] if any(masks) else [],
+        masks=[masks[i] for i in usable_frames] if any(masks) else [],
         unit_stated=unit is not None or options.depth_scale is not None,
     )
 
@@ -231,11 +233,11 @@ def _problems(images, depths, masks) -> list[str | None]:
 
 def _check_distinct(file: Path, images: list[ListedImage], files: list[Path | None]) -> None:
     first: dict[Path, ListedImage] = {}
-    for image, one in zip(images, files, strict=True):
-        if one is not None and first.setdefault(one, image) is not image:
+    for image, path in zip(images, files, strict=True):
+        if path is not None and first.setdefault(path, image) is not image:
             raise ValueError(
-                f"{file}: frames {first[one].name} and {image.name} both use "
-                f"{one.relative_to(file.parent)}; list each frame once, with its own files"
+                f"{file}: frames {first[path].name} and {image.name} both use "
+                f"{path.relative_to(file.parent)}; list each frame once, with its own files"
             )
 
 

@@ -79,9 +79,9 @@ def open_polycam(
 
 def _polycam_camera(file: Path) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]]:
     try:
-        told = json.loads(text_of(file))
-        rows = [[float(told[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
-        K = intrinsics(*(float(told[key]) for key in ("fx", "fy", "cx", "cy")))
+        meta = json.loads(text_of(file))
+        rows = [[float(meta[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
+        K = intrinsics(*(float(meta[key]) for key in ("fx", "fy", "cx", "cy")))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file}: is not a Polycam camera ({type(error).__name__}: {error})"
@@ -142,9 +142,9 @@ def open_stray_scanner(
         for frame, depth in zip(frames, depths, strict=True)
     ]
     names = [f"{frame:06d}" for frame in frames]
-    kept = usable(folder, names, problems, missing)
+    usable_frames = usable(folder, names, problems, missing)
     turns, centres = (
-        torch.tensor([[table[key][i] for key in keys] for i in kept], dtype=torch.float64)
+        torch.tensor([[table[key][i] for key in keys] for i in usable_frames], dtype=torch.float64)
         for keys in (("qx", "qy", "qz", "qw"), ("x", "y", "z"))
     )
     c2w = pose_matrix(turns, centres)
@@ -152,15 +152,15 @@ def open_stray_scanner(
         K = intrinsics(*options.intrinsics)
     else:
         K = torch.from_numpy(_matrix(folder / "camera_matrix.csv"))
-    names = [names[i] for i in kept]
+    names = [names[i] for i in usable_frames]
     return StrayFrames(
-        depths=[contained(folder, depths[i]) for i in kept],
+        depths=[contained(folder, depths[i]) for i in usable_frames],
         unit=options.depth_unit(MILLIMETRES),
         path=folder,
         names=names,
-        cameras=posed_cameras(folder, names, c2w, K.repeat(len(kept), 1, 1), video.size),
+        cameras=posed_cameras(folder, names, c2w, K.repeat(len(usable_frames), 1, 1), video.size),
         video=video,
-        positions=[frames[i] for i in kept],
+        positions=[frames[i] for i in usable_frames],
     )
 
 

@@ -85,16 +85,16 @@ def open_vipe(
         )
     name, video = videos[0].stem, VideoFile(videos[0])
     poses = _arrays(folder / "pose" / f"{name}.npz", "inds", "data")
-    known = _arrays(folder / "intrinsics" / f"{name}.npz", "inds", "data")
-    if not np.array_equal(poses["inds"], known["inds"]) or known["data"].shape[1:] != (4,):
+    lenses = _arrays(folder / "intrinsics" / f"{name}.npz", "inds", "data")
+    if not np.array_equal(poses["inds"], lenses["inds"]) or lenses["data"].shape[1:] != (4,):
         raise ValueError(
             f"{folder}: pose/ and intrinsics/ of {name} do not cover the same frames of a pinhole "
-            f"camera (intrinsics {list(known['data'].shape)}, expected [T, 4])"
+            f"camera (intrinsics {list(lenses['data'].shape)}, expected [T, 4])"
         )
     positions = poses["inds"].astype(int).tolist()
     if outside := [i for i in positions if not 0 <= i < len(video)]:
         raise ValueError(f"{folder}: {videos[0].name} has {len(video)} frames, no {outside[0]}")
-    K = torch.stack([intrinsics(*map(float, row)) for row in known["data"]])
+    K = torch.stack([intrinsics(*map(float, row)) for row in lenses["data"]])
     c2w = torch.from_numpy(poses["data"].astype(np.float64))
     names = [f"{i:06d}" for i in positions]
     cameras = posed_cameras(folder, names, c2w, K, video.size)

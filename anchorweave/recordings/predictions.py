@@ -183,7 +183,7 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
             keys = set(stored.files)
             name, make = _layout(file, keys)
             # Optional arrays are None if their key is missing.
-            given = {key: _made(of, stored) for key, of in make.items()}
+            arrays = {key: _made(of, stored) for key, of in make.items()}
     except KeyError as error:
         raise ValueError(f"{file}: looks like {name} but lacks {error}") from error
     except ValueError:
@@ -191,12 +191,12 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
     # On damaged files numpy may raise anything.
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as an .npz ({error}); is it complete?") from error
-    depth = _numbers(file, "depth", given["depth"], 3)
+    depth = _numbers(file, "depth", arrays["depth"], 3)
     T = len(depth)
-    images = _images(file, given.get("images"), T)
+    images = _images(file, arrays.get("images"), T)
     size = tuple(images.shape[2:])
     check_aspect(file, "depth", depth.shape[1:], size)
-    c2w, K = given["c2w"], given["K"]
+    c2w, K = arrays["c2w"], arrays["K"]
     K = np.tile(K, (T, 1, 1)) if np.ndim(K) == 2 else K
     if np.shape(c2w) != (T, 4, 4) or np.shape(K) != (T, 3, 3):
         raise ValueError(
@@ -205,13 +205,13 @@ def open_predictions(file: Path, options: RecordingConfig = AS_STATED) -> Predic
         )
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
     if (surer := options.min_confidence) is not None:
-        if given.get("confidence") is None:
+        if arrays.get("confidence") is None:
             raise ValueError(
                 f"{file}: recording.min_confidence={surer:g} is set, but the file has no confidence"
             )
-        confidence = _numbers(file, "confidence", given["confidence"], 3, depth.shape)
+        confidence = _numbers(file, "confidence", arrays["confidence"], 3, depth.shape)
         depth = np.where(confidence >= surer, depth, 0)
-    static = given.get("static")
+    static = arrays.get("static")
     if static is not None:
         static = torch.from_numpy(_numbers(file, "static", static, 3, depth.shape) > 0)
     names = [f"{i:06d}" for i in range(T)]
@@ -239,8 +239,8 @@ def _numbers(
     file: Path, name: str, stored: np.ndarray | None, axes: int, shape: tuple | None = None
 ) -> np.ndarray:
     if stored is None or stored.ndim != axes or (shape is not None and stored.shape != shape):
-        met = None if stored is None else list(stored.shape)
-        raise ValueError(f"{file}: {name} is {met}, expected {list(shape or ('T', 'h', 'w'))}")
+        actual = None if stored is None else list(stored.shape)
+        raise ValueError(f"{file}: {name} is {actual}, expected {list(shape or ('T', 'h', 'w'))}")
     return stored.astype(np.float64)
 
 
@@ -260,8 +260,8 @@ def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
     elif beside.is_dir():
         files = [f for f in sorted(beside.iterdir()) if f.suffix.lower() in IMAGE_SUFFIXES]
         frames = [read_frame(files[i]) for i in by_number([f.name for f in files])]
-        for one, frame in zip(files, frames, strict=True):
-            check_size(one, tuple(frame.shape[1:]), tuple(frames[0].shape[1:]))
+        for path, frame in zip(files, frames, strict=True):
+            check_size(path, tuple(frame.shape[1:]), tuple(frames[0].shape[1:]))
         images = (torch.stack(frames) * 255).round().byte() if frames else torch.zeros(0, 3, 1, 1)
     else:
         raise ValueError(

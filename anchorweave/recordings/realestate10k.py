@@ -121,10 +121,10 @@ def _with_video(path, stamps, table, video: VideoFile, missing: Missing) -> Vide
             f"{len(times)} frames, {times[-1] - times[0]:.3g} s, of {video.path.name} as "
             f"microseconds, but as {unit}; write them in microseconds"
         )
-    kept = usable(path, stamps, problems, missing)
-    names = [stamps[i] for i in kept]
-    cameras = _cameras(path, names, table[kept], video.size)
-    return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in kept])
+    usable_frames = usable(path, stamps, problems, missing)
+    names = [stamps[i] for i in usable_frames]
+    cameras = _cameras(path, names, table[usable_frames], video.size)
+    return VideoFrames(path, names, cameras, video, [int(positions[i]) for i in usable_frames])
 
 
 def _frames_at(seconds: np.ndarray, times: np.ndarray, stamps: Sequence[str], video: str):
@@ -166,14 +166,14 @@ def _with_folder(path, stamps, table, folder: Path, missing: Missing) -> ImageFi
         if file.suffix.lower() not in IMAGE_SUFFIXES or not re.fullmatch(STAMP, file.stem):
             continue
         contained(path.parent, file)
-        if (there := files.setdefault(float(file.stem), file)) != file:
-            raise ValueError(f"{folder}: {there.name} and {file.name} have the same timestamp")
-    found = [files.get(float(stamp)) for stamp in stamps]
-    problems = [None if file else f"no image in {folder.name}/" for file in found]
-    kept = usable(path, stamps, problems, missing)
-    images = [found[i] for i in kept]
-    names = [stamps[i] for i in kept]
-    cameras = _cameras(path, names, table[kept], image_size(images[0]))
+        if (existing := files.setdefault(float(file.stem), file)) != file:
+            raise ValueError(f"{folder}: {existing.name} and {file.name} have the same timestamp")
+    matches = [files.get(float(stamp)) for stamp in stamps]
+    problems = [None if file else f"no image in {folder.name}/" for file in matches]
+    usable_frames = usable(path, stamps, problems, missing)
+    images = [matches[i] for i in usable_frames]
+    names = [stamps[i] for i in usable_frames]
+    cameras = _cameras(path, names, table[usable_frames], image_size(images[0]))
     return ImageFiles(path, names, cameras, images)
 
 

@@ -128,13 +128,13 @@ def open_tum(
             problems.append(f"{depth.name} does not exist")
         else:
             problems.append(None)
-    kept = usable(folder / "rgb.txt", names, problems, missing)
+    usable_frames = usable(folder / "rgb.txt", names, problems, missing)
     return _assembled(
         folder,
-        [names[i] for i in kept],
-        torch.stack([_pose_of_quaternion(folder, rows[i]) for i in kept]),
-        [files[i] for i in kept],
-        [maps[i] for i in kept] if depths else [],
+        [names[i] for i in usable_frames],
+        torch.stack([_pose_of_quaternion(folder, rows[i]) for i in usable_frames]),
+        [files[i] for i in usable_frames],
+        [maps[i] for i in usable_frames] if depths else [],
         _intrinsics_file(folder, "camera-intrinsics.txt", options),
         TUM_INTRINSICS,
         options,
@@ -166,13 +166,13 @@ def _one_file_a_frame(folder, parts, K, default, missing, options, depth_K=None)
             problems.append("its pose is infinite (tracking lost)")
         else:
             problems.append(None)
-    kept = [stems[i] for i in usable(folder, stems, problems, missing)]
+    usable_stems = [stems[i] for i in usable(folder, stems, problems, missing)]
     return _assembled(
         folder,
-        kept,
-        torch.stack([poses[stem] for stem in kept]),
-        [parts["color"][stem] for stem in kept],
-        [parts["depth"][stem] for stem in kept] if "depth" in parts else [],
+        usable_stems,
+        torch.stack([poses[stem] for stem in usable_stems]),
+        [parts["color"][stem] for stem in usable_stems],
+        [parts["depth"][stem] for stem in usable_stems] if "depth" in parts else [],
         K,
         default,
         options,
@@ -264,8 +264,8 @@ def _partners(frames: dict[float, list[str]], others: dict[float, list[str]]):
         i = int(np.searchsorted(times, time))
         near = times[max(i - 1, 0) : i + 1]
         best = min(near, key=lambda t: abs(t - time), default=None)
-        found = best is not None and abs(best - time) <= TUM_MAX_SECONDS
-        partners.append(others[float(best)] if found else None)
+        close = best is not None and abs(best - time) <= TUM_MAX_SECONDS
+        partners.append(others[float(best)] if close else None)
     return partners
 
 

@@ -24,26 +24,27 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         FileNotFoundError: nothing at a path.
         ValueError: a folder without recordings, or two recordings of the same name.
     """
-    found: dict[str, str] = {}
+    path_by_name: dict[str, str] = {}
     listed = [source] if isinstance(source, str) else source
-    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(entry, str) for entry in listed):
         raise ValueError(f"source={source}: give a recording, a folder of them, or a list of these")
-    for one in listed:
-        recordings = list(_recordings(one))
+    for entry in listed:
+        recordings = list(_recordings(entry))
         if not recordings:
             raise ValueError(
-                f"{one}: 0 recordings; looked in it and below for {', '.join(FOLDER_FORMATS)} and "
-                f"RealEstate10K camera files, and {', '.join(FILE_FORMATS)} files"
+                f"{entry}: 0 recordings; looked in it and below for "
+                f"{', '.join(FOLDER_FORMATS)} and RealEstate10K camera files, and "
+                f"{', '.join(FILE_FORMATS)} files"
             )
         for name, path in recordings:
-            if found.setdefault(name, path) != path:
+            if path_by_name.setdefault(name, path) != path:
                 raise ValueError(
-                    f"{found[name]} and {path} would both be called {name!r}; rename one, or "
-                    "prepare them into two data sets"
+                    f"{path_by_name[name]} and {path} would both be called {name!r}; rename one, "
+                    "or prepare them into two data sets"
                 )
-    if not found:
+    if not path_by_name:
         raise ValueError("source=[] lists no recordings")
-    return found
+    return path_by_name
 
 
 def _recordings(source: str) -> Iterator[tuple[str, str]]:
@@ -64,7 +65,7 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    if any(known.is_here(path) for known in FOLDER_FORMATS.values()):
+    if any(recording_format.is_here(path) for recording_format in FOLDER_FORMATS.values()):
         yield path
         return
     if cameras := camera_files_in(path):
@@ -74,8 +75,8 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
         file
         for file in sorted(path.iterdir())
         if not file.name.startswith(".")
-        and (known := FILE_FORMATS.get(file.suffix.lower())) is not None
-        and known.is_here(file)
+        and (recording_format := FILE_FORMATS.get(file.suffix.lower())) is not None
+        and recording_format.is_here(file)
     ]
     if packed:
         yield from packed

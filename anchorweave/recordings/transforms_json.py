@@ -144,13 +144,13 @@ def _says_something(value) -> bool:
 
 
 def _alike(key: str) -> str | None:
-    bare = {_bare(known): known for known in READ}
+    bare = {_bare(name_read): name_read for name_read in READ}
     if _bare(key) in bare:
         return bare[_bare(key)]
     # Short names are all similar to each other: k1 and k7, w and h.
     long = [name for name in bare if len(name) > 4]
-    found = difflib.get_close_matches(_bare(key), long, 1, ALIKE) if len(key) > 4 else []
-    return bare[found[0]] if found else None
+    matches = difflib.get_close_matches(_bare(key), long, 1, ALIKE) if len(key) > 4 else []
+    return bare[matches[0]] if matches else None
 
 
 def _bare(key: str) -> str:

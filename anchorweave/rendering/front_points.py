@@ -34,6 +34,6 @@ def front_points(
     carried = torch.stack([numbers // PART, numbers % PART, torch.zeros_like(numbers)], dim=1)
     numbered = PointCloud(cloud.points, carried.to(cloud.points))
     for t in range(len(cameras)):
-        shown = render_anchor(numbered, cameras[t : t + 1], config)
-        high, low, _ = shown.video[0][:, shown.visible[0]].long()
+        splat = render_anchor(numbered, cameras[t : t + 1], config)
+        high, low, _ = splat.video[0][:, splat.visible[0]].long()
         yield (high * PART + low).unique()

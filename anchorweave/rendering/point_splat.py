@@ -78,9 +78,9 @@ def _splat(
     column, row, z = _pixels(points, matrices, centres)
     winner = _nearest(column, row, z, (H, W), radius)  # [T, H*W]
     visible = winner >= 0
-    shown = winner.clamp(min=0)
-    video = torch.where(visible[..., None], colours[shown], 0.0).mT
-    depth = torch.where(visible, z.gather(1, shown), 0.0)
+    index = winner.clamp(min=0)
+    video = torch.where(visible[..., None], colours[index], 0.0).mT
+    depth = torch.where(visible, z.gather(1, index), 0.0)
     return video.reshape(T, 3, H, W), visible.view(T, H, W), depth.view(T, H, W)
 
 

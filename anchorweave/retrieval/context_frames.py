@@ -40,12 +40,12 @@ def one_of_each_run(frames: Sequence[int], seed: int, chunk: int) -> tuple[list[
     """
     # Within a run numbers grow by 1, so number minus position is constant.
     runs = {frame: frame - i for i, frame in enumerate(frames)}
-    kept: dict[int, int] = {}
+    chosen: dict[int, int] = {}
     rest: list[int] = []
     for frame in shuffled(frames, seed, chunk):
-        if kept.setdefault(runs[frame], frame) != frame:
+        if chosen.setdefault(runs[frame], frame) != frame:
             rest.append(frame)
-    return list(kept.values()), rest
+    return list(chosen.values()), rest
 
 
 def farthest_first(
@@ -93,8 +93,8 @@ def farthest_first(
 
 def non_adjacent_order(frames: Sequence[int], seed: int, chunk: int) -> list[int]:
     """First one frame per run, then the others, both in random order; see `one_of_each_run`."""
-    kept, rest = one_of_each_run(frames, seed, chunk)
-    return kept + rest
+    first, rest = one_of_each_run(frames, seed, chunk)
+    return first + rest
 
 
 def far_order(
@@ -110,8 +110,8 @@ def far_order(
     See `one_of_each_run` and `farthest_first`, which the paper combines. At most `count` of the
     former are ordered, as ordering all of them is slow.
     """
-    kept, rest = one_of_each_run(frames, seed, chunk)
-    return farthest_first(sorted(kept), chosen, centres, count) + rest
+    first, rest = one_of_each_run(frames, seed, chunk)
+    return farthest_first(sorted(first), chosen, centres, count) + rest
 
 
 @dataclass(frozen=True)
@@ -192,12 +192,12 @@ def choose_context(
         raise ValueError(f"choose must be one of {', '.join(CONTEXT_CHOICES)}, got {choose!r}")
     if choose == "first":
         return [], "the first frame alone"
-    known, looking = set(chosen), in_view.tolist()
-    others = [frame for frame in range(len(looking)) if frame not in known]
+    used, looking = set(chosen), in_view.tolist()
+    others = [frame for frame in range(len(looking)) if frame not in used]
     seen = [frame for frame in others if looking[frame]]
     order = CONTEXT_CHOICES[choose](Asked(seen, chosen, centres, count, seed))
-    taken, known = order[:count], set(order)
-    left = [frame for frame in others if frame not in known]
+    taken, used = order[:count], set(order)
+    left = [frame for frame in others if frame not in used]
     filled = shuffled(left, seed, 1)[: count - len(taken)]
     if len(taken) + len(filled) < count:
         return taken + filled, "every frame is given"

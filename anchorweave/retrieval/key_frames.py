@@ -45,8 +45,8 @@ class KeyFrames:
             return False
         self.numbers.append(number)
         self.revealed.append(revealed)
-        known = [] if self.views is None else [self.views]
-        self.views = join_coarse_views([*known, view])
+        earlier = [] if self.views is None else [self.views]
+        self.views = join_coarse_views([*earlier, view])
         return True
 
 
@@ -62,7 +62,7 @@ def shown_before(
         tolerance: a point counts as seen if its depth in an earlier camera differs from the depth
             of the pixel it projects to by at most this fraction of the latter.
     """
-    shown = torch.zeros_like(depth, dtype=torch.bool)
+    seen = torch.zeros_like(depth, dtype=torch.bool)
     missing = depth > 0
     points = unproject(depth, camera)
     height, width = earlier.cameras.size
@@ -74,11 +74,11 @@ def shown_before(
         column, row = positions.floor().long().unbind(-1)
         inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         earlier_depth = earlier.depth[view][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        shown[missing] = (
+        seen[missing] = (
             inside & (earlier_depth > 0) & ((z - earlier_depth).abs() <= tolerance * earlier_depth)
         )
-        missing = missing & ~shown
-    return shown
+        missing = missing & ~seen
+    return seen
 
 
 def most_revealing(revealed: list[float], count: int) -> tuple[list[int], str]:

@@ -49,11 +49,11 @@ class SceneParts:
             points: the part of the remembered scene that the view shows, as world points. Voxels
                 that no frame showed do not count (the mean of a fused point can lie in one).
         """
-        shown = torch.zeros(len(self._voxels), dtype=torch.bool)
-        met = self._voxels.find(points)
-        shown[met[met >= 0]] = True
-        both = torch.tensor([int(shown[part].sum()) for part in self._parts])
-        either = torch.tensor([len(part) for part in self._parts]) + shown.sum() - both
+        visible = torch.zeros(len(self._voxels), dtype=torch.bool)
+        voxels = self._voxels.find(points)
+        visible[voxels[voxels >= 0]] = True
+        both = torch.tensor([int(visible[part].sum()) for part in self._parts])
+        either = torch.tensor([len(part) for part in self._parts]) + visible.sum() - both
         return both / either.clamp(min=1)
 
 
@@ -113,10 +113,10 @@ def shared_points(
         frames: likewise for each of M remembered frames; consumed one at a time.
         points: total number of points.
     """
-    shown = torch.zeros(len(targets), points, dtype=torch.bool)
-    for row, numbers in zip(shown, targets, strict=True):
+    visible = torch.zeros(len(targets), points, dtype=torch.bool)
+    for row, numbers in zip(visible, targets, strict=True):
         row[numbers] = True
-    shared = [shown[:, numbers].sum(dim=1) for numbers in frames]
+    shared = [visible[:, numbers].sum(dim=1) for numbers in frames]
     return torch.stack(shared, dim=1) if shared else torch.zeros(len(targets), 0, dtype=torch.int64)
 
 

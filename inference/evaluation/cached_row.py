@@ -106,15 +106,15 @@ class CachedRow:
         """
         finish_set(self.path)
         made = json.loads(json.dumps(made))
-        kept, notes = dict(recordings or {}), []
+        identities, notes = dict(recordings or {}), []
         if (self.path / ROW).exists():
             before = self.record()
             differ, unstated = changed(before["made"], made)
             were = before.get("recordings", {})
             differ += [
-                f"recording of clip {clip}: {were[clip]} there, {kept[clip]} now"
+                f"recording of clip {clip}: {were[clip]} there, {identities[clip]} now"
                 for clip in clips
-                if clip in kept and were.get(clip, kept[clip]) != kept[clip]
+                if clip in identities and were.get(clip, identities[clip]) != identities[clip]
             ]
             if differ:
                 raise FingerprintError(
@@ -134,10 +134,10 @@ class CachedRow:
                     f"but not measured: {', '.join(gone)}"
                 )
             # Its videos carry the fingerprint of this.
-            made, kept = before["made"], {**were, **kept}
+            made, identities = before["made"], {**were, **identities}
         values = {"command": command, "clips": list(clips), "seeds": list(seeds), "made": made}
-        if kept:
-            values["recordings"] = kept
+        if identities:
+            values["recordings"] = identities
         names = (ROW,) if config is None else (ROW, CONFIG)
         with written_together(self.path, names) as aside:
             write_json({**values, OWN_SUM: digest(values)}, aside / ROW)
@@ -306,5 +306,5 @@ def _to_bytes(values: Tensor) -> np.ndarray:
 
 
 def _to_unit(values: np.ndarray) -> Tensor:
-    given = torch.from_numpy(values)
-    return given if given.dtype == torch.bool else given.float() / 255
+    levels = torch.from_numpy(values)
+    return levels if levels.dtype == torch.bool else levels.float() / 255

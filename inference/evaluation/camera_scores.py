@@ -66,12 +66,12 @@ class KeptCameras:
     def estimate(self, config: EstimationConfig) -> None:
         """Estimates the cameras and stores them."""
         video = self.video()
-        found = estimate_cameras(video, self.row.read_given(self.clip).cameras, config)
+        cameras = estimate_cameras(video, self.row.read_given(self.clip).cameras, config)
         values = {
             "made": _made(video, config),
             "pycolmap": pycolmap_version(),
-            "c2w": _listed(found.c2w[:, :3], found.registered),
-            "turns": _listed(found.turns, found.turned),
+            "c2w": _listed(cameras.c2w[:, :3], cameras.registered),
+            "turns": _listed(cameras.turns, cameras.turned),
         }
         write_json({**values, OWN_SUM: digest(values)}, self.path)
 
@@ -110,12 +110,12 @@ def kept_cameras(row: CachedRow, truth: bool = False) -> list[KeptCameras]:
         ValueError: a clip that does not store its cameras.
     """
     record = row.record()
-    found = []
+    files = []
     for clip in record["clips"]:
         if not row.has_given(clip):
             continue
-        given = row.read_given(clip)
-        if given.cameras is None:
+        target = row.read_given(clip)
+        if target.cameras is None:
             raise ValueError(
                 f"{row.path}/{clip} does not store the requested cameras: it was made by "
                 "an earlier version, so cameras=true has nothing to compare with; remove the "
@@ -123,9 +123,9 @@ def kept_cameras(row: CachedRow, truth: bool = False) -> list[KeptCameras]:
             )
         seeds: Sequence[int] = [seed for seed in record["seeds"] if row.has_sample(clip, seed)]
         if truth:
-            seeds = [] if given.truth is None else [None]
-        found += [KeptCameras(row, clip, seed) for seed in seeds]
-    return found
+            seeds = [] if target.truth is None else [None]
+        files += [KeptCameras(row, clip, seed) for seed in seeds]
+    return files
 
 
 def estimate_missing(
@@ -162,16 +162,16 @@ def camera_values(
     values = {"rotation_failed": float(turns_failed)}
     if not turns_failed:
         true_turns = c2w[:-1, :3, :3].mT @ c2w[1:, :3, :3]
-        known = estimated.turned
-        kept = rotation_kept(estimated.turns[known], true_turns[known])
-        values |= {} if kept is None else {"rotation_kept": kept}
+        turned = estimated.turned
+        ratio = rotation_kept(estimated.turns[turned], true_turns[turned])
+        values |= {} if ratio is None else {"rotation_kept": ratio}
     if one_place(c2w[:, :3, 3]):
         estimated = estimated.on_the_spot()
-    there, failed = estimated.registered, estimated.failed(config)
-    values |= {"camera_frames": there.double().mean().item(), "camera_failed": float(failed)}
+    registered, failed = estimated.registered, estimated.failed(config)
+    values |= {"camera_frames": registered.double().mean().item(), "camera_failed": float(failed)}
     if failed:
         return values
-    error = camera_error(estimated.c2w[there], c2w[there], path_length(c2w), config.align)
+    error = camera_error(estimated.c2w[registered], c2w[registered], path_length(c2w), config.align)
     values["camera_rotation"] = error.rotation
     if error.translation is not None:
         values["camera_translation"] = error.translation / unit

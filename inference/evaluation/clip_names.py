@@ -57,7 +57,7 @@ def readable(clips: Iterable[str]) -> dict[str, str]:
 
 
 def _words(clip: str) -> dict[str, str]:
-    found = ROOM.fullmatch(clip)
-    if found is None:
+    match = ROOM.fullmatch(clip)
+    if match is None:
         return {}
-    return dict(word.split("=", 1) for word in found["words"].split("-"))
+    return dict(word.split("=", 1) for word in match["words"].split("-"))

@@ -53,9 +53,11 @@ class HeldOut:
         regardless of which the row chooses. Points behind the target's depth, where known, do not
         count.
         """
-        shown = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
-        history = torch.stack(shown[:-1]).any(dim=0) if shown[:-1] else torch.zeros_like(shown[0])
-        return history & ~shown[-1]
+        visible = [self._shown(self.seen[i : i + 1], depth_edge) for i in range(len(self.seen))]
+        history = (
+            torch.stack(visible[:-1]).any(dim=0) if visible[:-1] else torch.zeros_like(visible[0])
+        )
+        return history & ~visible[-1]
 
     def _shown(self, frame: Clip, depth_edge: float) -> Bool[Tensor, "T H W"]:
         depth = frame.static_depth[0]

@@ -65,17 +65,17 @@ class MeasuredRow(CachedRow):
 
     def per_clip(self, metric: str) -> dict[str, float]:
         """The mean over seeds for every clip that has the metric."""
-        found: dict[str, list[float]] = {}
+        by_clip: dict[str, list[float]] = {}
         for video in self.videos:
             if metric in video.values:
-                found.setdefault(video.clip, []).append(video.values[metric])
-        return {clip: fmean(values) for clip, values in found.items()}
+                by_clip.setdefault(video.clip, []).append(video.values[metric])
+        return {clip: fmean(values) for clip, values in by_clip.items()}
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
     """Unique metrics in table order; unknown ones come last."""
-    found = set(metrics)
-    return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
+    unique = set(metrics)
+    return [m for m in METRICS if m in unique] + sorted(unique - METRICS.keys())
 
 
 def label(metric: str) -> str:
@@ -125,17 +125,17 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
         results = json.loads((folder / RESULTS).read_text())
         rows = results["rows"]
         videos, run = _read_videos(folder / VIDEOS, rows)
-        found = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
+        measured = {name: _row(folder / name, row, videos[name]) for name, row in rows.items()}
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder} holds no results of inference.evaluate in this version's format "
             f"({type(error).__name__}: {error}); measure again"
         ) from error
-    refuse_unprintable(found, folder / RESULTS)
-    refuse_unprintable((v.clip for row in found.values() for v in row.videos), folder / VIDEOS)
+    refuse_unprintable(measured, folder / RESULTS)
+    refuse_unprintable((v.clip for row in measured.values() for v in row.videos), folder / VIDEOS)
     if any(videos.values()):
         refuse_mixed({folder / RESULTS: results.get("run"), folder / VIDEOS: run})
-    for name, row in found.items():
+    for name, row in measured.items():
         clips = len({video.clip for video in row.videos})
         if clips != rows[name]["clips"]:
             raise ValueError(
@@ -143,15 +143,15 @@ def read_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Measured
                 f"{folder / VIDEOS} has {clips}; they come from different runs, measure again"
             )
     _refuse_changed(folder, results, videos)
-    return results, found
+    return results, measured
 
 
 def _refuse_changed(folder: Path, results: dict[str, Any], videos: Mapping[str, Any]) -> None:
     """Results of earlier versions keep no sums."""
     stated = {key: value for key, value in results.items() if key != OWN_SUM}
     sums = {RESULTS: (OWN_SUM, digest(stated)), VIDEOS: (VIDEOS_SUM, _videos_sum(videos))}
-    for file, (key, met) in sums.items():
-        if results.get(key, met) != met:
+    for file, (key, actual) in sums.items():
+        if results.get(key, actual) != actual:
             raise ValueError(
                 f"{folder / file} was changed since it was written: its checksum differs (a line "
                 "is missing, or a value was changed); restore the file, or measure again"
@@ -214,7 +214,7 @@ def find_run(place: str) -> dict[str, MeasuredRow]:
 def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Score]], str | None]:
     """Also returns the run id. Columns that are not metrics (such as remarks) are ignored."""
     metrics = list(dict.fromkeys(m for row in rows.values() for m in row["metrics"]))
-    found: dict[str, list[Score]] = {name: [] for name in rows}
+    scores: dict[str, list[Score]] = {name: [] for name in rows}
     runs: set[str | None] = set()
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
@@ -233,10 +233,10 @@ def _read_videos(path: Path, rows: dict[str, dict]) -> tuple[dict[str, list[Scor
             except ValueError as error:
                 raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
             # Its parts are in results.json, as means over the row.
-            found[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
+            scores[line["row"]].append(Score(line["clip"], seed, values, (), seconds))
     if len(runs) > 1:
         raise ValueError(f"{path} holds lines of {len(runs)} runs; measure again")
-    return found, next(iter(runs), None)
+    return scores, next(iter(runs), None)
 
 
 def _row(path: Path, row: dict, videos: list[Score]) -> MeasuredRow:

@@ -18,17 +18,17 @@ def compare(
 ) -> dict[str, dict]:
     """Every other row minus the baseline row `against`, per metric, over the clips both have."""
     base = measured[against]
-    found: dict[str, dict] = {}
+    differences: dict[str, dict] = {}
     for name, scores in measured.items():
         if name == against:
             continue
-        found[name] = {}
+        differences[name] = {}
         for metric in filter(comparable, METRICS):
-            one, other = scores.per_clip(metric), base.per_clip(metric)
-            if one.keys() & other.keys():
-                difference = paired_difference(one, other, resamples, seed)
-                found[name][metric] = vars(difference)
-    return found
+            values, base_values = scores.per_clip(metric), base.per_clip(metric)
+            if values.keys() & base_values.keys():
+                difference = paired_difference(values, base_values, resamples, seed)
+                differences[name][metric] = vars(difference)
+    return differences
 
 
 def table(results: dict) -> str:

@@ -87,11 +87,11 @@ class RowScores:
 
     def per_clip(self, metric: str) -> dict[str, float]:
         """The mean over seeds for every clip that has the metric."""
-        found: dict[str, list[float]] = {}
+        by_clip: dict[str, list[float]] = {}
         for score in self.scores:
             if metric in score.values:
-                found.setdefault(score.clip, []).append(score.values[metric])
-        return {clip: fmean(values) for clip, values in found.items()}
+                by_clip.setdefault(score.clip, []).append(score.values[metric])
+        return {clip: fmean(values) for clip, values in by_clip.items()}
 
     def drift(self, resamples: int, seed: int) -> list[Interval]:
         """PSNR of each part, over clips."""
@@ -140,16 +140,16 @@ def score_row(row: CachedRow, cameras: EstimationConfig | None = None) -> RowSco
     record = row.record()
     scores, missing = [], []
     for clip in progress(record["clips"], f"measuring {row.path.name}"):
-        given = row.read_given(clip) if row.has_given(clip) else None
+        target = row.read_given(clip) if row.has_given(clip) else None
         for seed in record["seeds"]:
-            if given is None or not row.has_sample(clip, seed):
+            if target is None or not row.has_sample(clip, seed):
                 missing.append(f"{clip}, seed {seed}")
                 continue
             video, seconds = row.read_sample(clip, seed)
             check_shape(video, record["made"], f"{row.path}/{clip}, seed {seed}")
-            kept = None if cameras is None else KeptCameras(row, clip, seed)
-            values, parts = video_values(video, given, record["made"], kept, cameras)
-            scores.append(Score(clip, seed, values, parts, given.seconds + seconds))
+            camera_file = None if cameras is None else KeptCameras(row, clip, seed)
+            values, parts = video_values(video, target, record["made"], camera_file, cameras)
+            scores.append(Score(clip, seed, values, parts, target.seconds + seconds))
     return RowScores(record, tuple(scores), tuple(missing))
 
 
@@ -173,11 +173,11 @@ def score_truth(
         if not row.has_given(clip):
             missing.append(f"{clip}, seed 0")
             continue
-        given = row.read_given(clip)
-        if given.truth is None:
+        target = row.read_given(clip)
+        if target.truth is None:
             continue
-        kept = None if cameras is None else KeptCameras(row, clip, None)
-        values, parts = video_values(given.truth, given, record["made"], kept, cameras)
+        camera_file = None if cameras is None else KeptCameras(row, clip, None)
+        values, parts = video_values(target.truth, target, record["made"], camera_file, cameras)
         # What this row's anchors show is irrelevant to the truth.
         values = {name: value for name, value in values.items() if comparable(name)}
         scores.append(Score(clip, 0, values, parts, 0.0))

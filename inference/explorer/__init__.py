@@ -1,1 +1,1 @@
-"""The explorer: a memory to look at, and a path to draw, in the browser."""
+"""The explorer: view a memory and draw camera paths in the browser."""

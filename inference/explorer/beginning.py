@@ -1,4 +1,4 @@
-"""How an exploration begins, or goes on where it was left."""
+"""Starts or resumes an exploration."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from inference.runs.output import bank_path, begin_memory
 from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, prompt_of, seen_clip
 
-# What an empty memory, or one without depth, is measured in.
+# Scene unit of an empty memory, or one without depth.
 NO_UNIT = 1.0
 
 
 def begin(config: ExploreConfig) -> tuple[Explored, str]:
-    """Where an exploration stands, written down, and what its segments show.
+    """The exploration's state, saved to disk, and its default prompt.
 
     Raises:
-        ValueError: the output folder explores another memory.
+        ValueError: the output folder belongs to another memory.
     """
     output = Path(config.output)
     state = load_state(output)
@@ -44,7 +44,7 @@ def _go_on(config: ExploreConfig, state: Explored) -> Explored:
     root = bank_path(config)
     if Path(state.root).resolve() != root.resolve():
         raise ValueError(
-            f"{config.output} explores the memory {state.root}, and this run {root}; set another "
+            f"{config.output} explores the memory {state.root}, but this run {root}; set another "
             "output="
         )
     if state.asked != config.memory.kind:
@@ -65,5 +65,5 @@ def _unit(bank: Bank) -> float:
     try:
         return bank_unit(bank)
     except ValueError:
-        # Frames alone can be explored; lengths are then the recording's.
+        # Frames without depth can be explored too; lengths are then in the recording's unit.
         return NO_UNIT

@@ -1,4 +1,4 @@
-"""Points of a memory that are few enough to be drawn: its level of detail."""
+"""A subset of a memory's points that is small enough to draw: its level of detail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jaxtyping import Int
 from anchorweave.geometry.point_cloud import PointCloud, cloud_from_frame
 from anchorweave.memory import Bank, Memory
 
-# Memories whose pictures are decoded for their clouds; of more, so many evenly spread.
+# Maximum number of memories decoded for their clouds; beyond it, an evenly spaced subset.
 CLOUDS_SHOWN = 1_500
-# Memories whose points are sent together.
+# Number of memories whose points are sent together.
 PART = 25
 FEWEST_POINTS = 60
 
@@ -21,13 +21,13 @@ FEWEST_POINTS = 60
 def cloud_parts(memory: Memory, depth_edge: float, points: int) -> Iterator[PointCloud]:
     """The points of a memory in parts, none of which is empty.
 
-    A fused cloud is one part; of frames each gives its share, and those of a part are spread over
-    the whole walk: the scene is there early, and fills up.
+    A fused cloud is one part; otherwise each frame contributes its share, and the frames of a part
+    are spread over the whole walk, so that the scene appears early and then fills in.
 
     Args:
-        memory: any system; one that keeps no geometry has no parts.
+        memory: any system; one without geometry has no parts.
         depth_edge: see `Bank.clean_depth`.
-        points: at most about so many in all.
+        points: approximate maximum in total.
     """
     fused = getattr(memory, "cloud", None)
     if not memory.keeps_geometry or not len(memory):
@@ -50,21 +50,21 @@ def cloud_parts(memory: Memory, depth_edge: float, points: int) -> Iterator[Poin
 
 
 def small_cloud(bank: Bank, number: int, edge: float, points: int) -> PointCloud:
-    """The cloud of one memory with about so many points, evenly taken from its picture.
+    """The cloud of one memory with about `points` points, evenly sampled from its image.
 
     Args:
-        bank: of the memory.
-        number: of the memory.
+        bank: the bank.
+        number: number of the memory.
         edge: see `Bank.clean_depth`.
-        points: how many.
+        points: approximate number of points.
     """
     frame, depth = bank.frame(number), bank.clean_depth(number, edge)
     step = max(int((depth.numel() / points) ** 0.5 + 0.999), 1)
-    kept = torch.zeros_like(depth)
-    # Another corner of the grid for each memory: together they fill each other's gaps.
+    sampled = torch.zeros_like(depth)
+    # A different grid offset for each memory, so that they fill each other's gaps.
     row, column = number % step, (number // step) % step
-    kept[row::step, column::step] = depth[row::step, column::step]
-    return cloud_from_frame(frame, kept, bank.cameras[number])
+    sampled[row::step, column::step] = depth[row::step, column::step]
+    return cloud_from_frame(frame, sampled, bank.cameras[number])
 
 
 def evenly(count: int, most: int) -> Int[np.ndarray, " n"]:

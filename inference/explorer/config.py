@@ -9,18 +9,19 @@ from anchorweave.run_config import RunConfig
 
 @dataclass(frozen=True)
 class ExploreConfig(RunConfig):
-    """What is explored, and where.
+    """Options of the explorer.
 
     Args:
-        host: address that the page is served at; 127.0.0.1 is this machine alone, 0.0.0.0 everyone
-            who can reach it.
-        port: of the page; the next free one where it is taken, 0 = any.
-        every: without `memory.path`, every so many-th frame of the recording is remembered.
-        points: at most so many points of the memory are drawn; each memory gets its share.
+        host: address to serve the page at; 127.0.0.1 is reachable from this machine only, 0.0.0.0
+            from anywhere.
+        port: port of the page; the next free one if it is taken, 0 = any.
+        every: without `memory.path`, every `every`-th frame of the recording is remembered.
+        points: maximum number of points drawn, divided evenly among memories.
+        live: minimum interval between two live retrievals of one browser, in seconds.
         live: shortest pause between two live retrievals of one browser, in seconds.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a value out of range.
     """
 
     host: str = "127.0.0.1"
@@ -32,9 +33,9 @@ class ExploreConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.port <= 65535:
-            raise ValueError(f"port={self.port} must lie in 0..65535")
+            raise ValueError(f"port={self.port} must be in 0..65535")
         for name in ("every", "points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
         if not 0 <= self.live <= 60:
-            raise ValueError(f"live={self.live} must lie in 0..60 seconds")
+            raise ValueError(f"live={self.live} must be in 0..60 seconds")

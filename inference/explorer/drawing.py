@@ -1,8 +1,9 @@
-"""From keyframes to the cameras of a video, and from words and views to keyframes.
+"""Converts keyframes to video cameras, and text commands and views to keyframes.
 
-How long a path takes is told from what it does: the longer of its way, in steps of 0.03 scene
-units, and its turn, in steps of 2 degrees, which are the keyboard's own. A segment of T frames
-takes T - 1 steps; the whole number of segments that is nearest is made, at an even pace.
+The duration of a path follows from its motion: the larger of its length, in steps of 0.03 scene
+units, and its rotation, in steps of 2 degrees, which are the keyboard commands' steps. A segment of
+T frames has T - 1 steps; the number of segments is rounded to the nearest integer, at constant
+speed.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from inference.explorer.splines import (
 )
 from inference.explorer.state import Drawn, Pose, refuse_keyframe
 
-# Of a path in words every so many-th camera becomes a keyframe, and more where it turns by more
-# than so many degrees meanwhile.
+# Every so many-th camera of a text path becomes a keyframe, and more if it rotates by more than
+# this many degrees in between.
 KEYFRAME_STEPS, KEYFRAME_TURN = 4, 90.0
-# A view that moved by less since the last keyframe is the same one.
+# A view that moved by less since the last keyframe counts as the same.
 SAME_STEP = 1e-3
-# While walking, a keyframe is put down every so many steps.
+# In walk mode, a keyframe is added every so many steps.
 WALK_STEPS = 3.0
 WORDS_ALONE = re.compile(r"\s*\w+\s*:\s*\d+\s*(,\s*\w+\s*:\s*\d+\s*)*")
 
 
 def pose_of(c2w: Float[Tensor, "4 4"]) -> Pose:
-    """A transform as a value."""
+    """A transform as a plain value."""
     return tuple(tuple(row) for row in c2w.tolist())
 
 
 def keyframe_cameras(drawn: Drawn, start: Cameras) -> Cameras:
-    """The camera that a path begins at and its keyframes [1 + n].
+    """The start camera of a path and its keyframes [1 + n].
 
     Args:
         drawn: the path.
@@ -52,7 +53,7 @@ def keyframe_cameras(drawn: Drawn, start: Cameras) -> Cameras:
 
 
 def steps_between(cameras: Cameras, unit: float) -> Float[Tensor, " n"]:
-    """Keyboard steps from each camera to the next.
+    """Number of keyboard steps from each camera to the next.
 
     Args:
         cameras: [1 + n].
@@ -65,11 +66,11 @@ def steps_between(cameras: Cameras, unit: float) -> Float[Tensor, " n"]:
 
 
 def segment_count(drawn: Drawn, start: Cameras, frames: int, unit: float) -> int:
-    """How many segments of `frames` frames a path takes; 0 for one without keyframes.
+    """Number of segments of `frames` frames in a path; 0 without keyframes.
 
     Args:
         drawn: the path.
-        start: the camera that it begins at.
+        start: its start camera.
         frames: length T of a segment.
         unit: length of one scene unit.
     """
@@ -80,28 +81,28 @@ def segment_count(drawn: Drawn, start: Cameras, frames: int, unit: float) -> int
 
 
 def path_cameras(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Cameras:
-    """The cameras of a path [segments * (frames - 1) + 1]; the first is `start`, bit for bit.
+    """The cameras of a path [segments * (frames - 1) + 1]; the first is exactly `start`.
 
     Args:
         drawn: the path.
-        start: the camera that it begins at.
+        start: its start camera.
         frames: length T of a segment.
         unit: length of one scene unit.
 
     Raises:
-        ValueError: a path without keyframes, or one that does not say which way round it turns.
+        ValueError: a path without keyframes, or one with an ambiguous half-turn rotation.
     """
     segments = segment_count(drawn, start, frames, unit)
     if not segments:
-        raise ValueError("the path has no keyframes yet; add one from a view, or a path in words")
+        raise ValueError("the path has no keyframes yet; add one from a view, or a text path")
     keys = keyframe_cameras(drawn, start)
     refuse_half_turns(keys.c2w[:, :3, :3])
     steps = steps_between(keys, unit)
     if float(steps.sum()) <= SAME_STEP:
-        # Stands still for one segment.
+        # Static for one segment.
         steps = torch.ones_like(steps)
-    kept = torch.cat([torch.tensor([True]), steps > SAME_STEP])
-    keys, steps = keys[kept], steps[steps > SAME_STEP]
+    moved = torch.cat([torch.tensor([True]), steps > SAME_STEP])
+    keys, steps = keys[moved], steps[steps > SAME_STEP]
     at = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
     times = torch.linspace(0, 1, segments * (frames - 1) + 1) * at[-1]
     after = torch.searchsorted(at, times).clamp(1, len(at) - 1)
@@ -121,10 +122,10 @@ def with_view(drawn: Drawn, view: Float[Tensor, "4 4"]) -> Drawn:
 
 
 def with_keyframe(drawn: Drawn, number: int, view: Float[Tensor, "4 4"]) -> Drawn:
-    """The path with keyframe `number` (0, 1, ...) elsewhere.
+    """The path with keyframe `number` (0, 1, ...) moved.
 
     Raises:
-        ValueError: there is none of this number.
+        ValueError: no keyframe with this number.
     """
     refuse_keyframe(drawn, number)
     keyframes = list(drawn.keyframes)
@@ -136,7 +137,7 @@ def without_keyframe(drawn: Drawn, number: int) -> Drawn:
     """The path without keyframe `number` (0, 1, ...).
 
     Raises:
-        ValueError: there is none of this number.
+        ValueError: no keyframe with this number.
     """
     refuse_keyframe(drawn, number)
     keyframes = (*drawn.keyframes[:number], *drawn.keyframes[number + 1 :])
@@ -146,14 +147,14 @@ def without_keyframe(drawn: Drawn, number: int) -> Drawn:
 def walked(
     drawn: Drawn, start: Cameras, view: Float[Tensor, "4 4"], unit: float, steps: float = WALK_STEPS
 ) -> Drawn:
-    """The path with one more keyframe where the view moved far enough from its end.
+    """The path with one more keyframe if the view has moved far enough from its end.
 
     Args:
         drawn: the path.
-        start: the camera that it begins at.
-        view: where one stands now.
+        start: its start camera.
+        view: the current view.
         unit: length of one scene unit.
-        steps: how many keyboard steps are far enough.
+        steps: minimum distance in keyboard steps.
     """
     more = with_view(drawn, view)
     moved = steps_between(keyframe_cameras(more, start), unit)[-1]
@@ -161,17 +162,17 @@ def walked(
 
 
 def with_words(drawn: Drawn, spec: str, start: Cameras, frames: int, unit: float) -> Drawn:
-    """The path going on with a preset or with keyboard words.
+    """The path extended by a preset or keyboard commands.
 
     Args:
         drawn: the path.
-        spec: see `geometry/trajectories.py`; a preset takes one segment, a word its own steps.
-        start: the camera that it begins at.
+        spec: see `geometry/trajectories.py`; a preset takes one segment, a command its own steps.
+        start: its start camera.
         frames: length T of a segment.
         unit: length of one scene unit.
 
     Raises:
-        ValueError: no preset and no words.
+        ValueError: neither a preset nor commands.
     """
     end = keyframe_cameras(drawn, start)[-1]
     count = frames - 1
@@ -183,24 +184,24 @@ def with_words(drawn: Drawn, spec: str, start: Cameras, frames: int, unit: float
 
 
 def with_cameras(drawn: Drawn, cameras: Cameras, start: Cameras, unit: float) -> Drawn:
-    """The path going on with the cameras of a file, as a rollout would walk them.
+    """The path extended by the cameras of a file, as a rollout would follow them.
 
     Args:
         drawn: the path.
-        cameras: of the file; only how they stand to each other counts.
-        start: the camera that the path begins at.
-        unit: what one unit of length of the file is.
+        cameras: cameras of the file; only their relative poses matter.
+        start: its start camera.
+        unit: length of one unit of the file.
     """
     end = keyframe_cameras(drawn, start)[-1]
     return _going_on(drawn, walked_from(end, cameras, unit))
 
 
 def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:
-    """What is left of a path when its first segment is done: it begins at the newest frame.
+    """The rest of a path after its first segment; it starts at the newest frame.
 
     Args:
         drawn: the path.
-        start: the camera that it begins at.
+        start: its start camera.
         frames: length T of a segment.
         unit: length of one scene unit.
     """
@@ -208,7 +209,7 @@ def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:
     if segments <= 1:
         return Drawn(speed=drawn.speed, smooth=drawn.smooth)
     reached = steps_between(keyframe_cameras(drawn, start), unit).cumsum(0)
-    # The end of a segment that falls onto a keyframe has reached it, up to rounding.
+    # A segment that ends at a keyframe has reached it, up to rounding.
     left = reached > reached[-1] / segments * (1 + 1e-4)
     keyframes = tuple(
         key for key, ahead in zip(drawn.keyframes, left.tolist(), strict=True) if ahead
@@ -219,7 +220,7 @@ def rest_of(drawn: Drawn, start: Cameras, frames: int, unit: float) -> Drawn:
 def _going_on(drawn: Drawn, cameras: Cameras) -> Drawn:
     last, taken, turned, rotations = len(cameras) - 1, [0], 0.0, cameras.c2w[:, :3, :3]
     for i, turn in enumerate(degrees_between(rotations).tolist()):
-        # Whether one may go on to i + 1 without a keyframe at i.
+        # Whether i + 1 can be reached without a keyframe at i.
         if i > taken[-1] and (i - taken[-1] >= KEYFRAME_STEPS or turned + turn > KEYFRAME_TURN):
             taken.append(i)
             turned = 0.0

@@ -1,6 +1,6 @@
-"""Edits of the explored memory: a box, what is done with the points in it, and a new version.
+"""Edits of the explored memory: a box, an operation on the points in it, and a new version.
 
-The work itself is `memory.editing.edit_bank`, the same that `inference.edit_memory` calls.
+The edit itself is `memory.editing.edit_bank`, as in `inference.edit_memory`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from inference.explorer.jobs import Job
 from inference.explorer.session import Session
 from inference.explorer.versions import remove_unfinished, version_path
 
-# Rays along each side of a rectangle, and the share of its points at either end that a box leaves
-# out: what shines through at an edge lies far behind.
+# Rays along each side of a rectangle, and the fraction of points at either end that a box excludes:
+# the background seen past an edge is far behind.
 RAYS, OUTSIDE = 14, 0.04
-# What a box is larger than the points that it was made around.
+# Scale of a box relative to the points it was fitted to.
 MARGIN = 1.08
 SMALLEST = 0.02
 
@@ -34,14 +34,14 @@ def box_around(
     aspect: float,
     rectangle: Sequence[float],
 ) -> Box:
-    """A box around what a rectangle of the page shows.
+    """A box around what is visible in a rectangle of the page.
 
     Args:
         session: the exploration.
-        c2w: of the view.
-        field_of_view: of the view, vertical, in radians.
+        c2w: pose of the view.
+        field_of_view: vertical field of view, in radians.
         aspect: width over height of the view.
-        rectangle: left, top, right, bottom as shares of the view.
+        rectangle: left, top, right, bottom as fractions of the view.
 
     Raises:
         ValueError: no memory has seen anything there.
@@ -53,8 +53,8 @@ def box_around(
     x, y = torch.meshgrid(x * half * aspect, y * half, indexing="xy")
     own = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
     c2w = c2w.float()
-    found = session.look_along(c2w[:3, 3], own @ c2w[:3, :3].mT)
-    points = found.points[found.met]
+    sight = session.look_along(c2w[:3, 3], own @ c2w[:3, :3].mT)
+    points = sight.points[sight.met]
     if len(points) < 2:
         raise ValueError("no memory has seen anything there; draw the rectangle over the clouds")
     ends = torch.quantile(points, torch.tensor([OUTSIDE, 1 - OUTSIDE]), dim=0)
@@ -65,21 +65,21 @@ def box_around(
 
 
 def edit(session: Session, what: Remove | Recolour | Move) -> Job:
-    """Begin to make a version of the memory whose frames show an edit.
+    """Starts to create a version of the memory with an edit.
 
     Args:
         session: the exploration.
-        what: is done.
+        what: the edit.
 
     Raises:
-        ValueError: an empty memory, a segment that waits, or something else at work.
+        ValueError: an empty memory, a pending segment, or another running job.
     """
     with session.lock:
         session.refuse_busy()
         state, bank, config = session.state, session.bank, session.config
         if not len(bank):
             raise ValueError(f"the memory {bank.path} is empty: there is nothing to edit")
-        # Whether one may edit now is known before work that takes long.
+        # Check whether an edit is allowed before the long work.
         state.edited("")
     path = version_path(session.output, state, len(state.versions))
     name = next(name for name, kind in OPERATIONS.items() if type(what) is kind)

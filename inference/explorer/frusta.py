@@ -1,4 +1,4 @@
-"""Cameras as they are drawn: frusta, with their pictures."""
+"""Camera frusta as drawn in the scene, with their images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from viser import transforms
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import unproject
 
-# A click this near to a frustum's middle, in its own length, means that frustum.
+# A click within this distance of a frustum's centre, relative to its length, selects it.
 CLICKED = 0.6
 
 
@@ -26,12 +26,13 @@ def frustum_lines(cameras: Cameras, size: float) -> Float[np.ndarray, "lines 2 3
 
     Args:
         cameras: [M].
+        size: depth of their far planes.
         size: depth of their far ends.
     """
     M = len(cameras)
     corner = cameras.resized((2, 2))
     far = unproject(torch.full((M, 2, 2), size), corner)
-    # Centres of 2 x 2 pixels lie half way out: the image's corners are twice as far.
+    # The centres of 2 x 2 pixels lie halfway out: the image corners are twice as far.
     middle = far.mean(dim=(1, 2), keepdim=True)
     corners = (middle + 2 * (far - middle)).reshape(M, 4, 3)[:, [0, 1, 3, 2]]
     apex = cameras.centres[:, None].expand(M, 4, 3)
@@ -49,16 +50,16 @@ def add_frustum(
     thickness: float,
     image: np.ndarray | None = None,
 ) -> None:
-    """Show one camera, with its picture where there is one.
+    """Shows one camera, with its image if there is one.
 
     Args:
-        scene: of the page, or of one browser.
-        name: of the node.
+        scene: scene of the page, or of one browser.
+        name: name of the node.
         camera: c2w [4, 4].
-        size: depth of its far end.
-        colour: of its edges.
-        thickness: of its edges, in pixels.
-        image: [H, W, 3] of bytes.
+        size: depth of its far plane.
+        colour: colour of its edges.
+        thickness: thickness of its edges, in pixels.
+        image: [H, W, 3], uint8.
     """
     scene.add_line_segments(
         name,
@@ -98,22 +99,22 @@ def camera_along(
     direction: Float[Tensor, "3"],
     reach: float,
 ) -> tuple[int, float] | None:
-    """The camera that a click means: the first one whose frustum's middle lies near the ray.
+    """The camera selected by a click: the first one whose frustum's centre is close to the ray.
 
     Args:
         cameras: [M], drawn with frusta of `size`.
-        size: depth of their far ends.
-        origin: of the ray.
-        direction: of length 1.
-        reach: distance at which a surface ends the ray.
+        size: depth of their far planes.
+        origin: origin of the ray.
+        direction: unit direction of the ray.
+        reach: distance at which a surface occludes the ray.
 
     Returns:
-        Its number, and how far away it is; None where there is none.
+        Its number and its distance; None if there is none.
     """
     middles = cameras.centres + 0.5 * size * cameras.c2w[:, :3, 2]
     along = (middles - origin) @ direction
     aside = (middles - origin - along[:, None] * direction).norm(dim=-1)
-    # One through which one looks is not clicked on.
+    # A camera that one is looking through cannot be clicked.
     meant = (aside < CLICKED * size) & (along > size) & (along < reach)
     if not meant.any():
         return None

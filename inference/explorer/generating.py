@@ -1,12 +1,12 @@
-"""A segment generated in the background, and remembered once it is accepted.
+"""Generates a segment in the background; remembered once it is accepted.
 
     OUTPUT/segments/NNNN/frames/         the new frames, a recording
-    OUTPUT/segments/NNNN/video.mp4       with the frame that it starts from
-    OUTPUT/segments/NNNN/montage.mp4     beside what memory showed it
-    OUTPUT/segments/NNNN/selection.json  why memory showed that
+    OUTPUT/segments/NNNN/video.mp4       with its start frame
+    OUTPUT/segments/NNNN/montage.mp4     next to its anchors
+    OUTPUT/segments/NNNN/selection.json  the retrieval report
 
-Until it is accepted the memory is untouched, and the segment is as it would be in a rollout along
-these cameras with this seed.
+Until it is accepted the memory is unchanged. The segment is the same as in a rollout with these
+cameras and this seed.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from inference.explorer.versions import fork_bank, remove_unfinished, version_pa
 from inference.runs.report import selection, write_json
 
 FRAMES, VIDEO, MONTAGE, SELECTION = "frames", "video.mp4", "montage.mp4", "selection.json"
-# Shares of the work: what comes before the first step, and the steps.
+# Fractions of the work: before the first step, and the steps.
 BEGUN, STEPS = 0.1, 0.8
 
 
 def segment_folder(output: Path, number: int) -> Path:
-    """Where a segment's files lie."""
+    """The folder of a segment."""
     return output / SEGMENTS / f"{number:04d}"
 
 
@@ -52,22 +52,24 @@ def segment_clip(output: Path, number: int) -> Clip:
 
 
 def generate(session: Session, networks: Networks, seed: int) -> Job:
-    """Begin to generate the first segment of the path.
+    """Starts to generate the first segment of the path.
 
     Args:
         session: the exploration.
-        networks: that generate.
-        seed: of the noise.
+        networks: the networks.
+        seed: seed of the noise.
 
     Raises:
-        ValueError: no path, an empty memory, a segment that waits, or something else at work.
+        ValueError: no path, an empty memory, a pending segment, or another running job.
     """
     if seed < 0:
         raise ValueError(f"seed={seed} must be 0 or more")
     with session.lock:
         session.refuse_busy()
         if session.state.pending is not None:
-            raise ValueError(f"segment {session.state.pending} waits; accept or revert it first")
+            raise ValueError(
+                f"segment {session.state.pending} is pending; accept or revert it first"
+            )
         state, memory, config = session.state, session.memory, session.config
         cameras = session.path()[: config.frames]
         first = session.bank.frame(session.start_number)
@@ -82,7 +84,7 @@ def generate(session: Session, networks: Networks, seed: int) -> Job:
     def work(job: Job) -> None:
         job.told("loading the networks", 0.0)
         networks.get()
-        job.told("asking the memory", BEGUN / 2)
+        job.told("retrieving from memory", BEGUN / 2)
         retrieved = session.retrieve(memory, cameras).in_unit(state.unit)
 
         def on_step(done: int) -> None:
@@ -100,32 +102,32 @@ def generate(session: Session, networks: Networks, seed: int) -> Job:
 
 
 def prompt_of_segment(session: Session, ahead: int) -> str:
-    """What the segment that is `ahead` of the path's first one shows."""
+    """The prompt of the path's segment at index `ahead`, 0 = first."""
     prompts = session.state.drawn.prompts
     own = prompts[ahead] if ahead < len(prompts) else None
     return session.prompt if own is None else own
 
 
 def accept(session: Session) -> Job:
-    """Begin to remember the segment that waits.
+    """Starts to remember the pending segment.
 
     Raises:
-        ValueError: none waits, or something else is at work.
+        ValueError: no segment is pending, or another job is running.
     """
     with session.lock:
         session.refuse_busy()
         state, memory = session.state, session.memory
         if state.pending is None:
-            raise ValueError("no segment waits to be accepted; generate one")
+            raise ValueError("no segment is pending; generate one")
         made = state.segments[state.pending]
         rest = rest_of(made.drawn, session.start, session.config.frames, state.unit)
 
     def work(job: Job) -> None:
-        job.told("remembering: keeping the memory as it was", 0.1, until=0.3)
+        job.told("remembering: saving the current version", 0.1, until=0.3)
         path = version_path(session.output, state, len(state.versions))
         try:
             grown = session.memory_over(fork_bank(memory.bank, path), state.kind)
-            job.told("remembering: finding the depth of the new frames", 0.3, until=0.9)
+            job.told("remembering: estimating depth of the new frames", 0.3, until=0.9)
             perception = session.config.perception
             perceive = make_perception(perception.generated, perception)
             remember(grown, perceive, pending_clip(session, made.number))
@@ -155,19 +157,19 @@ def write_segment(
     cameras: Cameras,
     retrieved: Retrieved,
 ) -> None:
-    """Write all files of a segment at once.
+    """Writes all files of a segment at once.
 
     Args:
         session: the exploration.
-        number: of the segment.
-        before: name of the frame that it starts from.
+        number: number of the segment.
+        before: name of its start frame.
         video: [T, 3, H, W].
         cameras: [T].
-        retrieved: what memory showed it.
+        retrieved: its anchors and references.
     """
     folder, config = segment_folder(session.output, number), session.config
     if folder.exists():
-        # Of a run that was killed before its state named it.
+        # Left by a run that was killed before its state recorded it.
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     count = len(video) - 1

@@ -1,4 +1,4 @@
-"""One piece of work at a time, in the background: how far it is, and that it may be cancelled."""
+"""One background job at a time, with progress and cancellation."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from inference.explorer.mistakes import told_of
 
 
 class CancelledError(Exception):
-    """The work was cancelled."""
+    """The job was cancelled."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a piece of work is: what it does, and the share in [0, 1] that is done."""
+    """Progress of a job: its current activity, and the fraction in [0, 1] that is done."""
 
     what: str
     share: float
 
 
 class Job:
-    """Work that runs in a thread of its own; a browser that goes away does not end it.
+    """A job in its own thread; it continues if the browser disconnects.
 
-    It ends where it was cancelled at the next thing that it tells: by `told`, or before an item of
-    any loop that shows its progress (`anchorweave.progress`).
+    A cancelled job ends at its next progress report: a call of `told`, or the next item of any loop
+    with a progress bar (`anchorweave.progress`).
 
     Args:
-        what: is done, in words.
-        work: takes this job, and tells it how far it is.
-        ended: is called with the error's message, or None, when all is over.
+        what: description of the job.
+        work: called with this job, to which it reports progress.
+        ended: called with the error message, or None, when the job is over.
     """
 
     def __init__(self, what: str, work: Callable[[Job], None], ended: Callable[[str | None], None]):
@@ -48,28 +48,28 @@ class Job:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still at work."""
+        """Whether it is still running."""
         return self._thread.is_alive()
 
     def told(self, what: str, share: float, until: float | None = None) -> None:
-        """Called by the work.
+        """Called by the job to report progress.
 
         Args:
-            what: is done now.
-            share: of all work that is done.
-            until: share that is done when the loops in this part of the work are through; None =
-                they are not counted.
+            what: the current activity.
+            share: fraction of all work that is done.
+            until: fraction that will be done after the loops in this part of the work; None = loops
+                are not tracked.
 
         Raises:
-            CancelledError: it was cancelled.
+            CancelledError: the job was cancelled.
         """
         self._stage, self._until, self._loop = what, share if until is None else until, None
         self._tell(Progress(what, share))
 
     def _heard(self, loop: str, done: int, total: int | None) -> None:
-        """Called before every item of a loop of the work."""
+        """Called before every item of a loop of the job."""
         if self._loop is None or self._loop[0] != loop:
-            # Nobody knows how many loops follow: each takes half of what is left.
+            # The number of loops to come is unknown: each takes half of what is left.
             begun = self.progress.share
             self._loop = (loop, begun, (begun + self._until) / 2)
         _, begun, end = self._loop
@@ -83,11 +83,11 @@ class Job:
             raise CancelledError
 
     def cancel(self) -> None:
-        """Ask it to end at its next step."""
+        """Requests the job to end at its next step."""
         self._cancelled.set()
 
     def wait(self, seconds: float | None = None) -> None:
-        """Until it is over.
+        """Waits until it is over.
 
         Raises:
             TimeoutError: it took longer.
@@ -102,7 +102,7 @@ class Job:
             with listening(self._heard):
                 self._work(self)
         except CancelledError:
-            said = "cancelled; memory and path are as they were"
+            said = "cancelled; memory and path are unchanged"
         except Exception as error:
             said = told_of(error)
         self._ended(said)

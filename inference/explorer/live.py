@@ -1,7 +1,7 @@
-"""Live retrieval: what memory knows of one view, asked of the memory itself.
+"""Live retrieval: what memory knows of one view.
 
-The picks are those of `memory.retrieve`, because it is what is called: for a video of one frame
-that the view sees.
+Uses `memory.retrieve` itself, for a video of one frame with the view's camera, so that the picks
+are exactly those of a real retrieval.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anchorweave.anchors import ChunkReport, Retrieved, composite
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Memory
 
-# Okabe and Ito's colours, which colour-blind people tell apart; slot k has the k-th, and so on.
+# Okabe and Ito's colour-blind-safe colours; slot k has the k-th, cyclically.
 SLOT_COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -30,7 +30,7 @@ SLOT_COLOURS = (
     (0, 114, 178),
 )
 NOT_SEEN = (38, 38, 44)
-# Pixels of the widest side of a picture on the page, and of the line above it.
+# Widths of images on the page in pixels, of the line above them, gaps and columns.
 TILE, LABEL, GAP, COLUMNS = 230, 18, 4, 2
 WIDE = COLUMNS * TILE + (COLUMNS - 1) * GAP
 LIGHT, DIM = (235, 235, 235), (150, 150, 150)
@@ -38,12 +38,12 @@ LIGHT, DIM = (235, 235, 235), (150, 150, 150)
 
 @dataclass(frozen=True)
 class Looked:
-    """What a view retrieved.
+    """The retrieval result of a view.
 
     Args:
-        camera: of the view [1].
-        retrieved: by it.
-        seconds: that it took.
+        camera: camera of the view [1].
+        retrieved: the result.
+        seconds: its duration.
     """
 
     camera: Cameras
@@ -57,16 +57,16 @@ class Looked:
 
     @property
     def coverage(self) -> float:
-        """Share of the view's coarse pixels that the picks cover together, in [0, 1]."""
+        """Fraction of the view's coarse pixels that the picks cover together, in [0, 1]."""
         return self.report.picks[-1].coverage if self.report.picks else 0.0
 
 
 def look(memory: Memory, camera: Cameras) -> Looked:
-    """Retrieve for one view.
+    """Retrieves for one view.
 
     Args:
         memory: any system.
-        camera: of the view [1].
+        camera: camera of the view [1].
     """
     begun = time.perf_counter()
     retrieved = memory.retrieve(camera)
@@ -79,7 +79,7 @@ def slot_colour(slot: int) -> tuple[int, int, int]:
 
 
 def told(looked: Looked) -> str:
-    """The picks as a table in Markdown."""
+    """The picks as a Markdown table."""
     picks = looked.report.picks
     lines = [
         f"**{looked.coverage:.0%}** of this view is remembered "
@@ -99,9 +99,9 @@ def told(looked: Looked) -> str:
 
 
 def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
-    """What the picks show of the view: all together first, then each under its colour.
+    """What the picks show of the view: first all together, then each with its colour.
 
-    Pixels that are not seen are grey. Systems without anchors show the frames that they give.
+    Unseen pixels are grey. Systems without anchors show their reference frames.
     """
     retrieved = looked.retrieved
     tiles: list[Image.Image] = []
@@ -112,11 +112,11 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
         for slot in range(len(retrieved.anchors)):
             if not retrieved.anchors.visible[slot].any():
                 continue
-            # The one anchor of a fused memory is of no single pick.
+            # The one anchor of a fused memory belongs to no single pick.
             single = len(retrieved.references) > 0 or slot not in of_slot
             label = "all memories, fused" if single else f"slot {slot}: {of_slot[slot].memory}"
-            shown = _shown(retrieved.anchors.video[slot, 0], retrieved.anchors.visible[slot, 0])
-            tiles.append(_tile(shown, label, DIM if single else slot_colour(slot)))
+            image = _shown(retrieved.anchors.video[slot, 0], retrieved.anchors.visible[slot, 0])
+            tiles.append(_tile(image, label, DIM if single else slot_colour(slot)))
     for pick, frame in zip(looked.report.picks, retrieved.references.frames, strict=False):
         label = f"reference {pick.slot}: {pick.memory}"
         tiles.append(_tile(_pixels(frame), label, slot_colour(pick.slot)))
@@ -128,7 +128,7 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _sheet(tiles: list[Image.Image]) -> np.ndarray:
-    """A tile that is as wide as the sheet on top, the others below it in columns."""
+    """A tile as wide as the sheet on top, the others below it in columns."""
     places, top, column = [], 0, 0
     for tile in tiles:
         wide = tile.width > TILE
@@ -160,11 +160,11 @@ def _shown(colours: Float[Tensor, "3 H W"], seen: Bool[Tensor, "H W"]) -> np.nda
 
 
 def _pixels(frame: Float[Tensor, "3 H W"]) -> np.ndarray:
-    """As bytes [H, W, 3], of its own."""
+    """As uint8 [H, W, 3], copied."""
     bytes_ = (frame.clamp(0, 1) * 255).round().to(torch.uint8)
     return np.array(bytes_.permute(1, 2, 0).contiguous().numpy())
 
 
 def _short(name: str) -> str:
-    """The end of a frame's name, which tells it apart."""
+    """The distinctive end of a frame's name."""
     return name if len(name) <= 24 else f"...{name[-21:]}"

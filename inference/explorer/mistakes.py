@@ -1,4 +1,4 @@
-"""What a page says of an exception, which nobody would see in a thread."""
+"""Error messages for the page; exceptions in threads would otherwise go unnoticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from anchorweave.errors import ToldError
 
 
 def told_of(error: Exception) -> str:
-    """One message: the user's mistakes as they say it, any other with its traceback printed."""
+    """One message: user errors as they are; any other error also prints its traceback."""
     if isinstance(error, (ValueError, OSError, ToldError)):
         return str(error)
     traceback.print_exception(error)

@@ -1,4 +1,4 @@
-"""The networks of an exploration, loaded in the background while one looks around."""
+"""The networks of an exploration, loaded in the background."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from anchorweave.world import Generate
 
 
 class Networks:
-    """The networks that a config describes, loaded once, by whoever asks first.
+    """The networks that a config describes, loaded once, on first use.
 
     Args:
-        config: of the run.
+        config: config of the run.
     """
 
     def __init__(self, config: RunConfig):
@@ -27,9 +27,9 @@ class Networks:
 
         Raises:
             ValueError: as `load_pipeline`.
-            FileNotFoundError: there are none.
+            FileNotFoundError: no weights.
         """
-        # Imported here: diffusers takes seconds, and the page is there before.
+        # Imported here, because diffusers takes seconds to import and the page should appear first.
         from inference.runs.generator import load_pipeline
 
         with self._lock:
@@ -38,12 +38,12 @@ class Networks:
             return self._loaded
 
     def generator(self, prompt: str, on_step: Callable[[int], None]) -> Generate:
-        """As a function (first frame, what memory knows, seed) -> video.
+        """The networks as a function (first frame, retrieved, seed) -> video.
 
         Args:
-            prompt: what is shown.
-            on_step: is told the number of every denoising step that is done; what it raises ends
-                the call.
+            prompt: the prompt.
+            on_step: called with the number of each completed denoising step; an exception raised by
+                it aborts the call.
         """
         from inference.runs.generator import make_generator
 

@@ -1,8 +1,8 @@
-"""Path files: the cameras of a drawn path as a RealEstate10K camera file, which rollouts read.
+"""Path files: the cameras of a drawn path as a RealEstate10K camera file, readable by rollouts.
 
     python -m inference.rollout rollout.trajectory=OUTPUT/paths/NAME.txt rollout.unit=recording ...
 
-A line a camera; lengths are in the recording's own unit and coordinates.
+One line per camera; lengths are in the recording's own unit and coordinates.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MICROSECONDS = 1_000_000
 
 
 def save_path(output: Path, name: str, cameras: Cameras, fps: int) -> Path:
-    """Write OUTPUT/paths/NAME.txt.
+    """Writes OUTPUT/paths/NAME.txt.
 
     Args:
-        output: of the exploration.
-        name: of the path.
+        output: output folder of the exploration.
+        name: name of the path.
         cameras: [T].
-        fps: by which the cameras' times are told.
+        fps: frame rate from which the cameras' timestamps are computed.
 
     Raises:
-        ValueError: a name that is none.
+        ValueError: an invalid name.
     """
     file = named(output / PATHS, name, SUFFIX)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,22 +54,22 @@ def load_path(output: Path, name: str) -> Cameras:
     """The cameras [T] of OUTPUT/paths/NAME.txt.
 
     Raises:
-        ValueError: a name that is none, or a file that is no camera file.
+        ValueError: an invalid name, or a file that is not a camera file.
         FileNotFoundError: no such path.
     """
     return open_recording(named(output / PATHS, name, SUFFIX)).cameras
 
 
 def take_upload(output: Path, name: str, content: bytes) -> str:
-    """Keep a camera file that came from the page as OUTPUT/paths/NAME.txt; returns its name.
+    """Stores an uploaded camera file as OUTPUT/paths/NAME.txt; returns its name.
 
     Args:
-        output: of the exploration.
-        name: of the file as it was called, suffix included.
-        content: of the file.
+        output: output folder of the exploration.
+        name: original file name, including suffix.
+        content: content of the file.
 
     Raises:
-        ValueError: a name that is none, or content that is no camera file; nothing is kept.
+        ValueError: an invalid name, or content that is not a camera file; nothing is stored.
     """
     file = named(output / PATHS, Path(name).stem, SUFFIX)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Where the files of an exploration lie, and that a name from the page leads nowhere else.
+"""The files of an exploration; names from the page cannot escape their folders.
 
-OUTPUT/explorer.json        where it stands
-OUTPUT/memory/              the memory that was begun with, without memory.path
+OUTPUT/explorer.json        the state
+OUTPUT/memory/              the initial memory, if memory.path is not set
 OUTPUT/memories/NNNN/       the memory after an accepted segment or an edit
-OUTPUT/segments/NNNN/       a generated segment: frames, video, why it saw what it saw
+OUTPUT/segments/NNNN/       a generated segment: frames, video, retrieval report
 OUTPUT/paths/NAME.txt       saved paths
-OUTPUT/taken/               what was taken away
+OUTPUT/taken/               exports
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def remove_leftovers(output: Path) -> None:
-    """Remove what runs that were killed had begun to write aside; the folder is this run's alone.
+    """Deletes temporary files of killed runs; the folder must be locked by this run.
 
     Args:
-        output: of the exploration.
+        output: output folder of the exploration.
     """
     for name in ("", MEMORIES, SEGMENTS, PATHS, TAKEN):
         for left in unfinished_in(output / name):
@@ -35,21 +35,22 @@ def remove_leftovers(output: Path) -> None:
 
 
 def named(folder: Path, name: str, suffix: str) -> Path:
-    """The file of a folder that a word from the page names.
+    """The file that a name from the page refers to.
 
     Args:
-        folder: in the output folder.
-        name: without suffix.
-        suffix: of the file.
+        folder: a subfolder of the output folder.
+        name: name without suffix.
+        suffix: suffix of the file.
 
     Raises:
-        ValueError: a name that is more than letters, digits, - and _, or leads out of the folder.
+        ValueError: a name with characters other than letters, digits, - and _, or a path outside
+            the folder.
     """
     if not NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no name for a file: take letters, digits, - and _, at most 64 of them"
+            f"{name!r} is not a valid file name: use letters, digits, - and _, at most 64"
         )
     path = folder / f"{name}{suffix}"
     if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{path} leads out of {folder}; remove that link, or take another name")
+        raise ValueError(f"{path} is outside {folder}; remove that link, or choose another name")
     return path

@@ -1,10 +1,10 @@
-"""The scene on the page: clouds with a level of detail, frusta, the path, what is generated.
+"""The 3D scene: clouds with a level of detail, frusta, the path, the pending segment.
 
-/memory/clouds/...   points of the memory, in parts, the coarsest first
+/memory/clouds/...   points of the memory, in parts, coarsest first
 /memory/frusta       the cameras of all memories
 /path/...            the path, its keyframes, the ends of its segments
-/waiting/...         frames of the segment that waits
-/edit/...            the box that an edit is for
+/waiting/...         frames of the pending segment
+/edit/...            the box of an edit
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ GREY, PATH, KEY, WAITING, START = (
     *((120, 124, 135), (90, 170, 255), (255, 255, 255)),
     *((255, 170, 60), (80, 220, 140)),
 )
-# Length of a keyframe's frustum, in that of a memory's.
+# Length of a keyframe's frustum relative to a memory's.
 KEY_SIZE = 0.8
-# Length of a frustum in scene units; smaller where memories stand close together.
+# Length of a frustum in scene units; smaller where memories are close together.
 LARGEST, SMALLEST, OF_GAP = 0.12, 0.03, 1.5
 # Thickness of lines, in pixels.
 THIN, THICK = 1.2, 3.0
@@ -39,11 +39,11 @@ KEYFRAMES_SHOWN, WAITING_SHOWN = 40, 7
 
 
 class Scene:
-    """What all browsers see.
+    """The scene that all browsers see.
 
     Args:
-        server: of the page.
-        session: whose exploration is shown.
+        server: the page's server.
+        session: the exploration shown.
     """
 
     def __init__(self, server: viser.ViserServer, session: Session):
@@ -55,7 +55,7 @@ class Scene:
 
     @property
     def size(self) -> float:
-        """How long a frustum is drawn, in the memory's unit of length."""
+        """Length of a frustum, in the memory's unit."""
         unit, bank = self.session.state.unit, self.session.bank
         largest = LARGEST * unit
         if len(bank) < 2:
@@ -64,7 +64,7 @@ class Scene:
         return min(max(OF_GAP * float(gaps.median()), SMALLEST * unit), largest)
 
     def place_camera(self) -> None:
-        """Where a browser looks from when it opens the page: behind the newest frame."""
+        """Sets the initial view of new browsers: behind the newest frame."""
         session = self.session
         if not len(session.bank):
             self.server.scene.set_up_direction((0.0, -1.0, 0.0))
@@ -80,7 +80,7 @@ class Scene:
         begin.near = 0.005 * unit
 
     def show_memory(self) -> None:
-        """Show the clouds and frusta of the memory anew; clouds follow in the background."""
+        """Redraws the clouds and frusta of the memory; clouds follow in the background."""
         self._show_frusta()
         with self._lock:
             self._loading += 1
@@ -88,7 +88,7 @@ class Scene:
         threading.Thread(target=self._show_clouds, args=(mine,), daemon=True).start()
 
     def show_path(self) -> None:
-        """Show the path as it is drawn, and what waits at its beginning."""
+        """Shows the drawn path, and the pending segment at its start."""
         scene, session = self.server.scene, self.session
         for name in ("/path", "/waiting"):
             scene.remove_by_name(name)
@@ -101,7 +101,7 @@ class Scene:
             keys = self.keyframes()
             for i in self.keyframes_shown():
                 add_frustum(scene, f"/path/key{i}", keys[int(i)], KEY_SIZE * size, KEY, THIN)
-        # The section that draws says what the matter is with a path that has no line.
+        # The Draw section explains why a path has no line.
         if state.drawn.keyframes and session.problem() is None:
             cameras = session.path()
             self.show_line(cameras)
@@ -121,7 +121,7 @@ class Scene:
                 add_frustum(scene, f"/waiting/{i}", where, 1.3 * size, WAITING, THIN, frame)
 
     def show_line(self, cameras: Cameras) -> None:
-        """Show the way [T] that a path takes, in place of the one before."""
+        """Shows the cameras [T] of a path, replacing the previous line."""
         points = cameras.centres.numpy()
         lines = np.stack([points[:-1], points[1:]], axis=1)
         self.server.scene.add_line_segments(
@@ -134,13 +134,13 @@ class Scene:
         return keyframe_cameras(session.state.drawn, session.start)[1:]
 
     def keyframes_shown(self) -> list[int]:
-        """The numbers of those that are drawn."""
-        shown = evenly(len(self.session.state.drawn.keyframes), KEYFRAMES_SHOWN).tolist()
+        """Numbers of the keyframes that are drawn."""
+        numbers = evenly(len(self.session.state.drawn.keyframes), KEYFRAMES_SHOWN).tolist()
         chosen = self.session.state.keyframe
-        return shown if chosen is None or chosen in shown else sorted([*shown, chosen])
+        return numbers if chosen is None or chosen in numbers else sorted([*numbers, chosen])
 
     def points_of(self, cloud: PointCloud) -> tuple[np.ndarray, np.ndarray]:
-        """A cloud as viser takes it: points, and colours 0..255."""
+        """A cloud in viser's format: points, and colours 0..255."""
         return cloud.points.numpy(), (cloud.colours.clamp(0, 1) * 255).round().byte().numpy()
 
     def _show_frusta(self) -> None:
@@ -152,7 +152,7 @@ class Scene:
 
     def _show_clouds(self, mine: int) -> None:
         session, scene = self.session, self.server.scene
-        # Parts of another version are replaced one by one, so that nothing flickers.
+        # Parts of another version are replaced one by one, to avoid flicker.
         drawn = 0
         parts: Iterator[PointCloud] = iter(())
         if self.clouds_shown:

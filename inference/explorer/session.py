@@ -1,7 +1,7 @@
-"""Session: an exploration at work, without any browser: its state, its memory, its background work.
+"""Session: a running exploration, independent of any browser: state, memory, background job.
 
-Whatever the page does goes through here, and so does whatever a test does. One lock orders the
-changes; what takes long runs in one `Job`, and changes the state when it is done.
+Everything the page or a test does goes through here. One lock serialises changes; long work runs in
+one `Job`, which changes the state when it is done.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Session:
     """An exploration.
 
     Args:
-        config: of the run; its output folder is this process's alone.
+        config: config of the run, whose output folder is locked by this process.
 
     Attributes:
-        state: where it stands; changed by this class only.
-        memory: the version that is explored, as the chosen memory system.
-        prompt: what segments show that have no prompt of their own.
-        job: what runs in the background, or ran last.
+        state: the state; changed by this class only.
+        memory: the current version, as the chosen memory system.
+        prompt: default prompt of segments.
+        job: the running or last background job.
     """
 
     def __init__(self, config: ExploreConfig):
@@ -61,16 +61,16 @@ class Session:
         self.memory = self.opened()
         self._views = Views(config, self.bank)
 
-    # What is looked at
+    # Viewing
 
     @property
     def bank(self) -> Bank:
-        """The frames of the version that is explored."""
+        """The frames of the current version."""
         return self.memory.bank
 
     @property
     def busy(self) -> bool:
-        """Whether something runs in the background."""
+        """Whether a background job is running."""
         return self.job is not None and self.job.alive
 
     def look(self, camera: Cameras) -> Looked:
@@ -79,26 +79,26 @@ class Session:
             return look(self.memory, camera)
 
     def retrieve(self, memory: Memory, cameras: Cameras) -> Retrieved:
-        """What a memory of this exploration knows of cameras [T]; one question at a time."""
+        """Retrieves from a memory of this exploration for cameras [T]; one request at a time."""
         with self._asking:
             return memory.retrieve(cameras)
 
     def views(self) -> CoarseViews:
-        """What retrieval knows of the memories, whatever the system."""
+        """Coarse views of the memories, whatever the system."""
         return self._views.coarse()
 
     def look_along(self, origin: torch.Tensor, directions: torch.Tensor) -> Sight:
-        """Who has seen what lies along rays [R, 3]."""
+        """Which memories have seen the surfaces along rays [R, 3]."""
         return look_along(self._views.fine(), origin, directions)
 
     def view(self, c2w: torch.Tensor) -> Cameras:
-        """The camera [1] of a view, with the lens of the newest frame.
+        """The camera [1] of a view, with the intrinsics of the newest frame.
 
         Args:
-            c2w: where it stands [4, 4].
+            c2w: its pose [4, 4].
 
         Raises:
-            ValueError: the memory is empty, so that no lens is known.
+            ValueError: the memory is empty, so that no intrinsics are known.
         """
         newest = self._frame_camera(None)
         c2w = c2w.to(newest.c2w)
@@ -108,7 +108,7 @@ class Session:
 
     @property
     def start(self) -> Cameras:
-        """The camera that the path begins at.
+        """The start camera of the path.
 
         Raises:
             ValueError: the memory is empty.
@@ -117,12 +117,12 @@ class Session:
 
     @property
     def start_number(self) -> int:
-        """The number of the frame that the path begins at."""
+        """The number of the start frame of the path."""
         start = self.state.drawn.start
         return len(self.bank) - 1 if start is None else start
 
     def segments(self) -> int:
-        """How many segments the path takes."""
+        """Number of segments of the path."""
         if not self.state.drawn.keyframes or not len(self.bank):
             return 0
         drawn, config = self.state.drawn, self.config
@@ -138,9 +138,9 @@ class Session:
         return drawing.path_cameras(drawn, self.start, config.frames, self.state.unit)
 
     def problem(self) -> str | None:
-        """Why the path that is drawn cannot be walked; None where it can, or there is none.
+        """Why the drawn path is invalid; None if it is valid or empty.
 
-        What it begins at may have changed since it was drawn.
+        Its start may have changed since it was drawn.
         """
         if not self.state.drawn.keyframes or not len(self.bank):
             return None
@@ -151,14 +151,14 @@ class Session:
         return None
 
     def draw(self, change: Callable[[Drawn, Cameras], Drawn]) -> None:
-        """Change the path.
+        """Changes the path.
 
         Args:
-            change: takes the path and the camera that it begins at; gives the new path.
+            change: maps the path and its start camera to the new path.
 
         Raises:
-            ValueError: a segment waits, the path would not say which way round it turns, or
-                whatever `change` raises.
+            ValueError: a segment is pending, the path has an ambiguous half turn, or whatever
+                `change` raises.
         """
         with self.lock:
             self._refuse_drawing("draw on")
@@ -169,7 +169,7 @@ class Session:
             self.keep(self.state.draw(drawn))
 
     def undo(self) -> None:
-        """Undo the last change of the path.
+        """Undoes the last change of the path.
 
         Raises:
             ValueError: there was none.
@@ -179,26 +179,26 @@ class Session:
             self.keep(self.state.undo())
 
     def redo(self) -> None:
-        """Do again what was undone.
+        """Redoes the last undone change.
 
         Raises:
-            ValueError: nothing was.
+            ValueError: nothing was undone.
         """
         with self.lock:
             self._refuse_drawing("redo")
             self.keep(self.state.redo())
 
     def choose(self, number: int | None) -> None:
-        """Work on another keyframe (0, 1, ...) of the path, or on none.
+        """Selects a keyframe (0, 1, ...) of the path, or none.
 
         Raises:
-            ValueError: there is none of this number.
+            ValueError: no keyframe with this number.
         """
         with self.lock:
             self.keep(self.state.choose(number))
 
     def select(self, number: int | None) -> None:
-        """Look at a remembered frame, or at none."""
+        """Selects a remembered frame, or none."""
         with self.lock:
             if number is not None and not 0 <= number < len(self.bank):
                 raise ValueError(f"there is no memory {number}; there are {len(self.bank)}")
@@ -207,58 +207,58 @@ class Session:
     # Versions
 
     def revert(self) -> None:
-        """Put the pending segment aside, or else the last version.
+        """Shelves the pending segment, or else goes back one version.
 
         Raises:
-            ValueError: there is nothing to revert, or something runs in the background.
+            ValueError: nothing to revert, or a job is running.
         """
         with self.lock:
             self.refuse_busy()
             self.switch(self.state.revert())
 
     def go_to(self, number: int) -> None:
-        """Explore another version.
+        """Switches to another version.
 
         Raises:
-            ValueError: there is none of this number, or something runs in the background.
+            ValueError: no version with this number, or a job is running.
         """
         with self.lock:
             self.refuse_busy()
             self.switch(self.state.go_to(number))
 
     def bring_back(self, number: int) -> None:
-        """Let a segment that was put aside wait again.
+        """Makes a shelved segment pending again.
 
         Raises:
-            ValueError: there is none of this number, or something runs in the background.
+            ValueError: no such segment, or a job is running.
         """
         with self.lock:
             self.refuse_busy()
             self.switch(self.state.bring_back(number))
 
     def look_through(self, kind: str) -> None:
-        """Explore through another memory system.
+        """Switches to another memory system.
 
         Raises:
-            ValueError: something runs in the background, or a memory that the system cannot open.
+            ValueError: a job is running, or the system cannot open the memory.
         """
         with self.lock:
             self.refuse_busy()
             self.switch(replace(self.state, kind=kind))
 
     def follow(self) -> int:
-        """Take in what another process added to the memory that was begun with.
+        """Loads frames that another process added to the initial memory.
 
         Returns:
-            How many frames it holds more than are explored; they are taken in where the version is
-            the one that was begun with and nothing runs.
+            Number of frames that are not loaded yet; they are loaded if the initial version is the
+            current one and no job is running.
         """
         with self.lock:
-            known = len(self.bank) if self.state.current == 0 else None
-            if known is None or self.busy:
+            loaded = len(self.bank) if self.state.current == 0 else None
+            if loaded is None or self.busy:
                 return 0
-            there = Bank(self.bank.path)
-            more = len(there) - known
+            bank = Bank(self.bank.path)
+            more = len(bank) - loaded
             if more > 0:
                 self.switch(self.state)
             return max(more, 0)
@@ -266,14 +266,14 @@ class Session:
     # Work in the background
 
     def work(self, what: str, work: Callable[[Job], None]) -> Job:
-        """Do something in the background.
+        """Starts a background job.
 
         Args:
-            what: is done, in words.
+            what: its description.
             work: see `Job`.
 
         Raises:
-            ValueError: something else is being done.
+            ValueError: another job is running.
         """
         with self.lock:
             self.refuse_busy()
@@ -282,23 +282,23 @@ class Session:
             return self.job
 
     def refuse_busy(self) -> None:
-        """Refuse to change what something in the background works with.
+        """Rejects changes to what the running job works with.
 
         Raises:
-            ValueError: names it.
+            ValueError: names the job.
         """
         if self.busy and self.job is not None:
             raise ValueError(f"{self.job.progress.what}: wait until it is done, or cancel it")
 
     def keep(self, state: Explored, memory: bool = False) -> None:
-        """Write down another state, then go by it.
+        """Saves a new state, then switches to it.
 
         Args:
-            state: the new one.
-            memory: whether what is remembered changed with it.
+            state: the new state.
+            memory: whether the memory changed with it.
 
         Raises:
-            OSError: it cannot be written; the one before stays.
+            OSError: it cannot be written; the old one is kept.
         """
         with self.lock:
             save_state(state, self.output)
@@ -307,11 +307,11 @@ class Session:
             tell(memory)
 
     def switch(self, state: Explored, memory: Memory | None = None) -> None:
-        """Go by a state with another memory.
+        """Switches to a state with another memory.
 
         Args:
-            state: the new one.
-            memory: of its version, where that is open already.
+            state: the new state.
+            memory: the memory of its version, if already open.
         """
         memory = memory or self.opened(state)
         with self.lock, self._asking:
@@ -322,7 +322,7 @@ class Session:
             tell(True)
 
     def opened(self, state: Explored | None = None) -> Memory:
-        """The memory of the current version of a state, read from disk."""
+        """The memory of a state's current version, read from disk."""
         state = state or self.state
         return self.memory_over(Bank(version_path(self.output, state, state.current)), state.kind)
 
@@ -353,8 +353,8 @@ class Session:
         self.refuse_busy()
         if self.state.pending is not None:
             raise ValueError(
-                f"segment {self.state.pending} of this path waits; accept or revert it before you "
-                f"{what}"
+                f"segment {self.state.pending} of this path is pending; accept or revert it "
+                f"before you {what}"
             )
 
     def _ended(self, said: str | None) -> None:

@@ -1,7 +1,7 @@
-"""Who has seen what lies along a ray: the first surface that any memory knows there.
+"""Which memories have seen what lies along a ray: the first surface that any memory has there.
 
-A point of a ray lies on a surface where some memory, looking at it, has about this depth there. It
-is asked of views that are smaller than the frames, so that many memories are asked at once.
+A point of a ray is on a surface if some memory that looks at it has about this depth there. This
+uses views smaller than the frames, so that many memories can be tested at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.projection import project
 from anchorweave.retrieval import CoarseViews
 
-# Points along a ray, each so much farther than the one before; a surface is met at one of them.
+# Points along a ray at geometrically increasing distances; a surface is hit near one of them.
 STEP, NEAREST = 1.015, 1e-3
 TOLERANCE = 0.02
-# Points over which a surface is met, from the first on.
+# Number of points after the first hit among which the best one is chosen.
 MET = 4
-# Numbers that are held at once: memories x points.
+# Number of memories x points processed at once.
 AT_ONCE = 4_000_000
 
 
@@ -30,7 +30,7 @@ class Sight:
     """What memories know along R rays.
 
     Args:
-        points: where each ray meets a surface [R, 3]; NaN where it meets none.
+        points: where each ray hits a surface [R, 3]; NaN if it hits none.
         seen_by: which memories see that surface [R, M].
     """
 
@@ -39,19 +39,19 @@ class Sight:
 
     @property
     def met(self) -> Bool[Tensor, " R"]:
-        """Which rays meet a surface [R]."""
+        """Which rays hit a surface [R]."""
         return self.seen_by.any(dim=1)
 
 
 def look_along(
     views: CoarseViews, origin: Float[Tensor, "3"], directions: Float[Tensor, "R 3"]
 ) -> Sight:
-    """The first surface along each of R rays, and who has seen it.
+    """The first surface along each of R rays, and which memories have seen it.
 
     Args:
-        views: of all M memories.
-        origin: of the rays.
-        directions: of any length but 0.
+        views: views of all M memories.
+        origin: origin of the rays.
+        directions: non-zero directions of the rays.
     """
     R, M = len(directions), len(views)
     points = torch.full((R, 3), torch.nan)
@@ -71,7 +71,7 @@ def look_along(
             hit |= _near(z, depth).any(dim=0)
         if not hit.any():
             continue
-        # A surface is met over some points; the one where it is met best is taken.
+        # A surface is hit over several points; the best one is taken.
         first = int(hit.nonzero()[0])
         window = slice(first, first + MET)
         apart = torch.stack([_apart(z[:, window], depth[:, window]) for _, z, depth in parts])
@@ -88,7 +88,7 @@ def _near(z: Tensor, depth: Tensor) -> Tensor:
 
 
 def _apart(z: Tensor, depth: Tensor) -> Tensor:
-    """How far each point is from the nearest surface that a memory has there, relative."""
+    """Relative distance of each point to the nearest surface that a memory has there."""
     apart = (z - depth).abs() / depth.clamp(min=1e-9)
     return torch.where((z > 0) & (depth > 0), apart, torch.inf).amin(dim=0)
 
@@ -96,10 +96,10 @@ def _apart(z: Tensor, depth: Tensor) -> Tensor:
 def _meets(
     cameras: Cameras, origin: Float[Tensor, "3"], units: Float[Tensor, "R 3"]
 ) -> Bool[Tensor, "R M"]:
-    """Whether each ray passes through what each camera sees: most of many see nothing of it."""
+    """Whether each ray passes through each camera's frustum, as it misses most of them."""
     height, width = cameras.size
-    # A point is seen where it lies on the inner side of four planes through the camera's centre,
-    # and before it: numbers that change evenly along the ray are 0 or more.
+    # A point is visible if it is on the inner side of four planes through the camera centre, and in
+    # front of it: functions that are linear along the ray are >= 0.
     sides = torch.eye(3).new_tensor(
         [[1.0, 0, 0], [-1, 0, width], [0, 1, 0], [0, -1, height], [0, 0, 1]]
     )
@@ -108,7 +108,7 @@ def _meets(
     begin = (normals @ (w2c[:, :3, :3] @ origin + w2c[:, :3, 3])[..., None]).squeeze(-1)
     slope = torch.einsum("msc,mcw,rw->rms", normals, w2c[:, :3, :3], units)
     zero = -begin / torch.where(slope == 0, torch.ones_like(slope), slope)
-    # From where on, and up to where, the ray lies on the inner side; rounding is let through.
+    # Interval in which the ray is on the inner side, with tolerance for rounding.
     first = torch.where(slope > 0, zero, 0.0).amax(dim=-1)
     last = torch.where(slope < 0, zero, torch.inf).amin(dim=-1)
     outside = ((slope == 0) & (begin < 0)).any(dim=-1)
@@ -116,7 +116,7 @@ def _meets(
 
 
 def _depths(views: CoarseViews, points: Float[Tensor, "P 3"], members: Int64[Tensor, " m"]):
-    """Of some memories at a time: which, depth of the points in each, depth that it has there."""
+    """For some memories at a time: indices, depth of the points in each, depth stored there."""
     height, width = views.cameras.size
     for part in members.split(max(AT_ONCE // len(points), 1)):
         at, z = project(points, views.cameras[part])

@@ -1,4 +1,4 @@
-"""Smooth curves through keyframes: of places, and of rotations."""
+"""Smooth curves through keyframes: positions and rotations."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from torch import Tensor
 
 from anchorweave.geometry.cameras import rotation_angle
 
-# Rotations that differ by half a turn, to within so many degrees, have no shorter way between them.
+# Rotations within this many degrees of a half turn have no unique shortest path.
 AMBIGUOUS = 0.5
 
 
 def refuse_half_turns(rotations: Float[Tensor, "n 3 3"]) -> None:
-    """Refuse a path that does not say which way round it turns.
+    """Rejects a path with an ambiguous half turn.
 
     Args:
-        rotations: of the camera that the path begins at, and of its keyframes.
+        rotations: rotations of the start camera and the keyframes.
 
     Raises:
-        ValueError: two neighbours are half a turn apart; which, and what to do.
+        ValueError: two neighbours are half a turn apart; the message says which, and what to do.
     """
     for i, turn in enumerate(degrees_between(rotations).tolist()):
         if turn > 180 - AMBIGUOUS:
             before = f"keyframe {i}" if i else "the beginning of the path"
             raise ValueError(
-                f"{before} and keyframe {i + 1} are half a turn apart ({turn:.1f} degrees), and "
-                "nothing says which way round; put a keyframe between them, or turn one of them"
+                f"{before} and keyframe {i + 1} are half a turn apart ({turn:.1f} degrees), so "
+                "the rotation is ambiguous; add a keyframe in between, or rotate one of them"
             )
 
 
 def places_at(
     centres: Float[Tensor, "n 3"], at: Float[Tensor, " n"], times: Float[Tensor, " T"]
 ) -> Float[Tensor, "T 3"]:
-    """Places on a cubic through `centres`, whose tangents are those of parabolas through three.
+    """Positions on a cubic spline through `centres`, with tangents from parabolas through three.
 
     Args:
-        centres: of three keyframes or more.
-        at: when each is passed, ascending.
-        times: from the first of them to the last.
+        centres: positions of three or more keyframes.
+        at: time of each keyframe, ascending.
+        times: times to evaluate, from the first to the last.
     """
     gaps = at[1:] - at[:-1]
     slopes = (centres[1:] - centres[:-1]) / gaps[:, None]
@@ -60,23 +60,23 @@ def places_at(
 def rotations_at(
     rotations: Float[Tensor, "n 3 3"], at: Float[Tensor, " n"], times: Float[Tensor, " T"]
 ) -> Float[Tensor, "T 3 3"]:
-    """Rotations on a spline through `rotations`; angular velocity and acceleration have no jumps.
+    """Rotations on a spline with continuous angular velocity and acceleration.
 
     Args:
-        rotations: of two keyframes or more, no two neighbours half a turn apart.
-        at: when each is passed, ascending.
-        times: from the first of them to the last.
+        rotations: rotations of two or more keyframes, no two neighbours half a turn apart.
+        at: time of each keyframe, ascending.
+        times: times to evaluate, from the first to the last.
 
     Source: scipy's RotationSpline.
     """
-    # Only who draws a path waits for scipy's imports.
+    # Imported here, because scipy is slow to import.
     from scipy.spatial.transform import Rotation, RotationSpline
 
-    known = Rotation.from_matrix(rotations.double().numpy())
-    found = RotationSpline(at.double().numpy(), known)(times.double().numpy())
-    return torch.from_numpy(found.as_matrix()).to(rotations)
+    keys = Rotation.from_matrix(rotations.double().numpy())
+    spline = RotationSpline(at.double().numpy(), keys)(times.double().numpy())
+    return torch.from_numpy(spline.as_matrix()).to(rotations)
 
 
 def degrees_between(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n-1"]:
-    """How far each rotation is from the one before, in degrees [0, 180]."""
+    """Angle between consecutive rotations, in degrees [0, 180]."""
     return rotation_angle(rotations[:-1].double(), rotations[1:].double()).rad2deg()

@@ -1,8 +1,8 @@
-"""Where an exploration stands, as a value: path, segments, versions of the memory, undo.
+"""The state of an exploration as an immutable value: path, segments, memory versions, undo.
 
-Nothing here knows a browser, a memory or a network. Every change makes a new value; one file,
-OUTPUT/explorer.json, keeps it, written aside and renamed: who is killed finds the value before or
-the value after.
+Independent of browser, memory and networks. Every change makes a new value, saved to
+OUTPUT/explorer.json by write and rename: after a crash the file holds either the old or the new
+value.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from anchorweave.files import atomic_write
 
 STATE = "explorer.json"
-# One change of what the file means, one more.
+# Incremented when the meaning of the file changes.
 VERSION, VERSION_KEY = 1, "explorer_version"
-# Steps of drawing that can be undone.
+# Number of drawing steps that can be undone.
 UNDO_KEPT = 100
 
 # Rows of a camera-to-world transform [4, 4], in the world of the memory's cameras.
@@ -26,15 +26,14 @@ Pose = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A path as it is drawn: from a remembered frame through keyframes.
+    """A drawn path: from a remembered frame through keyframes.
 
     Args:
-        start: number of the remembered frame that it begins at; None = the newest.
-        keyframes: poses after that one.
-        speed: keyboard steps a frame; 1 is 0.03 scene units or 2 degrees.
-        smooth: whether places and rotations lie on splines through the keyframes, or places on
-            straight lines and rotations on great arcs.
-        prompts: what each segment shows; those that lack use the run's own prompt.
+        start: number of the start frame; None = the newest.
+        keyframes: poses after the start.
+        speed: keyboard steps per frame; 1 is 0.03 scene units or 2 degrees.
+        smooth: splines through the keyframes, or else straight lines and great arcs.
+        prompts: prompts of the segments; missing ones use the run's own prompt.
     """
 
     start: int | None = None
@@ -46,15 +45,15 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Version:
-    """A memory as it was at one time; accepted segments and edits make new ones.
+    """A version of the memory; accepted segments and edits create new ones.
 
     Args:
-        number: 0, 1, ...; 0 is the memory that the exploration began with.
-        parent: number of the version that it was made from.
+        number: 0, 1, ...; 0 is the initial memory.
+        parent: number of the version it was made from.
         made: how: start, segment or edit.
-        about: the same in words.
-        segment: number of the segment that it remembers.
-        before: the path as it was drawn before; given back when the version is reverted.
+        about: description.
+        segment: number of the segment that it added.
+        before: the path at that time; restored when the version is reverted.
     """
 
     number: int
@@ -67,14 +66,14 @@ class Version:
 
 @dataclass(frozen=True)
 class Segment:
-    """A generated video that lies in OUTPUT/segments/NNNN.
+    """A generated video in OUTPUT/segments/NNNN.
 
     Args:
         number: 0, 1, ...
-        version: of the memory that it was retrieved from.
-        prompt: what it shows.
-        seed: of its noise.
-        drawn: the path as it was, of which it is the first stretch.
+        version: version of the memory that it was retrieved from.
+        prompt: its prompt.
+        seed: seed of its noise.
+        drawn: the path at that time, of which it is the first segment.
     """
 
     number: int
@@ -86,22 +85,22 @@ class Segment:
 
 @dataclass(frozen=True)
 class Explored:
-    """Where an exploration stands.
+    """The state of an exploration.
 
     Args:
-        root: folder of the memory that it began with.
+        root: folder of the initial memory.
         unit: length of one scene unit, in the unit of the memory.
         asked: the memory system that the run was started with.
-        kind: the one that is looked through.
-        versions: of the memory, in the order they were made; none is ever removed.
-        current: number of the one that is explored.
-        segments: all that were generated.
-        pending: number of the segment that waits to be accepted or reverted.
+        kind: the memory system in use.
+        versions: versions of the memory, in order of creation; never removed.
+        current: number of the current version.
+        segments: all generated segments.
+        pending: number of the segment to be accepted or reverted.
         drawn: the path.
         past: earlier paths, newest last.
-        future: those that were undone, the next one last.
-        selected: number of the remembered frame that is looked at.
-        keyframe: number (0, 1, ...) of the keyframe that is worked on.
+        future: undone paths, the next one last.
+        selected: number of the selected remembered frame.
+        keyframe: number (0, 1, ...) of the selected keyframe.
     """
 
     root: str
@@ -120,7 +119,7 @@ class Explored:
 
     @property
     def version(self) -> Version:
-        """The version of the memory that is explored."""
+        """The current version of the memory."""
         return self.versions[self.current]
 
     @property
@@ -132,17 +131,17 @@ class Explored:
         return tuple(reversed(chain))
 
     def draw(self, drawn: Drawn) -> Explored:
-        """Another path; the one before can be had back."""
+        """Sets another path; the previous one can be restored."""
         if drawn == self.drawn:
             return self
         past = (*self.past, self.drawn)[-UNDO_KEPT:]
         return replace(self, past=past, future=(), **self._shown(drawn))
 
     def undo(self) -> Explored:
-        """The path before the last change.
+        """Restores the path before the last change.
 
         Raises:
-            ValueError: there was none.
+            ValueError: there was no change.
         """
         if not self.past:
             raise ValueError("nothing to undo: the path was not changed")
@@ -150,7 +149,7 @@ class Explored:
         return replace(self, past=self.past[:-1], future=future, **self._shown(self.past[-1]))
 
     def redo(self) -> Explored:
-        """The path before the last `undo`.
+        """Restores the path before the last `undo`.
 
         Raises:
             ValueError: nothing was undone.
@@ -161,34 +160,34 @@ class Explored:
         return replace(self, past=past, future=self.future[:-1], **self._shown(self.future[-1]))
 
     def choose(self, number: int | None) -> Explored:
-        """Work on another keyframe, or on none.
+        """Selects a keyframe, or none.
 
         Raises:
-            ValueError: there is none of this number.
+            ValueError: no keyframe with this number.
         """
         if number is not None:
             refuse_keyframe(self.drawn, number)
         return replace(self, keyframe=number)
 
     def generated(self, prompt: str, seed: int, drawn: Drawn) -> Explored:
-        """A new segment waits to be accepted or reverted.
+        """Adds a new pending segment.
 
         Args:
-            prompt: of the segment.
-            seed: of its noise.
-            drawn: the path as it was when it was begun.
+            prompt: prompt of the segment.
+            seed: seed of its noise.
+            drawn: the path when its generation started.
         """
         made = Segment(len(self.segments), self.current, prompt, seed, drawn)
         return replace(self, segments=(*self.segments, made), pending=made.number)
 
     def accept(self, rest: Drawn) -> Explored:
-        """The pending segment is remembered: a new version, from whose end the path goes on.
+        """Accepts the pending segment: a new version, from whose end the path continues.
 
         Args:
-            rest: what is left of the path.
+            rest: the rest of the path.
 
         Raises:
-            ValueError: no segment waits.
+            ValueError: no segment is pending.
         """
         made = self._pending()
         about = f"segment {made.number} remembered"
@@ -197,13 +196,13 @@ class Explored:
         )
 
     def edited(self, about: str) -> Explored:
-        """A new version whose frames show an edit; the path stays.
+        """Adds a version with an edit; the path stays.
 
         Args:
-            about: the edit in words.
+            about: description of the edit.
 
         Raises:
-            ValueError: a segment waits to be accepted or reverted.
+            ValueError: a segment is pending.
         """
         if self.pending is not None:
             raise ValueError(
@@ -213,7 +212,7 @@ class Explored:
         return self._grown("edit", about, None, self.drawn)
 
     def revert(self) -> Explored:
-        """The pending segment is put aside, or else the last version; the path is as before it.
+        """Shelves the pending segment, or else goes back one version; restores that path.
 
         Both are kept: `go_to` and `bring_back` return to them.
 
@@ -223,13 +222,13 @@ class Explored:
         if self.pending is not None:
             return replace(self, pending=None, **_path(self._pending().drawn))
         if self.version.parent is None:
-            raise ValueError("nothing to revert: the memory is as it was found")
+            raise ValueError("nothing to revert: this is the initial memory")
         return replace(
             self, current=self.version.parent, selected=None, **_path(self.version.before)
         )
 
     def go_to(self, number: int) -> Explored:
-        """Another version of the memory; what waits is put aside.
+        """Switches to another version of the memory; a pending segment is shelved.
 
         Raises:
             ValueError: there is no such version.
@@ -239,28 +238,28 @@ class Explored:
         return replace(self, current=number, pending=None, selected=None, **_path(Drawn()))
 
     def bring_back(self, number: int) -> Explored:
-        """A segment that was put aside waits again, over the memory that it was made from.
+        """Makes a shelved segment pending again, over the memory that it was made from.
 
         Raises:
-            ValueError: there is no such segment, or a version remembers it.
+            ValueError: no such segment, or it was accepted.
         """
         if not 0 <= number < len(self.segments):
             raise ValueError(f"there is no segment {number}; there are {len(self.segments)}")
         if number in {version.segment for version in self.versions}:
-            raise ValueError(f"segment {number} was accepted; go to the version that remembers it")
+            raise ValueError(f"segment {number} was accepted; go to the version that contains it")
         made = self.segments[number]
         return replace(
             self, current=made.version, pending=number, selected=None, **_path(made.drawn)
         )
 
     def _shown(self, drawn: Drawn) -> dict[str, Any]:
-        """A path in place of this one; where it has fewer keyframes, none is worked on."""
+        """Replaces the path; if it has fewer keyframes, none is selected."""
         fewer = len(drawn.keyframes) < len(self.drawn.keyframes)
         return {"drawn": drawn, "keyframe": None if fewer else self.keyframe}
 
     def _pending(self) -> Segment:
         if self.pending is None:
-            raise ValueError("no segment waits to be accepted; generate one")
+            raise ValueError("no segment is pending; generate one")
         return self.segments[self.pending]
 
     def _grown(self, made: str, about: str, segment: int | None, before: Drawn) -> Explored:
@@ -269,35 +268,35 @@ class Explored:
 
 
 def _path(drawn: Drawn) -> dict[str, Any]:
-    """A path of another version: steps of drawing over there are not undone here."""
+    """The path of another version, without its undo history."""
     return {"drawn": drawn, "past": (), "future": (), "keyframe": None}
 
 
 def refuse_keyframe(drawn: Drawn, number: int) -> None:
-    """Refuse the number (0, 1, ...) of a keyframe that a path does not have.
+    """Rejects keyframe numbers (0, 1, ...) that a path does not have.
 
     Raises:
-        ValueError: names it as the page does, from 1 on.
+        ValueError: names it as the page does, counting from 1.
     """
     if not 0 <= number < len(drawn.keyframes):
         raise ValueError(f"there is no keyframe {number + 1}; there are {len(drawn.keyframes)}")
 
 
 def save_state(state: Explored, output: Path) -> None:
-    """Write explorer.json aside, then rename.
+    """Writes explorer.json to a temporary file, then renames it.
 
     Raises:
-        OSError: it cannot be written; the one before stays.
+        OSError: it cannot be written; the old file is kept.
     """
     with atomic_write(output / STATE) as aside:
         aside.write_text(json.dumps({VERSION_KEY: VERSION, **asdict(state)}) + "\n")
 
 
 def load_state(output: Path) -> Explored | None:
-    """What explorer.json says; None where there is none.
+    """Reads explorer.json; None if there is none.
 
     Raises:
-        ValueError: it is damaged, or another version of this code wrote it.
+        ValueError: it is damaged, or was written by another version of this code.
     """
     file = output / STATE
     if not file.exists():
@@ -309,13 +308,13 @@ def load_state(output: Path) -> Explored | None:
         return _explored(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{file}: does not say where an exploration stands ({type(error).__name__}: {error}); "
-            "put it back, or explore into another output="
+            f"{file}: is not a valid state of an exploration ({type(error).__name__}: {error}); "
+            "restore it, or set another output="
         ) from error
 
 
 def _explored(values: dict[str, Any]) -> Explored:
-    found = Explored(
+    state = Explored(
         **{
             **values,
             "versions": tuple(
@@ -330,19 +329,19 @@ def _explored(values: dict[str, Any]) -> Explored:
             "future": tuple(map(_drawn, values["future"])),
         }
     )
-    numbered = [v.number for v in found.versions] == list(range(len(found.versions)))
-    if not numbered or not 0 <= found.current < len(found.versions):
-        raise ValueError(f"it is at version {found.current} of {len(found.versions)}")
-    parents = [found.versions[i].parent for i in range(1, len(found.versions))]
+    numbered = [v.number for v in state.versions] == list(range(len(state.versions)))
+    if not numbered or not 0 <= state.current < len(state.versions):
+        raise ValueError(f"it is at version {state.current} of {len(state.versions)}")
+    parents = [state.versions[i].parent for i in range(1, len(state.versions))]
     if any(not 0 <= parent <= i for i, parent in enumerate(parents)):
         raise ValueError("a version is made from a later one")
-    if found.pending is not None and not 0 <= found.pending < len(found.segments):
-        raise ValueError(f"segment {found.pending} of {len(found.segments)} waits")
-    return found.choose(found.keyframe)
+    if state.pending is not None and not 0 <= state.pending < len(state.segments):
+        raise ValueError(f"segment {state.pending} of {len(state.segments)} is pending")
+    return state.choose(state.keyframe)
 
 
 def _drawn(values: dict[str, Any]) -> Drawn:
     keyframes = tuple(tuple(tuple(map(float, row)) for row in k) for k in values["keyframes"])
     if any(len(k) != 4 or any(len(row) != 4 for row in k) for k in keyframes):
-        raise ValueError("a keyframe is no transform of 4 x 4")
+        raise ValueError("a keyframe is not a 4 x 4 transform")
     return Drawn(**{**values, "keyframes": keyframes, "prompts": tuple(values["prompts"])})

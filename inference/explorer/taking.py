@@ -1,8 +1,8 @@
-"""What is taken away from an exploration, into OUTPUT/taken.
+"""Exports of an exploration, into OUTPUT/taken.
 
-walk.mp4        the accepted segments of the branch, one after another
+walk.mp4        the accepted segments of the branch, concatenated
 memory.ply      the points of the memory
-nerfstudio/     its frames, cameras, depth and points, as nerfstudio reads them
+nerfstudio/     its frames, cameras, depth and points, in nerfstudio's format
 colmap/         images, and a model in COLMAP's text format
 scene.html      the scene and the path, a page that opens without a server
 """
@@ -34,7 +34,7 @@ VIDEO, POINTS, NERFSTUDIO, COLMAP, PAGE = (
     *("walk.mp4", "memory.ply", "nerfstudio", "colmap"),
     "scene.html",
 )
-# Points of a COLMAP model, which tools start their own from.
+# Number of points in a COLMAP model, which tools use for initialisation.
 COLMAP_POINTS = 100_000
 
 
@@ -64,7 +64,7 @@ def take_points(session: Session) -> Path:
 
 
 def take_nerfstudio(session: Session) -> Path:
-    """Write the memory's frames as a folder that nerfstudio and this project read.
+    """Writes the memory's frames as a folder that nerfstudio and this project can read.
 
     Raises:
         ValueError: the memory is empty.
@@ -76,7 +76,7 @@ def take_nerfstudio(session: Session) -> Path:
             image, depth = f"images/{i:06d}.png", f"depth/{i:06d}.png"
             for name in (image, depth):
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                # Copies: other tools may write over what is theirs.
+                # Copies, because other tools may overwrite their files.
                 shutil.copyfile(bank.path / name, aside / name)
             entries.append(frame_entry(bank.cameras[i], image, depth))
         meta = {"depth_unit_scale_factor": bank.depth_unit, "frames": entries}
@@ -88,9 +88,9 @@ def take_nerfstudio(session: Session) -> Path:
 
 
 def take_colmap(session: Session) -> Path:
-    """Write the memory's frames, cameras and points as a COLMAP project in text.
+    """Writes the memory's frames, cameras and points as a COLMAP project in text format.
 
-    Points carry no tracks: no feature was matched.
+    Points have no tracks, because no features were matched.
 
     Raises:
         ValueError: the memory is empty.
@@ -113,7 +113,7 @@ def take_colmap(session: Session) -> Path:
             lens = (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
             camera = lenses.setdefault(lens, len(lenses) + 1)
             pose = [*quaternion(w2c[i, :3, :3]), *w2c[i, :3, 3].tolist()]
-            # An image's second line lists its features, of which there are none.
+            # An image's second line lists its features, which are empty here.
             images.append(f"{i + 1} {' '.join(map(repr, pose))} {camera} {name}\n\n")
         cameras = [
             f"{number} PINHOLE {width} {height} {' '.join(map(repr, lens))}\n"
@@ -126,7 +126,7 @@ def take_colmap(session: Session) -> Path:
 
 
 def take_page(session: Session, page: str) -> Path:
-    """Write a static page of the scene.
+    """Writes a static page of the scene.
 
     Args:
         session: the exploration.
@@ -139,7 +139,7 @@ def take_page(session: Session, page: str) -> Path:
 
 
 def quaternion(rotation: Tensor) -> list[float]:
-    """w, x, y, z of a rotation [3, 3]; w is 0 or more."""
+    """w, x, y, z of a rotation [3, 3], with w >= 0."""
     m = rotation.double()
     # The eigenvector of the largest eigenvalue of this matrix, for any rotation (Bar-Itzhack 2000).
     xx, yy, zz = m[0, 0], m[1, 1], m[2, 2]
@@ -179,7 +179,7 @@ def _place(session: Session) -> Path:
 
 
 def _free(path: Path) -> Path:
-    """The place of an export, without the one before."""
+    """The path of an export, after deleting a previous one."""
     if path.exists():
         shutil.rmtree(path)
     return path
@@ -187,7 +187,7 @@ def _free(path: Path) -> Path:
 
 def _bank(session: Session) -> Bank:
     if not len(session.bank):
-        raise ValueError(f"the memory {session.bank.path} is empty: there is nothing to take away")
+        raise ValueError(f"the memory {session.bank.path} is empty: there is nothing to export")
     return session.bank
 
 

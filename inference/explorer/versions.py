@@ -1,7 +1,7 @@
-"""Versions of a memory: banks that share their pictures, so that each can be had back.
+"""Versions of a memory: banks that share their images, so that each can be restored.
 
-A bank never changes a picture that it wrote, so a version links those of the one before and adds
-its own: it costs its list and its new frames. Where links cannot be made, pictures are copied.
+A bank never changes an image that it wrote, so a version hard-links those of its parent and adds
+its own: it costs only its list and its new frames. If linking fails, images are copied.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 
 
 def version_path(output: Path, state: Explored, number: int) -> Path:
-    """Where the bank of a version lies."""
+    """The bank folder of a version."""
     return output / MEMORIES / f"{number:04d}" if number else Path(state.root)
 
 
 def remove_unfinished(output: Path, state: Explored) -> None:
-    """Remove the bank of a version that was cut off before the state named it.
+    """Deletes the bank of a version that was interrupted before the state recorded it.
 
     Raises:
-        ValueError: what lies there is no bank of this program, or another run makes it.
+        ValueError: it is not a bank of this program, or another run is writing it.
     """
     path = version_path(output, state, len(state.versions))
-    # Takes over from a run that was killed at it.
+    # Takes over from a run that was killed while writing it.
     with making(path):
         remove_bank(path)
 
 
 def fork_bank(bank: Bank, path: Path) -> Bank:
-    """A bank at `path` with the frames that `bank` lists, to which others can be added.
+    """Creates a bank at `path` with the frames that `bank` lists, which can be extended.
 
     Args:
-        bank: is left as it is, even where another process adds to it meanwhile.
-        path: of the new one; must not exist yet.
+        bank: left unchanged; another process may add to it in the meantime.
+        path: path of the new one; must not exist yet.
 
     Raises:
-        FileExistsError: there is something at `path`.
+        FileExistsError: `path` exists.
         OSError: it could not be written.
     """
     path.mkdir(parents=True)
     for folder in FOLDERS:
         (path / folder).mkdir()
-    # Another process may add to it from here on: what it adds is not in this list.
+    # Whatever another process adds from here on is not in this list.
     stored = (bank.path / TRANSFORMS).read_bytes()
-    # Before the pictures: what is cut off here is known to be a bank, and can be removed.
+    # Before the images: an interrupted copy is then recognisable as a bank, and can be deleted.
     (path / TRANSFORMS).write_bytes(stored)
     put: Callable[[Path, Path], object] = os.link
-    for entry in progress(read_list(path).entries, "keeping the memory as it was"):
+    for entry in progress(read_list(path).entries, "saving the current version"):
         for name in (entry["file_path"], entry["depth_file_path"]):
             try:
                 put(bank.path / name, path / name)
@@ -71,6 +71,6 @@ def fork_bank(bank: Bank, path: Path) -> Bank:
                 put = shutil.copyfile
                 put(bank.path / name, path / name)
     for views in bank.path.glob("views-*.bin"):
-        # Added to in place, so that it is copied; records that do not fit are made again.
+        # Appended to in place, so it must be a copy; records that do not fit are recomputed.
         shutil.copyfile(views, path / views.name)
     return Bank(path)

@@ -1,4 +1,4 @@
-"""Small views of a memory's frames, whatever the system: those of retrieval, and finer ones."""
+"""Small views of a memory's frames, whatever the system: those for retrieval, and finer ones."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from anchorweave.memory.stored_views import StoredViews
 from anchorweave.retrieval import CoarseViews, coarse_views
 from inference.explorer.config import ExploreConfig
 
-# Rows of the views that are asked who has seen a place, of at most so many memories (24 kB each);
-# of more those are asked that retrieval has anyway.
+# Height of the views used for visibility queries, for at most this many memories (24 kB each);
+# beyond it, retrieval's coarse views are used.
 SIGHT_ROWS, SIGHT_MEMORIES = 64, 2_000
 
 
 class Views:
-    """Views of one bank, read when they are first asked for.
+    """Views of one bank, read on first use.
 
     Args:
-        config: of the run.
-        bank: whose frames they are of.
+        config: config of the run.
+        bank: the bank.
     """
 
     def __init__(self, config: ExploreConfig, bank: Bank):
         self.config, self.bank = config, bank
         self._coarse = StoredViews(bank, config.memory.depth_edge, config.retrieval.downscale)
         self._fine: CoarseViews | None = None
-        # Who asks for them does not hold up retrieval.
+        # A separate lock, so that reading views does not block retrieval.
         self._lock = threading.RLock()
 
     def coarse(self) -> CoarseViews:
-        """What retrieval knows of the memories."""
+        """The coarse views used by retrieval."""
         with self._lock:
             return self._read_coarse()
 
     def fine(self) -> CoarseViews:
-        """Views that are fine enough to tell surfaces apart."""
+        """Views that are fine enough to separate surfaces."""
         with self._lock:
             return self._read_fine()
 

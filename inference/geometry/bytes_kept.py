@@ -45,10 +45,10 @@ def bytes_kept(memory: Memory) -> BytesKept:
     disk += sum(_frame_bytes(bank, number, memory.reads_depth) for number in range(len(bank)))
     # A reference needs only its colours; a local cloud is rendered from its depth as well.
     depth = memory.draws_from_depth
-    kept = sum(_frame_bytes(bank, number, depth) for number in memory.may_give())
+    given = sum(_frame_bytes(bank, number, depth) for number in memory.may_give())
     # A system may be defined in another package.
     own = type(memory).__module__.partition(".")[0]
-    return BytesKept(disk, kept, held_bytes(memory, {"anchorweave", own}))
+    return BytesKept(disk, given, held_bytes(memory, {"anchorweave", own}))
 
 
 def _frame_bytes(bank: Bank, number: int, depth: bool) -> int:

@@ -70,8 +70,8 @@ class CompareConfig:
             raise ValueError(f"height={self.height} pixels is too small to compare; 16 or more")
         unknown = [name for name in self.systems if name not in MEMORIES]
         if unknown or not self.systems:
-            met = ", ".join(unknown) or "none"
-            raise ValueError(f"systems={met}: known are {', '.join(MEMORIES)}")
+            names = ", ".join(unknown) or "none"
+            raise ValueError(f"systems={names}: known are {', '.join(MEMORIES)}")
         if not self.anchors or min(self.anchors) < 1:
             raise ValueError(f"anchors={list(self.anchors)}: give numbers of memories, as [1,2,4]")
         if self.limits and min(self.limits) < 1:
@@ -148,8 +148,8 @@ def _fused_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, R
 
 def _map_rows(plain: Row, config: CompareConfig, history: Clip) -> dict[str, Row]:
     options = plain.memory.map_and_keyframes
-    told = {**plain.told, "voxel": options.voxel, "splat_radius": options.splat_radius}
-    return {f"map_and_keyframes {options.voxel:g}": replace(plain, told=told)}
+    settings = {**plain.told, "voxel": options.voxel, "splat_radius": options.splat_radius}
+    return {f"map_and_keyframes {options.voxel:g}": replace(plain, told=settings)}
 
 
 # System -> its rows, starting with the default settings; systems not listed have only that row.

@@ -26,7 +26,7 @@ def print_tables(results: dict) -> None:
     rows = results["systems"]
     gaps = list(next(iter(rows.values()))["cross_view"])
     between = [f"{what}\n{gap} apart" for what in ("colour", "motion") for gap in gaps]
-    shown = _table(
+    quality = _table(
         "what the history shows of the target frames",
         "covers", "its frames\nsaw", "PSNR\nshown", "SSIM\nshown", "PSNR\nfilled",
         "PSNR\nall show", "SSIM\nall show", *between,
@@ -36,8 +36,8 @@ def print_tables(results: dict) -> None:
         "disk (MB)", "to give (MB)", "memory (MB)", "update (ms/frame)", "retrieve (s)",
     )  # fmt: skip
     for name, row in rows.items():
-        found = [row["cross_view"][gap] or {} for gap in gaps]
-        shown.add_row(
+        by_gap = [row["cross_view"][gap] or {} for gap in gaps]
+        quality.add_row(
             name,
             _told(row["coverage"], ".1%"),
             _told(row["seen_by_chosen"], ".1%"),
@@ -46,8 +46,8 @@ def print_tables(results: dict) -> None:
             _told(row["psnr_filled"], ".2f"),
             _told(row["psnr_where_all"], ".2f"),
             _told(row["ssim_where_all"], ".3f"),
-            *(_told(one.get("colour"), ".2f") for one in found),
-            *(_told(one.get("motion"), ".2f") for one in found),
+            *(_told(values.get("colour"), ".2f") for values in by_gap),
+            *(_told(values.get("motion"), ".2f") for values in by_gap),
         )
         costs.add_row(
             name,
@@ -57,7 +57,7 @@ def print_tables(results: dict) -> None:
         )
     console = Console()
     console.width = max(console.width, WIDTH)
-    for part in (shown, costs, *remarks(results, gaps)):
+    for part in (quality, costs, *remarks(results, gaps)):
         console.print(part, highlight=False)
 
 
@@ -84,10 +84,11 @@ def remarks(results: dict, gaps: list[str]) -> list[str]:
         )
     for gap in gaps:
         floor = [row["cross_view"][gap]["truth"] for row in rows if row["cross_view"][gap]]
-        known = next((value for value in floor if value is not None), None)
+        difference = next((value for value in floor if value is not None), None)
         lines.append(
             f"colour, motion, {gap} apart: in 8-bit levels and pixels, where all show and the true "
-            f"depth is known; the true frames themselves differ by {_told(known, '.2f')} levels"
+            "depth is known; the true frames themselves differ by "
+            f"{_told(difference, '.2f')} levels"
         )
     lines.append(
         "disk: files of the bank that the system reads; to give: the part of it that it may "
@@ -113,8 +114,8 @@ def write_csv(systems: dict[str, dict], path: Path) -> None:
     lines = []
     for name, row in systems.items():
         line = {"name": name} | {key: row[key] for key in row if not key.endswith("_by_frame")}
-        for gap, found in line.pop("cross_view").items():
-            line |= {f"{key}_{gap}_apart": value for key, value in (found or {}).items()}
+        for gap, values in line.pop("cross_view").items():
+            line |= {f"{key}_{gap}_apart": value for key, value in (values or {}).items()}
         lines.append(line)
     keys = list(dict.fromkeys(key for line in lines for key in line))
     with path.open("w", newline="") as file:

@@ -64,8 +64,8 @@ def show(row: Row, bank: Bank, target: Cameras) -> Shown:
     if memory.keeps_geometry:
         drawn = (*composite(retrieved.anchors), memory.known_depth(target))
     points = memory.fused_points
-    kept = bytes_kept(memory)
-    return Shown(*drawn, retrieved.report, kept, points, fused - begun, took)
+    storage = bytes_kept(memory)
+    return Shown(*drawn, retrieved.report, storage, points, fused - begun, took)
 
 
 def measure(
@@ -161,19 +161,19 @@ def seen_share(chosen: Sequence[Sequence[int]], bank: Bank, target: Clip) -> flo
         None if no depth of the target is known.
     """
     depth = target.static_depth
-    known = depth > 0
-    if not known.any():
+    valid = depth > 0
+    if not valid.any():
         return None
     views = {
         number: coarse_views(bank.depth(number)[None], bank.cameras[[number]], ("",), 1)
         for number in {number for frames in chosen for number in frames}
     }
-    seen = torch.zeros_like(known)
+    seen = torch.zeros_like(valid)
     for t in progress(range(len(target)), "checking what the frames saw"):
         for number in chosen[t]:
             missing = torch.where(seen[t], 0.0, depth[t])
             seen[t] |= shown_before(missing, target.cameras[t], views[number], SAME_SURFACE)
-    return seen[known].float().mean().item()
+    return seen[valid].float().mean().item()
 
 
 def _ssim(video: Tensor, truth: Tensor, visible: Tensor) -> float | None:

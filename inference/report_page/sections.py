@@ -28,11 +28,11 @@ FIELDS = ("mean", "low", "high", "clips")
 def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command: str) -> Markup:
     """What was measured, and by which commands."""
     clips = {clip for row in measured.values() for clip in row.record()["clips"]}
-    asked = {
+    settings = {
         json.dumps({k: row.record()["made"].get(k) for k in ("protocol", "frames", "size")})
         for row in measured.values()
     }
-    first = json.loads(sorted(asked)[0])
+    first = json.loads(sorted(settings)[0])
     size = "x".join(str(side) for side in first["size"])
     said = (
         f"{len(measured)} rows on {len(clips)} clips, protocol {first['protocol']}, "
@@ -103,18 +103,18 @@ def differences_section(
     for name, row in measured.items():
         if name == against:
             continue
-        for one in filter(comparable, row.metrics()):
-            values = row.per_clip(one), base.per_clip(one)
+        for column in filter(comparable, row.metrics()):
+            values = row.per_clip(column), base.per_clip(column)
             if not values[0].keys() & values[1].keys():
                 continue
-            found = compare_clips(*values, *draws)
-            counts = (found.higher, found.lower, found.equal)
+            paired = compare_clips(*values, *draws)
+            counts = (paired.higher, paired.lower, paired.equal)
             cells = [Cell(str(count), value=count) for count in counts]
-            lines.append([name, label(one), _interval_cell(found.interval, "+"), *cells])
-            if one == metric:
-                bars[name] = found.interval
+            lines.append([name, label(column), _interval_cell(paired.interval, "+"), *cells])
+            if column == metric:
+                bars[name] = paired.interval
                 title = f"{name} minus {against}, {label(metric)}"
-                sorted_plots.append(sorted_differences(title, found.differences))
+                sorted_plots.append(sorted_differences(title, paired.differences))
     said = (
         f"Each row minus {against} on the clips that both have. Pairing cancels clip difficulty, "
         "so rows can differ significantly even if their intervals overlap. Counted are clips on "
@@ -162,10 +162,10 @@ def makes_section(results: dict[str, Any], measured: Mapping[str, MeasuredRow]) 
     if differ:
         parts += [paragraph("What they differ in:"), table(["key", *makes], differ)]
     # All other keys are in the table.
-    known = {"metrics", "made", "command", "fingerprint", "seeds", "missing"}
-    known |= {"clips", "seconds_per_video", "recordings"}
+    listed = {"metrics", "made", "command", "fingerprint", "seeds", "missing"}
+    listed |= {"clips", "seconds_per_video", "recordings"}
     for name, row in results["rows"].items():
-        rest = {k: v for k, v in row.items() if k not in known and not k.startswith(DRIFT)}
+        rest = {k: v for k, v in row.items() if k not in listed and not k.startswith(DRIFT)}
         made = [[key, _words(makes[name], key)] for key in makes[name]]
         said = [f"fingerprint {row['fingerprint']}", f"seeds {', '.join(map(str, row['seeds']))}"]
         said += [f"{key.replace('_', ' ')} {json.dumps(value)}" for key, value in rest.items()]

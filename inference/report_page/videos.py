@@ -59,10 +59,10 @@ def open_measured(
                 f"row {name} was measured, but is not in {where}; set rows= to where its videos "
                 "are, or omit videos with clips=0"
             )
-        found = digest(folders[name].record()["made"])
-        if found != measured["fingerprint"]:
+        fingerprint = digest(folders[name].record()["made"])
+        if fingerprint != measured["fingerprint"]:
             raise ValueError(
-                f"{folders[name].path} (fingerprint {found}) does not match the measured row "
+                f"{folders[name].path} (fingerprint {fingerprint}) does not match the measured row "
                 f"{name} ({measured['fingerprint']}); measure again"
             )
     return {name: folders[name] for name in results["rows"]}
@@ -99,31 +99,31 @@ def clip_videos(
         seeds: number of seeds shown per row, starting from the first.
         fps: frames per second.
     """
-    truth, lines, told = None, {}, _MostTelling()
+    truth, lines, most_telling = None, {}, _MostTelling()
     for name, row in rows.items():
-        given = row.read_given(clip) if row.has_given(clip) else None
-        truth = given.truth if truth is None and given is not None else truth
-        anchors = None if given is None else given.anchors
+        target = row.read_given(clip) if row.has_given(clip) else None
+        truth = target.truth if truth is None and target is not None else truth
+        anchors = None if target is None else target.anchors
         # Rows without anchors share one line, placed at the first of them.
         key = None if anchors is None else anchors.numpy().tobytes()
-        names, _, tiles = lines.setdefault(key, ([], given, []))
+        names, _, tiles = lines.setdefault(key, ([], target, []))
         names.append(name)
         numbers = {video.seed: video for video in measured[name].videos if video.clip == clip}
         for seed in row.record()["seeds"][:seeds]:
             video = row.read_sample(clip, seed)[0] if row.has_sample(clip, seed) else None
             tiles.append(_row_tile(row, seed, video, numbers.get(seed), fps))
-            told.add(video)
-    shown = [] if truth is None else [[_tile("truth", truth, fps)]]
-    for names, given, tiles in lines.values():
-        known = []
-        if given is not None and given.anchors is not None:
-            numbers = {"pixels shown": f"{coverage(given.shown):.0%}"}
+            most_telling.add(video)
+    lines_shown = [] if truth is None else [[_tile("truth", truth, fps)]]
+    for names, target, tiles in lines.values():
+        anchor_tiles = []
+        if target is not None and target.anchors is not None:
+            numbers = {"pixels shown": f"{coverage(target.shown):.0%}"}
             note = f"of {', '.join(names)}"
-            known = [_tile("anchors", given.anchors, fps, numbers, note)]
-            told.frames = told.frames or len(given.anchors)
-        shown.append([*known, *tiles])
-    frames = told.frames or (0 if truth is None else len(truth))
-    return ClipVideos(shown, frames, told.frame(truth))
+            anchor_tiles = [_tile("anchors", target.anchors, fps, numbers, note)]
+            most_telling.frames = most_telling.frames or len(target.anchors)
+        lines_shown.append([*anchor_tiles, *tiles])
+    frames = most_telling.frames or (0 if truth is None else len(truth))
+    return ClipVideos(lines_shown, frames, most_telling.frame(truth))
 
 
 class _MostTelling:
@@ -156,9 +156,9 @@ def _row_tile(
     title = f"{row.path.name}, seed {seed}"
     if video is None:
         return Tile(title, None, (1, 1), {}, f"no video: {row.path} lacks seed {seed} of this clip")
-    shown = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
+    numbers = {} if found is None else {label(m): number(v) for m, v in found.values.items()}
     note = "" if found is not None else "not measured: no numbers in the results"
-    return _tile(title, video, fps, shown, note)
+    return _tile(title, video, fps, numbers, note)
 
 
 def _tile(
@@ -199,9 +199,9 @@ def chosen_clips(
             clip: f"{place} of {by} by {label(metric)}: {number(values[clip])}"
             for clip, place in chosen.items()
         }
-    known = {clip for row in measured.values() for clip in row.record()["clips"]}
-    if unknown := [clip for clip in wanted if clip not in known]:
+    measured_clips = {clip for row in measured.values() for clip in row.record()["clips"]}
+    if unknown := [clip for clip in wanted if clip not in measured_clips]:
         raise ValueError(
-            f"clips: {', '.join(unknown)} are not among the {len(known)} measured clips"
+            f"clips: {', '.join(unknown)} are not among the {len(measured_clips)} measured clips"
         )
     return dict.fromkeys(wanted, "selected by name")

@@ -85,8 +85,10 @@ def place_networks(pipe: WeavingMixin, offload: str, device: str) -> None:
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=device)
     else:
-        # Parts of these are used outside a full forward call, and they are small.
-        beside = [name for name in ("controller", "references") if getattr(pipe, name, None)]
+        # These parts are used outside a full forward call, which is what brings weights back (the
+        # autoencoder only encodes or decodes), and they are small.
+        names = ("controller", "references", "vae")
+        beside = [name for name in names if getattr(pipe, name, None)]
         pipe.enable_group_offload(
             onload_device=torch.device(device),
             offload_type="block_level",
@@ -118,7 +120,7 @@ def make_segment_generators(pipe: WeavingMixin, config: RunConfig, prompt: str) 
         prompt: the default prompt.
     """
     prompts = config.rollout.prompts or [prompt] * config.rollout.segments
-    return [make_generator(pipe, config.sampling, one) for one in prompts]
+    return [make_generator(pipe, config.sampling, segment_prompt) for segment_prompt in prompts]
 
 
 def make_batch_generator(
@@ -142,7 +144,7 @@ def make_batch_generator(
         on_step(step + 1)
         return {}
 
-    told = {} if on_step is None else {"callback_on_step_end": after_step}
+    callback = {} if on_step is None else {"callback_on_step_end": after_step}
 
     def generate(firsts, prompts, retrieved, seeds):
         height, width = firsts[0].shape[-2:]
@@ -167,7 +169,7 @@ def make_batch_generator(
             # Noise from the CPU is the same on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
-            **told,
+            **callback,
         ).frames
         videos = videos.float().cpu()
         # Written or remembered, NaN would become black.

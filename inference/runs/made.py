@@ -81,7 +81,7 @@ def _settings(part: Any) -> dict[str, Any]:
     config = part.config
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     notes = ("transformers_version", "torch_dtype", "dtype", "architectures")
-    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
-    kept = dict(item for item in kept.items() if item not in list(ADDED_LATER.items()))
+    settings = {k: v for k, v in values.items() if not k.startswith("_") and k not in notes}
+    settings = dict(item for item in settings.items() if item not in list(ADDED_LATER.items()))
     # Tuples and numpy scalars as they would be read back from a file.
-    return json.loads(json.dumps(kept, sort_keys=True, default=lambda value: str(value)))
+    return json.loads(json.dumps(settings, sort_keys=True, default=lambda value: str(value)))

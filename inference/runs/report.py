@@ -56,18 +56,18 @@ def measure(
         _anchor(v, visible, truth)
         for v, visible in zip(anchors.video, anchors.visible, strict=True)
     ]
-    composed, shown = composite(anchors)
-    found: dict = {name: _whole(video, truth, shown) for name, video in videos.items()}
-    found["anchors"] = {"slots": slots}
+    composed, seen = composite(anchors)
+    results: dict = {name: _whole(video, truth, seen) for name, video in videos.items()}
+    results["anchors"] = {"slots": slots}
     if slots:
-        by_frame = [coverage(one) for one in shown]
-        found["anchors"]["composite"] = {
-            **_anchor(composed, shown, truth),
+        by_frame = [coverage(one) for one in seen]
+        results["anchors"]["composite"] = {
+            **_anchor(composed, seen, truth),
             "coverage_by_frame": by_frame,
         }
-        filled = fill_holes(composed, shown, "filled")
-        found["anchors"]["composite_filled"] = _whole(filled, truth, shown)
-    return found
+        filled = fill_holes(composed, seen, "filled")
+        results["anchors"]["composite_filled"] = _whole(filled, truth, seen)
+    return results
 
 
 def _whole(video: Tensor, truth: Tensor, shown: Tensor) -> dict:
@@ -108,8 +108,8 @@ def write_json(values: dict | list, path: Path) -> None:
 
 def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...]) -> None:
     """Prints two tables: what was retrieved, and how good it is."""
-    found = metrics["anchors"]
-    by_frame = found["composite"]["coverage_by_frame"] if found["slots"] else []
+    anchors = metrics["anchors"]
+    by_frame = anchors["composite"]["coverage_by_frame"] if anchors["slots"] else []
     chosen = Table(title="retrieved memories")
     for heading in ("target frames", "pool", "slot: frame (coarse gain)", "coverage", "stopped"):
         chosen.add_column(heading)
@@ -123,18 +123,18 @@ def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...
         span = f"{chunk.start}-{chunk.stop - 1}"
         chosen.add_row(span, str(chunk.pool), picks or "none", covered, chunk.stopped)
     console.print(chosen)
-    shown = any(slot["coverage"] > 0 for slot in found["slots"])
-    if not shown and not any(chunk.picks for chunk in report):
+    anything_shown = any(slot["coverage"] > 0 for slot in anchors["slots"])
+    if not anything_shown and not any(chunk.picks for chunk in report):
         console.print("memory shows nothing of the target: only the first frame is available")
     table = Table(title="against the true target frames")
     table.add_column("what", no_wrap=True)
     for heading in ("coverage", *QUALITY.values()):
         table.add_column(heading)
     rows = {name.replace("_", " "): metrics[name] for name in VIDEOS if name in metrics}
-    if found["slots"]:
-        rows["anchors, composite, holes filled"] = found["composite_filled"]
-        rows |= {f"anchor {slot}": row for slot, row in enumerate(found["slots"])}
-        rows["anchors, composite"] = found["composite"]
+    if anchors["slots"]:
+        rows["anchors, composite, holes filled"] = anchors["composite_filled"]
+        rows |= {f"anchor {slot}": row for slot, row in enumerate(anchors["slots"])}
+        rows["anchors, composite"] = anchors["composite"]
     for name, row in rows.items():
         covered = f"{row['coverage']:.0%}" if "coverage" in row else "100%"
         qualities = (_told(row.get(key), key) for key in QUALITY)

@@ -74,8 +74,8 @@ def _has_poses(source: Path) -> bool:
     """Whether a folder of images also has poses (7-Scenes), or a camera file."""
     if source.is_file():
         return False
-    known = any(is_format(source) for is_format, _ in FOLDER_FORMATS.values())
-    return known or bool(camera_files_in(source))
+    is_known = any(is_format(source) for is_format, _ in FOLDER_FORMATS.values())
+    return is_known or bool(camera_files_in(source))
 
 
 def open_source(config: RunConfig) -> Recording:

@@ -147,7 +147,7 @@ def test_rows_that_were_made_anew_are_refused(rows):
     results = write_results(rows)
     shutil.rmtree(rows / "rows" / "good")
     write_row(rows / "rows", "good", 2, steps=3)
-    with pytest.raises(ValueError, match="made with other settings"):
+    with pytest.raises(ValueError, match="does not match the measured row"):
         report(rows, results=results)
     assert not (rows / "page").exists()
 

@@ -1,15 +1,17 @@
 """Between video and latents: value range, lengths, batches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import CogVideoXImageToVideoPipeline
 
-from anchorweave.anchors import Anchors, References, Retrieved
+from anchorweave.anchors import Anchors, Preceding, References, Retrieved
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.holes import HOLES, fill_holes
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.cogvideox import with_odd_frames
-from anchorweave.models.latents import encode_retrieved
+from anchorweave.models.latents import encode_preceding, encode_retrieved
 from anchorweave.models.small.tiny import tiny_components
 from tests.alike import alike
 
@@ -253,3 +255,33 @@ def test_retrieved_of_different_shape_or_none_are_refused(vae):
         encode_retrieved(codec_of(vae), [retrieved(1), retrieved(1, frames=9)], patch_size=2)
     with pytest.raises(ValueError, match="no samples"):
         encode_retrieved(codec_of(vae), [], patch_size=2)
+
+
+@torch.no_grad()
+def test_preceding_frames_are_one_clip(vae):
+    codec = codec_of(vae)
+
+    def known(slots, seed, frames=T):
+        ahead = retrieved(slots, seed, frames)
+        frames = video(frames, seed=seed)
+        return replace(
+            retrieved(2), preceding=Preceding(frames, ahead.anchors, ahead.target2first + seed)
+        )
+
+    both = [known(2, 3), known(2, 4)]
+    found = encode_preceding(codec, both, 2, holes="filled")
+    for b, one in enumerate(both):
+        ahead = one.preceding
+        assert alike(found.latents[b], codec.encode(ahead.frames[None])[0])
+        filled = fill_holes(ahead.anchors.video[1], ahead.anchors.visible[1], "filled")
+        assert alike(found.anchors.latents[b, 1], codec.encode(filled[None])[0])
+        assert torch.equal(found.anchors.target2first[b], ahead.preceding2first)
+    assert found.anchors.visible_tokens.shape == found.anchors.coverage.shape == (2, 2, 2, 1, 2)
+    # As many slots as the target has.
+    assert encode_preceding(codec, [known(1, 3)], 2).anchors.latents.shape[1] == 2
+    assert encode_preceding(codec, [retrieved(2)], 2) is None
+    for other in (retrieved(2), known(2, 3, frames=1)):
+        with pytest.raises(ValueError, match=r"\[5, [01]\] preceding frames.*a batch of their own"):
+            encode_preceding(codec, [known(2, 3), other], 2)
+    with pytest.raises(ValueError, match="4 frames do not fit the VAE"):
+        encode_preceding(codec, [known(2, 3, frames=4)], 2)

@@ -26,6 +26,7 @@ def test_parameters_tokens_and_checkpoint_of_the_5b():
         "controller": 226 + 4 * L,
         "controller_rows": 1,
         "references": 0,
+        "preceding": 0,
     }
     assert report["tokens"] == tokens
     # weights, two moments and an average, float32

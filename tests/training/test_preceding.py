@@ -4,17 +4,36 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from anchorweave.config import load_config
 from anchorweave.datasets.latent_clips import LatentClips
+from anchorweave.models.backbones import family_of
+from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.references.reference_tokens import ReferenceTokens
 from anchorweave.pipelines import weaving
 from inference.rollout import main as rollout
+from tests.models.small import (
+    S,
+    h,
+    small_anchors,
+    small_backbone,
+    small_call,
+    small_controller,
+    small_image,
+    small_preceding,
+    small_references,
+    t,
+    w,
+)
 from tests.training import runs
 from tests.training.runs import train_here
 from tests.training.small_data import write_room
 from training.dry_run import DryRunConfig, dry_run
 from training.engine.batches import DrawnClips, Place
 from training.engine.step import batch_losses
+from training.estimates.operations import training_step
+from training.estimates.references import with_references
 from training.networks.build import build_networks
 from training.options.training import TrainConfig
 from training.precompute_latents import main as precompute
@@ -103,6 +122,24 @@ def test_nothing_is_lost_on_them(data, tmp_path):
     nowhere, before, within = (slice(0, n * per_frame) for n in (0, ahead, ahead + 2))
     torch.testing.assert_close(loss(before), loss(nowhere))
     assert not torch.allclose(loss(within), loss(nowhere))
+
+
+def test_operations_are_those_that_torch_counts():
+    backbone = small_backbone(family="wan").requires_grad_(False)
+    controller = small_controller(backbone)
+    network = ReferenceTokens.from_backbone(backbone, cameras=False)
+    denoiser = Denoiser(backbone, controller, network)
+    given = {"references": small_references(R=2), "preceding": small_preceding()}
+    given |= {"image_latents": small_image(), "anchors": small_anchors()}
+    with (
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        denoiser(**given, **small_call(backbone)).sum().backward()
+    sizes, shape = family_of(backbone).sizes(backbone), {"batch": 1, "latent_size": (t, h, w)}
+    step = training_step(sizes, controller.config, anchors=3, text_tokens=S, preceding=2, **shape)
+    step = with_references(step, sizes, network, count=2, preceding=2, **shape)
+    assert step.forward + step.backward == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_a_network_that_joins_no_frames_is_refused_before_training(data, tmp_path):

@@ -1,1 +1,1 @@
-"""Runs the papers' tables with this code; imports both training and inference."""
+"""Runs the tables of the papers; on top of both training and inference."""

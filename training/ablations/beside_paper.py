@@ -1,4 +1,4 @@
-"""Writes our table next to the paper's, as Markdown and as JSON."""
+"""Our results next to the paper's table, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def as_markdown(table: AblationTable, rows: Sequence[PlannedRow], columns: Seque
     parts = [
         f"# {table.title}: {table.paper}",
         f"Theirs: {table.theirs}. Ours: {table.ours}; mean and 95 % bootstrap interval over "
-        f"{counted} clips. The numbers of the two are not comparable, only their order is.",
+        f"{counted} clips. Numbers of the two are not comparable, their order is.",
         "\n".join(f"| {' | '.join(line)} |" for line in lines),
         *(column.statement() for column in columns),
         table.remark,

@@ -1,7 +1,8 @@
-"""Compares our order of rows with the paper's, and how certain it is.
+"""Compares our order of rows with the paper's, with confidence intervals.
 
-Numbers of another model on other data are not comparable, but the order of two rows is. Ours are
-compared clip by clip with a 95 % bootstrap interval of the difference; papers give no intervals.
+Absolute numbers of another model on other data are not comparable, but the order of two rows is.
+Ours are compared clip by clip with a 95 % bootstrap interval of the difference; papers print no
+intervals.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from anchorweave.evaluation.bootstrap import Interval, bootstrap_interval, paire
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper reports `better` as better.
+    """Two rows, of which the paper reports that `better` is better.
 
     Args:
-        better: the row that is better in the paper.
-        worse: the other.
+        better: the better row according to the paper.
+        worse: the other one.
         paper: the paper's difference; None if it gives no numbers.
-        ours: our mean of better minus worse, over the clips that both have.
+        ours: better minus worse, over the clips that both have.
     """
 
     better: str
@@ -31,7 +32,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """`same`, `swapped` or, if ours do not differ at all, `equal`."""
+        """`same`, `swapped`, or `equal` if ours do not differ at all."""
         if self.ours.mean == 0:
             return "equal"
         return "same" if self.ours.mean > 0 else "swapped"
@@ -49,8 +50,8 @@ class Column:
     Args:
         name: its name in the paper.
         metric: our metric.
-        ours: row -> mean with interval; without rows that lack the metric.
-        paper: row -> the paper's number, if any.
+        ours: row -> mean with interval; rows without this metric are omitted.
+        paper: row -> the paper's number, if there is one.
         pairs: all pairs that the paper orders.
     """
 
@@ -62,7 +63,7 @@ class Column:
 
     @property
     def tau(self) -> float | None:
-        """(Pairs in the paper's order - swapped ones) / all pairs; None without pairs."""
+        """Kendall's tau: pairs in the paper's order minus swapped, as a fraction; None if none."""
         verdicts = [pair.verdict for pair in self.pairs]
         if not verdicts:
             return None
@@ -73,7 +74,7 @@ class Column:
         if len(self.ours) < 2:
             return f"{self.name}: fewer than two of these rows have {self.metric}."
         if not self.pairs:
-            return f"{self.name}: the paper does not order any two of these rows."
+            return f"{self.name}: no two of these rows are put in an order by the paper."
         same = [pair for pair in self.pairs if pair.verdict == "same"]
         sure = sum(pair.apart for pair in same)
         count = len(self.pairs)
@@ -81,14 +82,14 @@ class Column:
             pairs = "the one pair" if count == 1 else f"all {count} pairs"
             return (
                 f"{self.name}: same order as the paper, in {pairs} of rows; in {sure} of them the "
-                "interval of our difference excludes zero."
+                "interval of our difference is apart from zero."
             )
-        sentences = [
+        said = [
             f"{self.name}: {len(same)} of {count} pairs of rows are in the paper's order, {sure} "
-            "of them with an interval that excludes zero."
+            "of them with an interval apart from zero."
         ]
-        sentences += [_other(pair) for pair in self.pairs if pair.verdict != "same"]
-        return " ".join(sentences)
+        said += [_other(pair) for pair in self.pairs if pair.verdict != "same"]
+        return " ".join(said)
 
 
 def compare_column(
@@ -99,14 +100,14 @@ def compare_column(
     claims: Sequence[Sequence[str]],
     resamples: int = 2000,
 ) -> Column:
-    """One column, ours next to the paper's; higher is better.
+    """Compares one column with the paper's; higher is better.
 
     Args:
         name: its name in the paper.
         metric: our metric.
         ours: row -> clip -> value.
         paper: row -> number. Rows with equal numbers are not ordered.
-        claims: pairs (better, worse) for which the paper gives no numbers.
+        claims: pairs (better, worse) that the paper states without numbers.
         resamples: number of bootstrap resamples.
     """
     ordered = [
@@ -133,5 +134,5 @@ def _other(pair: Pair) -> str:
     paper = "without numbers" if pair.paper is None else f"{pair.paper:+.4g}"
     if pair.verdict == "equal":
         return f"{pair.better} and {pair.worse} are equal here (paper: {paper})."
-    sure = "excluding zero" if pair.apart else "including zero"
+    sure = "apart from zero" if pair.apart else "not apart from zero"
     return f"Swapped: {pair.better} minus {pair.worse} is {ours} here, {sure} (paper: {paper})."

@@ -1,7 +1,7 @@
-"""A paper's table as run by this code: its rows, the paper's numbers, and how to make weights.
+"""A table of a paper as run by this code: its rows, printed numbers, and what makes the weights.
 
 A table is configs/ablations/TABLE.yaml. Each row is a YAML of inference.generate: the table's
-system, another one named by the row, or the system with a few changed values.
+system, another one that the row names, or the system with a few changed values.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from inference.evaluation.config import EvaluationConfig
 from inference.evaluation.scores import METRICS
 
 FOLDER = Path("configs/ablations")
-# Folders of rows that change values of their system, and of the measurements of all.
+# Output folder of rows that change values of their system; it also holds the results of all rows.
 RESULTS = "outputs/anchorweave_tiny/ablations"
-# Options for a row's location and weights, which do not define it.
+# Keys that say where a row is stored and which weights it has, rather than what it is.
 NO_CHANGE = ("row", "output", "source", "samples", "batch", "fps")
 
 
@@ -29,12 +29,12 @@ class TableRow:
 
     Args:
         name: its name in the table.
-        what: a one-sentence description.
+        what: description, one sentence.
         config: its YAML of inference.generate; null = the table's system.
         changes: dotted key -> value, differences from the system. Its videos are stored under the
             name SYSTEM_NAME.
-        protocol: a YAML of configs/evaluation/protocols/; null = the table's.
-        paper: column -> the paper's number; columns without a number are omitted.
+        protocol: a YAML in configs/evaluation/protocols/; null = the table's.
+        paper: column -> the number printed in the paper; omitted columns have none.
     """
 
     name: str = ""
@@ -50,25 +50,25 @@ class AblationTable:
     """A table.
 
     Args:
-        title: its subject.
-        paper: which paper, and where in it.
-        theirs: the data, protocol and model of the paper's measurements.
-        ours: likewise for our measurements.
+        title: title.
+        paper: the paper, and the table's place in it.
+        theirs: data, procedure and model of the paper's measurement.
+        ours: the same for ours.
         remark: anything else to know when comparing the two.
-        system: the YAML of the row that all rows change something in.
-        protocol: a YAML of configs/evaluation/protocols/ for generating rows; null = as the
-            rows specify.
-        columns: the paper's column -> the corresponding metric of inference.evaluate; null
-            = not measured by us. Higher is better in all that are.
-        claims: pairs of rows of which the paper states without numbers that the first is better.
-        against: the row that inference.evaluate computes differences from.
-        made_by: recipe -> those of its stages, in order, that make the rows' weights.
-        stands_on: the command that makes everything else rows read.
+        system: the YAML of the row that all other rows modify.
+        protocol: a YAML in configs/evaluation/protocols/ for generating rows; null = as the rows
+            say.
+        columns: the paper's column -> our metric of inference.evaluate; null = not measured here.
+            For all of them higher is better.
+        claims: pairs of rows of which the paper says, without numbers, that the first is better.
+        against: the baseline row of inference.evaluate.
+        made_by: recipe -> those of its stages, in order, that make what rows read.
+        stands_on: the command that makes everything else that rows read.
         rows: in the order of the table.
 
     Raises:
-        ValueError: no rows, duplicate names, a row without a description or with both a YAML
-            and changes, or an unknown name or column.
+        ValueError: no rows, duplicate names, a row without a description or with both a YAML and
+            changes, or an unknown name or column.
     """
 
     title: str = ""
@@ -88,32 +88,32 @@ class AblationTable:
     def __post_init__(self):
         names = [row.name for row in self.rows]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"rows are named {names}: a table needs rows with unique names")
+            raise ValueError(f"rows are called {names}: a table has rows, each a name of its own")
         for pair in self.claims:
             if len(pair) != 2 or not set(pair) <= set(names):
-                raise ValueError(f"claims name {pair}, which is not a pair of the rows: {names}")
+                raise ValueError(f"claims name {pair}, which is no pair of the rows: {names}")
         if self.against is not None and self.against not in names:
-            raise ValueError(f"against={self.against} is not one of the rows: {names}")
+            raise ValueError(f"against={self.against} is none of the rows: {names}")
         if unknown := {metric for metric in self.columns.values() if metric} - METRICS.keys():
-            raise ValueError(f"{unknown} is not one of our metrics: {', '.join(METRICS)}")
+            raise ValueError(f"{unknown} is none of our metrics: {', '.join(METRICS)}")
         for row in self.rows:
             if not row.what or (row.config and row.changes):
                 raise ValueError(
-                    f"row {row.name}: describe it in `what`; give it a config or changes, not both"
+                    f"row {row.name}: say what it is, and give it a config or changes, not both"
                 )
             if unknown := row.paper.keys() - self.columns.keys():
-                raise ValueError(f"row {row.name} has numbers of {unknown}, which is not a column")
+                raise ValueError(f"row {row.name} has numbers of {unknown}, which no column is")
 
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row as requested.
+    """A row with its resolved config.
 
     Args:
         row: the row of the table.
-        words: options of inference.generate.
+        words: arguments of inference.generate.
         config: the resulting config.
-        changes: dotted key -> value, differences from the system that rows change.
+        changes: dotted key -> value, differences from the system that rows modify.
     """
 
     row: TableRow
@@ -128,11 +128,11 @@ class PlannedRow:
 
     @property
     def what(self) -> str:
-        """A one-sentence description."""
+        """Description, one sentence."""
         return self.row.what
 
     def weights(self) -> dict[str, str]:
-        """Config key -> path of the weights it generates with."""
+        """Config key -> path of the weights that it generates with."""
         named = {
             f"model.{key}": getattr(self.config.model, key)
             for key in ("path", "controller", "references", "lora")
@@ -140,7 +140,7 @@ class PlannedRow:
         return {key: path for key, path in named.items() if path not in (None, "tiny")}
 
     def reads(self) -> dict[str, str]:
-        """Config key -> path of all its inputs; `source` may be words that are not a path."""
+        """Config key -> path of everything it reads; `source` may be a description."""
         return {"source": self.config.source, **self.weights()}
 
 
@@ -150,34 +150,34 @@ def known_tables() -> list[str]:
 
 
 def load_table(name: str) -> AblationTable:
-    """The table with that name.
+    """Loads the table with that name.
 
     Raises:
-        ValueError: no such table, or an invalid one.
+        ValueError: no such table, or an inconsistent one.
     """
     if name not in known_tables():
-        raise ValueError(f"table={name} is not one of the tables: {', '.join(known_tables())}")
+        raise ValueError(f"table={name} is none of the tables: {', '.join(known_tables())}")
     return load_config(AblationTable, (), str(FOLDER / f"{name}.yaml"))
 
 
 def planned_rows(
     name: str, table: AblationTable, wanted: Sequence[str], overrides: Sequence[str]
 ) -> list[PlannedRow]:
-    """The rows of a table as they are to be generated.
+    """The rows of a table with their resolved configs.
 
     Args:
         name: name of the table.
-        table: its contents.
-        wanted: names of rows; none = all.
-        overrides: words `a.b=c` for every row.
+        table: its content.
+        wanted: names of rows; empty = all.
+        overrides: arguments `a.b=c` for every row.
 
     Raises:
-        ValueError: an unknown row, or overrides that would make rows identical.
+        ValueError: an unknown row, or arguments that would make rows identical.
     """
     names = [row.name for row in table.rows]
     for row in wanted:
         if row not in names:
-            raise ValueError(f"rows=[{row}] is not one of the rows of {name}: {', '.join(names)}")
+            raise ValueError(f"rows=[{row}] is none of the rows of {name}: {', '.join(names)}")
     common = (f"config={table.protocol}",) if table.protocol else ()
     system = load_config(EvaluationConfig, (f"config={table.system}", *common))
     planned = []
@@ -196,7 +196,7 @@ def planned_rows(
 
 
 def row_words(row: TableRow, table: AblationTable, system: str) -> tuple[str, ...]:
-    """The words of inference.generate for a row; `system` is the name of the table's system."""
+    """The arguments of inference.generate for a row; `system` is the name of the table's system."""
     protocol = row.protocol or table.protocol
     files = [row.config or table.system, *([protocol] if protocol else ())]
     words = [f"config={file}" for file in files]
@@ -206,13 +206,13 @@ def row_words(row: TableRow, table: AblationTable, system: str) -> tuple[str, ..
 
 
 def refuse_alike(rows: Sequence[PlannedRow], overrides: Sequence[str]) -> None:
-    """Refuses overrides of values in which rows differ, which would make them identical.
+    """Rejects arguments that override what rows differ in, which would make them identical.
 
     Raises:
-        ValueError: there is such an override.
+        ValueError: such an argument.
     """
     differ = {"row"} | {key for row in rows for key in row.changes}
     for word in overrides:
         key = word.partition("=")[0]
         if any(other == key or other.startswith(f"{key}.") for other in differ):
-            raise ValueError(f"{word}: the rows of the table differ in this value; leave it out")
+            raise ValueError(f"{word}: this is what the rows of the table differ in; leave it out")

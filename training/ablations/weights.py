@@ -1,4 +1,4 @@
-"""Missing inputs of a table's rows: which stages of which recipe make them."""
+"""Which recipe stages make the missing inputs of a table's rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.options.training import TrainConfig
 from training.recipe import Recipe, RecipeConfig, Stage
 
 TRAINING = "training.train"
-# Stages that make inputs of rows; other stages prepare inputs of trainings.
+# Modules that make inputs of rows; other stages prepare inputs of trainings.
 MAKERS = {TRAINING: TrainConfig, "inference.write_recordings": WriteConfig}
 
 
@@ -27,14 +27,14 @@ def lacking_stages(table: AblationTable, rows: Sequence[PlannedRow]) -> dict[str
     work: dict[str, list[Stage]] = {}
     if not lacking:
         return work
-    asked = {recipe: stages_of(table, recipe) for recipe in table.made_by}
-    # One recipe may prepare the training data of another one's stages.
+    by_recipe = {recipe: stages_of(table, recipe) for recipe in table.made_by}
+    # One recipe may prepare what another recipe's stages train on.
     trains = any(
         stage.module == TRAINING and lies_in(lacking, output_of(stage))
-        for stages in asked.values()
+        for stages in by_recipe.values()
         for stage in stages
     )
-    for recipe, stages in asked.items():
+    for recipe, stages in by_recipe.items():
         needed = [
             stage
             for stage in stages
@@ -58,19 +58,19 @@ def stages_of(table: AblationTable, recipe: str) -> list[Stage]:
 
 
 def output_of(stage: Stage) -> str | None:
-    """The output folder of the stage that rows can read from; None if they read none of it."""
+    """The folder with the stage's output, if rows can read it; else None."""
     if stage.module not in MAKERS:
         return None
     return load_config(MAKERS[stage.module], stage.words).output
 
 
 def lies_in(paths: set[str], folder: str | None) -> bool:
-    """Whether any of the paths is the folder or is inside it."""
+    """Whether any of the paths is the folder or inside it."""
     return folder is not None and any(Path(path).is_relative_to(folder) for path in paths)
 
 
 def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
-    """Runs or continues stages of a recipe; those recorded as done are skipped."""
+    """Runs or resumes stages of a recipe; those recorded as done are skipped."""
     config = replace(load_config(RecipeConfig, [f"config={recipe}"]), stages=list(stages))
     state = Recipe(config)
     state.lock()
@@ -85,10 +85,10 @@ def run_stages(recipe: str, stages: Sequence[Stage]) -> None:
 def refuse_without_weights(
     rows: Sequence[PlannedRow], table: AblationTable, work: dict[str, list[Stage]]
 ) -> None:
-    """Checks that rows have their weights, except for those that the stages of `work` will make.
+    """Checks that rows have their weights, except those that the stages of `work` will make.
 
     Raises:
-        FileNotFoundError: missing weights; the message says what makes them.
+        FileNotFoundError: missing weights, and what makes them.
     """
     coming = [output_of(stage) for stages in work.values() for stage in stages]
     for row in rows:
@@ -105,7 +105,7 @@ def _maker(table: AblationTable, path: str) -> str:
         for stage in stages_of(table, recipe):
             if lies_in({path}, output_of(stage)):
                 return (
-                    f"{stage.name} makes it, which {recipe} records as done: python -m "
+                    f"{stage.name} makes it, which {recipe} notes as done: python -m "
                     f"training.recipe config={recipe} from={stage.name} does it again, unless the "
                     "row names another step than the training's last"
                 )

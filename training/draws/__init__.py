@@ -1,1 +1,1 @@
-"""All randomness of a training sample."""
+"""All random draws of a training sample."""

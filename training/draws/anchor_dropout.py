@@ -1,8 +1,7 @@
-"""Anchor dropout: the controller learns not to rely on every anchor in every frame.
+"""Anchor dropout: the controller learns not to depend on every anchor in every frame.
 
-Drawn per sample; the released code draws once for all samples of a batch. Hiding affects the
-latents and the visible tokens; camera poses are unchanged. A dropped slot is also dropped in the
-preceding frames, if any.
+Drawn per sample; the released code draws once per batch. Dropout hides the latents and the visible
+tokens; camera poses are kept. A dropped slot is also dropped in the preceding frames, if any.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from anchorweave.datasets.training_clip import TrainingClip
 
 @dataclass(frozen=True)
 class AnchorDropoutConfig:
-    """How often each kind of dropout is drawn, and how much it hides; other samples keep all.
+    """Probability and strength of each kind of dropout; the remaining samples are unchanged.
 
     Args:
         frames: fraction of samples in which latent frames of each anchor are hidden, independently.
@@ -28,22 +27,22 @@ class AnchorDropoutConfig:
         only_first: fraction in which only the first slot is kept, and hidden from some frame on.
         hidden_frames: fraction of an anchor's latent frames after the first that `frames` hides; at
             least one frame.
-        cut_from: earliest point, as a fraction of the clip, from which `only_first` hides.
-        cut_to: latest.
-        slots: what `subset` and `only_first` do to dropped slots. `removed` takes them out of
-            the clip as the released code does, which is much faster, but gives clips different
-            numbers of anchors, so it requires a batch size of 1 per call. `hidden` keeps them in
-            place but empty, like padded slots of a sampled video; for a controller with
-            `tokens="visible"` both are equivalent.
+        cut_from: earliest cut of `only_first`, as a fraction of the clip.
+        cut_to: latest cut.
+        slots: what `subset` and `only_first` do to dropped slots. `removed` removes them from the
+            clip as in the released code, which is much faster, but clips in a batch then have
+            different numbers of anchors: only for batches of one. `hidden` keeps them but shows
+            nothing, like padded slots in sampling; with a controller of `tokens="visible"` both are
+            equivalent.
         hidden: content of hidden latents. `zero` as in the released code: never produced by a VAE,
-            but needs no extra file. `black`: the latent of a black video, as in padded slots during
-            sampling (and close to the encoding of a single black frame).
+            but needs no extra file. `black`: the latent of a black video, as in padded slots in
+            sampling (and close to the encoding of a black frame among others).
 
-    The first latent frame of a kept slot is always kept. Fractions of the released code: a quarter
-    each (its comment says 20 %); the paper only mentions random frame masking.
+    The first latent frame of a kept slot is always kept. Fractions in the released code: a quarter
+    each (its comment says 20 %); the paper mentions random frame masking only.
 
     Raises:
-        ValueError: fractions outside [0, 1], or more than 1 in total, or a cut range that ends
+        ValueError: fractions outside [0, 1] or summing to more than 1, or a cut range that ends
             before it starts.
     """
 
@@ -64,17 +63,17 @@ class AnchorDropoutConfig:
                 f"only_first={self.only_first}; none may be negative, nor all together exceed 1"
             )
         if not 0 <= self.hidden_frames <= 1:
-            raise ValueError(f"hidden_frames={self.hidden_frames} must be between 0 and 1")
+            raise ValueError(f"hidden_frames={self.hidden_frames} is a share, 0 to 1")
         if not 0 <= self.cut_from <= self.cut_to <= 1:
             raise ValueError(
                 f"a cut between cut_from={self.cut_from} and cut_to={self.cut_to}; these are "
-                "fractions of the clip with 0 <= cut_from <= cut_to <= 1"
+                "shares of the clip with 0 <= cut_from <= cut_to <= 1"
             )
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What one sample keeps.
+    """What is kept of one sample.
 
     Args:
         kind: `frames`, `subset`, `only_first` or `none`.
@@ -86,7 +85,7 @@ class Kept:
 
 
 def draw_kept(config: AnchorDropoutConfig, N: int, t: int, generator: torch.Generator) -> Kept:
-    """Draws what a sample of N anchors and t latent frames keeps."""
+    """Draws what is kept of a sample with N anchors and t latent frames."""
     kept = torch.ones(N, t, dtype=torch.bool)
     u, reached, kind = _uniform(generator), 0.0, "none"
     for name in ("frames", "subset", "only_first"):
@@ -116,17 +115,17 @@ def drop_anchors(
     config: AnchorDropoutConfig,
     black: Float[Tensor, "frames C height width"] | None = None,
 ) -> TrainingClip:
-    """The clip with its anchors visible only where they are kept.
+    """The clip with its anchors hidden where they are not kept.
 
     Args:
-        clip: not modified; without anchors there is nothing to hide.
+        clip: left unchanged; without anchors there is nothing to hide.
         kept: False where a slot's latent frame is hidden; a slot with no True is dropped.
         config: options.
         black: the scaled latent of a black video of the clip's size (`hidden="black"`).
 
     Raises:
-        ValueError: hidden latents should be black, but the black latent is missing or its shape
-            differs from the clip's.
+        ValueError: `hidden="black"`, but the black latent is missing or has another shape than the
+            clip's.
     """
     if not len(clip.anchor_latents):
         return clip
@@ -173,16 +172,16 @@ def _drop_slots(
             coverage=None if share is None else share[:, kept],
         )
         return replace(preceding, anchors=anchors)
-    slot_mask = kept[None, :, None, None, None]
+    mask = kept[None, :, None, None, None]
     blank = torch.zeros_like(anchors.latents[:, :1])
     if config.hidden == "black":
-        # Its latent frames do not depend on later ones.
+        # Causal: a frame does not depend on later ones.
         blank = black[: anchors.latents.shape[2]].to(blank)[None, None]
     anchors = replace(
         anchors,
-        latents=torch.where(slot_mask[..., None], anchors.latents, blank),
-        visible_tokens=anchors.visible_tokens & slot_mask,
-        coverage=None if share is None else share * slot_mask,
+        latents=torch.where(mask[..., None], anchors.latents, blank),
+        visible_tokens=anchors.visible_tokens & mask,
+        coverage=None if share is None else share * mask,
     )
     return replace(preceding, anchors=anchors)
 
@@ -190,7 +189,7 @@ def _drop_slots(
 def _check_black(clip: TrainingClip, black: Tensor | None) -> None:
     if black is None:
         raise ValueError(
-            "hidden anchors should be black (anchor dropout hidden=black), but no latent of a "
+            "hidden anchors are to show black (anchor dropout hidden=black), but no latent of a "
             "black video was given; encode one, or choose hidden=zero"
         )
     if black.shape != clip.anchor_latents.shape[1:]:

@@ -1,7 +1,7 @@
-"""All randomness of one training sample, as a function of (seed, step, place).
+"""All random draws of one training sample, as a function of (seed, step, place).
 
-The place is the sample's index in the global batch of its step. Nothing depends on the rank that
-computes it, the number of ranks, or the number of samples per call.
+The place is the sample's index in the global batch of its step. Nothing depends on the rank, the
+number of ranks, or the number of samples per call.
 """
 
 from __future__ import annotations
@@ -25,29 +25,28 @@ class DrawConfig:
     """Random draws for every sample.
 
     Args:
-        timestep: distribution of the timesteps.
+        timestep: which timesteps are trained.
         anchors: anchor dropout.
-        image_noise: mean of the log noise level added to the first frame's latent, in the units of
-            that latent; null = no noise (released code: -3; the paper does not say).
-        image_noise_spread: its standard deviation (released code: 0.5). Every sample draws its own
-            level; the released code draws one per batch.
+        image_noise: mean log noise level on the first frame's latent, in units of that latent; null
+            = no noise (released code: -3; the paper does not say).
+        image_noise_spread: its standard deviation (released code: 0.5). Drawn per sample; the
+            released code draws once per batch.
         caption_dropout: fraction of samples with the empty prompt (not given in the paper; the
-            released code has none, so its controller first sees the empty prompt during guidance
-            at sampling time).
-        recent_only: fraction of samples whose only reference is the newest, which is the last
+            released code has none, so that its controller first sees guidance's empty prompt in
+            sampling).
+        recent_only: fraction of samples whose only reference is the newest, which is last
             (Context-as-Memory: 0.1); no effect without references.
-        reference_noise: range (from, to) of noise-schedule steps for noising references. Each
-            sample draws one number uniformly for all of its references; 0 is no noise. Our
-            addition: the papers' references are clean.
-        preceding_noise: likewise for the frames before the target, if clips have them. (Spatia:
-            0 to 50 of 1000. Those are flow-matching steps: its 50 has the noise-to-signal ratio of
-            CogVideoX's 3.)
-        alone: fraction of samples without any controller features (anchors and cameras), so that a
-            jointly trained backbone also learns to work without them (not given in the paper, whose
-            backbone is frozen).
+        reference_noise: range of noise schedule steps to noise references by. One number is drawn
+            uniformly per sample, for all of its references; 0 = no noise. Ours: the papers'
+            references are clean.
+        preceding_noise: likewise for preceding frames, if clips have them. (Spatia: 0 to 50 of
+            1000. Those are flow-matching steps: by noise-to-signal ratio, its 50 is CogVideoX's 3.)
+        alone: fraction of samples with the controller disabled, including anchors and cameras, so
+            that a backbone trained with it also learns to work without (not given in the paper,
+            whose backbone is frozen).
 
     Raises:
-        ValueError: a value outside its range.
+        ValueError: a value out of range.
     """
 
     timestep: TimestepConfig = field(default_factory=TimestepConfig)
@@ -63,16 +62,16 @@ class DrawConfig:
     def __post_init__(self):
         if not 0 <= self.image_noise_spread < math.inf:
             raise ValueError(
-                f"image_noise_spread={self.image_noise_spread} is a standard deviation: 0 or more"
+                f"image_noise_spread={self.image_noise_spread} is a standard deviation, 0 or more"
             )
         for name in ("caption_dropout", "recent_only", "alone"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
+                raise ValueError(f"{name}={getattr(self, name)} is a share, 0 to 1")
         for name in ("reference_noise", "preceding_noise"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(
-                    f"{name}={[low, high]} must be a range of noise-schedule steps with "
+                    f"{name}={[low, high]} are steps of the noise schedule, from and to, with "
                     "0 <= from <= to"
                 )
 
@@ -88,7 +87,7 @@ def sample_generator(seed: int, step: int, place: int) -> torch.Generator:
     Raises:
         ValueError: a negative number.
     """
-    # torch truncates seeds to 32 bits, so they are mixed here.
+    # torch uses only 32 bits of a seed, so mix them here instead of truncating.
     mixed = np.random.SeedSequence((seed, step, place)).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(mixed[0]))
 
@@ -102,24 +101,24 @@ def draw(
     black: Float[Tensor, "frames C height width"] | None = None,
     place: int = 0,
 ) -> Samples:
-    """A batch of one sample: a clip with its noise, its timestep and anchor dropout.
+    """A batch of one sample: a clip with its noise, its timestep and dropout applied.
 
-    The order is fixed and every option consumes its random numbers whether it is enabled or not, so
-    that changing one does not affect the others.
+    The order of draws is fixed and each switch consumes its numbers whether it is on or off, so
+    that toggling one does not affect the others.
 
     Args:
-        clip: as prepared; not modified.
-        config: options.
+        clip: the prepared clip; left unchanged.
+        config: what is drawn.
         process: the noise process, on the CPU.
-        generator: `sample_generator`.
+        generator: from `sample_generator`.
         empty_prompt: text features of the empty prompt, if captions are dropped.
-        black: the scaled latent of a black video, if hidden anchors are black.
+        black: the scaled latent of a black video, if hidden anchors show black.
         place: index of the sample in the batch of its step.
 
     Raises:
-        ValueError: the empty prompt or the black latent is required but missing, or its shape
-            differs from the clip's; references or preceding frames should be noised by more steps
-            than the schedule has.
+        ValueError: the empty prompt or the black latent is required but missing, or has another
+            shape than the clip's; references or preceding frames are to be noised by more steps
+            than there are.
     """
     if config.caption_dropout:
         _check_empty_prompt(clip, empty_prompt)
@@ -132,11 +131,11 @@ def draw(
         image_noise = image_noise * (config.image_noise + level).exp()
     timestep = process.draw_timestep(config.timestep, generator)
     dropped = torch.rand((), generator=generator).item() < config.caption_dropout
-    # Last, because the number of random values depends on what is drawn.
+    # Last, because the number of draws depends on their values.
     N, t = clip.anchor_latents.shape[:2]
     kept = draw_kept(config.anchors, N, t, generator)
     clip = drop_anchors(clip, kept.frames, config.anchors, black)
-    # Drawn only if enabled, so that older runs stay reproducible.
+    # Consumes a number only if enabled: the draws of older runs stay the same.
     if config.recent_only and torch.rand((), generator=generator).item() < config.recent_only:
         clip = replace(
             clip,
@@ -170,12 +169,12 @@ def _noised(
     process: NoiseProcess,
     generator: torch.Generator,
 ) -> Float[Tensor, "frames C h w"]:
-    """Noises latents by a number of steps drawn from the range of an option of `config`."""
+    """Latents noised by one number of steps, drawn from the range of an option of `config`."""
     low, high = getattr(config, name)
     if high > process.total:
         raise ValueError(
-            f"{name} noises latents by up to {high} steps, but the noise schedule has "
-            f"only {process.total}"
+            f"latents are to be noised by up to {high} steps ({name}), but the noise schedule that "
+            f"was given has {process.total}"
         )
     steps = int(torch.randint(low, high + 1, (), generator=generator))
     noise = torch.randn(clean.shape, generator=generator)
@@ -188,7 +187,7 @@ def _noised(
 def _check_empty_prompt(clip: TrainingClip, empty_prompt: Tensor | None) -> None:
     if empty_prompt is None:
         raise ValueError(
-            "caption dropout needs features of the empty prompt, which are missing; encode it, or "
+            "captions are dropped, but the features of the empty prompt are missing; encode it, or "
             "set caption_dropout=0"
         )
     if empty_prompt.shape != clip.prompt_features.shape:

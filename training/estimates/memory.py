@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anchorweave.models.checkpointing import Kept, kept_parts
+from anchorweave.models.estimates.cards import PROCESS
 from training.estimates.operations import Blocks, Looking, Step
 
-GIB = 2**30
 # Of one token for each unit of width, what a block keeps for its backward pass. With trained
 # weights it keeps the input of every product. In bf16 it is under autocast, where norms keep
 # float32 on a GPU, and so is one with an adapter; a frozen one is bfloat16 throughout.
@@ -19,8 +19,6 @@ BLOCK_BYTES = {
     "fp32": {"trained": 94, "adapted": 50, "frozen": 50},
 }
 WORD = {"bf16": 2, "fp32": 4}
-# Context, kernels and libraries of a process on a GPU, in bytes.
-PROCESS = 1.5 * GIB
 
 
 def block_bytes(blocks: Blocks, precision: str) -> int:

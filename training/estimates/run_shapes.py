@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from anchorweave.memory import MEMORIES, MemoryConfig
-from anchorweave.models.backbones import Family, families, family_named, family_of
+from anchorweave.models.backbones import Family, family_named, family_of
+from anchorweave.models.estimates.published import FIRST, own_settings, published_family
 from anchorweave.models.small.tiny_models import TINY, video_of
 from anchorweave.retrieval import RetrievalConfig
 from training.estimates.missing import first_clip
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
-
-# What a run is taken for that has no model on disk.
-FIRST = families()["cogvideox"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,6 @@ def backbone_config(
     return family, settings, f"{title} as published ({path} is not there)"
 
 
-def published_family(path: str) -> Family:
-    """The family whose published model a folder is named after; else the first one."""
-    named = [one for one in families().values() if one.published[0].lower() in path.lower()]
-    return named[0] if named else FIRST
-
-
 def clip_shape(config: TrainConfig) -> ClipShape:
     """What a run is trained on: its first readable clip, or the paper's where there is none."""
     found = first_clip(config)
@@ -99,8 +91,3 @@ def given_at_most(config: TrainConfig) -> tuple[int, int]:
     """How many anchors and references a sample has at most, as the memory system gives them."""
     system = MEMORIES[config.data.memory]
     return system.gives_at_most(MemoryConfig(kind=config.data.memory), RetrievalConfig())
-
-
-def own_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of diffusers' without the notes that it keeps among the arguments."""
-    return {key: value for key, value in config.items() if not key.startswith("_")}

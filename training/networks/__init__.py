@@ -1,1 +1,1 @@
-"""Builds, initialises and checks the networks of a training run."""
+"""Building, initialising and checking the networks of a training run."""

@@ -1,4 +1,4 @@
-"""The networks of a training run: trained ones in float32, frozen ones in a short dtype."""
+"""The networks of a training run: trained ones in float32, frozen ones in reduced precision."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from training.options.training import TrainConfig
 
 @dataclass(frozen=True)
 class Networks:
-    """The denoiser and related objects.
+    """Denoiser and related objects.
 
     Args:
-        denoiser: backbone, and controller and reference network if any; parameters that require a
-            gradient are float32.
+        denoiser: backbone, controller and reference network, if any; trained parameters are
+            float32.
         process: the noise process.
-        positions: the backbone's positions for latents of the clips' size, or None.
+        positions: the backbone's position input for latents of the clips' size, or None.
         dtype: the backbone's dtype.
-        parts: loads the VAE, if needed.
+        parts: for the VAE, if one is needed.
     """
 
     denoiser: Denoiser
@@ -54,22 +54,22 @@ class Networks:
 def build_networks(
     config: TrainConfig, clip: TrainingClip, device: torch.device | str = "cpu"
 ) -> Networks:
-    """Builds everything in `config.model`, for clips of the size of `clip`, on the CPU.
+    """Builds everything that `config.model` describes, for clips of the size of `clip`; on the CPU.
 
     Args:
-        config: options of the training run.
+        config: config of the training.
         clip: any of its clips.
-        device: the compute device, which determines precision=auto.
+        device: where the networks will compute, which determines precision=auto.
 
     Raises:
-        ValueError: weights that do not match each other, the clip, or the options.
+        ValueError: weights that do not fit together, or contradict the clip or the options.
         FileNotFoundError: no model at `model.path`, or no controller.
     """
     t, _, h, w = clip.latents.shape
     network = config.model
-    # A model folder states its own sizes.
+    # A model folder knows its own sizes.
     parts = ModelParts(network.path, *video_of(network.path, (t, h, w)))
-    # Frozen weights need no more precision than their computation.
+    # Frozen weights need no more precision than the computation.
     frozen = network.train_backbone != "full"
     dtype = computing_dtype(config.precision, device) if frozen else torch.float32
     backbone = parts.backbone(dtype)
@@ -107,8 +107,8 @@ def build_networks(
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: int) -> None:
-    """Adds a LoRA to the attention of every backbone block; the rest is frozen."""
-    # Imported here, because peft's imports are slow.
+    """Adds a low-rank adapter to the attention of every block of the backbone; freezes the rest."""
+    # Imported here, because peft is slow to import.
     from peft import LoraConfig
 
     backbone.requires_grad_(False)
@@ -126,7 +126,7 @@ def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
 def _controller(
     network: NetworkConfig, backbone: nn.Module, holes: str
 ) -> WeavingController | None:
-    """The controller in `network`, or None; a new one is for anchors with `holes` by default."""
+    """The controller described by `network`, or None; a new one uses `holes` unless configured."""
     if not network.woven:
         return None
     start = network.controller
@@ -135,7 +135,7 @@ def _controller(
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(
                 f"no controller at model.controller={start}: it has no config.json; name a "
-                "folder with a saved one, such as CHECKPOINT/controller"
+                "folder that one was saved to, such as CHECKPOINT/controller"
             )
         controller = make_controller(backbone, start)
         refuse_contradiction(network, TRAINED_WITH, controller.config, "controller")
@@ -149,22 +149,22 @@ def _controller(
 
 
 def check_holes(controller: WeavingController | None, holes: Mapping[str, str]) -> None:
-    """Refuses data sets whose anchors do not match the controller.
+    """Rejects data sets whose anchors have other holes than the controller expects.
 
     Args:
-        controller: None = anchors are not used.
-        holes: of each data set (`Mixture.holes`).
+        controller: None = no anchors are read.
+        holes: per data set (`Mixture.holes`).
 
     Raises:
-        ValueError: the message names every data set that differs.
+        ValueError: names every data set that differs.
     """
     if controller is None:
         return
     own = controller.config.holes
-    if other := [f"{root} has holes={kind}" for root, kind in holes.items() if kind != own]:
+    if other := [f"{root} has holes={one}" for root, one in holes.items() if one != own]:
         raise ValueError(
-            f"the controller is for anchors with holes={own}, but {', '.join(other)}; "
-            "precompute all data sets of a mixture with the same kind of holes"
+            f"the controller is one for anchors with holes={own}, but {', '.join(other)}; "
+            "precompute all data sets of a mixture with one kind of holes"
         )
 
 
@@ -172,7 +172,7 @@ def _check_holes(controller: WeavingController, clip: TrainingClip) -> None:
     own = controller.config.holes
     if own != clip.holes:
         raise ValueError(
-            f"clip {clip.name} has anchors with holes={clip.holes}, but the controller is for "
+            f"clip {clip.name} has anchors with holes={clip.holes}, the controller is one for "
             f"holes={own}; train with model.holes={clip.holes}, or precompute the clips with "
             f"holes={own}"
         )
@@ -190,7 +190,7 @@ def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
     if sizes.learned_positions and own != (h, w):
         raise ValueError(
             f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
-            f"{own[0]}x{own[1]} (height x width) and supports no other size"
+            f"{own[0]}x{own[1]} (height x width) and takes no other size"
         )
     if sizes.text_dim != clip.prompt_features.shape[-1]:
         raise ValueError(

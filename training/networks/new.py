@@ -1,4 +1,4 @@
-"""New networks besides a backbone from `network` options, and checks of saved ones."""
+"""New networks for a backbone as described by `network`, and checks of saved ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.options.networks import NetworkConfig
 HEAD_DIM, INTERVAL, REFERENCE_HEADS = 128, 14, 16
 # `model.new_controller` -> `source` of `make_controller`.
 START = {"random": NEW, "from_backbone": FROM_BACKBONE}
-# What a controller's weights were trained with: option -> name in its own config.
+# Training-time settings of a controller: option -> name in its own config.
 TRAINED_WITH = {
     "layers": "num_layers",
     "heads": "num_heads",
@@ -38,7 +38,7 @@ TRAINED_WITH = {
     "attention": "attention",
     "coverage": "coverage",
 }
-# The same for reference networks.
+# Likewise for reference networks.
 REFERENCES_TRAINED_WITH = {
     ReferenceTokens: {"reference_cameras": "cameras"},
     HistoricalAttention: {"reference_interval": "interval", "reference_heads": "heads"},
@@ -48,10 +48,10 @@ REFERENCES_TRAINED_WITH = {
 def new_controller(
     network: NetworkConfig, backbone: nn.Module, holes: str = "black", source: str | Path = NEW
 ) -> WeavingController:
-    """A new controller from `network` options, for anchors with `holes` by default.
+    """A controller as described by `network`, for anchors with `holes` unless configured otherwise.
 
     Args:
-        network: unset layers and heads are those of `warm_start`, if given.
+        network: unspecified layers and heads are taken from `warm_start`, if set.
         backbone: a backbone of a known family.
         holes: see above.
         source: as in `make_controller`, but not a folder.
@@ -82,24 +82,24 @@ def warm_start(controller: WeavingController, saved: WeavingController, where: s
     """Copies the weights of a saved controller into a new one, possibly with another fusion.
 
     Args:
-        controller: the new one, changed in place. Weights that only `saved` has (the scores of
-            pose-guided fusion, for one that averages) are dropped.
+        controller: the new one, changed in place. Weights that only `saved` has (such as scores of
+            pose-guided fusion if the new one averages) are ignored.
         saved: the trained one.
         where: its folder, for messages.
 
     Raises:
-        ValueError: a weight of the new one that `saved` lacks, or has in another shape.
+        ValueError: a weight of the new one that `saved` lacks, or has with another shape.
     """
     own, theirs = controller.state_dict(), saved.state_dict()
     if controller.config.coverage and not saved.config.coverage:
-        # These weights have no effect before training.
+        # This has no effect before it is trained.
         theirs |= {name: own[name] for name in own if name.startswith("coverage_proj.")}
     for name, weight in own.items():
         if name not in theirs or theirs[name].shape != weight.shape:
-            stored = list(theirs[name].shape) if name in theirs else "none"
+            actual = list(theirs[name].shape) if name in theirs else "none"
             raise ValueError(
-                f"model.warm_start={where} cannot start this controller: {name} has "
-                f"shape {list(weight.shape)}, there {stored}; use its layers, heads and backbone"
+                f"model.warm_start={where} cannot start this controller: {name} has shape "
+                f"{list(weight.shape)}, there {actual}; ask for its layers, heads and backbone"
             )
     controller.load_state_dict({name: theirs[name] for name in own})
 
@@ -109,17 +109,17 @@ def _saved_controller(folder: str) -> WeavingController:
     if not Path(folder, "config.json").is_file():
         raise FileNotFoundError(
             f"no controller at model.warm_start={folder}: it has no config.json; name a folder "
-            "with a saved one, such as CHECKPOINT/controller"
+            "that one was saved to, such as CHECKPOINT/controller"
         )
     return load_whole(WeavingController, folder)
 
 
 def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork | None:
-    """The reference network in `network`: new for this backbone, or from a folder.
+    """The reference network described by `network`: new for this backbone, or from a folder.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: a saved one that contradicts `network`.
+        ValueError: the saved network contradicts `network`.
     """
     if not network.has_references:
         return None
@@ -141,16 +141,16 @@ def reference_network(network: NetworkConfig, backbone: nn.Module) -> ReferenceN
 def refuse_contradiction(
     network: NetworkConfig, names: Mapping[str, str], config: Mapping[str, Any], part: str
 ) -> None:
-    """Refuses options that contradict a saved network's own config.
+    """Rejects options that contradict the config of a saved network.
 
     Args:
-        network: the options; null ones are ignored.
-        names: the options, with their names in `config`.
+        network: the options; null ones are not checked.
+        names: option names, with their names in `config`.
         config: config of the saved network.
-        part: option that names its folder: `controller` or `references`.
+        part: the option that names its folder: `controller` or `references`.
 
     Raises:
-        ValueError: the message names the first such option, with both values.
+        ValueError: names the first option, with both values.
     """
     folder = getattr(network, part)
     for option, name in names.items():
@@ -158,8 +158,8 @@ def refuse_contradiction(
         if stated is not None and stated != config[name]:
             raise ValueError(
                 f"model.{option}={_word(stated)}, but model.{part}={folder} was trained with "
-                f"{_word(config[name])}, and its weights cannot be used otherwise: set "
-                f"model.{option}=null to keep its value, or train a new one"
+                f"{_word(config[name])}, and its weights cannot become another network's: set "
+                f"model.{option}=null to train it as it is, or train a new one"
                 + ("" if part == "references" else " (model.controller=null)")
             )
 

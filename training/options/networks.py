@@ -1,4 +1,4 @@
-"""NetworkConfig: the networks of a training run, their initialisation, and which are trained."""
+"""NetworkConfig: the networks of a training run, their initial weights, and which are trained."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from anchorweave.ranges import check_numbers, within
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which networks are trained, and how they are initialised.
+    """What is trained, and its initial weights.
 
     Args:
         path: a folder in diffusers' layout with the backbone, or `tiny`, `tiny_wan`: small ones
             with random weights, of the clips' own size.
-        controller: a saved controller to start from: a folder, or a released `.pt`; null = a new
-            one.
-        new_controller: how a new one is initialised: `random`, or `from_backbone`, with copies of
-            the first blocks (requires `heads` equal to the backbone's). `none`: no controller; the
-            backbone is trained without memory, and anchors are not used.
-        layers: number of woven backbone layers; null = as in a saved controller, and for a new one
-            the released fraction of the backbone's, 16 of 42 (Wan: 10 of 30). Like the four below,
-            an error if it contradicts a saved one.
-        every: stride between them, starting with the first; null likewise, 1.
+        controller: initial weights: a folder with a saved controller, or a released `.pt`; null = a
+            new one.
+        new_controller: how a new one is initialised: with `random` weights, or `from_backbone`,
+            with copies of its first blocks (needs `heads` equal to the backbone's). `none`: no
+            controller; the backbone is trained without memory, and no anchors are read.
+        layers: number of backbone layers with a controller layer; null = as saved, and for a new
+            one the released fraction of the backbone's, 16 of 42 (Wan: 10 of 30). Like the four
+            below, an error if a saved one differs.
+        every: spacing of these layers, from the first on; null likewise, 1.
         heads: attention heads; null likewise, 16 of 48, or the backbone's for `from_backbone`.
         fusion: `pose_guided` or `average`; null likewise, `pose_guided`.
         attention: `joint` or `separate`; null likewise, `joint`.
-        tokens: `all` or `visible`; null likewise, `all`. May differ from a saved controller's: its
-            weights have the same meaning in both.
-        holes: how holes of anchors are filled: `black`, `cracks` or `filled`; must match the
-            precomputed data. May differ from a saved controller's, to train it for another kind.
-            null = as in the saved one, `black` for a released `.pt`, and as in the data otherwise.
-        coverage: whether each token of an anchor gets the fraction of its pixels that were
-            observed; null likewise, false. An error if it contradicts a saved one.
-        warm_start: a folder with a saved controller whose weights initialise a new one instead of
-            random ones. They may differ in options that do not change the meaning of weights:
-            `fusion`, `attention`, `tokens`, `holes` and `coverage`. null = random weights.
-        train_controller: false keeps it frozen, to train the backbone with it; it must be a
-            trained one.
-        train_backbone: `frozen`, a LoRA on its attention (`lora`), or all of it (`full`).
+        tokens: `all` or `visible`; null likewise, `all`. May be changed for a saved controller: its
+            weights mean the same in both.
+        holes: content of anchors where nothing was seen: `black`, `cracks` or `filled`; must match
+            the precomputed data. May also be changed for a saved controller, to fine-tune it for
+            other holes. null = as saved, `black` for a released `.pt`, and as in the data for all
+            others.
+        coverage: whether each token of an anchor includes the fraction of its pixels that was seen;
+            null likewise, false. An error if a saved one differs.
+        warm_start: a folder with a saved controller; a `new` controller starts from its weights
+            instead of random ones. They may differ in settings that do not change the weights'
+            meaning: `fusion`, `attention`, `tokens`, `holes` and `coverage`. null = random weights.
+        train_controller: false freezes it, which requires a trained one, to train only the
+            backbone.
+        train_backbone: `frozen`, a low-rank adapter on its attention (`lora`), or all of it
+            (`full`).
         references: a folder with a saved reference network; null = a new one.
-        new_references: how a new one feeds references to the backbone: as `tokens`, concatenated
-            with the video along frames (Context-as-Memory, Spatia), or by `attention`, historical
+        new_references: how a new one passes references to the backbone: as `tokens`, concatenated
+            to the video along frames (Context-as-Memory, Spatia), or by `attention`, historical
             cross-attention (SPMem). `none`: no reference network.
-        train_references: false keeps that network frozen.
-        reference_cameras: whether `tokens` get camera features (Context-as-Memory: yes, Spatia:
-            no); null = as in a saved network, and yes for a new one. Like the two below, an error
-            if it contradicts a saved one.
-        reference_interval: stride in blocks between `attention` layers; null likewise, 14.
-        reference_heads: their heads, 128 wide, or as wide as the backbone if that is less; null
-            likewise, 16.
-        lora_rank: rank of the LoRA.
+        train_references: false freezes that network.
+        reference_cameras: whether `tokens` include camera embeddings (Context-as-Memory: yes,
+            Spatia: no); null = as saved, and yes for a new one. Like the two below, an error if a
+            saved one differs.
+        reference_interval: number of blocks between `attention` layers; null likewise, 14.
+        reference_heads: its heads, of 128 channels, or as wide as the backbone's if it has fewer
+            channels; null likewise, 16.
+        lora_rank: rank of the adapter.
         lora_alpha: its scale is lora_alpha / lora_rank.
         gradient_checkpointing: recomputes the blocks in the backward pass: less memory, about a
             third more time.
-        kept: what is stored instead of recomputed: `nothing`, `attention_of_controller` or all
-            `attention`; costs as much memory as the tokens of each block, see `training.dry_run`.
-        compile: `regional` compiles each kind of block once: minutes at the start; incompatible
-            with `kept` and with sharded weights.
-            `kept`, nor where weights are sharded.
+        kept: what is then not recomputed: `nothing`, `attention_of_controller` or all `attention`;
+            costs as much memory as the tokens of each block, which `training.dry_run` prints.
+        compile: `regional` compiles the blocks, once per kind: takes minutes at the start; not with
+            `kept`, nor with sharded weights.
 
     Raises:
-        ValueError: a value out of range, nothing to train, or a frozen network that was never
-            trained.
+        ValueError: a value out of range, nothing to train, or a frozen part that was never trained.
     """
 
     path: str = "tiny"
@@ -99,18 +99,18 @@ class NetworkConfig:
             saved, asked = getattr(self, part), getattr(self, f"new_{part}")
             if saved is not None and asked != new:
                 raise ValueError(
-                    f"model.{part}={saved} is a saved one, but model.new_{part}={asked} requests "
+                    f"model.{part}={saved} is a saved one, but model.new_{part}={asked} asks for "
                     f"another; set model.{part}=null or model.new_{part}={new}"
                 )
         if self.kept != "nothing" and not self.gradient_checkpointing:
             raise ValueError(
-                f"model.kept={self.kept} applies to gradient checkpointing, which is off; "
-                "set model.gradient_checkpointing=true, or leave it out"
+                f"model.kept={self.kept} says what gradient checkpointing keeps, and there is "
+                "none; set model.gradient_checkpointing=true, or leave it out"
             )
         if self.kept != "nothing" and self.compile != "none":
             raise ValueError(
-                f"model.kept={self.kept} intercepts every operation of a block, which "
-                f"model.compile={self.compile} hides; set only one of them"
+                f"model.kept={self.kept} watches every operation of a block, which hides them "
+                f"from model.compile={self.compile}; set one of them only"
             )
         learns = self.woven and self.train_controller
         learns = learns or (self.has_references and self.train_references)
@@ -123,24 +123,24 @@ class NetworkConfig:
             )
         new = self.controller is None and self.new_controller != "none"
         if self.warm_start is not None and not (new and self.new_controller == "random"):
-            actual = f"model.new_controller={self.new_controller}"
+            met = f"model.new_controller={self.new_controller}"
             if self.controller is not None:
-                actual = f"model.controller={self.controller}"
+                met = f"model.controller={self.controller}"
             raise ValueError(
-                f"model.warm_start={self.warm_start} initialises a new controller, but {actual}; "
+                f"model.warm_start={self.warm_start} is where a new controller starts, but {met}; "
                 "set model.controller=null and model.new_controller=random, or leave warm_start out"
             )
-        # New ones have no effect on the backbone before they are trained.
+        # These have no effect on the backbone before they are trained.
         if not self.train_controller and new and self.warm_start is None:
             raise ValueError(
-                f"model.train_controller=false freezes model.new_controller={self.new_controller}, "
-                "which has no effect before it is trained; start from a trained one, such as "
-                "model.controller=CHECKPOINT/controller, or use none, model.new_controller=none"
+                f"model.train_controller=false keeps model.new_controller={self.new_controller}, "
+                "which changes nothing before it is trained; start from a trained one, such as "
+                "model.controller=CHECKPOINT/controller, or do without, model.new_controller=none"
             )
         if not self.train_references and self.new_references == "attention":
             raise ValueError(
-                "model.train_references=false freezes model.new_references=attention, which has "
-                "no effect before it is trained; start from a trained one, such as "
+                "model.train_references=false keeps model.new_references=attention, which changes "
+                "nothing before it is trained; start from a trained one, such as "
                 "model.references=CHECKPOINT/references"
             )
 

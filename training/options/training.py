@@ -1,6 +1,6 @@
-"""TrainConfig: every option of a training run, in the sections that own them.
+"""TrainConfig: every option of a training run, grouped in sections.
 
-What each value does is documented here; what the paper and the released code use, in
+The purpose of each value is documented here; the values of the paper and the released code are in
 `configs/train/cogvideox_5b_faithful.yaml`.
 """
 
@@ -16,24 +16,24 @@ from anchorweave.ranges import check_numbers, within
 from training.draws.noise import DrawConfig
 from training.options.networks import NetworkConfig
 
-# In minutes; torch accepts long timeouts, but not arbitrarily large numbers.
+# In minutes; torch accepts any reasonable timeout, but overflows for huge ones.
 A_YEAR = 365 * 24 * 60
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Training and validation data.
+    """The training data.
 
     Args:
         train: folders of data sets with their shares: `data/dl3dv:3 data/realestate10k:1` (the
             paper's and the released code's mixture); a single one needs no share.
-        memory: the memory system whose anchors and references are used.
+        memory: memory system whose anchors and references are used.
         visible_first_frame: as in sampling: `seen`, or `always` as the released controller was
             trained.
         validation: a data set for validation only; null = no validation.
-        workers: data loading processes per rank; 0 = load in the training process.
-        on_bad_clip: `error` stops at the first clip that fails during training, with its path;
-            `quarantine` uses the next clip instead and records its path in `bad_clips.jsonl`.
+        workers: data loader processes per rank; 0 = the training process itself.
+        on_bad_clip: `error` stops at the first clip that cannot be loaded, with its path;
+            `quarantine` takes the next clip instead and writes its path to `bad_clips.jsonl`.
         bad_clip_share: the run stops if more than this fraction of the clips failed.
     """
 
@@ -49,15 +49,17 @@ class DataConfig:
         """The data sets to train on, by folder, with their shares.
 
         Raises:
-            ValueError: no folder, a duplicate, or a share that is not an integer.
+            ValueError: no folder, a duplicate folder, or a share that is not an integer.
         """
         shares = {}
         for word in self.train.split():
             folder, colon, share = word.rpartition(":")
             if colon and not share.isdigit():
-                raise ValueError(f"data.train: {word!r} is not FOLDER:SHARE with an integer share")
+                raise ValueError(
+                    f"data.train: {word!r} is no FOLDER:SHARE with a whole number for a share"
+                )
             folder = folder or word
-            if same := [name for name in shares if Path(name).resolve() == Path(folder).resolve()]:
+            if same := [one for one in shares if Path(one).resolve() == Path(folder).resolve()]:
                 raise ValueError(
                     f"data.train names {same[0]} twice ({self.train!r}); name each data set once, "
                     "with one share"
@@ -65,7 +67,7 @@ class DataConfig:
             shares[folder] = int(share) if colon else 1
         if not shares:
             raise ValueError(
-                "data.train names no data set; give FOLDER, or FOLDER:SHARE for several"
+                "data.train names no data set; give FOLDER, or FOLDER:SHARE of several"
             )
         return shares
 
@@ -80,9 +82,9 @@ class OptimizerConfig:
         beta2: AdamW's beta2.
         weight_decay: AdamW's weight decay.
         epsilon: AdamW's epsilon.
-        clip: maximum norm of the gradient of all trained weights together.
+        clip: maximum gradient norm of all trained weights together.
         schedule: `constant_with_warmup`, `linear`, `cosine` or `cosine_with_restarts`.
-        warmup: warm-up steps from zero to the peak.
+        warmup: number of warm-up steps from zero to the peak learning rate.
         cycles: number of cycles of `cosine_with_restarts`.
     """
 
@@ -101,10 +103,10 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AverageConfig:
-    """The EMA of the trained weights, in float32, from the first step on.
+    """The running average (EMA) of the trained weights, in float32, from the first step on.
 
     Args:
-        enabled: whether to keep an EMA.
+        enabled: whether one is kept.
         decay: reached after a warm-up of (1 + step) / (10 + step).
     """
 
@@ -114,13 +116,13 @@ class AverageConfig:
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """Which steps to skip. Neither in the paper nor in the released code.
+    """When to skip steps. Not in the paper nor in the released code.
 
     Args:
-        abnormal: gradients with more than this many times the running mean norm are not
-            applied; null = all finite ones are. Non-finite gradients are never applied.
-        limit: the run stops if more than this many of the last `window` steps were skipped.
-        window: number of steps.
+        abnormal: skips a gradient whose norm is this many times the running mean of earlier ones;
+            null = any finite one is applied. Non-finite ones are always skipped.
+        limit: the run stops when more than this many of the last `window` steps were skipped.
+        window: in steps.
     """
 
     abnormal: float | None = within(20.0, above=1)
@@ -130,12 +132,12 @@ class GuardConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When to save the run; it is always saved at its end and on SIGTERM or SIGUSR1.
+    """When checkpoints are saved; in addition to the end of the run and SIGTERM or SIGUSR1.
 
     Args:
-        every_steps: interval in steps.
-        every_minutes: maximum minutes since the last one; null = no limit.
-        keep: how many of the newest to keep; the best one (by validation loss) is kept as well.
+        every_steps: in steps.
+        every_minutes: in minutes since the last one; null = not time-based.
+        keep: number of newest ones kept; the best one (by validation loss) is kept as well.
     """
 
     every_steps: int = within(500, at_least=1)
@@ -148,14 +150,15 @@ class ValidationConfig:
     """Validation on `data.validation`, on all ranks together.
 
     Args:
-        every: interval in steps; also at the end.
+        every: in steps; also at the end.
         seed: seed of the fixed noise.
-        clips: measure the loss of this many first clips, with live and EMA weights.
-        videos: sample this many first clips and compare them with the truth; needs the VAE.
-        videos_every: interval in steps; also at the end.
+        clips: number of clips, from the first on, for the loss, with live and averaged weights.
+        videos: number of clips, from the first on, to sample and compare with the truth; needs the
+            VAE.
+        videos_every: in steps; also at the end.
         steps: denoising steps of a sampled video.
         control_window: as in sampling.
-        fps: frames per second of the videos.
+        fps: frame rate of the videos.
     """
 
     every: int = within(500, at_least=1)
@@ -170,14 +173,14 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """Where to log, besides `log.jsonl`, which is always written.
+    """Logging, in addition to `log.jsonl`, which is always written.
 
     Args:
         trackers: any of `wandb`, `tensorboard`.
-        project: project name in wandb.
-        wandb_mode: `offline` writes only to the output folder (`wandb sync` uploads it later).
-        every: steps between printed lines.
-        picture_every: steps between updates of `loss_by_timestep.png`.
+        project: name in wandb.
+        wandb_mode: `offline` writes to the output folder only (`wandb sync` uploads it later).
+        every: number of steps between printed lines.
+        picture_every: number of steps between updates of `loss_by_timestep.png`.
     """
 
     trackers: list[str] = field(default_factory=list)
@@ -189,22 +192,22 @@ class LoggingConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything a run of `training.train` needs.
+    """Everything one run of `training.train` needs.
 
     Args:
-        output: the folder for checkpoints, logs and plots.
-        resume: `latest` resumes from the newest complete checkpoint in `output`, or starts from
-            scratch if there is none; a path resumes from that one; `never` refuses an `output` with
+        output: the folder for checkpoints, logs and pictures.
+        resume: `latest` resumes from the newest complete checkpoint in `output`, or starts a new
+            run if there is none; a path resumes from that one; `never` rejects an `output` with
             checkpoints in it.
-        seed: seed of all randomness: initial weights, order of clips, noise, dropout.
+        seed: seed of all randomness: initial weights, the order of clips, noise, dropout.
         steps: total number of optimiser steps.
         batch: clips per step, over all ranks.
-        batch_per_process: clips per network call; `batch` divided by it and by the
-            number of ranks is the number of gradient accumulation steps.
+        batch_per_process: clips per forward call; `batch` divided by it and by the number of ranks
+            is the number of gradient accumulation calls.
         precision: `bf16` = autocast, float32 master weights, a frozen backbone in bf16; `fp32` =
-            float32 throughout; `auto` = bf16 except on a CPU without bfloat16 instructions.
-        strategy: the expected distribution strategy; launching with another one is an error.
-            `any` accepts all.
+            float32 throughout; `auto` = bf16 except on a CPU without instructions for it.
+        strategy: the expected distribution strategy; launching with another one is an error. `any`
+            accepts all.
         timeout_minutes: how long a rank waits for the others before it gives up.
     """
 
@@ -230,7 +233,7 @@ class TrainConfig:
 
     @property
     def memory(self) -> str | None:
-        """The memory system whose anchors and references are read; None if neither is used."""
+        """Memory system whose anchors and references are read; None if neither is used."""
         return self.data.memory if self.model.woven or self.model.has_references else None
 
     def __post_init__(self):
@@ -239,19 +242,19 @@ class TrainConfig:
         self.refuse_sharded(self.strategy)
         if self.validation.videos and self.strategy in ("fsdp2", "zero2"):
             raise ValueError(
-                f"validation.videos={self.validation.videos} samples on every rank separately, "
+                f"validation.videos={self.validation.videos} samples on every rank by itself, "
                 f"which strategy={self.strategy} cannot; set validation.videos=0 (the loss is "
                 "still measured) and sample from a checkpoint"
             )
 
     def refuse_sharded(self, strategy: str) -> None:
-        """Refuses options that a strategy with sharded weights does not support.
+        """Rejects options that do not work with strategies that shard weights.
 
         Raises:
-            ValueError: compiled blocks, because weights are gathered inside them.
+            ValueError: compiled blocks, whose weights would be gathered inside the compiled graph.
         """
         if self.model.compile != "none" and strategy in ("fsdp2", "zero2"):
             raise ValueError(
-                f"model.compile={self.model.compile} is not supported with {strategy}, whose "
-                "blocks gather their weights in every call; set model.compile=none"
+                f"model.compile={self.model.compile} is not for {strategy}, whose blocks "
+                "gather their weights in every call; set model.compile=none"
             )

@@ -1,1 +1,1 @@
-"""The stages of a recipe: their inputs, and running them."""
+"""The stages of a recipe: their inputs, and how they are run."""

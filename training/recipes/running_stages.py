@@ -1,4 +1,4 @@
-"""The running stages of a recipe: one in the foreground, others beside it."""
+"""The running stages of a recipe: one in the foreground, others in the background."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals, signal
 
-# Seconds of a stage's time that are lost at most if the recipe itself is killed.
+# Maximum run time missing from the record if the recipe itself is killed.
 NOTE_SECONDS = 30.0
-# Seconds between checks for ended stages.
+# Polling interval for ended stages.
 LOOK_SECONDS = 0.2
 
 
 class RunningStages:
-    """Running processes by stage name.
+    """Processes by name of their stage.
 
     Args:
-        note: called with a stage's name, the seconds since its last call for that stage, and how
-            the stage ended: None = still running, else its exit code or `stopped by SIGNAL`.
+        note: called with a stage's name, the seconds since it was last called for it, and how the
+            stage ended: None = still running, else its exit code or `stopped by SIGNAL`.
         lock: a file descriptor that every stage inherits.
     """
 
@@ -47,8 +47,8 @@ class RunningStages:
                 signal(each, handler)
 
     def start(self, name: str, command: Sequence[str]) -> None:
-        """Starts a stage: `python` with the words of `command`."""
-        # In its own process group: Ctrl-C in a terminal reaches only the recipe, which forwards it.
+        """Starts a stage: `python` with the arguments `command`."""
+        # A separate process group: Ctrl-C in a terminal reaches only the recipe, which forwards it.
         self._processes[name] = subprocess.Popen(
             [sys.executable, *command], start_new_session=True, pass_fds=[self._lock]
         )
@@ -56,11 +56,11 @@ class RunningStages:
         self._say(name, None)
 
     def wait_for(self, names: Sequence[str]) -> None:
-        """Waits until the stages in `names` have ended.
+        """Waits until those of `names` that are running have ended.
 
         Raises:
-            SystemExit: any stage failed, or the recipe was asked to stop; the others were asked to
-                stop and have ended.
+            SystemExit: any stage failed, or the recipe was told to stop; the others were stopped
+            and have ended.
         """
         while True:
             for name, process in list(self._processes.items()):
@@ -70,14 +70,14 @@ class RunningStages:
                     self._say(name, None)
             if self._told and not self._processes:
                 names = ", ".join(self._stopped)
-                sys.exit(f"{names}: stopped by {self._told[0]}; run the recipe again to continue")
+                sys.exit(f"{names}: stopped by {self._told[0]}; run the recipe again to go on")
             if not self._told and not self._processes.keys() & set(names):
                 return
             time.sleep(LOOK_SECONDS)
 
     def _ended(self, name: str, process: subprocess.Popen) -> None:
         del self._processes[name]
-        # A training that was asked to stop saves and exits with 0, but is not done.
+        # A training that was told to stop saves and exits successfully, but it is not done.
         self._say(name, f"stopped by {self._told[0]}" if self._told else process.returncode)
         if process.returncode and not self._told:
             self._stop_all()
@@ -87,7 +87,7 @@ class RunningStages:
                 self._say(other, f"stopped because {name} failed")
             sys.exit(
                 f"{name}: failed with exit code {process.returncode}, see above; run the recipe "
-                "again to continue it"
+                "again to go on with it"
             )
         if self._told:
             self._stopped.append(name)

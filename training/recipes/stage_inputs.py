@@ -1,4 +1,4 @@
-"""Inputs of a recipe's stage: its config values, and the files that they name."""
+"""The inputs of a recipe's stage: its config values, and the files that they name."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from anchorweave.datasets.fingerprint import digest, flat
 from anchorweave.datasets.layout import CONFIG, RECORD
 from anchorweave.models.digest import weights_digest
 
-# Options with these names are outputs.
+# Keys of outputs, which are not inputs.
 WRITTEN = ("output", "resume")
-# Folders identified by their weights, and recordings described by a single file.
+# Files that identify folders with weights (by their weights), and recordings (by their listing).
 WEIGHTS = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer_config.json")
 DESCRIBED = ("transforms.json",)
 
 
 def config_values(words: list[str]) -> dict[str, Any]:
-    """The contents of a stage's YAML files, including their bases, as dotted keys."""
-    values_by_key: dict[str, Any] = {}
+    """The values in a stage's YAML files, each merged over its bases, as dotted keys."""
+    said: dict[str, Any] = {}
     for word in words:
         if word.startswith("config="):
             for _, values in yaml_layers(word.removeprefix("config=")):
-                values_by_key |= flat(values)
-    return values_by_key
+                said |= flat(values)
+    return said
 
 
 def inputs(words: list[str]) -> dict[str, str]:
-    """Digests of the files and folders that a stage reads.
+    """Content digests of the files and folders that a stage reads.
 
     Args:
-        words: the stage's words, `a.b=c` and `config=FILE`.
+        words: arguments of the stage, `a.b=c` and `config=FILE`.
 
     Returns:
-        By `key=path`. Missing files and folders of unknown kinds are omitted.
+        Digests by `key=path`. Missing files, and folders of unknown kinds, are omitted.
     """
     values = config_values(words)
     for word in words:
@@ -55,17 +55,17 @@ def inputs(words: list[str]) -> dict[str, str]:
 def changed(there: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Inputs that have changed, as text."""
     return [
-        f"{path} {'has changed' if path in now else 'is gone'}"
+        f"{path} {'holds something else' if path in now else 'is gone'}"
         for path in sorted(there)
         if now.get(path) != there[path]
     ]
 
 
 def identity(path: Path) -> str | None:
-    """A digest of what is at `path`, unaffected by what later stages add to it.
+    """A content digest of `path` that does not change when later stages add files to it.
 
-    For a model its weights, for a prepared data set its settings and list of clips, for a
-    recording the file that lists its frames, for a file its bytes; None = none of these.
+    For a model its weights, for a prepared data set its config and clips, for a recording its frame
+    listing, for a file its bytes; None = none of these.
     """
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -81,10 +81,10 @@ def identity(path: Path) -> str | None:
 
 
 def _paths(value: Any) -> Iterator[str]:
-    """The paths in a value: one, a list, or data sets with shares (`A:3 B:1`)."""
+    """The paths that a value may name: one, a list, or data sets with shares (`A:3 B:1`)."""
     if isinstance(value, list):
-        for part in value:
-            yield from _paths(part)
+        for one in value:
+            yield from _paths(one)
     elif isinstance(value, str):
         for word in value.strip("[]").replace(",", " ").split():
             name, colon, share = word.rpartition(":")

@@ -1,7 +1,7 @@
-"""A forward and backward pass of fixed shapes, as one CUDA graph on a GPU.
+"""A forward and backward pass with fixed shapes, on a GPU as one CUDA graph.
 
-A small network of many small kernels is limited by launching them one by one from the host. A graph
-is recorded once and then launched as a whole.
+In a small network with many small kernels, the GPU waits for the host, which launches them one by
+one. A graph is recorded once and then launched as a whole.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-# Warm-up calls before recording, in which libraries choose kernels and reserve memory.
+# Warm-up runs before recording, in which libraries select kernels and reserve memory.
 REHEARSALS = 3
 
 
 class CapturedStep:
-    """Runs `step` and its backward pass, which sets the parameters' gradients.
+    """Runs `step` and its backward pass; sets the parameters' gradients.
 
     Args:
-        step: from tensors to results, the first of which is the loss. On a GPU it may not depend on
-            values of its inputs in Python (`item()`), and is called with reused buffers.
-        parameters: the parameters to differentiate; on a GPU their gradients use the same memory in
-            every call and are overwritten.
+        step: maps tensors to results, the first of which is the loss. On a GPU it must not depend
+            on values of its inputs in Python (`item()`), and is called with buffers that are
+            reused.
+        parameters: parameters to differentiate; on a GPU their gradients use the same memory in
+            every call, and are overwritten.
     """
 
     def __init__(self, step: Callable[..., tuple[Tensor, ...]], parameters: Iterable[nn.Parameter]):

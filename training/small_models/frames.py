@@ -1,4 +1,4 @@
-"""Frames of recordings, one array per recording, decoded or rendered once."""
+"""Frames of recordings as one array per recording, decoded or rendered once."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ def cache_frames(
     frames: int | None,
     shard: Shard,
 ) -> list[Path]:
-    """Writes `NAME.npy`, uint8 [T, 3, H, W], for every recording without one.
+    """Writes `NAME.npy`, uint8 [T, 3, H, W], for every recording that has none yet.
 
     Args:
-        source: recordings, in any form that `find_recordings` accepts.
-        folder: folder of the arrays; refused if it has arrays of another size.
+        source: recordings, as accepted by `find_recordings`.
+        folder: folder of the arrays; rejected if it contains arrays of another size.
         size: (height, width) that frames are cropped and resized to.
-        frames: use this many first frames of each recording, which must have them; None = all.
+        frames: uses this many frames from the start of each recording, which must have them; None =
+            all.
         shard: this process's share of the work.
 
     Returns:
-        The arrays by recording name, of all processes.
+        The arrays, by name of the recording, including those of other processes.
 
     Raises:
-        ValueError: a recording that is unreadable or too short, or arrays of another size or
+        ValueError: a recording that cannot be read or is too short, or arrays of another size or
             length.
     """
     recordings = find_recordings(source)
@@ -49,15 +50,15 @@ def cache_frames(
         file = folder / f"{name}.npy"
         if file.exists():
             try:
-                stored_shape = read_frames(file, mmap_mode="r").shape
+                shape = read_frames(file, mmap_mode="r").shape
             except ValueError as error:
                 return Tally(failed={name: f"{error}; remove it to have it made again"})
-            if stored_shape[2:] != tuple(size):
-                wrong = f"{file} holds frames of {stored_shape[2:]}, not {size}; remove {folder}"
+            if shape[2:] != tuple(size):
+                wrong = f"{file} holds frames of {shape[2:]}, not {size}; remove {folder}"
                 return Tally(failed={name: wrong})
-            # The frames of a recording are not counted again, because opening one may take seconds.
-            if frames is not None and stored_shape[0] != frames:
-                wrong = f"{file} holds {stored_shape[0]} frames, not {frames}; remove {folder}"
+            # Not checked if all frames are used: opening a recording may take seconds.
+            if frames is not None and shape[0] != frames:
+                wrong = f"{file} holds {shape[0]} frames, not {frames}; remove {folder}"
                 return Tally(failed={name: wrong})
             return Tally(there=1)
         try:
@@ -79,16 +80,16 @@ def cache_frames(
 
 
 def read_frames(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """Reads what `cache_frames` wrote.
+    """Reads an array written by `cache_frames`.
 
     Raises:
-        ValueError: a truncated file or not such an array; the message names it.
+        ValueError: a truncated file, or another kind of array; the message names it.
     """
     try:
         array = np.load(file, mmap_mode)
         if array.ndim != 4 or array.dtype != np.uint8:
             raise ValueError(f"an array of {array.dtype} {array.shape}")
-    # numpy raises various errors, depending on where a header is damaged.
+    # On damaged headers numpy may raise anything.
     except Exception as error:
         raise ValueError(f"{file} cannot be read as frames ({error})") from error
     return array
@@ -101,9 +102,9 @@ def random_crops(
     crop: tuple[int, int],
     generator: torch.Generator,
 ) -> UInt8[Tensor, "count 3 frames h w"]:
-    """Crops in space and time, each from a random recording, on the generator's device.
+    """Random crops in space and time, each from a random recording, drawn with `generator`.
 
-    They are cut on the device of the recordings.
+    They are cropped on the recordings' device.
     """
 
     def below(end: int) -> int:

@@ -13,21 +13,21 @@ from torch.optim import AdamW, Muon
 
 from training.engine.weights import fill_optimizer, optimizer_tensors
 
-# Kernels with at most this many input or output channels are treated as vectors, not matrices.
+# Kernels with fewer input or output channels are lists of vectors rather than matrices.
 FEWEST_CHANNELS = 9
 
 
 class MuonAndAdamW:
-    """Both optimisers, stepped together.
+    """The two optimisers, stepped as one.
 
     Args:
-        parameters: of a network, by name; kernels contiguous or channels last.
+        parameters: parameters of a network, by name; kernels contiguous or channels-last.
         learning_rate: for both: Muon's steps are scaled to the size of AdamW's (Liu 2025, eq. 4).
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], learning_rate: float):
         self._kernels = {name: p for name, p in parameters.items() if _is_kernel(p)}
-        # Views of the kernels' memory, so that updating them updates the kernels.
+        # Views of the kernels' memory, so that a step on one is a step on the other.
         self._matrices = {
             name: nn.Parameter(_as_matrix(kernel.detach(), kernel))
             for name, kernel in self._kernels.items()
@@ -75,5 +75,5 @@ def _is_kernel(parameter: nn.Parameter) -> bool:
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """A tensor [O, I, ...] as a matrix [O, I * ...], columns in the kernel's memory order."""
+    """A tensor [O, I, ...] as a matrix [O, I * ...], with columns in `kernel`'s memory order."""
     return (tensor if kernel.is_contiguous() else tensor.movedim(1, -1)).reshape(len(tensor), -1)

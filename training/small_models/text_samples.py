@@ -1,4 +1,4 @@
-"""Makes training texts with gaps from captions, for a small T5."""
+"""Generates training samples for a small T5, texts with gaps, from captions."""
 
 from __future__ import annotations
 
@@ -51,37 +51,37 @@ LETTERS = r"[^\W\d_]+"
 
 
 def frequent_words(texts: Sequence[str], base: Sequence[str], most: int) -> list[str]:
-    """Words that become single tokens: `base`, those of PROMPTS, then the most common of `texts`.
+    """Words that become single tokens: `base`, those of PROMPTS, then the most frequent of `texts`.
 
     Args:
         texts: captions.
         base: words that are always included.
-        most: maximum number of words.
+        most: maximum total number.
 
     Raises:
         ValueError: fewer than the words that are always included.
     """
-    included = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
-    if most < len(included):
-        raise ValueError(f"vocabulary={most} is below the {len(included)} words always included")
+    always = dict.fromkeys([*base, *re.findall(LETTERS, " ".join(PROMPTS))])
+    if most < len(always):
+        raise ValueError(f"vocabulary={most} is below the {len(always)} words that it starts from")
     # Ties are broken alphabetically.
     counted = sorted(Counter(re.findall(LETTERS, " ".join(texts))).items(), key=_commonest)
-    return list(dict.fromkeys([*included, *(word for word, _ in counted)]))[:most]
+    return list(dict.fromkeys([*always, *(word for word, _ in counted)]))[:most]
 
 
 def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequence[str]) -> str:
-    """Shuffles the clauses of a text and drops or replaces some words.
+    """A text with its clauses shuffled and some words dropped or replaced.
 
     Args:
-        text: clauses separated by commas.
-        rng: source of randomness.
-        drop: fraction of words to drop; half as many are replaced by random `words`.
-        prompts: probability of adding one of PROMPTS as a clause.
+        text: clauses between commas.
+        rng: random generator.
+        drop: fraction of words dropped; half as many are replaced by any of `words`.
+        prompts: probability that one of PROMPTS is added as a clause.
         words: replacement words.
     """
     clauses = [text, PROMPTS[rng.integers(len(PROMPTS))]] if rng.random() < prompts else [text]
     clauses = [part.strip() for clause in clauses for part in clause.split(",")]
-    augmented = []
+    clauses_kept = []
     for i in rng.permutation(len(clauses)):
         chances = rng.random(len(clauses[i].split()))
         changed = [
@@ -89,20 +89,20 @@ def varied(text: str, rng: Generator, drop: float, prompts: float, words: Sequen
             for word, chance in zip(clauses[i].split(), chances, strict=True)
             if chance >= drop
         ]
-        augmented += [" ".join(changed)] if changed else []
-    return ", ".join(augmented) or text
+        clauses_kept += [" ".join(changed)] if changed else []
+    return ", ".join(clauses_kept) or text
 
 
 def with_gaps(
     tokens: Sequence[int], rng: Generator, share: float, first_mark: int, marks: int
 ) -> tuple[list[int], list[int]]:
-    """A text with gaps, and their contents, each after its sentinel token, both with an end token.
+    """A text with gaps, and their contents, each after its sentinel (T5 span corruption).
 
     Args:
         tokens: at least one, without the end token.
-        rng: source of randomness.
-        share: fraction of the tokens to remove, in gaps of one to three, at least one token.
-        first_mark: id of the first sentinel token; the others follow.
+        rng: random generator.
+        share: fraction of tokens removed, in gaps of one to three, at least one token.
+        first_mark: id of the first sentinel; the others follow.
         marks: maximum number of gaps.
     """
     gone = np.zeros(len(tokens), dtype=bool)

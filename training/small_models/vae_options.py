@@ -15,32 +15,32 @@ class VAETrainConfig:
     """Options of training an autoencoder.
 
     Args:
-        source: recordings to train on: a folder, "procedural:..." words, or a list.
-        validation: recordings to evaluate on, from other places.
+        source: recordings to train on: a folder, a "procedural:..." description, or a list.
+        validation: recordings of other places, for validation.
         output: the output folder.
         start: folder of an autoencoder of this architecture to start from; null = new weights.
-        part: what is trained: `all`, or only the `decoder`, which does not change the latents, so
-            that networks trained on them stay valid; requires `start`.
-        seed: seed of the initial weights and all random choices.
+        part: what is trained: `all`, or the `decoder` alone, which leaves latents unchanged, so
+            that networks trained on them stay valid; needs `start`.
+        seed: seed of the initial weights and all random draws.
         size: (height, width) that frames are resized to.
-        frames_per_recording: use this many first frames; null = all.
-        frames_only: whether to end when all frames are decoded or rendered, which several
-            processes may share (torchrun); a second run, in one process, then trains.
-        clip: frames per training crop; 8k + 1.
+        frames_per_recording: uses this many frames from the start; null = all.
+        frames_only: stop once all frames are decoded or rendered, which several processes may share
+            (torchrun); a second run, in one process, then trains.
+        clip: frames of a training crop; 8k + 1.
         crop: its (height, width).
         batch: crops per step.
         steps: total number of optimiser steps.
-        learning_rate: peak of Muon and AdamW; warmed up, then cosine decay.
-        warmup: warm-up steps.
-        loss: reconstruction loss.
-        kl: weight of the mean divergence from a standard normal, relative to a mean pixel error in
-            [-1, 1].
-        average: decay of the EMA.
-        precision: `bf16` = autocast; `auto` = bf16 except on a CPU without bfloat16 instructions.
-        compile: whether to compile the networks first (takes a minute or two, and a C++ compiler on
-            a CPU), after which a step takes about a quarter less time. On a GPU a step is one CUDA
+        learning_rate: peak learning rate of Muon and AdamW; warm-up, then cosine decay.
+        warmup: number of warm-up steps.
+        loss: the reconstruction loss.
+        kl: weight of the mean KL divergence from a standard normal, relative to a mean error of
+            pixels in [-1, 1].
+        average: decay of the running average.
+        precision: `bf16` = autocast; `auto` = bf16 except on a CPU without instructions for it.
+        compile: whether to compile the networks first (a minute or two, and needs a C++ compiler on
+            a CPU), which saves about a quarter of the time per step. On a GPU a step is one CUDA
             graph in any case.
-        validate_every: interval in steps; also at the end.
+        validate_every: in steps; also at the end.
         save_every: likewise.
         vae: its architecture.
 
@@ -75,11 +75,11 @@ class VAETrainConfig:
     def __post_init__(self):
         check_numbers(self)
         if self.part == "decoder" and self.start is None:
-            raise ValueError("part=decoder needs an existing encoder: name a start=")
+            raise ValueError("part=decoder trains beside an encoder that is there: name a start=")
         step = self.vae.in_space
-        # The decoder makes one video frame from the first latent frame only if their number is odd.
+        # The decoder maps the first latent frame to one video frame only if their number is odd.
         if self.clip % 8 != 1 or any(side % step for side in self.crop):
             raise ValueError(
                 f"clip={self.clip} and crop={self.crop} do not fit: an autoencoder of these levels "
-                f"needs 8k + 1 frames with sides divisible by {step}"
+                f"trains on 8k + 1 frames with sides divisible by {step}"
             )

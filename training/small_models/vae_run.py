@@ -1,4 +1,4 @@
-"""VAETraining: the state of one autoencoder training, and how it is saved and resumed."""
+"""VAETraining: one training run of an autoencoder, with saving and resuming."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class VAETraining:
     """One run, in one process.
 
     Args:
-        config: all of its options.
-        arrays: uint8 frames [T, 3, H, W] of the training recordings.
-        held_out: likewise, for evaluation.
+        config: its options.
+        arrays: uint8 frames [T, 3, H, W] of the recordings to train on.
+        held_out: likewise, for validation.
     """
 
     def __init__(self, config: VAETrainConfig, arrays: list[np.ndarray], held_out: list):
@@ -54,17 +54,17 @@ class VAETraining:
         self.held_out = torch.from_numpy(np.stack([array[: config.clip] for array in held_out]))
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         device = self.accelerator.device
-        # They all fit on a GPU, and cropping there saves transfers.
+        # All of them fit on a GPU; cropping there avoids transfers.
         self.recordings = [torch.from_numpy(array).to(device) for array in arrays]
         self.vae = fast_convolutions(_first_weights(config)).to(device)
         if config.part == "decoder":
-            # Wan's ends in a separate convolution.
+            # Wan's encoder ends in its own convolution.
             for part in (self.vae.encoder, getattr(self.vae, "quant_conv", None)):
                 if part is not None:
                     part.requires_grad_(False)
         self.parameters = {n: p for n, p in self.vae.named_parameters() if p.requires_grad}
         self.optimizer = MuonAndAdamW(self.parameters, config.learning_rate)
-        # Shapes never change in training, so kernels can be autotuned; evaluation, whose shapes
+        # Shapes are constant in training, so kernel autotuning pays off; validation, whose shapes
         # vary, is not compiled.
         torch.backends.cudnn.benchmark = True
         self._autoencoded = (
@@ -87,20 +87,19 @@ class VAETraining:
         self.log.rewind(self.step)
 
     def train(self, stop: Stop) -> None:
-        """Trains until `steps` are done, or a signal arrives; ends with a checkpoint either way."""
+        """Runs until `steps` are done, or a signal arrives; ends with a checkpoint either way."""
         config = self.config
-        stopping = False
-        while self.step < config.steps and not stopping:
+        stopped = False
+        while self.step < config.steps and not stopped:
             began = time.perf_counter()
             values = self._one_step()
             self._unread.append((self.step, values, time.perf_counter() - began))
             self.step += 1
             last = self.step == config.steps
             validates = last or self.step % config.validate_every == 0
-            stopping = stop.asked_by is not None
-            saves = last or stopping or self.step % config.save_every == 0
-            # Reading results waits for the GPU, so a step is read when the next one has been
-            # launched.
+            stopped = stop.asked_by is not None
+            saves = last or stopped or self.step % config.save_every == 0
+            # Reading values waits for the GPU, so a step is read when the next one is under way.
             self._read(keep=0 if validates or saves else 1, measures=validates)
             if saves:
                 self.checkpoints.save(self.step, self._write)
@@ -109,12 +108,12 @@ class VAETraining:
 
     @torch.no_grad()
     def measure(self) -> float:
-        """PSNR in dB of the EMA weights' reconstruction of the held-out clips."""
+        """PSNR in dB of the averaged weights' reconstruction of the held-out clips."""
         self.average.store(self.parameters.values())
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
         video = self.held_out.float() / 255
-        again = torch.cat([self._reconstructed(frame[None]) for frame in video])
+        again = torch.cat([self._reconstructed(one[None]) for one in video])
         self.vae.train()
         self.average.restore(self.parameters.values())
         return psnr(again, video)
@@ -146,11 +145,11 @@ class VAETraining:
         """Logs all steps but the last `keep`, and prints some of them.
 
         Args:
-            keep: how many to leave for later.
-            measures: whether to evaluate the weights, for the newest step.
+            keep: number of steps left for later.
+            measures: whether to validate the weights, at the newest step.
 
         Raises:
-            RuntimeError: a step with a non-finite gradient; nothing was saved since.
+            RuntimeError: a step whose gradient was not finite; nothing was saved since.
         """
         while len(self._unread) > keep:
             step, tensor, seconds = self._unread.pop(0)
@@ -165,11 +164,11 @@ class VAETraining:
                 values["validation/psnr"] = self.measure()
             self.log.log(values, step)
             if "validation/psnr" in values or (step + 1) % 50 == 0:
-                text = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-                print(f"step {step + 1}/{self.config.steps}: {text}", flush=True)
+                described = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+                print(f"step {step + 1}/{self.config.steps}: {described}", flush=True)
 
     def _through(self, signed: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and log variance of the latents, and the reconstruction from a sample of them."""
+        """Mean and log variance of the latents, and the decoding of a sample from them."""
         posterior = self.vae.encode(signed).latent_dist
         again = self.vae.decode(posterior.mean + posterior.std * drawn).sample
         return posterior.mean, posterior.logvar, again
@@ -187,7 +186,7 @@ class VAETraining:
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
-        # Autocast's weight cache outlives a call, which a CUDA graph does not support.
+        # Cached low-precision weights that outlive a call would break a CUDA graph.
         return torch.autocast(
             device,
             torch.bfloat16,
@@ -205,13 +204,13 @@ class VAETraining:
         save_config(self.config, folder / CONFIG)
 
     def _restore(self, folder: Path) -> None:
-        stored = load_config(VAETrainConfig, (), str(folder / CONFIG))
-        if (stored.vae, stored.seed) != (self.config.vae, self.config.seed):
+        saved = load_config(VAETrainConfig, (), str(folder / CONFIG))
+        if (saved.vae, saved.seed) != (self.config.vae, self.config.seed):
             raise ValueError(
-                f"{folder} is from a run with {stored.vae} and seed={stored.seed}; resume it as it "
-                "was started, or name another output="
+                f"{folder} is of a run with {saved.vae} and seed={saved.seed}; go on as it was "
+                "begun, or name another output="
             )
-        for line in differences(flat(stored), flat(self.config)):
+        for line in differences(flat(saved), flat(self.config)):
             print(f"  changed since: {line}", flush=True)
         for name, value in load_file(folder / WEIGHTS).items():
             fill(self.parameters[name], value)
@@ -221,10 +220,10 @@ class VAETraining:
             fill(shadow, averaged[name])
         self.step = json.loads((folder / PROGRESS).read_text())["step"]
         self.average.optimization_step = self.step
-        print(f"resuming from {folder}", flush=True)
+        print(f"going on from {folder}", flush=True)
         if self.step > self.config.steps:
             raise ValueError(
-                f"{folder} already has {self.step} steps, more than steps={self.config.steps}"
+                f"{folder} has {self.step} steps already, more than steps={self.config.steps}"
             )
 
     def _finished(self) -> bool:
@@ -234,12 +233,12 @@ class VAETraining:
         try:
             return json.loads(results.read_text())["steps"] == self.step
         except (ValueError, KeyError, TypeError) as error:
-            print(f"{results} cannot be read ({error!r}); rewriting it", flush=True)
+            print(f"{results} cannot be read ({error!r}); written again", flush=True)
             return False
 
     @torch.no_grad()
     def _finish(self) -> None:
-        """Writes the EMA weights, scaled so that latents have unit variance."""
+        """Writes the averaged weights, scaled so that latents have unit variance."""
         quality = self.measure()
         self.average.copy_to(self.parameters.values())
         self.vae.eval()
@@ -261,7 +260,7 @@ class VAETraining:
         print(f"{self.output}/vae: {quality:.2f} dB on held-out recordings", flush=True)
 
     def _fit_scale(self) -> None:
-        """Scales the latents of the training data to unit variance."""
+        """Scales latents of the training data to unit variance."""
         codec = codec_of(self.vae)
         with self._autocast():
             latents = [

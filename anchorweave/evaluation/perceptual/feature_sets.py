@@ -78,8 +78,10 @@ def distance_of_sets(
                 true[sample.clip] = features(sample.truth)
     if not true:
         raise NotMeasuredError("no true frames are known along these paths")
-    one, other = torch.cat(generated), torch.cat(list(true.values()))
-    if min(len(one), len(other)) < 2:
-        raise NotMeasuredError(f"{len(other)} true {of} are too few; at least 2 are needed")
-    distance = frechet_distance(one, other)
-    return SetDistance(distance, len(one), len(other), one.shape[1], of)
+    generated_features, true_features = torch.cat(generated), torch.cat(list(true.values()))
+    if min(len(generated_features), len(true_features)) < 2:
+        raise NotMeasuredError(f"{len(true_features)} true {of} are too few; at least 2 are needed")
+    distance = frechet_distance(generated_features, true_features)
+    return SetDistance(
+        distance, len(generated_features), len(true_features), generated_features.shape[1], of
+    )

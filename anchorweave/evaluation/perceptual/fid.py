@@ -46,14 +46,14 @@ def load_fid(folder: Path, device: str) -> Callable[[Iterable[Sample]], SetDista
     def features(video: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "n D"]:
         if len(video) < 2:
             raise NotMeasuredError("a video of one frame has no generated frame")
-        found = [
+        batches = [
             network(part.to(device), return_features=True).flatten(1).cpu()
             for part in levels(video[1:]).split(BATCH)
         ]
-        if found[0].shape[1] != FEATURES:
+        if batches[0].shape[1] != FEATURES:
             raise NotMeasuredError(
-                f"{path} gives {found[0].shape[1]} features instead of {FEATURES}: not Inception"
+                f"{path} gives {batches[0].shape[1]} features instead of {FEATURES}: not Inception"
             )
-        return torch.cat(found)
+        return torch.cat(batches)
 
     return lambda samples: distance_of_sets(samples, features, "frames")

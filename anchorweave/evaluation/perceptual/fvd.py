@@ -50,11 +50,11 @@ def load_fvd(folder: Path, device: str) -> Callable[[Iterable[Sample]], SetDista
                 f"videos of {len(video)} frames; I3D halves time thrice and needs {FEWEST_FRAMES}"
             )
         batch = levels(video).permute(1, 0, 2, 3)[None].to(device)
-        found = network(batch, rescale=True, resize=True, return_features=True).flatten(1).cpu()
-        if found.shape[1] != FEATURES:
+        vector = network(batch, rescale=True, resize=True, return_features=True).flatten(1).cpu()
+        if vector.shape[1] != FEATURES:
             raise NotMeasuredError(
-                f"{path} gives {found.shape[1]} features instead of {FEATURES}: not this I3D"
+                f"{path} gives {vector.shape[1]} features instead of {FEATURES}: not this I3D"
             )
-        return found
+        return vector
 
     return lambda samples: distance_of_sets(samples, features, "videos")

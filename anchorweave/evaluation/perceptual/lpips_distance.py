@@ -83,13 +83,13 @@ class CalibratedFeatures(nn.Module):
 
     def _directions(self, images: Tensor) -> list[Tensor]:
         values = (2 * images - 1 - self.shift) / self.scale
-        found = []
+        directions = []
         for number, layer in enumerate(self.features):
             values = layer(values)
             if number in self.taps:
                 length = (values.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
-                found.append(values / length)
-        return found
+                directions.append(values / length)
+        return directions
 
 
 def load_lpips(folder: Path, network: str, device: str) -> Callable[[Iterable[Sample]], PerVideo]:
@@ -152,19 +152,19 @@ def measured_by(
         return torch.cat([distance(a.to(device), b.to(device)) for a, b in pairs]).mean().item()
 
     def measure(samples: Iterable[Sample]) -> PerVideo:
-        found: PerVideo = {}
+        scores: PerVideo = {}
         for sample in samples:
             height, width = sample.video.shape[-2:]
             if min(height, width) < smallest:
                 raise NotMeasuredError(
                     f"videos of {height}x{width}; {column} needs {smallest} pixels a side"
                 )
-            values = found[sample.clip, sample.seed] = {}
+            values = scores[sample.clip, sample.seed] = {}
             if sample.truth is not None:
                 values[column] = mean(sample.video[1:], sample.truth[1:])
             if sample.returns:
                 values[f"{column}_loop"] = mean(sample.video[-1:], sample.video[:1])
-        return found
+        return scores
 
     return measure
 

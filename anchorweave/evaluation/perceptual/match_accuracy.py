@@ -48,13 +48,13 @@ def load_match_accuracy(
     matcher = _load_roma(folder, device)
 
     def measure(samples: Iterable[Sample]) -> PerVideo:
-        found: PerVideo = {}
+        scores: PerVideo = {}
         for sample in samples:
             if not sample.returns:
                 raise NotMeasuredError("the camera does not end where it began; use closed_loop")
             value = match_accuracy(matcher, sample.video, confidence, device)
-            found[sample.clip, sample.seed] = {} if value is None else {"match_accuracy": value}
-        return found
+            scores[sample.clip, sample.seed] = {} if value is None else {"match_accuracy": value}
+        return scores
 
     return measure
 

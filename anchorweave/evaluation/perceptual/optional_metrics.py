@@ -140,9 +140,9 @@ def chosen_metrics(names: Sequence[Any]) -> dict[str, OptionalMetric]:
     Raises:
         ValueError: no names, or an unknown one; the message lists the known ones.
     """
-    known = ", ".join(OPTIONAL_METRICS)
+    choices = ", ".join(OPTIONAL_METRICS)
     if not names:
-        raise ValueError(f"metrics=[]: name one or more of {known}")
+        raise ValueError(f"metrics=[]: name one or more of {choices}")
     if unknown := [str(name) for name in names if name not in OPTIONAL_METRICS]:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {known}")
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {choices}")
     return {name: OPTIONAL_METRICS[name] for name in names}

@@ -86,8 +86,8 @@ def _weights(folder: Path) -> Path:
     if (folder / FILE).is_file():
         return folder / FILE
     # Located without importing it, which would require torchvision.
-    found = importlib.util.find_spec(PACKAGE)
-    for place in found.submodule_search_locations or () if found else ():
+    spec = importlib.util.find_spec(PACKAGE)
+    for place in spec.submodule_search_locations or () if spec else ():
         if (path := Path(place) / IN_PACKAGE).is_file():
             return path
     raise NotMeasuredError(

@@ -101,16 +101,16 @@ def _measure(
     environment = {**os.environ, "VBENCH_CACHE_DIR": str(cache), "TORCH_HOME": str(place / "torch")}
     _run(command, environment, "it runs VBench's own code", place)
     results = json.loads((place / "axes_eval_results.json").read_text())
-    found: PerVideo = {key: {} for key in keys.values()}
+    scores: PerVideo = {key: {} for key in keys.values()}
     for axis, top in AXES.items():
         for video in results[axis][1]:
             key = keys[Path(video["video_path"]).name]
-            found[key][axis] = video["video_results"] / top
-        if lacking := [key for key, values in found.items() if axis not in values]:
+            scores[key][axis] = video["video_results"] / top
+        if lacking := [key for key, values in scores.items() if axis not in values]:
             raise NotMeasuredError(f"VBench gave no {axis} for {len(lacking)} of the videos")
-    for values in found.values():
+    for values in scores.values():
         values["total"] = fmean(values.values())
-    return found
+    return scores
 
 
 def _run(

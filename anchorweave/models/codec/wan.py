@@ -96,7 +96,7 @@ class WanCodec(VideoCodec):
         raise ValueError(
             f"the autoencoder's tiles of {sides[0]}x{sides[1]} pixels (height x width) with "
             f"strides of {strides[0]}x{strides[1]} do not divide into its latents of {step} "
-            f"pixels; give vae.enable_tiling multiples of {step}, and no gaps between tiles"
+            f"pixels; give vae.enable_tiling multiples of {step}, strides no longer than tiles"
         )
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -226,14 +226,14 @@ def _fill_row(start, step, f, inverse_depth, triangles):
 @no_type_check
 def _measure(corners, triangles, eye, rays, depth):
     for row in range(triangles.shape[0]):
-        known = np.int64(NOTHING)
+        last = np.int64(NOTHING)
         a, b, c = 0.0, 0.0, 0.0
         for column in range(triangles.shape[1]):
             f = np.int64(triangles[row, column])
             if f == NOTHING:
                 continue
-            if f != known:
-                known, m = f, inverse_corners(corners, f, eye)
+            if f != last:
+                last, m = f, inverse_corners(corners, f, eye)
                 a, b, c = m[0] + m[3] + m[6], m[1] + m[4] + m[7], m[2] + m[5] + m[8]
             u, v = column + 0.5, row + 0.5
             x = rays[0, 0] + u * rays[1, 0] + v * rays[2, 0]

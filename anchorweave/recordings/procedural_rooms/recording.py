@@ -176,13 +176,13 @@ def one_room_each(words: str) -> list[str]:
 
 
 def _each(words: str, key: str) -> list[str]:
-    found = re.search(rf"(?<=[:,]{key}=)(\d+)\.\.(\d+)(?=,|$)", words)
-    if found is None:
+    match = re.search(rf"(?<=[:,]{key}=)(\d+)\.\.(\d+)(?=,|$)", words)
+    if match is None:
         return [words]
-    first, last = int(found[1]), int(found[2])
+    first, last = int(match[1]), int(match[2])
     if last < first:
-        raise ValueError(f"{words}: the range of {key}s {found[0]} is empty")
+        raise ValueError(f"{words}: the range of {key}s {match[0]} is empty")
     return [
-        words[: found.start()] + str(number) + words[found.end() :]
+        words[: match.start()] + str(number) + words[match.end() :]
         for number in range(first, last + 1)
     ]

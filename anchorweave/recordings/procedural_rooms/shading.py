@@ -145,7 +145,7 @@ def _interpolate(
     seen, v, eye, rays, corners, normals, uv, density, at_uv, normal, depth, texels_a_metre
 ):
     """Texture coordinates, normals, depth and texels per metre along a row of samples."""
-    known = np.int32(NOTHING)
+    last = np.int32(NOTHING)
     a0, b0, c0, da, db, dc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     x, y, z = rays[0, 0] + v * rays[2, 0], rays[0, 1] + v * rays[2, 1], rays[0, 2] + v * rays[2, 2]
     dx, dy, dz = rays[1, 0], rays[1, 1], rays[1, 2]
@@ -153,8 +153,8 @@ def _interpolate(
         if seen[column] == NOTHING:
             continue
         f = np.uint64(seen[column])
-        if seen[column] != known:
-            known, m = seen[column], inverse_corners(corners, f, eye)
+        if seen[column] != last:
+            last, m = seen[column], inverse_corners(corners, f, eye)
             a0, da = m[0] * x + m[1] * y + m[2] * z, m[0] * dx + m[1] * dy + m[2] * dz
             b0, db = m[3] * x + m[4] * y + m[5] * z, m[3] * dx + m[4] * dy + m[5] * dz
             c0, dc = m[6] * x + m[7] * y + m[8] * z, m[6] * dx + m[7] * dy + m[8] * dz

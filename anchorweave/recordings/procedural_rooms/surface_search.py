@@ -29,18 +29,18 @@ class SurfaceSearch:
 
     def distances(self, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
         """Distance from points to the nearest surface, in metres, float32."""
-        found = np.empty(len(points), np.float32)
-        _nearest(self._corners, self._low, self._high, points.astype(np.float64), found)
-        return found
+        distances = np.empty(len(points), np.float32)
+        _nearest(self._corners, self._low, self._high, points.astype(np.float64), distances)
+        return distances
 
     def views(
         self, points: Float[np.ndarray, "P 3"], directions: Float[np.ndarray, "P 3"]
     ) -> Float[np.ndarray, " P"]:
         """Distance along each ray to the first hit, in ray lengths; infinite = no hit."""
-        found = np.empty(len(points), np.float32)
+        distances = np.empty(len(points), np.float32)
         origins, rays = points.astype(np.float64), directions.astype(np.float64)
-        _meet(self._corners, self._low, self._high, origins, rays, found)
-        return found
+        _meet(self._corners, self._low, self._high, origins, rays, distances)
+        return distances
 
 
 @njit(**COMPILED)

@@ -59,7 +59,7 @@ def open_arkitscenes(
     depths = _by_time(inner, DEPTH, ".png")
     if not depths:
         options.refused(folder, "depth_scale", why="it holds no depth")
-    found = [[_nearest(files, time) for files in (images, pincams, depths)] for time in times]
+    matches = [[_nearest(files, time) for files in (images, pincams, depths)] for time in times]
     names = [f"{time:.3f}" for time in times]
     problems = [
         next(
@@ -70,16 +70,16 @@ def open_arkitscenes(
             ),
             None,
         )
-        for files in found
+        for files in matches
     ]
-    kept = usable(inner, names, problems, missing)
-    names, files = [names[i] for i in kept], [found[i] for i in kept]
+    usable_frames = usable(inner, names, problems, missing)
+    names, files = [names[i] for i in usable_frames], [matches[i] for i in usable_frames]
     if options.intrinsics is not None:
-        K = intrinsics(*options.intrinsics).repeat(len(kept), 1, 1)
+        K = intrinsics(*options.intrinsics).repeat(len(usable_frames), 1, 1)
     else:
         K = torch.stack([_pincam(pincam) for _, pincam, _ in files])
     size = image_size(files[0][0])
-    cameras = posed_cameras(inner, names, inverse_rigid(w2c[kept]), K, size)
+    cameras = posed_cameras(inner, names, inverse_rigid(w2c[usable_frames]), K, size)
     return ImageFiles(
         folder,
         names,
@@ -112,13 +112,13 @@ def _trajectory(file: Path) -> tuple[list[float], Float[Tensor, "T 4 4"]]:
 def _by_time(folder: Path, part: str, suffix: str) -> dict[float, Path]:
     """Files ID_TIME by time, in temporal order."""
     files = one_file_each(folder, (folder / part).glob("*"), (suffix,), lambda file: file.stem)
-    found = {}
+    file_by_time = {}
     for stem, file in files.items():
         try:
-            found[float(stem.rpartition("_")[2])] = file
+            file_by_time[float(stem.rpartition("_")[2])] = file
         except ValueError as error:
             raise ValueError(f"{file}: its name is not ID_TIME{suffix}") from error
-    return dict(sorted(found.items()))
+    return dict(sorted(file_by_time.items()))
 
 
 def _nearest(files: dict[float, Path], time: float) -> Path | None:

@@ -55,19 +55,19 @@ class Walk(ImageFiles):
         if self._captions is None:
             return super().stretches()
         position = {int(name): i for i, name in enumerate(self.names)}
-        found = []
+        stretches = []
         for number, line in enumerate(text_of(self._captions).splitlines(), start=1):
             if not line.strip():
                 continue
-            if (told := CAPTION_LINE.fullmatch(line.strip())) is None:
+            if (match := CAPTION_LINE.fullmatch(line.strip())) is None:
                 raise ValueError(
                     f"{self._captions}, line {number}: expected SCENE/FIRST_LAST.mp4 and words"
                 )
-            if told["scene"] == self.path.name:
-                frames = range(int(told["first"]), int(told["last"]) + 1)
+            if match["scene"] == self.path.name:
+                frames = range(int(match["first"]), int(match["last"]) + 1)
                 if at := [position[frame] for frame in frames if frame in position]:
-                    found.append(Stretch(at[0], at[-1], told["words"]))
-        return found
+                    stretches.append(Stretch(at[0], at[-1], match["words"]))
+        return stretches
 
 
 def is_context_as_memory(folder: Path) -> bool:
@@ -96,17 +96,17 @@ def open_context_as_memory(
     frames = sorted(poses)
     listed = [f"{frame:04d}" for frame in frames]
     problems = [None if frame in by_frame else "no image" for frame in frames]
-    kept = usable(folder, listed, problems, missing)
-    names = [listed[i] for i in kept]
-    files = [by_frame[frames[i]] for i in kept]
+    usable_frames = usable(folder, listed, problems, missing)
+    names = [listed[i] for i in usable_frames]
+    files = [by_frame[frames[i]] for i in usable_frames]
     size = image_size(files[0])
     if options.intrinsics is not None:
         K = intrinsics(*options.intrinsics)
     else:
         focal = options.focal_of(size) or LENS * size[1]
         K = intrinsics(focal, focal, size[1] / 2, size[0] / 2)
-    c2w = torch.stack([poses[frames[i]] for i in kept])
-    cameras = posed_cameras(file, names, c2w, K.repeat(len(kept), 1, 1), size)
+    c2w = torch.stack([poses[frames[i]] for i in usable_frames])
+    cameras = posed_cameras(file, names, c2w, K.repeat(len(usable_frames), 1, 1), size)
     captions = root / "captions.txt"
     captions = contained(root, captions) if captions.is_file() else None
     return Walk(captions, folder, names, cameras, files)
@@ -114,8 +114,11 @@ def open_context_as_memory(
 
 def _poses(file: Path) -> dict[int, Float[Tensor, "4 4"]]:
     try:
-        told = json.loads(text_of(file))[ACTOR]
-        return {int(frame): _c2w(one["position"], one["rotation"]) for frame, one in told.items()}
+        entries = json.loads(text_of(file))[ACTOR]
+        return {
+            int(frame): _c2w(entry["position"], entry["rotation"])
+            for frame, entry in entries.items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{file}: holds no "{ACTOR}" with position and rotation of each frame '

@@ -52,9 +52,9 @@ class Packed:
     def __init__(self, path: Path):
         self.path = path
         if path.is_dir():
-            found = (file for file in path.glob("*/*") if not file.name.startswith("."))
+            entries = (file for file in path.glob("*/*") if not file.name.startswith("."))
             top = (path / name for name, _ in LAYOUTS)
-            files = [file for file in (*found, *top) if file.is_file()]
+            files = [file for file in (*entries, *top) if file.is_file()]
             self.files = {str(f.relative_to(path)): contained(path, f) for f in files}
             self.names = set(self.files)
             return
@@ -166,8 +166,8 @@ def open_record3d(
     layout = next((pair for pair in LAYOUTS if pair[0] in packed.names), None)
     if layout is None:
         raise ValueError(f"{path}: holds no metadata, so it is not a Record3D recording")
-    told, colours = _metadata(packed, layout[0]), layout[1]
-    poses = torch.tensor(told["poses"], dtype=torch.float64).reshape(-1, 7)
+    meta, colours = _metadata(packed, layout[0]), layout[1]
+    poses = torch.tensor(meta["poses"], dtype=torch.float64).reshape(-1, 7)
     listed = [str(i) for i in range(len(poses))]
     depths = any(re.fullmatch(r"rgbd/\d+\.depth", name) for name in packed.names)
     problems = [
@@ -178,11 +178,11 @@ def open_record3d(
         else None
         for i in listed
     ]
-    kept = usable(path, listed, problems, missing)
-    names = [listed[i] for i in kept]
-    size = (told["h"], told["w"])
-    c2w = pose_matrix(poses[kept, :4], poses[kept, 4:]) @ OPENGL
-    K = torch.stack([_intrinsics(told, i, options) for i in kept])
+    usable_frames = usable(path, listed, problems, missing)
+    names = [listed[i] for i in usable_frames]
+    size = (meta["h"], meta["w"])
+    c2w = pose_matrix(poses[usable_frames, :4], poses[usable_frames, 4:]) @ OPENGL
+    K = torch.stack([_intrinsics(meta, i, options) for i in usable_frames])
     cameras = posed_cameras(path, names, c2w, K, size)
     decompress = _decoder() if depths else None
     if decompress is None:
@@ -192,27 +192,27 @@ def open_record3d(
         )
         options.refused(path, "min_confidence", why="its depth is not read")
         return Record3D(packed, names, cameras, colours, None, None)
-    depth_size = (told["dh"], told["dw"])
+    depth_size = (meta["dh"], meta["dw"])
     check_aspect(path, "depth (dh x dw)", depth_size, size)
     return Record3D(packed, names, cameras, colours, depth_size, decompress, options.min_confidence)
 
 
 def _metadata(packed: Packed, name: str) -> dict:
     try:
-        told = json.loads(packed.read(name))
+        meta = json.loads(packed.read(name))
         for key in ("w", "h"):
-            told[key] = int(told[key])
+            meta[key] = int(meta[key])
         # Older files do not state the depth size: the LiDAR's, always in portrait orientation.
-        told["dw"], told["dh"] = int(told.get("dw", 192)), int(told.get("dh", 256))
-        if not told["poses"] or {len(pose) for pose in told["poses"]} != {7}:
+        meta["dw"], meta["dh"] = int(meta.get("dw", 192)), int(meta.get("dh", 256))
+        if not meta["poses"] or {len(pose) for pose in meta["poses"]} != {7}:
             raise ValueError("poses are not lists of 7 numbers, qx qy qz qw x y z")
-        if len(told["K"]) != 9:
+        if len(meta["K"]) != 9:
             raise ValueError("K is not a list of 9 numbers")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{packed.path}: {name} is not Record3D metadata ({type(error).__name__}: {error})"
         ) from error
-    return told
+    return meta
 
 
 def _intrinsics(told: dict, i: int, options: RecordingConfig) -> Float[Tensor, "3 3"]:

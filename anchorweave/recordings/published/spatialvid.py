@@ -69,12 +69,12 @@ class AnnotatedFrames(VideoFrames):
         if not file.is_file():
             return None
         try:
-            told = json.loads(text_of(contained(self.path, file)))["SceneSummary"].strip()
+            summary = json.loads(text_of(contained(self.path, file)))["SceneSummary"].strip()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{file}: is not a SpatialVID caption.json ({type(error).__name__}: {error})"
             ) from error
-        return told or None
+        return summary or None
 
 
 def is_spatialvid(folder: Path) -> bool:
@@ -106,23 +106,23 @@ def open_spatialvid(
         None if 0 <= position < len(video) else f"{video.path.name} has {len(video)} frames"
         for position in positions
     ]
-    kept = usable(folder, names, problems, missing)
+    usable_frames = usable(folder, names, problems, missing)
     height, width = video.size
     if options.intrinsics is not None:
-        K = intrinsics(*options.intrinsics).repeat(len(kept), 1, 1)
+        K = intrinsics(*options.intrinsics).repeat(len(usable_frames), 1, 1)
     else:
-        pixels = shares[kept] * np.array([width, height, width, height])
+        pixels = shares[usable_frames] * np.array([width, height, width, height])
         K = torch.stack([intrinsics(*row) for row in pixels.tolist()])
-    w2c = torch.from_numpy(poses[kept])
+    w2c = torch.from_numpy(poses[usable_frames])
     c2w = inverse_rigid(pose_matrix(w2c[:, 3:], w2c[:, :3]))
-    names = [names[i] for i in kept]
+    names = [names[i] for i in usable_frames]
     return AnnotatedFrames(
-        rows=kept,
+        rows=usable_frames,
         path=folder,
         names=names,
         cameras=posed_cameras(folder, names, c2w, K, video.size),
         video=video,
-        positions=[positions[i] for i in kept],
+        positions=[positions[i] for i in usable_frames],
     )
 
 

@@ -84,7 +84,7 @@ def reconstruct(
         # COLMAP's pair lists do not allow spaces, which photographs' names may have.
         plain = [f"{i:06d}.jpg" for i in range(len(names))]
         seen = _seen([aside / "images" / name for name in names], place / "seen", plain, size)
-        kept = set(keys)
+        keyframes = set(keys)
         # The lists of names replace the options of the same names.
         options = {
             **asdict(config),
@@ -96,16 +96,16 @@ def reconstruct(
             "middle": [seen[1] / 2, seen[0] / 2],
             "size": size,
             "mode": config.between,
-            "between": [name for i, name in enumerate(plain) if i not in kept],
+            "between": [name for i, name in enumerate(plain) if i not in keyframes],
             **_camera(footage, config, known, seen),
         }
-        found = _run(place, options)
-        registered = found.get("registered", [])
+        results = _run(place, options)
+        registered = results.get("registered", [])
         expected = keys if config.between == "drop" else names
         if len(registered) < config.min_registered * len(expected):
             raise refusal(
                 source,
-                found,
+                results,
                 len(registered),
                 len(expected),
                 config.min_registered,
@@ -114,20 +114,20 @@ def reconstruct(
         (aside / "sparse").mkdir()
         shutil.move(place / "sparse" / "0", aside / "sparse" / "0")
         left_out = [name for name in names if name not in set(registered)]
-        for one in left_out:
-            (aside / "images" / one).unlink()
+        for position in left_out:
+            (aside / "images" / position).unlink()
         report = ReconstructionReport(
             frames=len(names),
             keyframes=len(keys),
             registered=len(registered),
-            points=found["points"],
-            error=found["error"],
-            parallax=found["parallax"],
-            camera=(found["camera"][0], list(found["camera"][1])),
+            points=results["points"],
+            error=results["error"],
+            parallax=results["parallax"],
+            camera=(results["camera"][0], list(results["camera"][1])),
             unregistered=tuple(left_out),
         )
-        told = {"source": str(source), "options": asdict(config), **asdict(report)}
-        (aside / REPORT).write_text(json.dumps(told, indent=1))
+        record = {"source": str(source), "options": asdict(config), **asdict(report)}
+        (aside / REPORT).write_text(json.dumps(record, indent=1))
     return report
 
 
@@ -174,12 +174,14 @@ def _camera(
     focal = known.focal_of((footage.size[0], footage.size[1]))
     if focal is None and (share := footage.focal_share()) is not None:
         focal = share * max(footage.size)
-    told = {"camera_model": LENSES[config.lens], "camera_params": "", "fixed": False}
+    options = {"camera_model": LENSES[config.lens], "camera_params": "", "fixed": False}
     if focal is not None:
         f, middle = focal * scale[0], [seen[1] / 2, seen[0] / 2]
         lens = {"none": [f, *middle], "simple_radial": [f, *middle, 0.0]}
-        told["camera_params"] = _listed(lens.get(config.lens, [f, f, *middle, 0.0, 0.0, 0.0, 0.0]))
-    return told
+        options["camera_params"] = _listed(
+            lens.get(config.lens, [f, f, *middle, 0.0, 0.0, 0.0, 0.0])
+        )
+    return options
 
 
 def _listed(values: list[float]) -> str:

@@ -60,8 +60,8 @@ class Footage:
 
     def focal_share(self) -> float | None:
         """Focal length relative to the longer side, from EXIF; None if unknown."""
-        told = exif_focal(self.files[0]) if self.files else None
-        return None if told is None else told / max(self.size)
+        focal = exif_focal(self.files[0]) if self.files else None
+        return None if focal is None else focal / max(self.size)
 
 
 def is_footage(path: Path) -> bool:
@@ -99,10 +99,10 @@ def open_footage(path: Path, fps: float | None) -> Footage:
         files = _photographs(path)
         sizes = {image_size(file): file for file in reversed(files)}
         if len(sizes) > 1:
-            shown = ", ".join(f"{file.name} {h}x{w}" for (h, w), file in sizes.items())
+            described = ", ".join(f"{file.name} {h}x{w}" for (h, w), file in sizes.items())
             raise ValueError(
-                f"{path}: images have several sizes ({shown}, height x width), but must come from "
-                "one camera; bring them to one size, or remove the others"
+                f"{path}: images have several sizes ({described}, height x width), but must come "
+                "from one camera; bring them to one size, or remove the others"
             )
         size = next(iter(sizes))
         footage = Footage(path, tuple(file.stem for file in files), size, files=tuple(files))

@@ -103,6 +103,6 @@ def _shift(one: Tensor, other: Tensor) -> float:
     rows = torch.where(rows > BLOCK, rows - 2 * BLOCK, rows).float()
     columns = torch.where(columns > BLOCK, columns - 2 * BLOCK, columns).float()
     # Windows without texture are uninformative.
-    told = one.square().mean(dim=(1, 2)) > 1e-5
-    lengths = torch.hypot(rows, columns)[told]
+    textured = one.square().mean(dim=(1, 2)) > 1e-5
+    lengths = torch.hypot(rows, columns)[textured]
     return lengths.mean().item() if len(lengths) else 0.0

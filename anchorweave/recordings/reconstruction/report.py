@@ -47,21 +47,21 @@ class ReconstructionReport:
     def lines(self) -> list[str]:
         """The lines to print."""
         name, params = self.camera
-        told = [
+        lines = [
             f"registered {self.registered} of {self.frames} frames ({self.keyframes} keyframes), "
             f"{self.points} points, reprojection error {self.error:.2f} px",
             f"camera: {name} {' '.join(f'{value:.4g}' for value in params)}; parallax "
             f"{self.parallax:.1f} degrees (median over points)",
         ]
         if self.parallax < LITTLE_PARALLAX:
-            told.append(
+            lines.append(
                 "little parallax: depths are uncertain; a path with more sideways motion would help"
             )
         if self.unregistered:
-            shown = ", ".join(self.unregistered[:5])
+            names = ", ".join(self.unregistered[:5])
             more = len(self.unregistered) - 5
-            told.append(f"left out: {shown}" + (f" and {more} more" if more > 0 else ""))
-        return told
+            lines.append(f"left out: {names}" + (f" and {more} more" if more > 0 else ""))
+        return lines
 
 
 def refusal(

@@ -24,7 +24,7 @@ def turning_share(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
 def homography(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     """The homography from points `a` to `b` [N, 2]; None if none fits most of them."""
     x, y, ones, zeros = a[:, 0], a[:, 1], np.ones(len(a)), np.zeros(len(a))
-    kept = np.ones(len(a), dtype=bool)
+    inliers = np.ones(len(a), dtype=bool)
     # 0.2 % of the image, two pixels of 960; more where motion is large.
     exact = max(0.002, 0.03 * float(np.median(np.linalg.norm(a - b, axis=1))))
     for _ in range(3):
@@ -32,11 +32,11 @@ def homography(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
             np.stack([x, y, ones, *[zeros] * 3, *(-b[:, 0] * v for v in (x, y, ones))], axis=1),
             np.stack([*[zeros] * 3, x, y, ones, *(-b[:, 1] * v for v in (x, y, ones))], axis=1),
         ]
-        system = np.concatenate([row[kept] for row in rows])
+        system = np.concatenate([row[inliers] for row in rows])
         H = np.linalg.svd(system, full_matrices=False)[2][-1].reshape(3, 3)
         moved = np.stack([x, y, ones], axis=1) @ H.T
         away = np.linalg.norm(moved[:, :2] / moved[:, 2:] - b, axis=1)
-        kept = away < max(exact, 2 * float(np.median(away)))
+        inliers = away < max(exact, 2 * float(np.median(away)))
     return H if (away < exact).mean() > 0.8 else None
 
 

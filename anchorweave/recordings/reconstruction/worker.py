@@ -45,12 +45,12 @@ def main(folder: str) -> None:
     pycolmap.set_random_seed(options["seed"])
     keys, between = options["keyframes"], options["between"]
     extract(place, options, keys, "features")
-    found = {"features": feature_counts(place, keys)}
+    results = {"features": feature_counts(place, keys)}
     match(place, pairs_of(place, options), "matching")
-    found |= motion(place, options)
+    results |= motion(place, options)
     model, pieces = reconstruct(place, options)
-    found["pieces"] = pieces
-    found["keyframes"] = [] if model is None else names_in(model)
+    results["pieces"] = pieces
+    results["keyframes"] = [] if model is None else names_in(model)
     if model is not None:
         if options["mode"] == "register" and between:
             model = register(place, options, model)
@@ -63,8 +63,8 @@ def main(folder: str) -> None:
             image.name = called[image.name]
         (place / "sparse" / "0").mkdir(parents=True)
         model.write_binary(place / "sparse" / "0")
-        found |= numbers(model)
-    (place / "found.json").write_text(json.dumps(found))
+        results |= numbers(model)
+    (place / "found.json").write_text(json.dumps(results))
 
 
 def tell(stage: str, done: int, total: int) -> None:
@@ -83,8 +83,8 @@ def extract(place: Path, options: dict[str, Any], names: list[str], stage: str) 
         reader.camera_params = options["camera_params"]
     for start in range(0, len(names), LOT):
         tell(stage, start, len(names))
-        if (known := camera_there(place)) is not None:
-            reader.existing_camera_id = known
+        if (camera := camera_there(place)) is not None:
+            reader.existing_camera_id = camera
         pycolmap.extract_features(
             place / "database.db",
             place / "seen",
@@ -128,7 +128,7 @@ def pairs_of(place: Path, options: dict[str, Any]) -> list[tuple[str, str]]:
         with pycolmap.Database.open(place / "database.db") as database:
             ids = ids_by_name(database)
             read = [database.read_descriptors(ids[name]).data for name in keys]
-        alike = likeness([np.array(one, dtype=np.float32) for one in read])
+        alike = likeness([np.array(descriptors, dtype=np.float32) for descriptors in read])
         for i in range(count):
             near = np.abs(np.arange(count) - i) <= options["overlap"]
             order = np.argsort(-np.where(near, -np.inf, alike[i]))[: options["loops"]]
@@ -193,19 +193,19 @@ def reconstruct(place: Path, options: dict[str, Any]):
     if options["mapper"] == "global":
         tell("placing", 0, total)
         chosen = pycolmap.GlobalPipelineOptions(random_seed=options["seed"], num_threads=1)
-        found = pycolmap.global_mapping(
+        mapped = pycolmap.global_mapping(
             place / "database.db", place / "seen", place / "models", chosen
         )
     else:
         done = iter(range(2, 10**9))
-        found = pycolmap.incremental_mapping(
+        mapped = pycolmap.incremental_mapping(
             place / "database.db",
             place / "seen",
             place / "models",
             mapping(options),
             next_image_callback=lambda: tell("placing", min(next(done), total), total),
         )
-    models = sorted(found.values(), key=lambda model: -model.num_reg_images())
+    models = sorted(mapped.values(), key=lambda model: -model.num_reg_images())
     return (models[0] if models else None), [model.num_reg_images() for model in models]
 
 
@@ -245,7 +245,7 @@ def register(place: Path, options: dict[str, Any], model):
     chosen.multiple_models = False
     done, total = iter(range(10**9)), len(options["between"])
     (place / "all").mkdir()
-    found = pycolmap.incremental_mapping(
+    models = pycolmap.incremental_mapping(
         place / "database.db",
         place / "seen",
         place / "all",
@@ -253,7 +253,7 @@ def register(place: Path, options: dict[str, Any], model):
         input_path=place / "keys",
         next_image_callback=lambda: tell("placing between", min(next(done), total), total),
     )
-    grown = max(found.values(), key=lambda one: one.num_reg_images(), default=model)
+    grown = max(models.values(), key=lambda one: one.num_reg_images(), default=model)
     return grown if grown.num_reg_images() >= model.num_reg_images() else model
 
 

@@ -1,1 +1,1 @@
-"""What the browser shows of an exploration: a section a file, all of them over one session."""
+"""The explorer's page in the browser: one section per file, all sharing one session."""

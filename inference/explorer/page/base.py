@@ -1,4 +1,4 @@
-"""What the sections of the page share: the session, and how a mistake is told."""
+"""Shared by the page's sections: the session, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ SECONDS_SHOWN, SECONDS_WRONG = 5.0, 12.0
 
 
 class Shared:
-    """What all sections work with.
+    """Objects shared by all sections.
 
     Args:
-        server: of the page.
-        session: whose exploration is shown.
-        networks: that generate.
-        scene: what all browsers see.
+        server: the page's server.
+        session: the exploration shown.
+        networks: the networks.
+        scene: the scene that all browsers see.
 
     Attributes:
-        walker: number of the browser whose view draws the path as it moves.
+        walker: id of the browser in walk mode, whose moving view extends the path.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Shared:
         self.refreshing = threading.RLock()
 
     def tell(self, title: str, body: str, wrong: bool = False, client: Any = None) -> None:
-        """A note at the corner of the page: in one browser, or in all."""
+        """Shows a notification: in one browser, or in all."""
         clients = [client] if client is not None else self.server.get_clients().values()
         for each in clients:
             each.add_notification(
@@ -57,10 +57,10 @@ class Shared:
             )
 
     def guarded(self, title: str, act: Callable[[Any], None]) -> Callable[[Any], None]:
-        """`act` for an event of the page; what goes wrong is told in the browser it came from.
+        """Wraps an event handler; errors are shown in the browser that the event came from.
 
         Args:
-            title: what is being done.
+            title: name of the action.
             act: takes the event.
         """
 
@@ -77,9 +77,9 @@ class Shared:
         """A button of the page.
 
         Args:
-            label: on it; what it does is called so in messages.
+            label: its label, which also names the action in messages.
             act: takes the event.
-            **looks: for viser.
+            **looks: appearance, for viser.
         """
         button = self.server.gui.add_button(label, **looks)
         button.on_click(self.guarded(label, act))
@@ -87,15 +87,15 @@ class Shared:
 
 
 class Section(ABC):
-    """A part of the page: made once, in the container that is open, and brought up to date."""
+    """A part of the page: created once, in the currently open container, and refreshed."""
 
     @abstractmethod
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
 
 
 def view_of(client: viser.ClientHandle) -> Float[Tensor, "4 4"]:
-    """Where a browser looks from, c2w."""
+    """The pose of a browser's view, c2w."""
     c2w = torch.eye(4)
     rotation = transforms.SO3(client.camera.wxyz).as_matrix()
     c2w[:3, :3] = torch.from_numpy(rotation).float()
@@ -104,7 +104,7 @@ def view_of(client: viser.ClientHandle) -> Float[Tensor, "4 4"]:
 
 
 def look_through(client: viser.ClientHandle, camera: Cameras) -> None:
-    """Put a browser's view where one camera [4, 4] stands, with its lens."""
+    """Moves a browser's view to one camera [4, 4], with its field of view."""
     with client.atomic():
         client.camera.position = camera.c2w[:3, 3].double().numpy()
         client.camera.wxyz = quaternion_of(camera.c2w)

@@ -1,4 +1,4 @@
-"""Draw: keyframes from views, words and files; speed, undo, and walking with the keys."""
+"""Draw: keyframes from views, text and files; speed, undo, and walk mode."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ WORDS = (
     "move_forward:8",
 )
 OWN, NONE = "(write your own)", "(none saved)"
-# A browser that walks first goes to the end of the path. What it says of older views is passed over
-# until it is there, or for so long: a view that moves on at once is never quite there.
+# In walk mode a browser is first moved to the end of the path. Reports of its earlier views are
+# ignored until it arrives, or until this timeout: a view that keeps moving never quite arrives.
 ARRIVAL_SECONDS = 30.0
 UNITS = ("recording", "scene")
 
 
 class Draw(Section):
-    """The section; see `Shared` for the argument."""
+    """The Draw section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
-        # Where a browser that is to walk is sent, and until when it is waited for.
+        # Where a browser entering walk mode is sent, and until when its arrival is awaited.
         self._awaited: tuple[Cameras, float] | None = None
         gui = page.server.gui
         self.about = gui.add_markdown("")
@@ -45,13 +45,11 @@ class Draw(Section):
             "Add keyframe",
             self._add,
             icon=Icon.CAMERA_PLUS,
-            hint="The path goes on to where you look from now. Key: K",
+            hint="Extends the path to your current view. Key: K",
             color="blue",
         )
         changes = {"Undo": self._undo, "Redo": self._redo, "Clear": self._clear}
-        self.change = gui.add_button_group(
-            "Path", tuple(changes), hint="Keys: Z undoes, Y does it again."
-        )
+        self.change = gui.add_button_group("Path", tuple(changes), hint="Keys: Z undo, Y redo.")
         self.change.on_click(page.guarded("Path", lambda event: changes[self.change.value](event)))
         self.speed = gui.add_slider(
             "Speed",
@@ -59,11 +57,11 @@ class Draw(Section):
             4.0,
             0.25,
             1.0,
-            hint="Keyboard steps a frame; one step is 0.03 scene units or 2 degrees.",
+            hint="Keyboard steps per frame; one step is 0.03 scene units or 2 degrees.",
         )
         self.speed.on_update(page.guarded("Speed", self._set_speed))
         self.smooth = gui.add_checkbox(
-            "Spline", True, hint="Smooth through the keyframes, or straight from one to the next."
+            "Spline", True, hint="Smooth through the keyframes, or straight between them."
         )
         self.smooth.on_update(page.guarded("Spline", self._set_smooth))
         page.button(
@@ -73,10 +71,10 @@ class Draw(Section):
             self.keyframes = Keyframes(page)
         with gui.add_folder("Walk"):
             gui.add_markdown(
-                "W A S D move, Q E sink and rise, arrows turn. While you walk, the path follows."
+                "W A S D move, Q E down and up, arrows turn. Walk mode extends the path."
             )
             self.walk = gui.add_checkbox(
-                "Walk", False, hint="From the end of the path on, in the browser where it is set."
+                "Walk", False, hint="Starts at the end of the path, in this browser."
             )
             self.walk.on_update(page.guarded("Walk", self._set_walk))
         with gui.add_folder("In words"):
@@ -84,7 +82,7 @@ class Draw(Section):
             self.words = gui.add_text(
                 "Words",
                 WORDS[0],
-                hint="A preset takes one segment, a keyboard word as many steps as it says.",
+                hint="A preset takes one segment, a keyboard command its own number of steps.",
             )
             self.preset.on_update(page.guarded("Preset", self._set_words))
             page.button("Append", self._append, icon=Icon.PLUS)
@@ -111,7 +109,7 @@ class Draw(Section):
             command.on_trigger(page.guarded(label, act))
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         session, drawn = self.page.session, self.page.session.state.drawn
         self.speed.value, self.smooth.value = drawn.speed, drawn.smooth
         self.keyframes.refresh(memory)
@@ -121,16 +119,16 @@ class Draw(Section):
         if not len(session.bank):
             self.about.content = "There is nothing to start from: the memory is empty."
             return
-        lines = [f"Begins at memory {session.start_number}, {len(drawn.keyframes)} keyframes"]
+        lines = [f"Starts at memory {session.start_number}, {len(drawn.keyframes)} keyframes"]
         if segments := session.segments():
             frames = segments * (session.config.frames - 1) + 1
             seconds = frames / session.config.fps
             plural = "" if segments == 1 else "s"
             lines.append(f"**{segments} segment{plural}**, {frames} frames, {seconds:.1f} s")
         else:
-            lines.append("Go somewhere and add a keyframe.")
+            lines.append("Move the view and add a keyframe.")
         if problem := session.problem():
-            lines.append(f"**It cannot be walked**: {problem}")
+            lines.append(f"**Invalid path**: {problem}")
         if self.page.walker is not None and self._awaited is None:
             lines.append("**Walking**: the path follows the view.")
         self.about.content = "  \n".join(lines)
@@ -140,13 +138,13 @@ class Draw(Section):
             self.refresh(False)
 
     def stop_walking(self) -> None:
-        """The path follows no view any longer."""
+        """Leaves walk mode."""
         self.page.walker = None
         self.walk.value = False
         self._show()
 
     def stepped(self, client: Any) -> None:
-        """A browser's view moved: where it walks, the path follows."""
+        """Called when a browser's camera moves; in walk mode it extends the path."""
         if self.page.walker != client.client_id:
             return
         if self._awaited is not None and not self._arrived(client):
@@ -155,10 +153,10 @@ class Draw(Section):
         session.draw(lambda drawn, start: drawing.walked(drawn, start, view, session.state.unit))
 
     def _arrived(self, client: Any) -> bool:
-        """Whether a browser that is to walk has got to the end of the path."""
+        """Whether the browser entering walk mode has reached the end of the path."""
         end, latest = self._awaited
         unit = self.page.session.state.unit
-        # As near as adds nothing to a path that ends there.
+        # Close enough to add nothing to a path that ends there.
         far = drawing.walked(Drawn(), end, view_of(client), unit).keyframes
         if far and time.monotonic() < latest:
             return False
@@ -227,7 +225,7 @@ class Draw(Section):
         self._show()
         self.page.tell(
             "Saved",
-            f"{file}; a rollout walks it by rollout.trajectory={file} rollout.unit=recording "
+            f"{file}; a rollout follows it with rollout.trajectory={file} rollout.unit=recording "
             f"rollout.segments={session.segments()}",
             client=event.client,
         )

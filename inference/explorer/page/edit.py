@@ -1,4 +1,4 @@
-"""Edit: a box, by hand or around a rectangle, and what is done with what lies in it."""
+"""Edit: a box, placed manually or fitted to a rectangle, and operations on its contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW_SIZE = 0.3
 
 
 class EditSection(Section):
-    """The section; see `Shared` for the argument."""
+    """The Edit section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
@@ -31,9 +31,11 @@ class EditSection(Section):
             hint="Then drag a rectangle over the scene: the box fits what memories saw there.",
             color="blue",
         )
-        page.button("Box ahead", self._ahead, icon=Icon.BOX, hint="A box before you, to be moved.")
+        page.button(
+            "Box ahead", self._ahead, icon=Icon.BOX, hint="A box in front of you, to be moved."
+        )
         self.size = gui.add_vector3(
-            "Size", (1.0, 1.0, 1.0), min=(1e-4,) * 3, step=0.01, hint="In the memory's own length."
+            "Size", (1.0, 1.0, 1.0), min=(1e-4,) * 3, step=0.01, hint="In the memory's unit."
         )
         self.yaw = gui.add_slider("Turn (degrees)", -180.0, 180.0, 1.0, 0.0)
         self.size.on_update(page.guarded("Size", lambda event: self._show()))
@@ -43,17 +45,17 @@ class EditSection(Section):
             self._remove,
             icon=Icon.ERASER,
             color="red",
-            hint="What other frames saw behind it is shown.",
+            hint="Shows what other frames saw behind it.",
         )
         with gui.add_folder("Recolour"):
             self.colour = gui.add_rgb("Colour", (200, 60, 60))
             self.tints = gui.add_checkbox(
-                "Tint", True, hint="Multiply by the colour, so that shading stays; or paint over."
+                "Tint", True, hint="Multiply by the colour, which keeps shading; or paint over."
             )
             self.recolour = page.button("Recolour", self._recolour, icon=Icon.BRUSH)
         with gui.add_folder("Move"):
             self.shift = gui.add_vector3(
-                "By", (0.0, 0.0, 0.0), step=0.01, hint="In the memory's own length and axes."
+                "By", (0.0, 0.0, 0.0), step=0.01, hint="In the memory's unit and axes."
             )
             self.turn = gui.add_slider("Turn by (degrees)", -180.0, 180.0, 1.0, 0.0)
             self.shift.on_update(page.guarded("By", lambda event: self._show()))
@@ -66,7 +68,7 @@ class EditSection(Section):
 
     @property
     def box(self) -> Box:
-        """The box as it is set.
+        """The current box.
 
         Raises:
             ValueError: there is none.
@@ -79,18 +81,18 @@ class EditSection(Section):
         return Box((x, y, z), (w, h, d), float(self.yaw.value))
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         session = self.page.session
-        there = self._gizmo is not None and not session.busy and session.state.pending is None
+        editable = self._gizmo is not None and not session.busy and session.state.pending is None
         for button in (self.remove, self.recolour, self.move):
-            button.disabled = not there
+            button.disabled = not editable
         self.undo.disabled = session.busy or session.state.version.made != "edit"
         if session.state.pending is not None:
-            said = "A segment waits: accept or revert it before you edit."
+            said = "A segment is pending: accept or revert it before you edit."
         elif self._gizmo is None:
-            said = "Choose what is meant by a box. An edit shows in every frame of the memory."
+            said = "Select points with a box. An edit applies to every frame of the memory."
         else:
-            said = "Drag the arrows to move the box; it holds what is edited."
+            said = "Drag the arrows to move the box; its contents are edited."
         self.about.content = said
 
     def _origin(self) -> tuple[float, float, float]:
@@ -108,7 +110,7 @@ class EditSection(Section):
 
         act = self.page.guarded("Box around a rectangle", drawn)
         client.scene.on_rect_select()(act)
-        self.page.tell("Box", "Drag a rectangle over what is meant.", client=client)
+        self.page.tell("Box", "Drag a rectangle over the target.", client=client)
 
     def _ahead(self, event: Any) -> None:
         view, unit = view_of(event.client), self.page.session.state.unit
@@ -143,7 +145,7 @@ class EditSection(Section):
         self._show_ghost()
 
     def _show_ghost(self) -> None:
-        """Where a move would lead."""
+        """Previews the result of a move."""
         scene = self.page.server.scene
         if self._gizmo is None or not (any(self.shift.value) or self.turn.value):
             scene.remove_by_name(GHOST)

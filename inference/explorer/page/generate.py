@@ -1,4 +1,4 @@
-"""Generate: a prompt a segment, the video beside its anchors, accept or revert."""
+"""Generate: a prompt per segment, the video next to its anchors, accept or revert."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from inference.explorer.generating import (
 )
 from inference.explorer.page.base import Section, Shared
 
-# Bytes of a video that is put into the page; a larger one is named.
+# Maximum size in bytes of a video embedded in the page; for larger ones the path is shown.
 LARGEST_VIDEO = 12_000_000
 
 
 class Generate(Section):
-    """The section; see `Shared` for the argument."""
+    """The Generate section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
         gui = page.server.gui
         self.about = gui.add_markdown("")
         self.segment = gui.add_dropdown(
-            "Segment", ("1",), hint="Of the path; the first one is generated next."
+            "Segment", ("1",), hint="Segment of the path; the first one is generated next."
         )
         self.segment.on_update(page.guarded("Segment", lambda event: self._show_prompt()))
-        self.prompt = gui.add_text("Prompt", "", multiline=True, hint="What this segment shows.")
+        self.prompt = gui.add_text("Prompt", "", multiline=True, hint="The prompt of this segment.")
         self.prompt.on_update(page.guarded("Prompt", self._set_prompt))
         self.seed = gui.add_number("Seed", page.session.config.seed, min=0, step=1)
         self.make = page.button("Generate", self._generate, icon=Icon.SPARKLES, color="blue")
@@ -43,7 +43,7 @@ class Generate(Section):
             lambda event: accept(page.session),
             icon=Icon.CHECK,
             color="green",
-            hint="Memory grows by these frames; the path goes on from their end.",
+            hint="Adds these frames to the memory; the path continues from their end.",
             visible=False,
         )
         self.revert = page.button(
@@ -51,17 +51,17 @@ class Generate(Section):
             lambda event: page.session.revert(),
             icon=Icon.ARROW_BACK,
             color="red",
-            hint="Memory and path are as they were before; the branch is kept.",
+            hint="Restores the previous memory and path; the branch is kept.",
         )
         with gui.add_folder("Branches"):
             self.branches = gui.add_dropdown(
-                "Go to", ("-",), hint="Versions of the memory, and segments that were put aside."
+                "Go to", ("-",), hint="Versions of the memory, and shelved segments."
             )
             page.button("Go", self._go, icon=Icon.GIT_BRANCH)
         self._shown: int | None = None
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         session, state = self.page.session, self.page.session.state
         count, waits = session.segments(), state.pending is not None
         options = tuple(str(i + 1) for i in range(max(count, 1)))
@@ -74,13 +74,13 @@ class Generate(Section):
         self.accept.disabled = session.busy
         self.revert.disabled = session.busy or (not waits and state.version.parent is None)
         if waits:
-            said = f"**Segment {state.pending}** waits: accept it, or revert."
+            said = f"**Segment {state.pending}** is pending: accept or revert it."
         elif count:
-            said = f"The next of **{count}** segments of the path, {session.config.frames} frames."
+            said = f"Next: segment 1 of **{count}** of the path, {session.config.frames} frames."
         else:
             said = "Draw a path first."
         if session.config.frames and not waits and state.version.parent is not None:
-            said += f"  \nRevert takes back version {state.version.number}: {state.version.about}."
+            said += f"  \nRevert undoes version {state.version.number}: {state.version.about}."
         self.about.content = said
         self._show_video(state.pending)
         branches = self._branches()
@@ -128,7 +128,7 @@ class Generate(Section):
             origin = "" if version.parent is None else f" (of {version.parent})"
             names.append(f"version {version.number}{origin}: {version.about}{mark}")
         names += [
-            f"segment {segment.number} of version {segment.version}, put aside"
+            f"segment {segment.number} of version {segment.version}, shelved"
             for segment in state.segments
             if segment.number not in accepted and segment.number != state.pending
         ]
@@ -144,7 +144,7 @@ class Generate(Section):
 
 
 def video_html(file: Path) -> str:
-    """A video as a part of the page; one that is too large is named instead."""
+    """A video as HTML; for a video that is too large, its path."""
     content = file.read_bytes()
     if len(content) > LARGEST_VIDEO:
         return f"<p>{len(content) / 1e6:.0f} MB: open {file}</p>"

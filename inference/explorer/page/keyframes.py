@@ -1,4 +1,4 @@
-"""One keyframe of the path: chosen, dragged and turned, put where one looks from, deleted."""
+"""Edits one keyframe of the path: select, drag, rotate, move to the current view, delete."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from inference.explorer.scene import KEY_SIZE
 GIZMO, SHAPE = "/keyframe", "/keyframe/shape"
 COLOUR = (255, 230, 90)
 NONE = "none"
-# Length of the gizmo's arrows, in that of a memory's frustum.
+# Length of the gizmo's arrows relative to a memory's frustum.
 ARROWS = 1.5
-# A gizmo that was taken hold of and let go has not moved by more than rounding.
+# Grabbing and releasing a gizmo moves it by less than this.
 MOVED = 1e-5
 
 
 class Keyframes(Section):
-    """The section; see `Shared` for the argument."""
+    """The Keyframes section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
         gui = page.server.gui
         gui.add_markdown(
-            "Click on a white camera of the path, or choose it here; drag its arrows to move it, "
-            "its arcs to turn it."
+            "Click on a white camera of the path, or select it here; drag its arrows to move it, "
+            "its arcs to rotate it."
         )
         self.number = gui.add_dropdown("Keyframe", (NONE,))
         self.number.on_update(page.guarded("Keyframe", self._choose))
         self.look = page.button("Look from it", self._look, icon=Icon.EYE)
         self.put = page.button(
-            "Put it here", self._put_here, icon=Icon.CAMERA, hint="It becomes your view of now."
+            "Put it here", self._put_here, icon=Icon.CAMERA, hint="Moves it to your current view."
         )
         self.delete = page.button("Delete it", self._delete, icon=Icon.TRASH, color="red")
         self._gizmo: Any = None
         self._shown: int | None = None
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         state, count = self.page.session.state, len(self.page.session.state.drawn.keyframes)
         options = (NONE, *(str(i + 1) for i in range(count)))
         if tuple(self.number.options) != options:
@@ -68,7 +68,7 @@ class Keyframes(Section):
         )
 
     def _camera(self) -> Cameras:
-        """The camera of the chosen keyframe."""
+        """The camera of the selected keyframe."""
         return self.page.scene.keyframes()[self._number()]
 
     def _show_gizmo(self) -> None:
@@ -94,12 +94,12 @@ class Keyframes(Section):
             wxyz=turn,
         )
         self._gizmo.on_update(self.page.guarded("Keyframe", self._dragged))
-        # It hangs on the gizmo, and moves along.
+        # A child of the gizmo, so that it moves along.
         own = Cameras(torch.eye(4), camera.K, camera.size)
         add_frustum(scene, SHAPE, own, KEY_SIZE * self.page.scene.size, COLOUR, 2.5)
 
     def _pose(self) -> Float[Tensor, "4 4"]:
-        """Where the gizmo stands, c2w."""
+        """The pose of the gizmo, c2w."""
         c2w = torch.eye(4)
         c2w[:3, :3] = torch.from_numpy(transforms.SO3(self._gizmo.wxyz).as_matrix()).float()
         c2w[:3, 3] = torch.tensor(self._gizmo.position).float()
@@ -107,7 +107,7 @@ class Keyframes(Section):
 
     def _dragged(self, event: Any) -> None:
         session = self.page.session
-        # Events of one drag come in several threads at once.
+        # Events of one drag arrive concurrently in several threads.
         with self.page.refreshing:
             number = self._shown
             if self._gizmo is None or event.target is not self._gizmo or number is None:
@@ -124,14 +124,14 @@ class Keyframes(Section):
         try:
             session.draw(lambda drawn, start: drawing.with_keyframe(drawn, number, pose))
         except ValueError:
-            # Back to where the path has it.
+            # Reset to the path's keyframe.
             with self.page.refreshing:
                 self.refresh(False)
                 self.page.scene.show_path()
             raise
 
     def _show_way(self, number: int, pose: Float[Tensor, "4 4"]) -> None:
-        """The path as it would be with the keyframe there."""
+        """Previews the path with the keyframe at this pose."""
         session = self.page.session
         moved = drawing.with_keyframe(session.state.drawn, number, pose)
         frames, unit = session.config.frames, session.state.unit

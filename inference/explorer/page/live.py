@@ -1,4 +1,4 @@
-"""Live: what memory would show of the view that a browser has now, as it moves."""
+"""Live: what memory shows of a browser's current view, updated as it moves."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WIDTH = 360
 
 
 class LivePanel:
-    """The panel of one browser; asks again whenever its view or the memory changed.
+    """The panel of one browser; retrieves again whenever its view or the memory changed.
 
     Args:
-        page: what all sections work with.
+        page: objects shared by all sections.
         client: the browser.
     """
 
@@ -40,11 +40,11 @@ class LivePanel:
         threading.Thread(target=self._follow, name="live", daemon=True).start()
 
     def moved(self) -> None:
-        """The view, or the memory, is another one."""
+        """Called when the view or the memory changed."""
         self._moved.set()
 
     def close(self) -> None:
-        """The browser is gone."""
+        """Called when the browser disconnected."""
         self._gone = True
         self._moved.set()
 
@@ -57,7 +57,7 @@ class LivePanel:
             try:
                 self._look()
             except Exception as error:
-                # The next view may be well.
+                # The next view may work again.
                 self.about.content = told_of(error)
             time.sleep(self.page.session.config.live)
 
@@ -73,7 +73,7 @@ class LivePanel:
         self._show_picks(looked)
 
     def _show_picks(self, looked: Looked | None) -> None:
-        """The cameras that were chosen, in the colours of their slots."""
+        """Shows the chosen cameras in the colours of their slots."""
         bank, scene = self.page.session.bank, self.client.scene
         picks = () if looked is None else looked.report.picks
         key = (str(bank.path), *((pick.slot, pick.memory) for pick in picks))
@@ -83,7 +83,7 @@ class LivePanel:
         with self.client.atomic():
             scene.remove_by_name(PICKS)
             for pick in picks:
-                # Their frames are in the panel; in the scene they would hide what lies behind.
+                # Their images are in the panel; in the scene they would hide what is behind.
                 camera, name = bank.cameras[pick.memory], f"{PICKS}/{pick.slot}"
                 size = 1.25 * self.page.scene.size
                 add_frustum(scene, name, camera, size, slot_colour(pick.slot), 3.5)

@@ -1,4 +1,4 @@
-"""See: what is remembered, what one frame shows, and who has seen a place."""
+"""See: what is remembered, what one frame shows, and which memories have seen a point."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from inference.explorer.sight import Sight
 SELECTED, PLACE = "/memory/selected", "/memory/place"
 SELECTED_COLOUR = (255, 230, 90)
 BLANK = np.full((12, 18, 3), 45, np.uint8)
-# Names of memories that are listed before the rest is counted.
+# Number of memories listed by name; the rest are only counted.
 LISTED = 8
 
 
 class See(Section):
-    """The section; see `Shared` for the argument."""
+    """The See section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
@@ -33,11 +33,11 @@ class See(Section):
             "Memory system",
             tuple(MEMORIES),
             initial_value=state.kind,
-            hint="Who remembers: the same frames through each of the four systems.",
+            hint="Memory system: the same frames through each of the four systems.",
         )
         self.kind.on_update(page.guarded("Memory system", self._look_through))
         self.clouds = gui.add_checkbox(
-            "Points", True, hint="Points of the memory, fewer of each the more there are."
+            "Points", True, hint="Points of the memory; fewer per memory if there are many."
         )
         self.clouds.on_update(page.guarded("Points", self._show_clouds))
         with gui.add_folder("Selected frame"):
@@ -49,21 +49,21 @@ class See(Section):
             self.begin = page.button(
                 "Start the path here", self._begin, icon=Icon.MAP_PIN, visible=False
             )
-        with gui.add_folder("Who has seen this?"):
+        with gui.add_folder("Which memories saw this?"):
             self.sight = gui.add_markdown("Click anywhere in the scene.")
         page.server.scene.on_click()(page.guarded("Click", self._clicked))
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         session, state = self.page.session, self.page.session.state
         bank, version = session.bank, session.state.version
         height, width = session.config.size
         count = f"**{len(bank):,} frames** of {width} x {height} remembered"
         if not len(bank):
-            count = f"**Nothing is remembered** in `{bank.path}` yet: frames show up as they come"
+            count = f"**Nothing is remembered** in `{bank.path}` yet: frames appear when added"
         self.about.content = (
             f"{count}  \nVersion {version.number}: {version.about}  \n"
-            f"One scene unit is {state.unit:.3g} of the memory's own length"
+            f"One scene unit is {state.unit:.3g} in the memory's unit"
         )
         self.kind.value = state.kind
         self.clouds.disabled = not session.memory.keeps_geometry
@@ -75,18 +75,18 @@ class See(Section):
     def _show_selected(self) -> None:
         session = self.page.session
         number, scene = session.state.selected, self.page.server.scene
-        there = number is not None and number < len(session.bank)
+        exists = number is not None and number < len(session.bank)
         for part in (self.picture, self.through, self.begin):
-            part.visible = there
+            part.visible = exists
         scene.remove_by_name(SELECTED)
-        if not there:
+        if not exists:
             self.selected.content = "Click on a camera in the scene."
             return
         frame = pixels(session.bank.frame(number))
         depth = session.bank.depth(number)
-        known = float((depth > 0).float().mean())
+        share = float((depth > 0).float().mean())
         self.selected.content = (
-            f"**Memory {number}**: {session.bank.names[number]}  \nDepth is known of {known:.0%}"
+            f"**Memory {number}**: {session.bank.names[number]}  \nDepth known at {share:.0%}"
         )
         self.picture.image = frame
         size = 1.6 * self.page.scene.size
@@ -138,16 +138,16 @@ class See(Section):
     def _clicked_on_camera(
         self, origin: torch.Tensor, direction: torch.Tensor, sight: Sight
     ) -> bool:
-        """Select the camera that a click means, unless a surface lies before it."""
-        session, shown, reach = self.page.session, self.page.scene, torch.inf
+        """Selects the camera under a click, unless a surface occludes it."""
+        session, scene, reach = self.page.session, self.page.scene, torch.inf
         if sight.met[0]:
             reach = float((sight.points[0] - origin).norm())
         ray = (origin, direction, reach)
-        memory = camera_along(session.bank.cameras, shown.size, *ray)
-        numbers = shown.keyframes_shown()
-        key = camera_along(shown.keyframes()[numbers], KEY_SIZE * shown.size, *ray)
-        # A path begins among memories: what is drawn over them is meant.
-        if key is not None and (memory is None or key[1] <= memory[1] + shown.size):
+        memory = camera_along(session.bank.cameras, scene.size, *ray)
+        numbers = scene.keyframes_shown()
+        key = camera_along(scene.keyframes()[numbers], KEY_SIZE * scene.size, *ray)
+        # Paths start among memories, so objects drawn over them take precedence.
+        if key is not None and (memory is None or key[1] <= memory[1] + scene.size):
             session.choose(numbers[key[0]])
             return True
         if memory is not None:
@@ -156,14 +156,14 @@ class See(Section):
 
 
 def who_saw(sight: Sight, names: tuple[str, ...]) -> str:
-    """What memories know along one ray, in words.
+    """The memories that saw a point along one ray, as text.
 
     Args:
-        sight: of one ray.
-        names: of the memories.
+        sight: the result for one ray.
+        names: names of the memories.
     """
     if not sight.met[0]:
-        return "**Never seen.** No memory knows a surface along this line."
+        return "**Never seen.** No memory has a surface along this ray."
     numbers = sight.seen_by[0].nonzero().flatten().tolist()
     x, y, z = sight.points[0].tolist()
     listed = ", ".join(f"{i} ({names[i]})" for i in numbers[:LISTED])

@@ -1,4 +1,4 @@
-"""Take away: the path, the long video, the memory for other tools, and the scene as a page."""
+"""Take: export the path, the long video, the memory for other tools, and the scene as a page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from inference.explorer.taking import (
     take_video,
 )
 
-# Bytes of a file that is sent to the browser besides.
+# Maximum size in bytes of a file that is also sent to the browser.
 LARGEST_SENT = 100_000_000
 
 
 class Take(Section):
-    """The section; see `Shared` for the argument."""
+    """The Take section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
@@ -35,13 +35,13 @@ class Take(Section):
             ("Long video", Icon.MOVIE, "The accepted segments of this branch.", take_video),
             ("Points (PLY)", Icon.CHART_DOTS_3, "All points of the memory.", take_points),
             ("nerfstudio", Icon.FOLDER, "Frames, cameras, depth and points.", take_nerfstudio),
-            ("COLMAP", Icon.FOLDER, "Images and a model in text.", take_colmap),
+            ("COLMAP", Icon.FOLDER, "Images and a model as text.", take_colmap),
             ("Static page", Icon.WORLD_WWW, "Opens without a server.", self._page),
         ):
             page.button(label, self._taking(label, take), icon=icon, hint=hint)
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; nothing here depends on it."""
+        """Shows the session's state, on which nothing here depends."""
 
     def _page(self, session: Session) -> Path:
         html = self.page.server.get_scene_serializer().as_html(dark_mode=True)
@@ -52,13 +52,13 @@ class Take(Section):
             client, session = event.client, self.page.session
 
             def work(job: Job) -> None:
-                job.told(f"taking away: {label}", 0.1, until=1.0)
+                job.told(f"exporting: {label}", 0.1, until=1.0)
                 path = take(session)
                 self.page.tell("Taken away", str(path), client=client)
                 small = path.is_file() and path.stat().st_size <= LARGEST_SENT
                 if small and client.client_id in self.page.server.get_clients():
                     client.send_file_download(path.name, path.read_bytes())
 
-            session.work(f"taking away: {label}", work)
+            session.work(f"exporting: {label}", work)
 
         return act

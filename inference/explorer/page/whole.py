@@ -1,4 +1,4 @@
-"""The page: its sections, and what keeps them up to date."""
+"""The page: its sections, and how they are kept up to date."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from inference.explorer.session import Session
 
 TITLE = "AnchorWeave explorer"
 BRAND = (60, 120, 210)
-# Of the panel at the right, in pixels.
+# Width of the panel at the right, in pixels.
 WIDTH = 340
-# How often progress is shown, and the memory on disk is looked at.
+# Intervals at which progress is shown and the memory on disk is checked.
 PROGRESS_SECONDS, DISK_SECONDS = 0.25, 3.0
 
 
 class Page:
-    """An exploration in the browser, from now until `stop`.
+    """The explorer's page, served until `stop`.
 
     Args:
         session: the exploration.
-        networks: that generate.
-        host: address that it is served at.
-        port: the first one that is tried; 0 = any.
+        networks: the networks.
+        host: address to serve it at.
+        port: the first port to try; 0 = any.
     """
 
     def __init__(self, session: Session, networks: Networks, host: str, port: int):
         self.session = session
         self.server = viser.ViserServer(host=host, port=port, label=TITLE, verbose=False)
         gui = self.server.gui
-        # viser's share button leads through another company's server.
+        # viser's share button routes through another company's server.
         gui.configure_theme(
             dark_mode=True,
             show_logo=False,
@@ -81,11 +81,11 @@ class Page:
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         return f"http://{self.server.get_host()}:{self.server.get_port()}"
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state in every section and in the scene."""
+        """Shows the session's state in every section and in the scene."""
         with self.shared.refreshing, self.server.atomic():
             for section in self.sections:
                 section.refresh(memory)
@@ -126,7 +126,7 @@ class Page:
             self.draw.stop_walking()
 
     def _ended(self, said: str | None) -> None:
-        """Called by the thread of a job, which is alive until this returns."""
+        """Called by a job's thread, which stays alive until this returns."""
         if said is not None and self.session.job is not None:
             what = self.session.job.progress.what
             self.shared.tell(what[:1].upper() + what[1:], said, wrong=True)
@@ -147,13 +147,13 @@ class Page:
                 if more := self.session.follow():
                     self.shared.tell("Memory grew", f"{more} frames came from another process")
             except (ValueError, OSError) as error:
-                # Told once: the next look is due when somebody has mended it.
+                # Reported once; the next check runs after somebody has fixed it.
                 self.shared.tell("The memory on disk", str(error), wrong=True)
                 traceback.print_exc()
                 return
 
 
 def wait() -> None:
-    """Until Ctrl-C, or a signal."""
+    """Waits until Ctrl-C or a signal."""
     while True:
         time.sleep(3600)

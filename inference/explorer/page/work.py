@@ -1,4 +1,4 @@
-"""Work in the background: what is being done, how far it is, and Cancel; over all tabs."""
+"""Background job: what is running, its progress, and Cancel; above all tabs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inference.explorer.page.base import Section, Shared
 
 
 class Work(Section):
-    """The section; see `Shared` for the argument."""
+    """The Work section; see `Shared` for the argument."""
 
     def __init__(self, page: Shared):
         self.page = page
@@ -20,7 +20,7 @@ class Work(Section):
         self.stop = page.button("Cancel", self._cancel, icon=Icon.PLAYER_STOP, visible=False)
 
     def refresh(self, memory: bool) -> None:
-        """Show the session's state; `memory` says whether what is remembered changed."""
+        """Shows the session's state; `memory` says whether the memory changed."""
         session, job = self.page.session, self.page.session.job
         busy = session.busy and job is not None
         self.about.visible = self.bar.visible = self.stop.visible = busy

@@ -364,7 +364,7 @@ def test_a_segment_is_generated_killed_accepted_reverted_and_edited(browser, pag
 
     tab(page, "Edit")
     press(page, "Box around a rectangle")
-    page.get_by_text("Drag a rectangle over what is meant.").wait_for()
+    page.get_by_text("Drag a rectangle over the target.").wait_for()
     canvas = page.locator("canvas").first.bounding_box()
     x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
     page.mouse.move(x - 60, y - 40)

@@ -107,7 +107,7 @@ def test_a_long_edit_is_cancelled(opened, monkeypatch, tmp_path, what, said):
     job.cancel()
     halted.go_on.set()
     job.wait(60.0)
-    assert ended == ["cancelled; memory and path are as they were"]
+    assert ended == ["cancelled; memory and path are unchanged"]
     assert session.state == before and torch.equal(session.bank.frame(5), seen)
     assert not list((tmp_path / "out").glob("memories/*")) and opened().state == before
     edit(session, what).wait(60.0)

@@ -168,7 +168,7 @@ def test_a_generation_is_cancelled_and_everything_is_as_it_was(opened, painter):
     job.cancel()
     painter.gate.set()
     job.wait(60.0)
-    assert said == ["cancelled; memory and path are as they were"]
+    assert said == ["cancelled; memory and path are unchanged"]
     assert session.state == before and painter.steps == [1]
     generated(session, painter)
     assert session.state.pending == 0

@@ -62,7 +62,7 @@ def test_a_segment_is_accepted_and_reverted_with_the_path_as_before(begun):
     assert grown.version.segment == 0 and grown.version.parent == 0
     back = grown.revert()
     assert (back.current, back.drawn, len(back.versions)) == (0, drawn, 2)
-    # What waits is put aside before a version is.
+    # A pending segment is shelved before a version is.
     aside = state.revert()
     assert (aside.current, aside.pending, aside.drawn) == (0, None, drawn)
     assert aside.bring_back(0).pending == 0
@@ -83,7 +83,7 @@ def test_branches_are_kept(begun):
     ("wrong", "said"),
     [
         (lambda s: s.revert(), "nothing to revert"),
-        (lambda s: s.accept(Drawn()), "no segment waits"),
+        (lambda s: s.accept(Drawn()), "no segment is pending"),
         (lambda s: s.go_to(1), "no version 1"),
         (lambda s: s.bring_back(0), "no segment 0"),
         (lambda s: s.generated("", 0, Drawn()).edited("remove"), "accept or revert it before"),
@@ -122,5 +122,5 @@ def test_a_damaged_state_is_named(begun, tmp_path, spoil):
     values = json.loads(file.read_text())
     spoil(values)
     file.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"explorer\.json: does not say"):
+    with pytest.raises(ValueError, match=r"explorer\.json: is not a valid state"):
         load_state(tmp_path)

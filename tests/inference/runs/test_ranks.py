@@ -64,9 +64,3 @@ def test_a_command_of_one_rank_refuses_to_split(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="one of 1 rank.*torchrun"):
         load_pipeline(SPLIT)
-
-
-def test_guidance_of_two_calls_is_not_split():
-    wan = ModelConfig(path="tiny_wan", split="guidance")
-    with pytest.raises(ValueError, match="each half of guidance.*split for CogVideoX only"):
-        load_pipeline(replace(SPLIT, model=wan))

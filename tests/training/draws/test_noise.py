@@ -233,7 +233,7 @@ def test_without_references_there_is_nothing_to_noise():
 
 
 def test_more_steps_of_noise_than_there_are_are_refused():
-    with pytest.raises(ValueError, match="up to 1001 steps .*schedule has only 1000"):
+    with pytest.raises(ValueError, match="up to 1001 steps .*schedule that was given has 1000"):
         noised((0, TOTAL + 1))
     for between in ((-1, 5), (6, 5)):
         with pytest.raises(ValueError, match="reference_noise=.*0 <= from <= to"):

@@ -122,7 +122,7 @@ def test_a_controller_is_for_anchors_with_the_holes_of_the_data(folder, clip, tm
     saved = {"controller": str(tmp_path / "controller")}
     small_controller(small_backbone()).save_pretrained(saved["controller"])
     assert built(folder, clip, **saved).denoiser.controller.config.holes == "black"
-    with pytest.raises(ValueError, match="holes=filled, but the controller is for holes=black"):
+    with pytest.raises(ValueError, match="holes=filled, the controller is one for holes=black"):
         built(folder, filled, **saved)
     # Told so, it goes on to learn them, and says so when it is saved again.
     on = built(folder, filled, holes="filled", **saved).denoiser.controller

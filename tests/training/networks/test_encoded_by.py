@@ -36,13 +36,13 @@ def test_the_models_own_are_taken(tmp_path, made):
     ],
 )
 def test_others_are_refused(tmp_path, file, made, what):
-    with pytest.raises(ValueError, match=f"{file} was made with {what} .w. than .*=model"):
+    with pytest.raises(ValueError, match=f"{file} was made by {what} .w. than .*=model"):
         checked(tmp_path, file, made)
 
 
 def test_of_files_that_cannot_tell_it_is_said(tmp_path):
     said = checked(tmp_path, "latents.safetensors", {"vae": "W"})
-    assert any("another VAE (W)" in line and "this cannot be determined" in line for line in said)
+    assert any("another VAE (W)" in line and "nobody can tell" in line for line in said)
 
 
 def test_saved_again_the_content_is_the_same(tmp_path):

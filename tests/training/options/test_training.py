@@ -122,7 +122,7 @@ def test_shares_are_read_from_one_line():
         ),
         (["draw.reference_noise=[50,0]"], "reference_noise"),
         (["draw.preceding_noise=[50,0]"], "preceding_noise"),
-        (["strategy=fsdp2", "validation.videos=1"], "samples on every rank separately"),
+        (["strategy=fsdp2", "validation.videos=1"], "samples on every rank by itself"),
         (["stesp=3"], "stesp"),
         (["precision=fp16"], "precision"),
     ],

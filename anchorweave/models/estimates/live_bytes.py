@@ -1,0 +1,116 @@
+"""Bytes of the tensors that are alive while networks run, counted operation by operation.
+
+On the meta device this is what a GPU's allocator would be asked for, but for the workspace of
+kernels: the code that runs is the very code that runs there. Measured beside it on an H200, the
+backbone of 5 billion alone is within 2 %.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+aten = torch.ops.aten
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts inside `with`; several tensors on one storage are counted once.
+
+    Args:
+        held: tensors that are there from the beginning, such as weights.
+        device: of the tensors that count.
+
+    Attributes:
+        now: bytes alive.
+        peak: the most at any time.
+    """
+
+    def __init__(self, held: Iterable[Tensor] = (), device: str | torch.device = "meta"):
+        super().__init__()
+        self.device = torch.device(device)
+        self.now = self.peak = 0
+        self._alive: dict[int, weakref.ref] = {}
+        for tensor in held:
+            self._count(tensor)
+
+    def __torch_dispatch__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """The operation's own answer."""
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor):
+                self._count(one)
+        return made
+
+    def _count(self, tensor: Tensor) -> None:
+        if tensor.device.type != self.device.type:
+            return
+        storage = tensor.untyped_storage()
+        key, size = id(storage), storage.nbytes()
+        if key in self._alive:
+            return
+
+        def gone(_: weakref.ref) -> None:
+            self.now -= size
+            del self._alive[key]
+
+        self._alive[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+class FusedAttention(TorchFunctionMode):
+    """Attention as one kernel, as on a GPU; the meta device would write its scores out."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Attention's output, of `func` otherwise."""
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        return _fused(*args, **kwargs)
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor:
+    if attn_mask is None and query.shape[-1] <= 256:
+        return aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    # Only this kernel takes masks and wide heads.
+    return aten._scaled_dot_product_efficient_attention(query, key, value, attn_mask, False)[0]
+
+
+class StatedNumbers(TorchDispatchMode):
+    """What the host reads of tensors without numbers: lists of a stated number, and scalars.
+
+    Args:
+        listed: every number of a tensor that is copied to the CPU.
+        scalars: called for a number that is read alone, such as a timestep.
+    """
+
+    def __init__(self, listed: int, scalars: Callable[[], int]):
+        super().__init__()
+        self._listed, self._scalars = listed, scalars
+
+    def __torch_dispatch__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """The stated number where a number is read, else the operation's own answer."""
+        kwargs = kwargs or {}
+        if func is aten._local_scalar_dense.default and args[0].is_meta:
+            return self._scalars()
+        to = kwargs.get("device")
+        if func is aten._to_copy.default and args[0].is_meta and to is not None:
+            if torch.device(to).type == "cpu":
+                return torch.full(args[0].shape, self._listed, dtype=args[0].dtype)
+        return func(*args, **kwargs)

@@ -1,0 +1,1 @@
+"""What a sampling run takes, before it is started."""
