@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One table of a paper, ours beside the paper's: trains what its rows lack, generates, measures.
+# Runs one table of a paper: trains what its rows need, generates, measures, compares with the paper.
 # TABLE is a file of configs/ablations/ (without .yaml), then overrides a.b=c: bash scripts/ablate.sh spatia_table7
 set -euo pipefail
 . scripts/setup.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains and measures the four memory systems on anchorweave-tiny's backbone; run again, it goes on.
+# Trains and measures the four memory systems on anchorweave-tiny's backbone; run again, it continues.
 # Arguments are overrides a.b=c, and from=STAGE: bash scripts/compare_systems.sh from=spmem
 set -euo pipefail
 . scripts/setup.sh

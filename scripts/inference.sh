@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job: hold back a stretch of a posed video, remember the rest, generate it, measure.
+# The main task: hold out a stretch of a posed video, store the rest in memory, generate it, measure.
 # Arguments are overrides a.b=c: bash scripts/inference.sh source=my_recording config=configs/cogvideox_5b.yaml
 set -euo pipefail
 . scripts/setup.sh

@@ -1,6 +1,6 @@
-# Makes $PYTHON an interpreter that satisfies requirements.txt; a no-op when nothing is missing.
-# Source it from the project's root: `. scripts/setup.sh`. An environment of yours that already
-# satisfies the requirements (conda, a GPU image) is used as it is; otherwise .venv is made.
+# Sets $PYTHON to an interpreter that satisfies requirements.txt; a no-op if nothing is missing.
+# Source it from the project root: `. scripts/setup.sh`. An existing environment that satisfies the
+# requirements (conda, a GPU image) is used as it is; otherwise .venv is created.
 [ -f requirements.txt ] && [ -d anchorweave ] || { echo "run this from the project's root" >&2; exit 1; }
 
 satisfied() { # does interpreter $1 have every requirement, at an accepted version?
@@ -27,7 +27,7 @@ runs() { # does interpreter $1 start, and is it new enough?
 }
 
 make_environment() { # .venv, from nothing or from whatever an earlier attempt left
-  # Two scripts that are started together make it one after the other.
+  # Two scripts started together create it one after the other.
   exec 9< requirements.txt
   ! command -v flock > /dev/null || flock 9
   if [ -e .venv/being-set-up ]; then
@@ -43,7 +43,7 @@ make_environment() { # .venv, from nothing or from whatever an earlier attempt l
       if runs "$candidate"; then base=$candidate; break; fi
     done
     [ -n "$base" ] || failed "no Python 3.10 or newer (python3 is $(python3 --version 2>&1 || echo missing)); install one, such as python3.12, and run this again"
-    # Marked before anything else is in it: what is marked may be removed.
+    # Marked before anything else is in it, because only marked environments may be deleted.
     mkdir .venv && touch .venv/made-by-setup .venv/being-set-up
     "$base" -m venv .venv >&2 || failed "$base cannot make environments, see above (Debian and Ubuntu: apt-get install python3-venv); then run this again"
   fi
@@ -81,9 +81,9 @@ else
   if [ -e .venv/being-set-up ] || ! satisfied "$PYTHON"; then make_environment; fi
 fi
 
-# open3d opens these when it is imported, whether or not anything is shown.
+# open3d loads these when it is imported, even if nothing is displayed.
 missing=""
-# Debian keeps ldconfig where a user's PATH does not lead.
+# On Debian, ldconfig is not in a normal user's PATH.
 if ldconfig=$(PATH="$PATH:/usr/sbin:/sbin"; command -v ldconfig); then
   libraries=$("$ldconfig" -p)
   for pair in libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks style, then runs all tests, a process a core (at most 8, or TEST_PROCESSES).
-# With arguments, which go to pytest, in one process: bash scripts/test.sh -k splat; on a GPU: TEST_GPU=1 bash scripts/test.sh tests/gpu
+# Checks style, then runs all tests, with one process per core (at most 8, or TEST_PROCESSES).
+# Arguments are passed to pytest, in one process: bash scripts/test.sh -k splat; on a GPU: TEST_GPU=1 bash scripts/test.sh tests/gpu
 set -euo pipefail
 . scripts/setup.sh
 if [ $# -eq 0 ]; then

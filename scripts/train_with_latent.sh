@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains on prepared, precomputed clips; run again, it goes on. Arguments are overrides a.b=c:
+# Trains on prepared, precomputed clips; run again, it resumes. Arguments are overrides a.b=c:
 #   bash scripts/train_with_latent.sh data.train=outputs/prepared steps=500
-# On several devices, name a file of configs/accelerate/ by ACCELERATE_CONFIG:
+# On several devices, set ACCELERATE_CONFIG to a file of configs/accelerate/:
 #   ACCELERATE_CONFIG=configs/accelerate/eight_gpus_ddp.yaml bash scripts/train_with_latent.sh config=configs/train/cogvideox_5b.yaml
 set -euo pipefail
 . scripts/setup.sh

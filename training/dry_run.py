@@ -1,11 +1,11 @@
-"""What a run would be: parameters, operations, memory, checkpoints, and what is missing on disk.
+"""Describes a run without starting it: parameters, operations, memory, checkpoints, missing files.
 
     python -m training.dry_run config=configs/train/cogvideox_5b.yaml
     python -m training.dry_run                       # the default config
     python -m training.dry_run config=configs/train/cogvideox_5b.yaml gpus=16 visible=0.45
 
-Needs neither weights nor a GPU: the networks are built on torch's meta device, which knows shapes
-and holds no numbers. The last line printed is one JSON object.
+Needs neither weights nor a GPU: the networks are built on torch's meta device, which has shapes but
+no data. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from training.networks.new import (
 from training.options.networks import NetworkConfig
 from training.options.training import TrainConfig
 
-# The config of `training.train` where none is named.
+# The config of `training.train` if none is named.
 DEFAULT = "configs/train/tiny.yaml"
 STRATEGIES = ("ddp", "zero2", "fsdp2")
-# Gradient checkpointing, and what it keeps.
+# Gradient checkpointing, and what it stores instead of recomputing.
 CHECKPOINTING: tuple[tuple[bool, Kept], ...] = (
     (False, "nothing"),
     (True, "nothing"),
@@ -68,17 +68,17 @@ CHECKPOINTING: tuple[tuple[bool, Kept], ...] = (
 
 @dataclass(frozen=True)
 class DryRunConfig(TrainConfig):
-    """A run, and the machine that it is told for.
+    """A run, and the machine to estimate it for.
 
     Args:
-        gpus: how many; null = as many as a step's batch keeps busy.
-        peak_tflops: of one, dense bfloat16 (H100, H200: 989; A100: 312).
-        utilisation: share of that peak which forward and backward reach; what is recomputed does
-            not count. 0.25 was measured of the 5B on an H200, with recomputation.
-        visible: share of the anchors' tokens that a pixel supports, where only those attend.
-        references: reference frames of a sample; null = as many as the first clip has, or, where
-            there is none, as the memory system gives at most.
-        preceding: frames ahead of the target, 4k + 1 or 0; null = as the first clip has.
+        gpus: number of GPUs; null = as many as the batch of a step can use.
+        peak_tflops: of one GPU, dense bfloat16 (H100, H200: 989; A100: 312).
+        utilisation: fraction of that peak reached by forward and backward passes; recomputation is
+            not counted. 0.25 was measured with the 5B on an H200, with recomputation.
+        visible: fraction of the anchors' tokens that are visible, if only those attend.
+        references: reference frames per sample; null = as in the first clip, or without clips, the
+            maximum of the memory system.
+        preceding: frames before the target, 4k + 1 or 0; null = as in the first clip.
     """
 
     gpus: int | None = within(None, at_least=1)
@@ -96,7 +96,7 @@ class DryRunConfig(TrainConfig):
                 f"references={self.references} is of a network that is given references, and there "
                 "is none; set model.new_references=tokens or attention, or leave references out"
             )
-        # What a memory system may be told, a dry run may be.
+        # Same check as for memory systems.
         GlobalCloudConfig(preceding=self.preceding or 0)
         if self.preceding and not self.model.has_references:
             raise ValueError(
@@ -106,7 +106,7 @@ class DryRunConfig(TrainConfig):
 
 
 def dry_run(config: TrainConfig, world: int | None = None) -> None:
-    """Print what a run of `config` would be; arguments as in `describe`."""
+    """Prints a description of a run of `config`; arguments as in `describe`."""
     if isinstance(config, DryRunConfig):
         world = world or config.gpus
     report = describe(config, world)
@@ -115,11 +115,11 @@ def dry_run(config: TrainConfig, world: int | None = None) -> None:
 
 
 def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
-    """Everything that a dry run tells.
+    """The complete report of a dry run.
 
     Args:
-        config: of the run.
-        world: GPUs; None = as many as a step's batch keeps busy.
+        config: options of the run.
+        world: number of GPUs; None = as many as the batch of a step can use.
     """
     clips = clip_shape(config)
     family, backbone, source = backbone_config(config.model, clips)
@@ -139,14 +139,14 @@ def estimate(
     world: int,
     family: Family = FIRST,
 ) -> dict[str, Any]:
-    """The numbers of a run, from shapes alone.
+    """Estimates for a run, from shapes alone.
 
     Args:
-        config: of the run.
+        config: options of the run.
         backbone: configuration of its transformer.
-        clips: what it is trained on.
-        world: GPUs.
-        family: of the backbone.
+        clips: shapes of its training clips.
+        world: number of GPUs.
+        family: family of the backbone.
     """
     network = config.model
     machine = config if isinstance(config, DryRunConfig) else DryRunConfig()
@@ -173,7 +173,7 @@ def estimate(
     if machine.preceding is not None:
         ahead = -(-machine.preceding // sizes.temporal_compression)
     check_preceding(references, ahead > 0)
-    # Without a network they are ignored, as references are.
+    # Ignored without a network, like references.
     ahead *= references is not None
     step = training_step(
         sizes,
@@ -229,7 +229,7 @@ def estimate(
         "seconds_per_step": samples * (step.forward + step.backward) / peak,
         "utilisation": machine.utilisation,
         "checkpoint_gib": checkpoint,
-        # The newest, the best one, and the next while it is written.
+        # The newest, the best, and the next one while it is written.
         "checkpoints_gib": checkpoint * (config.checkpoints.keep + 2),
     }
 
@@ -250,7 +250,7 @@ def _references(network: NetworkConfig, backbone: nn.Module) -> ReferenceNetwork
     if network.references is None:
         return reference_network(network, backbone)
     saved = Path(network.references, "config.json")
-    # Where there is none, `missing_files` says so.
+    # If there is none, `missing_files` reports it.
     if not saved.is_file():
         return None
     notes = json.loads(saved.read_text())
@@ -333,7 +333,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Dry run of the config that `a.b=c` overrides make."""
+    """Dry run of a config, with `a.b=c` overrides."""
     dry_run(load_config(DryRunConfig, words, DEFAULT))
 
 

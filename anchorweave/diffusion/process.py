@@ -1,4 +1,4 @@
-"""NoiseProcess: how a family of backbones noises latents, and what it predicts."""
+"""NoiseProcess: how a family of backbones adds noise to latents, and what it predicts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor
 
 from anchorweave.diffusion.timesteps import TimestepConfig, sample_timestep
 
-# The quantity whose squared error counts: what the network predicts (`v`), the noise, or the clean
+# The quantity whose squared error is used: the network's prediction (`v`), the noise, or the clean
 # latents.
 ErrorIn = Literal["v", "epsilon", "x0"]
 
 
 class NoiseProcess(ABC):
-    """Noise levels by timestep, without any network.
+    """The noise process, without any network.
 
     Latents are [B, t, C, h, w], clean and scaled; timesteps are [B], as the backbone takes them.
 
     Attributes:
         total: timesteps of the schedule; samples are drawn in [0, total).
-        given_frames: latent frames, from the first on, that the backbone is given clean and does
-            not predict; they do not count in the loss.
-        clean_timestep: where latents are clean; n steps of noise are the timestep n behind it.
+        given_frames: number of leading latent frames that the backbone gets clean and does not
+            predict; they are excluded from the loss.
+        clean_timestep: where latents are clean; n steps of noise are n timesteps after it.
     """
 
     total: int
@@ -48,7 +48,7 @@ class NoiseProcess(ABC):
         noise: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """Latents as they are at their timesteps.
+        """Noised latents at the given timesteps.
 
         Args:
             latents: clean, scaled.
@@ -63,7 +63,7 @@ class NoiseProcess(ABC):
         noise: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """What a perfect network predicts; arguments as in `add_noise`."""
+        """What an ideal network predicts; arguments as in `add_noise`."""
 
     @abstractmethod
     def clean_from(
@@ -72,25 +72,25 @@ class NoiseProcess(ABC):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Shaped[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a prediction implies."""
+        """The clean latents implied by a prediction."""
 
     @abstractmethod
     def weight(self, error_in: ErrorIn, timestep: Shaped[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """What turns the squared error of the clean latents into that of another quantity.
+        """Factor from the squared error of the clean latents to that of another quantity.
 
         Args:
-            error_in: `v` (what the network predicts), `epsilon` (the noise) or `x0` (1).
+            error_in: `v` (the network's prediction), `epsilon` (the noise) or `x0` (1).
             timestep: of each sample.
         """
 
     def draw_timestep(self, config: TimestepConfig, generator: torch.Generator) -> int | float:
-        """One timestep to train; `sample_timestep` says how it is drawn."""
+        """One timestep to train, drawn by `sample_timestep`."""
         return sample_timestep(config, self.total, generator)
 
     def timestep_at(self, share: float) -> int | float:
-        """The timestep at a share in [0, 1) of all of them, 0 = clean."""
+        """The timestep at a fraction in [0, 1) of all, 0 = clean."""
         return int(share * self.total)
 
     def counted(self, frames: Float[Tensor, "B t C h w"]) -> Float[Tensor, "B counted C h w"]:
-        """The latent frames that count in the loss."""
+        """The latent frames that contribute to the loss."""
         return frames[:, self.given_frames :] if self.given_frames else frames

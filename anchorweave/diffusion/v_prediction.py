@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anchorweave.diffusion.process import ErrorIn, NoiseProcess
 
-# What the squared error of x is multiplied by, to be the squared error of another quantity.
+# Factor from the squared error of x to that of another quantity.
 WEIGHTS = {
     "x0": lambda a: torch.ones_like(a),
     "v": lambda a: 1 / (1 - a),
@@ -25,13 +25,13 @@ WEIGHTS = {
 
 
 class VPrediction(NoiseProcess):
-    """Integer timesteps, each with its share of signal.
+    """Integer timesteps, each with its signal level.
 
     Args:
-        alpha_bar: cumulative products of the schedule [total], in [0, 1], falling.
+        alpha_bar: cumulative products of the schedule [total], in [0, 1], decreasing.
     """
 
-    # The schedule's first entry has noise already.
+    # The schedule's first entry already has some noise.
     clean_timestep = -1
 
     def __init__(self, alpha_bar: Float[Tensor, " total"]):
@@ -53,7 +53,7 @@ class VPrediction(NoiseProcess):
         noise: Float[Tensor, "B t C h w"],
         timestep: Int[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """Latents as they are at their timesteps."""
+        """Noised latents at the given timesteps."""
         a = self._level(timestep, latents)
         return a.sqrt() * latents + (1 - a).sqrt() * noise
 
@@ -63,7 +63,7 @@ class VPrediction(NoiseProcess):
         noise: Float[Tensor, "B t C h w"],
         timestep: Int[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """v, what a perfect network predicts."""
+        """v, which an ideal network predicts."""
         a = self._level(timestep, latents)
         return a.sqrt() * noise - (1 - a).sqrt() * latents
 
@@ -73,12 +73,12 @@ class VPrediction(NoiseProcess):
         predicted: Float[Tensor, "B t C h w"],
         timestep: Int[Tensor, " B"],
     ) -> Float[Tensor, "B t C h w"]:
-        """The clean latents that a v-prediction implies."""
+        """The clean latents implied by a v-prediction."""
         a = self._level(timestep, noisy)
         return a.sqrt() * noisy - (1 - a).sqrt() * predicted
 
     def weight(self, error_in: ErrorIn, timestep: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """What the squared error of x is multiplied by; infinite for `epsilon` without noise."""
+        """Factor on the squared error of x; infinite for `epsilon` without noise."""
         return WEIGHTS[error_in](self.alpha_bar[timestep].float())
 
     def _level(self, timestep: Tensor, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Denoiser: controller, reference network and backbone as one module, for training and sampling."""
+"""Denoiser: controller, reference network and backbone in one module, for training and sampling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anchorweave.models.references.reference_tokens import ReferenceTokens
 
 
 class Denoiser(nn.Module):
-    """A backbone that is woven with anchors by a controller.
+    """A backbone with anchors woven in by a controller.
 
     Args:
         backbone: diffusers' image-to-video transformer, of any family.
@@ -62,29 +62,27 @@ class Denoiser(nn.Module):
         control_every: int = 1,
         preceding: PrecedingLatents | None = None,
     ) -> Iterator[None]:
-        """Inside, anchors and references are woven into every call of the backbone.
+        """Context in which anchors and references are woven into every call of the backbone.
 
         Args:
-            anchors: a batch of them; where a call's batch is a multiple of it (guidance doubles
-                it), they are repeated.
-            control_weight: of the control features, added behind the blocks.
-            camera_weight: of the camera features, added ahead of the blocks.
-            active: a function of a call's timestep; where it returns False no anchor is woven in.
+            anchors: a batch; repeated if a call's batch is a multiple of it (guidance doubles
+                the batch).
+            control_weight: weight of the control features, added after the blocks.
+            camera_weight: weight of the camera features, added before the blocks.
+            active: a function of a call's timestep; if it returns False no anchor is woven in.
                 References are used in every step, as in their papers.
-            references: one set for each set of anchors; read by the reference network, if there is
-                one.
-            alone: samples to which neither control nor camera features are added; None = none.
-            control_every: the controller is called in every n-th step, and its last outputs are
-                reused in the steps between (our addition). Consecutive calls with the same timestep
-                are one step.
-            preceding: the frames ahead of the video, for each set of anchors: the reference network
-                joins their tokens between references and video, at its last negative times, and the
-                controller adds features to both (Spatia, section 3.1: [R | P | T]).
+            references: one set per set of anchors; used by the reference network, if any.
+            alone: samples without control and camera features; None = none.
+            control_every: call the controller in every n-th step, and reuse its last outputs in
+                between (our addition). Consecutive calls with the same timestep are one step.
+            preceding: the frames before the video, for each set of anchors: the reference network
+                inserts their tokens between references and video, at the last negative times, and
+                the controller adds features to both (Spatia, section 3.1: [R | P | T]).
 
         Raises:
-            ValueError: a cache of diffusers that weaving would make wrong; preceding frames for a
-                reference network that joins nothing to the video; from the call, where its batch is
-                no multiple of the anchors'.
+            ValueError: an incompatible diffusers cache; preceding frames for a reference network
+                that does not support them; or, from the call, a batch that is not a multiple of
+                the anchors'.
         """
         woven = self.controller is not None and bool(control_weight or camera_weight)
         reads = self.references is not None and references is not None
@@ -95,13 +93,13 @@ class Denoiser(nn.Module):
         if not reads:
             preceding = None
         check_preceding(self.references, preceding is not None)
-        # References alone; the controller's features begin with the preceding frames.
+        # Only the references; the controller's features start with the preceding frames.
         ahead = self.references.tokens_ahead(references) if reads else 0
-        shown = references
+        inputs = references
         if preceding is not None:
-            shown = references.followed_by(preceding, self.references.config.temporal_compression)
+            inputs = references.followed_by(preceding, self.references.config.temporal_compression)
         outer = autocast_here(anchors.latents.device)
-        # Cameras do not change from step to step; the controller's answer does.
+        # Camera features do not change from step to step; the controller's output does.
         camera = []
         if woven and camera_weight:
             camera = self.controller.camera_features(anchors.target2first)
@@ -109,7 +107,7 @@ class Denoiser(nn.Module):
                 before = self.controller.camera_features(preceding.anchors.target2first)
                 camera = [torch.cat(both, dim=1) for both in zip(before, camera, strict=True)]
             camera = _spared(_weighted(camera, camera_weight), alone)
-        # By how many times over a call's batch is the anchors'.
+        # Ratio of a call's batch to the anchors'.
         anchors_by, camera_by, preceding_by = {}, {}, {}
         constants = None if torch.is_grad_enabled() else Constants()
         answers = _Answers(control_every)
@@ -125,7 +123,7 @@ class Denoiser(nn.Module):
             if woven and (active is None or active(content.timestep)):
 
                 def control() -> list[Tensor]:
-                    found = self.controller(
+                    features = self.controller(
                         content.latents,
                         content.text,
                         content.timestep,
@@ -134,7 +132,7 @@ class Denoiser(nn.Module):
                         constants,
                         preceding_by[times],
                     )
-                    return _spared(_weighted(found, control_weight), alone)
+                    return _spared(_weighted(features, control_weight), alone)
 
                 with outer():
                     after = answers(content.timestep, control) if control_weight else []
@@ -147,14 +145,14 @@ class Denoiser(nn.Module):
                         every=self.controller.config.every,
                     )
                 )
-            # Around the insertions: they find the tokens that it joins to the video's.
+            # Outside the insertions, which locate the tokens that it prepends to the video's.
             if reads:
                 with outer():
-                    call.enter_context(self.references.woven(backbone, shown.repeat(times)))
+                    call.enter_context(self.references.woven(backbone, inputs.repeat(times)))
 
         hooks = [
             self.backbone.register_forward_pre_hook(weave, with_kwargs=True),
-            # Also where the backbone fails, so that it is never left woven.
+            # Also if the backbone fails, so that it never stays woven.
             self.backbone.register_forward_hook(lambda *_: call.close(), always_call=True),
         ]
         try:
@@ -182,19 +180,19 @@ class Denoiser(nn.Module):
 
         Args:
             noisy_latents: the video being denoised.
-            image_latents: its first frame's latent, zeros behind.
+            image_latents: its first frame's latent, followed by zeros.
             prompt_features: text features [B, S, text_dim].
             timestep: [B], in the scheduler's training steps.
-            anchors: one set a sample.
+            anchors: one set per sample.
             positions: `Family.positions` of the backbone for latents of this size.
             control_weight: see `weaving`.
             camera_weight: see `weaving`.
-            references: one set a sample.
+            references: one set per sample.
             alone: see `weaving`.
-            preceding: see `weaving`; nothing is predicted of them.
+            preceding: see `weaving`; not included in the prediction.
         """
-        given = {"references": references, "alone": alone, "preceding": preceding}
-        weaving = self.weaving(anchors, control_weight, camera_weight, **given)
+        options = {"references": references, "alone": alone, "preceding": preceding}
+        weaving = self.weaving(anchors, control_weight, camera_weight, **options)
         bare = needs_no_autocast(self.backbone)
         with weaving, without_autocast(noisy_latents.device) if bare else nullcontext():
             return self.family.predict(
@@ -203,13 +201,13 @@ class Denoiser(nn.Module):
 
     @staticmethod
     def _times(latents: Tensor, anchors: AnchorLatents) -> int:
-        calls, given = len(latents), len(anchors.latents)
-        if given == 0 or calls % given:
+        calls, samples = len(latents), len(anchors.latents)
+        if samples == 0 or calls % samples:
             raise ValueError(
-                f"a backbone call of batch {calls} cannot be woven with the anchors of {given} "
-                "samples; give one set of anchors a sample"
+                f"a backbone call of batch {calls} cannot be woven with the anchors of {samples} "
+                "samples; give one set of anchors per sample"
             )
-        return calls // given
+        return calls // samples
 
 
 class _Answers:
@@ -226,7 +224,7 @@ class _Answers:
         now = timestep.flatten()[-1].item()
         if now != self.timestep:
             self.step, self.call, self.timestep = self.step + 1, 0, now
-        # Guidance may come as several calls a step.
+        # Guidance may make several calls per step.
         call, self.call = self.call, self.call + 1
         if self.step % self.every == 0:
             self.kept[call:] = [ask()]
@@ -238,34 +236,34 @@ def _weighted(features: list[Tensor], weight: float) -> list[Tensor]:
 
 
 def _spared(features: list[Tensor], alone: Tensor | None) -> list[Tensor]:
-    """Features [B, ., D], zero for the samples that are `alone`."""
+    """Features [B, ., D], set to zero for samples that are `alone`."""
     if alone is None:
         return features
     times = len(features[0]) // len(alone) if features else 1
-    kept = alone.logical_not().repeat(times)[:, None, None]
-    return [feature * kept.to(feature.dtype) for feature in features]
+    active = alone.logical_not().repeat(times)[:, None, None]
+    return [feature * active.to(feature.dtype) for feature in features]
 
 
 def check_preceding(references: ReferenceNetwork | None, given: bool) -> None:
-    """Refuse preceding frames, where they are given, for a network that joins none to the video.
+    """Refuses preceding frames for a network that does not support them.
 
     Raises:
-        ValueError: it is such a one.
+        ValueError: preceding frames are given but not supported.
     """
     if not given or references is None or isinstance(references, ReferenceTokens):
         return
     raise ValueError(
-        f"{type(references).__name__} joins no frames to the video's, so it cannot be given "
-        "preceding frames; use model.new_references=tokens, or memory.global_cloud.preceding=0 (in "
-        "preparing clips too)"
+        f"{type(references).__name__} does not support preceding frames; use "
+        "model.new_references=tokens, or memory.global_cloud.preceding=0 (in preparing "
+        "clips too)"
     )
 
 
 def check_fits(backbone: nn.Module, controller: WeavingController) -> None:
-    """Refuse a controller that was made for another backbone.
+    """Refuses a controller that was made for another backbone.
 
     Raises:
-        ValueError: names the first thing in which they differ.
+        ValueError: the message names the first difference.
     """
     family = family_of(backbone)
     sizes = family.sizes(backbone)

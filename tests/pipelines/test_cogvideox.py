@@ -244,7 +244,7 @@ def test_an_even_number_of_latent_frames_gives_its_own_length(pipeline):
 
 
 def test_a_long_prompt_warns_with_what_was_cut(pipeline):
-    with pytest.warns(UserWarning, match="cut: 'chair'"):
+    with pytest.warns(UserWarning, match="truncated by: 'chair'"):
         run(pipeline, prompt="table " * 31 + "chair")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -72,7 +72,7 @@ def test_quarantine_records_a_bad_clip_and_goes_on_up_to_its_limit(data, tmp_pat
     assert json.loads(line)["clip"].endswith("clip_3")
     run = start(config_of(data, tmp_path / "two", data__train=tmp_path / "clips", **changes))
     latents[4].unlink()
-    with pytest.raises(ValueError, match="2 of 6 clips broke, more than data.bad_clip_share=0.2"):
+    with pytest.raises(ValueError, match="2 of 6 clips failed, more than data.bad_clip_share=0.2"):
         train_here(run.config, run=run)
 
 
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_is_there(data, tmp_pat
 
     clean = run.clips.drawn
     run.clips.drawn = lambda clip, at: (at.step == 5 and fill_up()) or clean(clip, at)
-    with pytest.raises(OSError, match="No space left on device.*earlier ones are untouched"):
+    with pytest.raises(OSError, match="No space left on device.*earlier ones are unchanged"):
         train_here(run.config, run=run)
     assert [p.name for p in run.checkpoints.all()] == ["step-00000004"]
     assert damage(checkpoint(tmp_path / "run", 4)) is None

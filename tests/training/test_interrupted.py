@@ -81,7 +81,7 @@ def test_two_ranks_train_as_one_does_and_go_on_exactly(data, whole, tmp_path):
     assert code == 0, said
     assert finished(killed)[0] != 0
     code, said = finished(launch(arguments("killed"), ranks=2))
-    assert code == 0 and "going on from" in said, said
+    assert code == 0 and "resuming from" in said, said
     assert_same_run(tmp_path / "one_go", tmp_path / "killed")
     # The same as one rank, but for the order in which gradients are summed.
     together, alone = losses(tmp_path / "one_go"), losses(whole)
@@ -123,12 +123,12 @@ def test_a_damaged_checkpoint_is_passed_over_by_name(data, whole, tmp_path, caps
     capsys.readouterr()
     train_here(config_of(data, tmp_path / "run"))
     said = capsys.readouterr().out
-    assert "step-00000012 is damaged" in said and "going on from" in said
+    assert "step-00000012 is damaged" in said and "resuming from" in said
     assert_same_run(whole, tmp_path / "run")
 
 
 def test_resume_is_as_it_is_told(data, whole, tmp_path, capsys):
-    with pytest.raises(ValueError, match="resume=never, but .*step-00000012 is there"):
+    with pytest.raises(ValueError, match="resume=never, but .*step-00000012 exists"):
         start(config_of(data, whole, resume="never"))
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         start(config_of(data, tmp_path / "run", resume=tmp_path / "nowhere"))
@@ -149,7 +149,7 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(data, whole, tmp_pat
     write_manifest(tmp_path / "old", 8)
     run = start(config_of(data, tmp_path / "run", resume=tmp_path / "old"))
     assert run.step == 8
-    assert "names of an earlier version: not compared" in capsys.readouterr().out
+    assert "names of an earlier version and were not compared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -235,18 +235,18 @@ def test_two_runs_in_one_folder(data, tmp_path):
 
 def test_a_run_that_is_done_says_so(data, whole, capsys):
     train_here(config_of(data, whole, steps=9))
-    assert "12 steps are done already; steps=9 asks for no more" in capsys.readouterr().out
+    assert "12 steps are already done, and steps=9" in capsys.readouterr().out
 
 
 def test_clips_that_are_gone_or_new_since_the_last_go_are_named(data, tmp_path, capsys):
     clips = write_clips(tmp_path / "clips")
     config = config_of(data, tmp_path / "run", steps=4, data__train=clips)
     train_here(config)
-    assert "since the last go" not in capsys.readouterr().out
+    assert "since the last run" not in capsys.readouterr().out
     shutil.rmtree(clips / "clip_2")
     (clips / "clip_3").rename(clips / "clip_9")
     start(config)
     said = capsys.readouterr().out
-    assert "2 are gone (clip_2, clip_3) and 1 are new (clip_9) since the last go" in said
+    assert "2 are gone (clip_2, clip_3) and 1 are new (clip_9) since the last run" in said
     start(config)
-    assert "since the last go" not in capsys.readouterr().out
+    assert "since the last run" not in capsys.readouterr().out

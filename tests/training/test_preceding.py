@@ -144,7 +144,7 @@ def test_operations_are_those_that_torch_counts():
 
 def test_a_network_that_joins_no_frames_is_refused_before_training(data, tmp_path):
     words = ["model.new_references=attention", "model.reference_cameras=null"]
-    with pytest.raises(ValueError, match="HistoricalAttention joins no frames"):
+    with pytest.raises(ValueError, match="HistoricalAttention does not support preceding frames"):
         build_networks(config_of(data, tmp_path, *words), LatentClips(data, "global_cloud")[0])
 
 
@@ -166,5 +166,5 @@ def test_the_dry_run_counts_them(data, capsys):
         load_config(DryRunConfig, [*paper, "preceding=8"])
     with pytest.raises(ValueError, match="preceding=9 frames are joined to the video by a network"):
         load_config(DryRunConfig, ["config=configs/train/tiny_wan.yaml", "preceding=9"])
-    with pytest.raises(ValueError, match="HistoricalAttention joins no frames"):
+    with pytest.raises(ValueError, match="HistoricalAttention does not support preceding frames"):
         tokens(*paper, "model.new_references=attention", "preceding=9")

@@ -125,7 +125,7 @@ def test_a_second_run_makes_only_what_is_missing(copy, encoded, capsys):
     (copy / "one_000007" / LATENTS).unlink()
     (copy / "two_000000" / "caption.safetensors").unlink()
     main([f"data={copy}"])
-    assert "2 made, 4 were there, 0 failed" in capsys.readouterr().out
+    assert "2 made, 4 existed, 0 failed" in capsys.readouterr().out
     assert_made_alike(copy, encoded)
 
 
@@ -143,7 +143,7 @@ def test_two_processes_make_the_same_files_as_one(prepared, encoded, tmp_path):
     data = shutil.copytree(prepared, tmp_path / "data")
     done = run(*TWO, "training.precompute_latents", f"data={data}")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "6 made, 0 were there, 0 failed" in done.stdout and "in 2 process(es)" in done.stdout
+    assert "6 made, 0 existed, 0 failed" in done.stdout and "in 2 process(es)" in done.stdout
     assert_made_alike(data, encoded)
 
 
@@ -188,7 +188,7 @@ def test_latents_from_before_there_was_a_choice_have_black_holes(prepared, tmp_p
     assert LatentClips(data)[0].holes == "black"
     capsys.readouterr()
     main([f"data={data}", "holes=black"])
-    assert "0 made, 6 were there" in capsys.readouterr().out
+    assert "0 made, 6 existed" in capsys.readouterr().out
     with pytest.raises(FingerprintError, match="holes: 'black' there, 'filled' now"):
         main([f"data={data}"])
 
@@ -207,7 +207,7 @@ def test_a_bad_clip_fails_alone_and_is_named(prepared, encoded, tmp_path, capsys
     with pytest.raises(SystemExit):
         main([f"data={data}"])
     said = capsys.readouterr().out
-    assert "3 made, 0 were there, 3 failed" in said
+    assert "3 made, 0 existed, 3 failed" in said
     assert "failed: videos of one_000000: video.mp4 is not what was prepared" in said
     assert "failed: caption of one_000007: captions/caption.txt is missing" in said
     assert "failed: videos of two_000000: latents.safetensors cannot be read" in said
@@ -239,8 +239,8 @@ def test_out_of_memory_lowers_the_tile_and_says_so(prepared, tmp_path, monkeypat
     main([f"data={data}"])
     said = capsys.readouterr().out
     assert "one_000000: out of memory (CUDA out of memory" in said
-    assert "trying again in tiles of 32 pixels. Begin with them by vae_tile=32" in said
-    assert "6 made, 0 were there, 0 failed" in said
+    assert "retrying with tiles of 32 pixels. Start with them by setting vae_tile=32" in said
+    assert "6 made, 0 existed, 0 failed" in said
     for clip in ("one_000000", "one_000007", "two_000000"):
         assert read_made(data / clip / LATENTS)["tile"] == 32
     # Which tile it took is told, but is no reason to make it again.
@@ -254,7 +254,7 @@ def test_a_clip_that_never_fits_is_given_up_and_named(prepared, tmp_path, monkey
     with pytest.raises(SystemExit):
         main([f"data={data}"])
     said = capsys.readouterr().out
-    assert "failed: videos of one_000000: does not fit into memory, even in tiles of 32" in said
+    assert "failed: videos of one_000000: does not fit in memory, even with tiles of 32" in said
 
 
 def test_only_a_lack_of_memory_is_answered_with_smaller_tiles(prepared, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def test_a_second_run_makes_only_what_is_missing(copy, rooms, tmp_path, capsys):
     shutil.rmtree(copy / "one_000007")
     times = {path: path.stat().st_mtime_ns for path in copy.glob("*_000000/*")}
     main(words(rooms, copy))
-    assert "1 made, 2 were there, 0 failed" in capsys.readouterr().out
+    assert "1 made, 2 existed, 0 failed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in copy.glob("*_000000/*")} == times
     assert_made_alike(copy, before)
 
@@ -160,7 +160,7 @@ def test_killed_in_the_middle_and_run_again_the_files_are_the_same(prepared, roo
 def test_two_processes_make_the_same_files_as_one(prepared, rooms, tmp_path):
     done = run(*TWO, "training.prepare_clips", *words(rooms, tmp_path / "out"))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "3 made, 0 were there, 0 failed" in done.stdout and "in 2 process(es)" in done.stdout
+    assert "3 made, 0 existed, 0 failed" in done.stdout and "in 2 process(es)" in done.stdout
     assert_made_alike(tmp_path / "out", prepared)
 
 
@@ -173,7 +173,7 @@ def test_a_bad_recording_fails_alone_and_is_named(prepared, rooms, tmp_path, cap
     with pytest.raises(SystemExit):
         main(words(tmp_path / "rooms", tmp_path / "out"))
     said = capsys.readouterr().out
-    assert "2 made, 0 were there, 2 failed" in said
+    assert "2 made, 0 existed, 2 failed" in said
     assert (tmp_path / "out" / "no_caption_000000").is_dir()
     assert "failed: short: a stretch of 7 frames" in said
     assert "failed: broken" in said and "000003.png" in said
@@ -264,7 +264,7 @@ def test_a_recording_without_depth_is_told_before_anything_is_rendered(tmp_path,
     said = capsys.readouterr().out
     first = said.index("cannot be prepared: flat: ")
     assert "holds no depth; perception=plane_sweep" in said[first:]
-    assert first < said.index("1 made, 0 were there, 1 failed")
+    assert first < said.index("1 made, 0 existed, 1 failed")
 
 
 def test_another_recording_of_the_same_name_and_cameras_is_noticed(copy, rooms, tmp_path):

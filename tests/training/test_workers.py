@@ -37,7 +37,9 @@ def at_step(run, step, act):
 def test_a_killed_worker_ends_the_run_and_the_others(data, tmp_path, workers):
     run = start(config_of(data, tmp_path / "run", data__workers=workers))
     at_step(run, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(EndedError, match="loads clips was ended by SIGKILL; if memory ran out"):
+    with pytest.raises(
+        EndedError, match="data loading process was ended by SIGKILL; if memory ran out"
+    ):
         train_here(run.config, run=run)
     assert multiprocessing.active_children() == []
 
@@ -104,7 +106,7 @@ def test_a_bad_clip_ends_its_workers(data, tmp_path):
 
 @pytest.mark.parametrize(
     ("ranks", "how", "words_of_it"),
-    [(1, "error", "rank 0 dies in step 3"), (2, "worker", "clips was ended by SIGKILL")],
+    [(1, "error", "rank 0 dies in step 3"), (2, "worker", "loading process was ended by SIGKILL")],
 )
 def test_processes_of_their_own_end_soon(data, tmp_path, ranks, how, words_of_it):
     """In a process of its own the end is that of Python, too, and of the launcher and its ranks."""

@@ -1,1 +1,1 @@
-"""The training loop and what keeps a run safe: steps, checkpoints, guards, ranks."""
+"""The training loop and its safety: steps, checkpoints, guards, ranks."""

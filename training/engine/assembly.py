@@ -1,4 +1,4 @@
-"""A training run put together from its config."""
+"""Assembles a training run from its config."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from training.options.training import TrainConfig
 
 
 def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
-    """Everything loaded, wrapped and, where asked for, brought to where an earlier run stopped.
+    """Loads and wraps everything and, if requested, resumes from a checkpoint.
 
     Raises:
-        ValueError: anything that does not fit, before the first step.
-        FileNotFoundError: no model, no checkpoint.
+        ValueError: anything inconsistent, before the first step.
+        FileNotFoundError: no model, or no checkpoint.
     """
     output = Path(config.output)
     checkpoints = Checkpoints(output / "checkpoints", config.checkpoints.keep, accelerator)
@@ -72,7 +72,7 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         if config.draw.anchors.hidden == "black" and config.model.woven
         else None,
     )
-    # Before any wrapping and in this process, so that a setting that no clip can meet stops here.
+    # In this process and before any wrapping, so that options no clip satisfies fail here.
     drawn.drawn(clips[0], Place(step=0, place=0, clip=0))
 
     settings = config.optimizer
@@ -82,11 +82,11 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         betas=(settings.beta1, settings.beta2),
         weight_decay=settings.weight_decay,
         eps=settings.epsilon,
-        # One kernel over all weights: a quarter of the time.
+        # A fused kernel over all weights: a quarter of the time.
         fused=True,
     )
     with warnings.catch_warnings():
-        # Its new name is not in the oldest torch that is supported.
+        # Its new name does not exist in the oldest supported torch.
         warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
         model, optimizer = accelerator.prepare(networks.denoiser, optimizer)
     plain = accelerator.unwrap_model(model)
@@ -141,59 +141,61 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
 
 def _where_to_start(config: TrainConfig, checkpoints: Checkpoints) -> Path | None:
     if config.resume == "never":
-        if there := checkpoints.all():
+        if existing := checkpoints.all():
             raise ValueError(
-                f"resume=never, but {there[-1]} is there; set resume=latest to go on from it, or "
+                f"resume=never, but {existing[-1]} exists; set resume=latest to resume it, or "
                 "another output"
             )
         return None
     if config.resume != "latest":
         path = Path(config.resume)
         if not path.is_dir():
-            raise FileNotFoundError(f"resume={config.resume}: there is no such checkpoint")
+            raise FileNotFoundError(f"resume={config.resume}: no such checkpoint")
         if problem := damage(path):
             raise ValueError(f"resume={config.resume}: the checkpoint is damaged ({problem})")
         return path
-    # The first rank looks, so that all start from the same one.
-    found: list = [None]
+    # Only the first rank looks, so that all start from the same one.
+    result: list = [None]
     if checkpoints.accelerator.is_main_process:
         try:
             path, passed_over = checkpoints.newest()
             print(*passed_over, sep="\n", end="\n" if passed_over else "", flush=True)
-            found = [path]
+            result = [path]
         except ValueError as error:
-            found = [error]
-    broadcast_object_list(found)
-    if isinstance(found[0], ValueError):
-        raise found[0]
-    return found[0]
+            result = [error]
+    broadcast_object_list(result)
+    if isinstance(result[0], ValueError):
+        raise result[0]
+    return result[0]
 
 
 def _print_data(accelerator: Accelerator, clips: Mixture) -> None:
     accelerator.print(*clips.describe(), sep="\n")
-    for root, one in clips.sets.items():
-        for name, reason in one.quarantined.items():
+    for root, clip_set in clips.sets.items():
+        for name, reason in clip_set.quarantined.items():
             accelerator.print(f"{root}: {name} is in quarantine ({reason})")
 
 
 def _tell_other_size(
     accelerator: Accelerator, path: str, denoiser: Denoiser, latents: tuple[int, int, int]
 ) -> None:
-    """Say that the backbone was made for another size than that of latents (t, h, w)."""
+    """Warns if the backbone was trained at another size than that of latents (t, h, w)."""
     form, sizes = FAMILIES[denoiser.family.name].form, denoiser.family.sizes(denoiser.backbone)
     scale = TINY[path].in_space if path in TINY else form.size_step // sizes.patch_size
-    own, met = (tuple(scale * side for side in size) for size in (sizes.latent_size, latents[1:]))
-    if about := other_size(own, met):
-        accelerator.print(f"warning: {about}, until they have learned this one")
+    own, actual = (
+        tuple(scale * side for side in size) for size in (sizes.latent_size, latents[1:])
+    )
+    if about := other_size(own, actual):
+        accelerator.print(f"warning: {about}, until training has adapted them to this one")
 
 
 def _empty_prompt(clips: Mixture) -> Float[Tensor, "S D"]:
-    for one in clips.sets.values():
-        if isinstance(one, LatentClips):
-            return one.empty_prompt()
+    for clip_set in clips.sets.values():
+        if isinstance(clip_set, LatentClips):
+            return clip_set.empty_prompt()
     raise ValueError(
         "draw.caption_dropout needs the features of the empty prompt, which the released layout "
-        "does not hold; set draw.caption_dropout=0"
+        "lacks; set draw.caption_dropout=0"
     )
 
 
@@ -206,11 +208,11 @@ def _black(networks: Networks, clips: Mixture, device: torch.device) -> Float[Te
 
 
 def _print_changes(accelerator: Accelerator, config: TrainConfig, start: Path) -> None:
-    accelerator.print(f"going on from {start}")
+    accelerator.print(f"resuming from {start}")
     try:
         before = flat(load_config(TrainConfig, (), str(start / CONFIG)))
     except RenamedOptionError:
-        accelerator.print("  its options have names of an earlier version: not compared")
+        accelerator.print("  its options have names of an earlier version and were not compared")
         return
     for change in differences(before, flat(config)):
         if not change.startswith(("output:", "resume:")):

@@ -1,4 +1,4 @@
-"""Clips that break while training: the end of the run, or quarantine with a limit."""
+"""Handles clips that fail during training: stops, or quarantines a limited number."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RECORD = "bad_clips.jsonl"
 
 
 class BadClips:
-    """What becomes of bad clips.
+    """Policy for bad clips.
 
     Args:
-        config: says it.
-        clips: how many there are in all.
-        output: folder of the run, where they are recorded.
+        config: options.
+        clips: total number of clips.
+        output: the run's folder, where they are recorded.
     """
 
     def __init__(self, config: DataConfig, clips: int, output: Path):
@@ -26,7 +26,7 @@ class BadClips:
         self.met: dict[str, str] = {}
 
     def refuse(self, bad: Iterable[BadClip]) -> None:
-        """Raise the first one, where the run stops at bad clips.
+        """Raises the first one, if the run stops at bad clips.
 
         Raises:
             BadClip: with its path and what to do.
@@ -35,19 +35,19 @@ class BadClips:
             if self.config.on_bad_clip == "error":
                 raise BadClip(
                     error.path,
-                    f"{error.reason}; mend it, let training.doctor take it out, or set "
+                    f"{error.reason}; fix it, let training.doctor exclude it, or set "
                     "data.on_bad_clip=quarantine",
                 ) from error
 
     def record(self, bad: Iterable[tuple[str, str]], writes: bool) -> None:
-        """Note (path, reason) of the bad clips of all ranks.
+        """Records (path, reason) of the bad clips of all ranks.
 
         Args:
-            bad: of this step.
+            bad: those of this step.
             writes: whether this rank writes the record.
 
         Raises:
-            ValueError: more than `data.bad_clip_share` of the clips broke.
+            ValueError: more than `data.bad_clip_share` of the clips failed.
         """
         new = {path: reason for path, reason in bad if path not in self.met}
         self.met |= new
@@ -58,7 +58,7 @@ class BadClips:
                     print(f"quarantined {path}: {reason}", flush=True)
         if len(self.met) > self.config.bad_clip_share * self.clips:
             raise ValueError(
-                f"{len(self.met)} of {self.clips} clips broke, more than "
+                f"{len(self.met)} of {self.clips} clips failed, more than "
                 f"data.bad_clip_share={self.config.bad_clip_share}; the first: "
                 f"{next(iter(self.met))}. {self.path} lists them; run training.doctor"
             )

@@ -1,7 +1,7 @@
-"""Which clip stands at which place of which step, and what each rank loads of it.
+"""Which clip is at which place of which step, and what each rank loads of it.
 
-The order is a function of the seed alone: clips are shuffled anew for every epoch, and step s takes
-the s-th `batch` of them. Going on from a step needs no more than its number, and a run on other
+The order is a function of the seed alone: clips are reshuffled for every epoch, and step s takes
+the s-th `batch` of them. Resuming needs only the step number, and a run with another number of
 ranks takes the same clips.
 """
 
@@ -30,12 +30,12 @@ from anchorweave.errors import EndedError
 from training.draws.noise import DrawConfig, draw, sample_generator
 from training.engine.signals import outlive_signals
 
-# A process that was killed may be seen to have ended only after its connections broke.
+# A killed process may be reported as ended only after its connections broke.
 LAST_BREATH_SECONDS = 2.0
 
 
 class Place(NamedTuple):
-    """One sample: which step, its number in the step's batch over all ranks, and which clip."""
+    """One sample: its step, its index in the step's batch over all ranks, and its clip."""
 
     step: int
     place: int
@@ -43,19 +43,19 @@ class Place(NamedTuple):
 
 
 class RankBatches(Sampler[list[Place]]):
-    """The samples of one rank, call by call of the networks.
+    """The samples of one rank, in the calls of the networks.
 
     Args:
-        clips: how many there are.
-        batch: samples of one step, over all ranks.
-        per_process: samples of one call.
-        rank: this one.
-        world: how many ranks.
-        seed: of the order.
-        steps: (first, behind the last).
+        clips: number of clips.
+        batch: samples per step, over all ranks.
+        per_process: samples per call.
+        rank: this rank.
+        world: number of ranks.
+        seed: seed of the order.
+        steps: (first, last + 1).
 
     Raises:
-        ValueError: a batch that calls and ranks do not divide, or no clip at all.
+        ValueError: a batch not divisible by calls and ranks, or no clips.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RankBatches(Sampler[list[Place]]):
         steps: tuple[int, int],
     ):
         if clips < 1:
-            raise ValueError("there is no clip to train on; name data sets by data.train")
+            raise ValueError("there are no clips to train on; name data sets in data.train")
         self.clips, self.batch, self.per_process = clips, batch, per_process
         self.rank, self.world, self.seed, self.steps = rank, world, seed, steps
         self.calls = calls_per_step(batch, per_process, world)
@@ -91,30 +91,30 @@ class RankBatches(Sampler[list[Place]]):
 
 
 def calls_per_step(batch: int, per_process: int, world: int) -> int:
-    """Calls of the networks that one rank's gradient is accumulated over.
+    """Number of network calls that one rank accumulates gradients over.
 
     Raises:
-        ValueError: a batch that calls and ranks do not divide.
+        ValueError: a batch not divisible by calls and ranks.
     """
     calls, rest = divmod(batch, per_process * world)
     if rest or not calls:
         raise ValueError(
-            f"batch={batch} is not shared evenly by {world} rank(s) in calls of "
+            f"batch={batch} is not divisible by {world} rank(s) with calls of "
             f"batch_per_process={per_process}; make it a multiple of {per_process * world}"
         )
     return calls
 
 
 class DrawnClips(Dataset):
-    """Clips with everything random of their sample, drawn where they are loaded.
+    """Clips with the random draws of their sample, drawn where they are loaded.
 
     Args:
         clips: a map-style data set of `TrainingClip`.
-        config: what is drawn.
+        config: draw options.
         process: the noise process.
-        seed: of the run.
-        empty_prompt: text features of the empty prompt, where captions are dropped.
-        black: the latent of a black video, where hidden anchors show it.
+        seed: seed of the run.
+        empty_prompt: text features of the empty prompt, if captions are dropped.
+        black: the latent of a black video, if hidden anchors are black.
     """
 
     def __init__(
@@ -127,18 +127,18 @@ class DrawnClips(Dataset):
         black: Float[Tensor, "t C h w"] | None = None,
     ):
         self.clips, self.config, self.seed = clips, config, seed
-        # Samples are drawn on the CPU, by workers that have no other device.
+        # Samples are drawn on the CPU, because workers have no other device.
         self.process = process.to("cpu")
         self.empty_prompt, self.black = empty_prompt, black
 
     def __getitem__(self, at: Place) -> Samples | tuple[BadClip, ...]:
-        """A batch of the sample at a place; the bad clips alone where all clips are bad.
+        """A batch of the sample at a place; only the bad clips if all clips are bad.
 
-        A bad clip gives its place to the next one, and is named by the sample.
+        A bad clip is replaced by the next one, and listed in the sample.
         """
         bad: list[BadClip] = []
         for further in range(len(self.clips)):
-            # Handed on as a value: where it is raised, only its place in training can decide.
+            # Returned as a value, because only the training process can decide whether to raise it.
             try:
                 clip = self.clips[(at.clip + further) % len(self.clips)]
             except BadClip as error:
@@ -150,17 +150,17 @@ class DrawnClips(Dataset):
     def drawn(self, clip: TrainingClip, at: Place) -> Samples:
         """A clip as the sample at a place, a batch of one."""
         generator = sample_generator(self.seed, at.step, at.place)
-        given = (self.config, self.process, generator, self.empty_prompt, self.black)
-        return draw(clip, *given, place=at.place)
+        options = (self.config, self.process, generator, self.empty_prompt, self.black)
+        return draw(clip, *options, place=at.place)
 
 
 def stacked(samples: Sequence[Samples | tuple[BadClip, ...]]) -> Samples | tuple[BadClip, ...]:
-    """The samples of one call as one batch; the bad clips alone if a place has no sample."""
-    found = [one for one in samples if isinstance(one, Samples)]
-    if len(found) == len(samples):
-        return Samples.join(found)
+    """The samples of one call as one batch; only the bad clips if a place has no sample."""
+    valid = [item for item in samples if isinstance(item, Samples)]
+    if len(valid) == len(samples):
+        return Samples.join(valid)
     return tuple(
-        error for one in samples for error in (one.bad if isinstance(one, Samples) else one)
+        error for item in samples for error in (item.bad if isinstance(item, Samples) else item)
     )
 
 
@@ -168,19 +168,19 @@ def stacked(samples: Sequence[Samples | tuple[BadClip, ...]]) -> Samples | tuple
 def training_calls(
     clips: DrawnClips, batches: RankBatches, workers: int
 ) -> Iterator[Iterator[Samples | tuple[BadClip, ...]]]:
-    """The calls of one rank in their order, loaded ahead of time where there are workers.
+    """The calls of one rank in order, loaded ahead of time if there are workers.
 
-    However the body ends, its workers end with it: they hold nothing that would have to be saved.
+    However the body ends, its workers are ended with it: they hold no state to save.
 
     Raises:
-        EndedError: a worker was killed, whatever that broke here: a connection to it, say.
+        EndedError: a worker was killed, whatever error this caused here, such as in a connection.
     """
     others = set(multiprocessing.active_children())
 
     def end_workers() -> None:
         _kill([child for child in multiprocessing.active_children() if child not in others])
 
-    # Where even what follows is interrupted: Python's own exit would wait for workers for ever.
+    # Even if the code below is interrupted: Python's own exit would wait for workers forever.
     atexit.register(end_workers)
     loader = DataLoader(
         clips,
@@ -188,7 +188,7 @@ def training_calls(
         collate_fn=stacked,
         num_workers=workers,
         worker_init_fn=outlive_signals,
-        # So that a batch is on its way while the host goes on.
+        # So that a batch is transferred while the host continues.
         pin_memory=torch.cuda.is_available(),
     )
     own: list[multiprocessing.Process] = []
@@ -196,14 +196,14 @@ def training_calls(
         calls = iter(loader)
         own = [child for child in multiprocessing.active_children() if child not in others]
         yield calls
-    # Of any kind: torch raises from a signal handler, wherever this process is, and whatever code
-    # was running there may have turned that into an error of its own.
+    # Of any type: torch raises from a signal handler, in whatever code this process is running,
+    # which may have converted it to another error.
     except Exception as error:
         if (how := _how_ended(own)) is None:
             raise
         raise EndedError(
-            f"a process that loads clips was ended {how}; if memory ran out, lower data.workers; "
-            "the same command goes on from the newest checkpoint"
+            f"a data loading process was ended {how}; if memory ran out, lower data.workers; "
+            "the same command resumes from the newest checkpoint"
         ) from error
     finally:
         end_workers()
@@ -211,11 +211,11 @@ def training_calls(
 
 
 def _how_ended(children: list[multiprocessing.Process]) -> str | None:
-    """In words, of one that did not end by itself; None = there is none."""
+    """How a worker ended that did not end by itself; None = there is none."""
     with _told_by_nobody():
         ending = wait([child.sentinel for child in children], LAST_BREATH_SECONDS)
         for child in children:
-            # Its files are closed a moment before it can be asked how it ended.
+            # Its files are closed a moment before its exit status is available.
             if child.sentinel in ending:
                 child.join()
     codes = [child.exitcode for child in children if child.exitcode]
@@ -226,7 +226,7 @@ def _how_ended(children: list[multiprocessing.Process]) -> str | None:
 
 @contextmanager
 def _told_by_nobody() -> Iterator[None]:
-    # torch raises in the midst of whatever is going on when a worker ends that it still counts on.
+    # torch raises in arbitrary code when a worker ends that it still expects results from.
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield
@@ -246,6 +246,6 @@ def _kill(children: list[multiprocessing.Process]) -> None:
 
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, clips: int) -> np.ndarray:
-    # The word keeps this stream apart from those of single samples, which have three numbers too.
+    # The text separates this random stream from those of samples, which also use three numbers.
     word = int.from_bytes(b"order", "big")
     return np.random.default_rng((seed, epoch, word, clips)).permutation(clips)

@@ -1,19 +1,19 @@
-"""Checkpoints: written aside, complete or not there, checked before they are trusted.
+"""Checkpoints: written atomically, and verified before use.
 
     checkpoints/best.json                     which one has the lowest validation loss
-    checkpoints/given-up-step-00001000/       of a branch that was given up, until the run has come
-                                              as far again
+    checkpoints/given-up-step-00001000/       of an abandoned branch, until the run has reached the
+                                              same step again
     checkpoints/step-00000500/
         controller/ controller_ema/           as diffusers lays them out (`model.controller=...`)
         backbone_lora/ transformer/ ...       where those are trained
         optimizer.safetensors                 (or deepspeed/, which DeepSpeed writes itself)
-        progress.json                         steps done, guard, steps of the running average
+        progress.json                         steps done, guard, steps of the EMA
         config.yaml
         manifest.json                         every file's size and CRC-32; written last. Also the
-                                              validation loss, where it was the lowest so far
+                                              validation loss, if it was the lowest so far
 
-Everything random is a function of the step, so there is no random state to keep, and a run may go
-on with another number of ranks or another strategy (DeepSpeed apart).
+All randomness is a function of the step, so there is no random state to save, and a run may be
+resumed with another number of ranks or another strategy (except DeepSpeed).
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: where they lie.
-        keep: how many of the newest stay.
-        accelerator: ranks agree through it; the first one writes.
+        folder: where they are stored.
+        keep: how many of the newest to keep.
+        accelerator: used by ranks to agree; the first one writes.
     """
 
     def __init__(self, folder: Path, keep: int, accelerator: Accelerator):
         self.folder, self.keep, self.accelerator = folder, keep, accelerator
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint after `step` steps lies."""
+        """Path of the checkpoint after `step` steps."""
         return self.folder / f"step-{step:08d}"
 
     def all(self) -> list[Path]:
-        """Every one, complete or damaged, oldest first."""
+        """All checkpoints, complete or damaged, oldest first."""
         return sorted(self.folder.glob(STEP))
 
     def save(
@@ -66,16 +66,16 @@ class Checkpoints:
         shared: Callable[[Path], None] | None = None,
         best: float | None = None,
     ) -> Path:
-        """Write one; every rank calls this at once.
+        """Writes a checkpoint; every rank must call this at the same time.
 
         Args:
             step: steps done.
             write: fills a folder; called on the first rank only.
-            shared: likewise, called on every rank, before.
-            best: the validation loss, where it is the lowest so far.
+            shared: likewise, called before on every rank.
+            best: the validation loss, if it is the lowest so far.
 
         Raises:
-            OSError: it could not be written whole, on every rank; earlier ones are as they were.
+            OSError: it could not be written completely, on every rank; earlier ones are unchanged.
         """
         path = self.path(step)
         aside = self.folder / f".partial-{path.name}"
@@ -87,33 +87,33 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Path | None, list[str]]:
-        """The newest complete one, if any, and a message for each damaged one that is newer.
+        """The newest complete one, if any, and a message for each newer damaged one.
 
         Raises:
-            ValueError: there are some, and all are damaged.
+            ValueError: there are some, but all are damaged.
         """
         passed_over = []
         for path in reversed(self.all()):
             problem = damage(path)
             if problem is None:
                 return path, passed_over
-            passed_over.append(f"{path} is damaged ({problem}); passed over")
+            passed_over.append(f"{path} is damaged ({problem}); skipped")
         if passed_over:
             raise ValueError(
-                "no checkpoint to go on from: "
+                "no checkpoint to resume from: "
                 + "; ".join(passed_over)
-                + f". Remove {self.folder} to start anew"
+                + f". Remove {self.folder} to start from scratch"
             )
         return None, []
 
     def best(self) -> float:
-        """The lowest validation loss of a checkpoint that is there; infinite where none is."""
+        """The lowest validation loss of the existing checkpoints; infinite if there is none."""
         return self._best()[1]
 
     def set_aside_after(self, path: Path) -> list[str]:
-        """Renames those newer than `path`, from which a run goes on; a line for each.
+        """Renames those newer than `path`, from which a run resumes; returns a line for each.
 
-        They are of a branch that was given up: the newest one must be of the branch that is not.
+        They belong to an abandoned branch: the newest one must belong to the current one.
         """
         lines = []
         for later in self.all():
@@ -131,8 +131,8 @@ class Checkpoints:
         if not path.is_file():
             return none
         try:
-            known = json.loads(path.read_text())
-            name, loss = known["checkpoint"], float(known["loss"])
+            record = json.loads(path.read_text())
+            name, loss = record["checkpoint"], float(record["loss"])
             if not math.isfinite(loss):
                 raise ValueError(f"a loss of {loss}")
             if (self.folder / name).is_dir() and loss != (
@@ -140,18 +140,18 @@ class Checkpoints:
             ):
                 raise ValueError(f"a loss of {loss}, of which {name} says {stated}")
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            # It repeats what the checkpoints say of themselves.
-            found = [(path.name, _stated_loss(path)) for path in self.all()]
-            name, loss = min(found, key=lambda pair: pair[1], default=none)
+            # The file only repeats what the checkpoints themselves state.
+            losses = [(path.name, _stated_loss(path)) for path in self.all()]
+            name, loss = min(losses, key=lambda pair: pair[1], default=none)
             instead = f"by the checkpoints themselves it is {name} (loss {loss:.4g})"
             if not math.isfinite(loss):
-                name, instead = None, "no checkpoint that is there was measured"
+                name, instead = None, "no existing checkpoint has a validation loss"
             print(f"{path} cannot be read ({error!r}); {instead}", flush=True)
         return (name, loss) if name and (self.folder / name).is_dir() else none
 
     def _make_room(self, aside: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # What an earlier run was writing when it was killed.
+        # Partial checkpoints of an earlier run that was killed.
         for left in self.folder.glob(".partial-*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         aside.mkdir()
@@ -166,26 +166,26 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         if path.exists():
-            # Of the same step, from before this run went back to an earlier one.
+            # Of the same step, written before this run returned to an earlier one.
             shutil.rmtree(path)
         os.replace(aside, path)
         if best is not None:
             with atomic_write(self.folder / BEST) as record:
                 record.write_text(json.dumps({"checkpoint": path.name, "loss": best}) + "\n")
-        kept = {*(one.name for one in self.all()[-self.keep :]), self._best()[0]}
-        kept.add(path.name)
+        retained = {*(checkpoint.name for checkpoint in self.all()[-self.keep :]), self._best()[0]}
+        retained.add(path.name)
         for old in self.all():
-            if old.name not in kept:
+            if old.name not in retained:
                 shutil.rmtree(old)
         for old in self.folder.glob(GIVEN_UP + STEP):
             if old.name.removeprefix(GIVEN_UP) <= path.name:
                 shutil.rmtree(old)
 
     def _on_first(self, act: Callable[[], None]) -> None:
-        """Does it on the first rank; where that fails, every rank knows instead of waiting."""
+        """Runs it on the first rank; if it fails, every rank is told instead of waiting."""
         failed: list[str | None] = [None]
         if self.accelerator.is_main_process:
-            # Whatever it was (safetensors has errors of its own for a full disk), all ranks end.
+            # For any error (safetensors has its own for a full disk), all ranks end.
             try:
                 act()
             except Exception as error:
@@ -194,17 +194,17 @@ class Checkpoints:
         if failed[0] is not None:
             raise OSError(
                 f"a checkpoint could not be written to {self.folder} ({failed[0]}); earlier ones "
-                "are untouched. Make room and start again with resume=latest"
+                "are unchanged. Free disk space and start again with resume=latest"
             )
 
 
 def write_manifest(folder: Path, step: int, best: float | None = None) -> None:
-    """The last file of a checkpoint: what every other one must be.
+    """Writes the last file of a checkpoint, which describes all others.
 
     Args:
         folder: the checkpoint.
         step: steps done.
-        best: its validation loss, where it is the lowest so far.
+        best: its validation loss, if it is the lowest so far.
     """
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -216,16 +216,16 @@ def write_manifest(folder: Path, step: int, best: float | None = None) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, in words; None where every file is as it was written."""
+    """What is wrong with a checkpoint, as text; None if every file is as it was written."""
     path = folder / MANIFEST
     if not path.is_file():
         return f"{MANIFEST} is missing: it was never finished"
     try:
         stated = _read(path)
         if "crc32" in stated and stated.pop("crc32") != _own_sum(stated):
-            return f"{MANIFEST} is not what was written (its checksum differs)"
+            return f"{MANIFEST} is corrupt (its checksum differs)"
         files = {name: (size, sum_) for name, (size, sum_) in stated["files"].items()}
-    # Any byte of it may be another than was written.
+    # Any of its bytes may be corrupt.
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return f"{MANIFEST} cannot be read ({error})"
     if PROGRESS not in files:
@@ -235,17 +235,17 @@ def damage(folder: Path) -> str | None:
         try:
             if not file.is_file():
                 return f"{name} is missing"
-            if (met := file.stat().st_size) != size:
-                return f"{name} has {met} bytes of {size}"
+            if (actual := file.stat().st_size) != size:
+                return f"{name} has {actual} bytes instead of {size}"
             if _checksum(file) != checksum:
-                return f"{name} is not what was written (its checksum differs)"
+                return f"{name} is corrupt (its checksum differs)"
         except (OSError, ValueError) as error:
             return f"{name!r} cannot be read ({error})"
     return None
 
 
 def _own_sum(stated: dict) -> int:
-    """Of all else that a manifest states."""
+    """Checksum of everything else in a manifest."""
     return zlib.crc32(json.dumps(stated).encode())
 
 
@@ -254,7 +254,7 @@ def _read(path: Path) -> dict:
 
 
 def _stated_loss(folder: Path) -> float:
-    """The validation loss that a checkpoint says it has; infinite where it says nothing."""
+    """The validation loss stated by a checkpoint; infinite if it states none."""
     return math.inf if damage(folder) is not None else _manifest_loss(folder)
 
 

@@ -1,4 +1,4 @@
-"""Which clips a training had when it went on, so that it is said when some are gone or new."""
+"""Records the clips of a training run, to report removed and added ones when it resumes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from anchorweave.datasets.mixture import Mixture
 from anchorweave.files import atomic_write
 
 CLIPS = "clips.json"
-# Clips named in a message before the rest is only counted.
+# Clips listed in a message; the rest is only counted.
 NAMED = 5
 
 
 def changed_clips(output: Path, clips: Mixture) -> list[str]:
-    """What is other than in the last go, a line for each data set with clips that are gone or new.
+    """Differences from the last run, a line for each data set with removed or added clips.
 
     Args:
-        output: of the training.
+        output: output folder of the training run.
         clips: all of its data sets.
 
     Raises:
-        ValueError: the list of the last go cannot be read.
+        ValueError: the list of the last run cannot be read.
     """
     file = output / CLIPS
     if not file.is_file():
@@ -30,35 +30,35 @@ def changed_clips(output: Path, clips: Mixture) -> list[str]:
         before = {root: [str(name) for name in names] for root, names in _read(file).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{file} cannot be read ({error}); remove it, and nobody is told which clips have "
-            "changed since the last go"
+            f"{file} cannot be read ({error}); remove it to continue without a report of clips "
+            "that have changed since the last run"
         ) from error
     lines = []
     for root, names in _names(clips).items():
-        # A set that is new is told by the config.
+        # New data sets show up in the config.
         were = before.get(root, names)
         gone = [name for name in were if name not in set(names)]
         new = [name for name in names if name not in set(were)]
         changes = ((gone, "gone"), (new, "new"))
-        said = [f"{len(some)} are {how} ({_some(some)})" for some, how in changes if some]
-        if said:
+        parts = [f"{len(some)} are {how} ({_some(some)})" for some, how in changes if some]
+        if parts:
             lines.append(
-                f"warning: {root}: of its clips, {' and '.join(said)} since the last go, so clips "
-                "come in another order than they would have"
+                f"warning: {root}: of its clips, {' and '.join(parts)} since the last run, so the "
+                "order of clips changes"
             )
     return lines
 
 
 def keep_clips(output: Path, clips: Mixture) -> None:
-    """Write down which clips there are now."""
+    """Records the current clips."""
     with atomic_write(output / CLIPS) as aside:
         aside.write_text(json.dumps(_names(clips), indent=1) + "\n")
 
 
 def _names(clips: Mixture) -> dict[str, list[str]]:
     return {
-        str(root): [str(clip.relative_to(one.root)) for clip in one.clips]
-        for root, one in clips.sets.items()
+        str(root): [str(clip.relative_to(clip_set.root)) for clip in clip_set.clips]
+        for root, clip_set in clips.sets.items()
     }
 
 

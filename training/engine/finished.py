@@ -1,4 +1,4 @@
-"""What a finished training run leaves to others: the weights of its newest checkpoint."""
+"""Finds the results of a finished training run: the weights of its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def newest_weights(run: str | Path, part: str, unfinished: bool = False) -> Path
 
     Args:
         run: its output folder.
-        part: `transformer` or `controller`; the running average, where one was kept.
-        unfinished: whether a run that has steps left is taken as well.
+        part: `transformer` or `controller`; the EMA weights, if any.
+        unfinished: whether to accept a run that has not finished.
 
     Raises:
-        FileNotFoundError: no complete checkpoint, or one without such a network.
+        FileNotFoundError: no complete checkpoint, or one without that network.
         ValueError: a run that is not finished.
     """
-    found = sorted(Path(run, "checkpoints").glob("step-*"), reverse=True)
-    newest = next((folder for folder in found if damage(folder) is None), None)
+    folders = sorted(Path(run, "checkpoints").glob("step-*"), reverse=True)
+    newest = next((folder for folder in folders if damage(folder) is None), None)
     if newest is None:
-        raise FileNotFoundError(f"{run}: holds no complete checkpoint; train first")
+        raise FileNotFoundError(f"{run}: contains no complete checkpoint; train first")
     done = json.loads((newest / PROGRESS).read_text())["step"]
     steps = load_config(TrainConfig, (), str(newest / CONFIG)).steps
     if done < steps and not unfinished:
         raise ValueError(
             f"{run} is not finished: its newest complete checkpoint has {done} of {steps} steps; "
-            "let it go on, or take it as it is with unfinished=true"
+            "let it finish, or accept it with unfinished=true"
         )
     for folder in (newest / f"{part}{AVERAGE_SUFFIX}", newest / part):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"{newest}: holds no {part}; that run did not train it")
+    raise FileNotFoundError(f"{newest}: contains no {part}; that run did not train it")

@@ -1,4 +1,4 @@
-"""Steps that must not be taken: gradients that are not finite, or far out of proportion."""
+"""Skips steps whose gradients are not finite, or far larger than usual."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass, field
 from anchorweave.errors import EndedError
 from training.options.training import GuardConfig
 
-# The running mean of gradient norms forgets by this factor a step, and judges only when it has
-# seen as many: the first norms of a new controller say little.
+# Decay of the running mean of gradient norms per step. It is used only after as many steps as it
+# averages over: the first norms of a new controller are not representative.
 MEMORY, SETTLED = 0.98, 50
 
 
 @dataclass
 class GradientGuard:
-    """Decides step by step, from numbers that all ranks share, so that all decide alike.
+    """Decides for each step, from numbers that all ranks share, so that all decide alike.
 
     Args:
         config: the limits.
-        mean: running mean of the norms of the steps that were taken.
+        mean: running mean of the norms of the steps taken.
         taken: how many there were.
-        skipped: numbers of the skipped steps, within the window.
-        skipped_ever: how many there were in the whole run.
+        skipped: numbers of the skipped steps within the window.
+        skipped_ever: number of skipped steps in the whole run.
     """
 
     config: GuardConfig
@@ -32,7 +32,7 @@ class GradientGuard:
     skipped_ever: int = 0
 
     def allows(self, step: int, norm: float, losses_finite: bool) -> bool:
-        """Whether this step may be taken; one that may not is counted.
+        """Whether to take this step; counts it otherwise.
 
         Raises:
             RuntimeError: more steps were skipped within the window than the limit.
@@ -43,19 +43,19 @@ class GradientGuard:
             self.mean = share * self.mean + (1 - share) * norm
             self.taken += 1
             return True
-        self.skipped = [one for one in self.skipped if one > step - self.config.window] + [step]
+        self.skipped = [s for s in self.skipped if s > step - self.config.window] + [step]
         self.skipped_ever += 1
         if len(self.skipped) > self.config.limit:
             raise EndedError(
                 f"step {step}: {reason}; {len(self.skipped)} of the last {self.config.window} "
                 f"steps were skipped, more than guard.limit={self.config.limit}. Look at log.jsonl "
-                "for the clips and timesteps of those steps; lower the learning rate, or go on "
+                "for the clips and timesteps of those steps; lower the learning rate, or resume "
                 "from an earlier checkpoint (resume=PATH) with another seed"
             )
         return False
 
     def state(self) -> dict:
-        """What going on needs."""
+        """The state needed to resume."""
         return {name: value for name, value in asdict(self).items() if name != "config"}
 
     def restore(self, state: dict) -> None:

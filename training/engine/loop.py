@@ -1,4 +1,4 @@
-"""The training loop: one step after another until the end, or until the run is told to stop."""
+"""The training loop: runs steps until the end, or until the run is asked to stop."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from training.engine.step import batch_losses
 from training.engine.strategy import actual_strategy, compute_in
 from training.engine.validation import Validation
 
-# One row a sample, gathered from all ranks.
+# One row per sample, gathered from all ranks.
 COLUMNS = ("place", "timestep", "total", "reconstruction", "motion", "visible")
 
 
 @dataclass
 class Outcome:
-    """What all ranks know of one step.
+    """What all ranks know about one step.
 
     Args:
         rows: [batch, len(COLUMNS)], by place.
-        norm: of the gradient before clipping.
-        taken: whether it was applied.
-        stop: whether any rank was told to stop.
-        minutes: since the last checkpoint, by the first rank's clock.
+        norm: gradient norm before clipping.
+        taken: whether the gradient was applied.
+        stop: whether any rank was asked to stop.
+        minutes: time since the last checkpoint, by the first rank's clock.
         clips: names of this rank's clips.
         waited: seconds that this rank waited for clips.
     """
@@ -54,12 +54,12 @@ class Outcome:
 
 
 def train(run: Run, validation: Validation | None, stop: Stop) -> None:
-    """Train until `steps` are done or a signal comes; ends with a checkpoint either way."""
+    """Trains until `steps` are done or a signal arrives; ends with a checkpoint either way."""
     config, say = run.config, run.accelerator.print
     if validation is not None:
         validation.rehearse(run)
     if run.step >= config.steps:
-        say(f"{run.step} steps are done already; steps={config.steps} asks for no more")
+        say(f"{run.step} steps are already done, and steps={config.steps}")
     with run.calls() as calls:
         _steps(run, validation, stop, calls)
 
@@ -76,11 +76,11 @@ def _steps(run: Run, validation: Validation | None, stop: Stop, calls: Iterator)
 
         best = None
         if validation is not None and not outcome.stop:
-            found = validation.measure(run, step, last)
-            if found:
-                run.accelerator.log(found, step)
-                say(f"step {run.step}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))
-            best = _improved(run, found)
+            metrics = validation.measure(run, step, last)
+            if metrics:
+                run.accelerator.log(metrics, step)
+                say(f"step {run.step}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+            best = _improved(run, metrics)
         due = run.step % config.checkpoints.every_steps == 0
         if config.checkpoints.every_minutes is not None:
             due = due or outcome.minutes >= config.checkpoints.every_minutes
@@ -92,14 +92,14 @@ def _steps(run: Run, validation: Validation | None, stop: Stop, calls: Iterator)
             if run.accelerator.is_main_process:
                 write_plots(Path(config.output))
         if outcome.stop:
-            say(f"step {run.step}: told to stop ({stop.asked_by or 'by another rank'}), saved")
+            say(f"step {run.step}: asked to stop ({stop.asked_by or 'by another rank'}), saved")
             return
     if saved_step != run.step:
         run.save()
 
 
 def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome:
-    """One optimiser step, or none where the guard objects; every rank comes to the same result."""
+    """One optimiser step, or none if the guard rejects it; all ranks get the same result."""
     config, accelerator = run.config, run.accelerator
     rate = config.optimizer.learning_rate * run.factor(run.step)
     for group in run.optimizer.param_groups:
@@ -147,8 +147,8 @@ def take_step(run: Run, calls: Iterator, stop: Stop, saved_at: float) -> Outcome
         run.optimizer.step()
     elif actual_strategy(run.model) == "zero2":
         raise EndedError(
-            f"step {run.step}: the guard objects to a gradient of norm {outcome.norm}, but "
-            "DeepSpeed has applied it already; go on from the last checkpoint, or use DDP or FSDP2"
+            f"step {run.step}: the guard rejects a gradient of norm {outcome.norm}, but "
+            "DeepSpeed has already applied it; resume from the last checkpoint, or use DDP or FSDP2"
         )
     run.optimizer.zero_grad()
     if outcome.taken and run.average is not None:
@@ -167,15 +167,15 @@ def _bad_of(run: Run, call: Samples | tuple[BadClip, ...]) -> list[tuple[str, st
 def _rows(samples: Samples, losses) -> Tensor:
     place = torch.tensor(samples.places)
     visible = samples.anchors.visible_tokens.float().flatten(1)
-    # No anchors at all show nothing.
+    # Without anchors nothing is visible.
     visible = visible.mean(1) if visible.shape[1] else visible.new_zeros(len(place))
     like = losses.total.detach()
     columns = [place, samples.timestep, like, losses.reconstruction, losses.motion, visible]
     return torch.stack([column.detach().to(like) for column in columns], dim=1)
 
 
-def _improved(run: Run, found: dict[str, float]) -> float | None:
-    loss = found.get("validation/loss_average", found.get("validation/loss"))
+def _improved(run: Run, metrics: dict[str, float]) -> float | None:
+    loss = metrics.get("validation/loss_average", metrics.get("validation/loss"))
     return loss if loss is not None and loss < run.checkpoints.best() else None
 
 

@@ -1,4 +1,4 @@
-"""The loss of a run as pictures: by step, and by timestep."""
+"""Plots the loss of a run: by step, and by timestep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BINS, RECENT = 20, 4000
 
 
 def write_plots(output: Path) -> None:
-    """`loss.png` and `loss_by_timestep.png` from the log in `output`."""
+    """Draws `loss.png` and `loss_by_timestep.png` from the log in `output`."""
     records = [r for r in read_log(output / LOG) if "losses" in r]
     for name, picture in (
         ("loss.png", loss_curve(records)),
@@ -31,7 +31,7 @@ def write_plots(output: Path) -> None:
 
 
 def loss_curve(records: Sequence[dict]) -> Image.Image:
-    """The loss of each step, and its running mean over a fiftieth of the run."""
+    """Plots the loss of each step, and its running mean over a fiftieth of the run."""
     finite = [(float(r["step"]), r["loss"]) for r in records if math.isfinite(r["loss"])]
     steps, losses = ([pair[i] for pair in finite] for i in (0, 1))
     width = max(1, len(losses) // 50)
@@ -44,7 +44,7 @@ def loss_curve(records: Sequence[dict]) -> Image.Image:
 
 
 def loss_by_timestep(records: Sequence[dict]) -> Image.Image:
-    """Mean loss of the last samples in 20 parts of the noise schedule."""
+    """Plots the mean loss of the last samples in 20 bins of the noise schedule."""
     samples = [pair for r in records for pair in zip(r["timesteps"], r["losses"], strict=True)]
     samples = [pair for pair in samples if math.isfinite(pair[1])][-RECENT:]
     total = max(1000.0, 1 + max((t for t, _ in samples), default=0.0))
@@ -65,7 +65,7 @@ class _Plot:
         self.image = Image.new("RGB", SIZE, "white")
         self.draw = ImageDraw.Draw(self.image)
         self.across = across
-        # A few wild steps are cut off rather than let them flatten all others.
+        # Clips a few outliers rather than let them flatten everything else.
         self.top = 1.1 * float(np.percentile(values, 99)) if values else 1.0
         self.top = self.top or 1.0
         self.font = ImageFont.load_default(size=13)

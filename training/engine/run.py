@@ -1,4 +1,4 @@
-"""Run: what one training run is made of, how it is saved, and how it goes on."""
+"""Run: the state of one training run, and how it is saved and resumed."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Run:
     Args:
         config: all of its options.
         accelerator: of accelerate.
-        networks: the plain networks.
-        model: the denoiser as the strategy wraps it; what is called in training.
+        networks: the unwrapped networks.
+        model: the denoiser as wrapped by the strategy; called in training.
         parameters: the trained ones, by name.
-        optimizer: as prepared.
-        factor: of the step: share of the highest learning rate.
-        average: running average of the parameters, or None.
-        guard: of gradients.
-        clips: with what is drawn for them.
-        bad_clips: what becomes of them.
-        checkpoints: of this run.
+        optimizer: as prepared by accelerate.
+        factor: learning-rate schedule: step -> fraction of the peak.
+        average: EMA of the parameters, or None.
+        guard: checks gradients.
+        clips: clips with their random draws.
+        bad_clips: policy for bad clips.
+        checkpoints: the run's checkpoints.
         step: steps done.
     """
 
@@ -72,7 +72,7 @@ class Run:
     step: int = 0
 
     def calls(self) -> AbstractContextManager:
-        """The calls of this rank from the next step on, while it is entered."""
+        """Context with this rank's calls, starting at the next step."""
         config, accelerator = self.config, self.accelerator
         batches = RankBatches(
             clips=len(self.clips.clips),
@@ -86,7 +86,7 @@ class Run:
         return training_calls(self.clips, batches, config.data.workers)
 
     def save(self, best: float | None = None) -> Path:
-        """A checkpoint after the steps that are done; every rank calls this at once.
+        """Saves a checkpoint after the current step; every rank must call this at the same time.
 
         Raises:
             RuntimeError: a trained weight is not finite; nothing is written.
@@ -96,7 +96,7 @@ class Run:
             raise RuntimeError(
                 f"step {self.step}: {wrong[0]} and {len(wrong) - 1} more of {len(live)} trained "
                 "weights are not finite, so no checkpoint is written; lower "
-                "optimizer.learning_rate and go on from an earlier one (resume=PATH)"
+                "optimizer.learning_rate and resume from an earlier one (resume=PATH)"
             )
         state = {}
         deepspeed = actual_strategy(self.model) == "zero2"
@@ -121,18 +121,18 @@ class Run:
         return self.checkpoints.save(self.step, write, shared if deepspeed else None, best)
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint.
+        """Resumes from a checkpoint.
 
         Raises:
-            ValueError: one of other networks, or of DeepSpeed where this run has none, or reversed.
+            ValueError: it has other networks, or exactly one of it and this run uses DeepSpeed.
         """
         progress = json.loads((folder / PROGRESS).read_text())
         deepspeed = actual_strategy(self.model) == "zero2"
         if deepspeed != (folder / DEEPSPEED).is_dir():
             raise ValueError(
-                f"{folder} was written {'without' if deepspeed else 'with'} DeepSpeed, which keeps "
-                "its optimiser by itself; go on as it was written, or start anew from its weights: "
-                + self._anew(folder)
+                f"{folder} was written {'without' if deepspeed else 'with'} DeepSpeed, which "
+                "stores its optimiser separately; resume it as it was written, or start a new run "
+                "from its weights: " + self._anew(folder)
             )
         shapes = dict(self.parameters)
         refuse_other_networks(folder, self.networks.denoiser)
@@ -146,8 +146,8 @@ class Run:
         if self.average is not None:
             if progress["average_steps"] is None:
                 raise ValueError(
-                    f"{folder} holds no running average; set average.enabled=false as it was "
-                    f"written, or start anew: {self._anew(folder)}"
+                    f"{folder} contains no EMA weights; set average.enabled=false as in that "
+                    f"run, or start a new one: {self._anew(folder)}"
                 )
             values = load_weights(folder, shapes, AVERAGE_SUFFIX)
             for shadow, value in zip(self.average.shadow_params, values.values(), strict=True):
@@ -170,5 +170,5 @@ class Run:
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:
-    """The optimiser inside accelerate's."""
+    """The optimiser wrapped by accelerate's."""
     return getattr(optimizer, "optimizer", optimizer)

@@ -1,4 +1,4 @@
-"""A run that is told to stop: it finishes its step, saves, and ends."""
+"""Handles requests to stop: the run finishes its step, saves, and ends."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# SIGINT is what Ctrl-C sends.
+# SIGINT is sent by Ctrl-C.
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-# A launcher passes Ctrl-C on, to ranks that have got it from the terminal already; a second press
+# A launcher forwards Ctrl-C to ranks that have already got it from the terminal; a second press
 # comes later than that.
 SECOND_PRESS_SECONDS = 1.0
 
 
 def outlive_signals(worker: int) -> None:
-    """Makes a process that loads clips deaf to what stops a run.
+    """Makes a data loading process ignore signals that stop a run.
 
     A launcher, a terminal and a cluster signal the whole process group; a loader that died of it
-    would take the run down before it has saved. It ends with its rank, which kills it
-    (`training_calls`) or is missed by it, within seconds.
+    would end the run before it has saved. It ends with its rank, which kills it (`training_calls`),
+    or within seconds if the rank is gone.
     """
     for each in STOPPING:
         signal.signal(each, signal.SIG_IGN)
@@ -35,10 +35,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Inside, SIGTERM, SIGUSR1 and SIGINT (Ctrl-C) are noted and do nothing else.
+    """Context in which SIGTERM, SIGUSR1 and SIGINT (Ctrl-C) are only recorded.
 
-    A launcher passes on what it gets, so that a rank may well get the same signal twice. Who
-    presses Ctrl-C a second time does not want to wait for a checkpoint.
+    A launcher forwards signals, so that a rank may get the same signal twice. A second Ctrl-C by
+    the user means not to wait for a checkpoint.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed again.

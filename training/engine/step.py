@@ -1,4 +1,4 @@
-"""From a batch of drawn samples to their losses."""
+"""Computes the losses of a batch of drawn samples."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def batch_losses(
     """The losses [B] of the samples of one call.
 
     Args:
-        denoiser: a `Denoiser`, or what wraps one for several ranks.
+        denoiser: a `Denoiser`, or its wrapper for several ranks.
         samples: on any device.
         process: the noise process, on the networks' device.
         positions: `Family.positions` of the backbone for latents of this size, likewise.
         config: the objective.
-        dtype: of what the networks are shown, the backbone's own.
+        dtype: dtype of the networks' input, the backbone's own.
     """
-    # Asked here, where it waits for no device.
+    # Computed here, where it does not wait for the GPU.
     any_alone = bool(samples.alone.any())
     samples = samples.to(process.device, torch.float32, non_blocking=True)
     image = samples.image_latents + samples.image_noise
-    # The image is the first latent frame of its condition; the others are empty.
+    # The image is the first latent frame of its condition; the others are zero.
     image = torch.cat([image, image.new_zeros(samples.latents[:, 1:].shape)], dim=1)
     noisy = process.add_noise(samples.latents, samples.noise, samples.timestep)
     predicted = denoiser(

@@ -1,7 +1,7 @@
-"""What a run is spread by: checked before anything is loaded, asserted when all is made.
+"""Distribution of a run: checked before anything is loaded, and verified at the end of setup.
 
-Precision is the same for every strategy: what is trained is float32, the networks compute under
-torch's own autocast, and the launcher is told nothing of it. No strategy casts any weights.
+Precision is the same for every strategy: trained weights are float32, the networks run under
+torch's own autocast, and the launcher's precision options are not used. No strategy casts weights.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ TRACKER_MODULES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorbo
 
 
 def launched_strategy(environ: Mapping[str, str] = os.environ) -> str:
-    """`single`, `ddp`, `fsdp1`, `fsdp2`, `zero1`, ...: what this process was launched with."""
+    """How this process was launched: `single`, `ddp`, `fsdp1`, `fsdp2`, `zero1`, ..."""
     if environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         return f"zero{environ.get('ACCELERATE_DEEPSPEED_ZERO_STAGE', '2')}"
     if environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         return f"fsdp{environ.get('FSDP_VERSION', '1')}"
-    # As accelerate decides: one rank of torchrun is a group of one.
+    # Same rule as in accelerate: one rank of torchrun is a group of one.
     return "ddp" if world_size(environ) > 1 or "LOCAL_RANK" in environ else "single"
 
 
 def world_size(environ: Mapping[str, str] = os.environ) -> int:
-    """How many ranks this process was launched with."""
+    """Number of ranks this process was launched with."""
     return int(environ.get("WORLD_SIZE", "1"))
 
 
 def check_launch(config: TrainConfig, environ: Mapping[str, str] = os.environ) -> None:
-    """Refuse what contradicts itself or cannot be had, before anything is loaded.
+    """Refuses contradictory or unavailable options before anything is loaded.
 
     Raises:
-        ValueError: another strategy, precision or accumulation than the launcher was told, a
-            strategy that is not supported, or a package that is not installed.
+        ValueError: a strategy, precision or accumulation other than the launcher's, an
+            unsupported strategy, or a package that is not installed.
     """
     launched = launched_strategy(environ)
     if config.strategy not in ("any", launched):
@@ -58,64 +58,66 @@ def check_launch(config: TrainConfig, environ: Mapping[str, str] = os.environ) -
         )
     if launched not in ("single", "ddp", "fsdp2", "zero2"):
         raise ValueError(
-            f"this run was launched as {launched}; training knows one process, DDP, FSDP version 2 "
-            "and DeepSpeed stage 2"
+            f"this run was launched as {launched}; training supports one process, DDP, FSDP "
+            "version 2 and DeepSpeed stage 2"
         )
     config.refuse_sharded(launched)
     if "zero2" in (launched, config.strategy) and not importlib.util.find_spec("deepspeed"):
         raise ValueError(
-            "DeepSpeed is asked for and not installed; pip install deepspeed, or launch with "
+            "DeepSpeed is requested but not installed; pip install deepspeed, or launch with "
             "configs/accelerate/eight_gpus_fsdp2.yaml, which shards more and needs no package"
         )
     if launched in ("fsdp2", "zero2") and config.validation.videos:
         raise ValueError(
-            f"validation.videos={config.validation.videos} samples on every rank by itself, which "
+            f"validation.videos={config.validation.videos} samples on every rank separately, which "
             f"{launched} cannot; set validation.videos=0 and sample from a checkpoint"
         )
     mixed = environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if mixed != "no":
         raise ValueError(
-            f"the launcher was told mixed_precision={mixed}, but precision is this config's "
+            f"the launcher sets mixed_precision={mixed}, but precision is set by this config "
             f"(precision={config.precision}); set mixed_precision: 'no' for the launcher"
         )
     calls = calls_per_step(config.batch, config.batch_per_process, world_size(environ))
-    told = int(environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
-    if told not in (1, calls):
+    accumulation = int(environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
+    if accumulation not in (1, calls):
         raise ValueError(
-            f"the launcher was told to accumulate {told} calls, but batch={config.batch} in calls "
-            f"of {config.batch_per_process} makes {calls}; leave it out of the launcher's file"
+            f"the launcher sets {accumulation} accumulation steps, but batch={config.batch} in "
+            f"calls of {config.batch_per_process} makes {calls}; remove it from the launcher's file"
         )
     for tracker in config.logging.trackers:
         modules = TRACKER_MODULES.get(tracker)
         if modules is None:
-            raise ValueError(f"logging.trackers knows {', '.join(TRACKER_MODULES)}; met {tracker}")
+            raise ValueError(
+                f"logging.trackers is any of {', '.join(TRACKER_MODULES)}; got {tracker}"
+            )
         if not any(importlib.util.find_spec(module) for module in modules):
             raise ValueError(
-                f"logging.trackers asks for {tracker}, which is not installed; pip install "
+                f"logging.trackers includes {tracker}, which is not installed; pip install "
                 f"{modules[0]}, or leave it out (log.jsonl is always written)"
             )
 
 
 @contextmanager
 def ranks_together(config: TrainConfig) -> Iterator[Accelerator]:
-    """What holds the ranks of a run together, with an orderly end, by an error or not."""
+    """Context that sets up the process group of a run and always takes it down cleanly."""
     accelerator = make_accelerator(config)
     try:
         yield accelerator
         accelerator.wait_for_everyone()
     finally:
-        # Taking a gloo group apart waits for its threads while it holds Python's lock, and a thread
-        # that is just letting go of the last call's tensors wants that lock: both wait for ever.
-        # With the lock free for a moment they are done before.
+        # Destroying a gloo group waits for its threads while holding the GIL, which a thread that
+        # is just releasing the tensors of the last call needs: a deadlock. Releasing the GIL for a
+        # moment lets such threads finish first.
         time.sleep(BREATH)
         accelerator.end_training()
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate as this run needs it; `check_launch` comes first."""
+    """The accelerator for this run; call `check_launch` first."""
     accelerator = Accelerator(
         mixed_precision="no",
-        # Told nothing, it takes several processes without a GPU for so many single ones.
+        # By default, accelerate treats several processes without a GPU as separate runs.
         cpu=not torch.cuda.is_available(),
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             num_steps=calls_per_step(config.batch, config.batch_per_process, world_size()),
@@ -123,8 +125,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         ),
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=timedelta(minutes=config.timeout_minutes)),
-            # Every trained weight gets a gradient in every call, be it of zeros: where no anchor is
-            # visible, too. So DDP need not search the graph for unused ones.
+            # Every trained weight gets a gradient in every call, possibly zero, even if no anchor
+            # is visible. So DDP need not search the graph for unused ones.
             DistributedDataParallelKwargs(
                 find_unused_parameters=False, broadcast_buffers=False, gradient_as_bucket_view=True
             ),
@@ -132,7 +134,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         step_scheduler_with_optimizer=False,
     )
     if plugin := accelerator.state.deepspeed_plugin:
-        # DeepSpeed wants to know what accelerate reads off a loader, and clips by itself.
+        # DeepSpeed needs what accelerate would read from a loader, and clips gradients itself.
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch_per_process
         plugin.deepspeed_config["gradient_clipping"] = config.optimizer.clip
         plugin.deepspeed_config["gradient_accumulation_steps"] = calls_per_step(
@@ -148,7 +150,7 @@ def compute_in(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def actual_strategy(model: nn.Module) -> str:
-    """The strategy that a prepared model is really in, by what it has become."""
+    """The strategy that a prepared model actually uses, by its type."""
     names = {kind.__name__ for kind in type(model).__mro__}
     if "FSDPModule" in names:
         return "fsdp2"
@@ -158,10 +160,10 @@ def actual_strategy(model: nn.Module) -> str:
 
 
 def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.Module) -> str:
-    """One line that says what the run really runs with, after a check that it was asked for.
+    """One line that describes the run's actual setup, after verifying it.
 
     Raises:
-        RuntimeError: it is something else.
+        RuntimeError: it differs from the requested one.
     """
     parameters = list(model.parameters())
     trained = [p for p in parameters if p.requires_grad]
@@ -175,20 +177,21 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
         ),
         "trained weights": ({torch.float32}, {p.dtype for p in trained}),
     }
-    for what, (asked, met) in expected.items():
-        if asked != met:
-            raise EndedError(f"{what}: asked for {asked}, but the run has {met}")
+    for what, (asked, actual) in expected.items():
+        if asked != actual:
+            raise EndedError(f"{what}: asked for {asked}, but the run has {actual}")
     compute, dtype = "float32", computing_dtype(config.precision, accelerator.device)
     if dtype == torch.bfloat16:
         about = slowness(dtype, accelerator.device)
         compute = f"bfloat16 (autocast{f': {about}' if about else ''})"
-    kept = "/".join(
+    frozen_dtypes = "/".join(
         sorted(str(dtype).removeprefix("torch.") for dtype in {p.dtype for p in frozen})
     )
     ranks, calls = accelerator.num_processes, accelerator.gradient_accumulation_steps
     return (
         f"strategy {actual_strategy(model)}, {ranks} rank(s) on {accelerator.device.type}, "
         f"compute {compute}, {sum(p.numel() for p in trained):,} trained weights in float32, "
-        f"{sum(p.numel() for p in frozen):,} frozen ones in {kept or '-'}, batch {config.batch} = "
-        f"{ranks} x {calls} x {config.batch_per_process} (ranks x calls x clips)"
+        f"{sum(p.numel() for p in frozen):,} frozen ones in {frozen_dtypes or '-'}, "
+        f"batch {config.batch} = {ranks} x {calls} x {config.batch_per_process} "
+        "(ranks x calls x clips)"
     )

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: `log.jsonl` always, wandb and tensorboard where asked for."""
+"""Logging of a run's numbers: `log.jsonl` always, wandb and tensorboard if requested."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from anchorweave.files import atomic_write
 from training.options.training import TrainConfig
 
 LOG = "log.jsonl"
-# Of each line: CRC-32 of all else that is in it.
+# In each line: CRC-32 of everything else in it.
 SUM = "crc32"
 
 
 class JsonLines(GeneralTracker):
-    """One JSON object a line; `samples` adds what belongs to single samples.
+    """One JSON object per line; `samples` adds per-sample values.
 
     Args:
-        path: the file, which is gone on with where it exists.
+        path: the file; appended to if it exists.
     """
 
     name = "jsonl"
@@ -43,55 +43,55 @@ class JsonLines(GeneralTracker):
     def log(
         self, values: dict, step: int | None = None, samples: dict[str, Any] | None = None
     ) -> None:
-        """Append a line."""
+        """Appends a line."""
         with self.path.open("a") as file:
             file.write(_line({"step": step, **values, **(samples or {})}))
 
     @on_main_process
     def rewind(self, step: int) -> None:
-        """Forget steps from `step` on: a run that goes on from there takes them again.
+        """Removes steps from `step` on: a resumed run repeats them.
 
-        Lines that cannot be read, and steps before `step` that have none, are said.
+        Reports unreadable lines, and missing lines of steps before `step`.
         """
         if not self.path.exists():
             return
         for problem in log_problems(self.path, step):
             print(problem, flush=True)
-        kept = [r for r in read_log(self.path) if r["step"] < step]
+        records = [r for r in read_log(self.path) if r["step"] < step]
         with atomic_write(self.path) as aside:
-            aside.write_text("".join(_line(record) for record in kept))
+            aside.write_text("".join(_line(record) for record in records))
 
 
 def read_log(path: Path) -> list[dict]:
-    """The records of a log; a line that a kill, a power cut or a bad disk spoiled is left out."""
+    """The records of a log, without lines corrupted by a kill, a power failure or a bad disk."""
     return _parsed(path)[0]
 
 
 def log_problems(path: Path, done: int) -> list[str]:
-    """What a log lacks, a line each: lines that cannot be read, steps that have none.
+    """Problems of a log, one line each: unreadable lines, and missing steps.
 
-    A file that was cut at the end of a line looks whole; only the numbers of its steps tell.
+    A file truncated at the end of a line looks intact; only its step numbers reveal it.
 
     Args:
-        path: of the log. One of a run that went on from a checkpoint of another folder has nothing
-            before its own first step.
-        done: how many steps are.
+        path: the log. If the run was resumed from a checkpoint of another folder, steps before its
+            own first one are not expected.
+        done: number of steps done.
     """
     records, unreadable = _parsed(path)
     problems = []
     if unreadable:
         lines = ", ".join(map(str, unreadable))
-        problems.append(f"{path}: cannot read line {lines}; left out")
-    there = {record["step"] for record in records}
-    lost = [step for step in range(min(there, default=0), done) if step not in there]
+        problems.append(f"{path}: cannot read line {lines}; skipped")
+    logged = {record["step"] for record in records}
+    lost = [step for step in range(min(logged, default=0), done) if step not in logged]
     if lost:
         span = f"step {lost[0]}" if len(lost) == 1 else f"{len(lost)} steps from {lost[0]} on"
-        problems.append(f"{path}: has no line of {span}; the weights lost nothing by it")
+        problems.append(f"{path}: has no line for {span}; the weights are not affected")
     return problems
 
 
 def _line(record: dict) -> str:
-    """A record with its sum, as it is written."""
+    """A record with its checksum, as it is written."""
     return json.dumps({**record, SUM: _sum(record)}) + "\n"
 
 
@@ -100,7 +100,7 @@ def _sum(record: dict) -> int:
 
 
 def _parsed(path: Path) -> tuple[list[dict], list[int]]:
-    """Records, and the numbers of lines that are none."""
+    """Valid records, and the numbers of invalid lines."""
     records, unreadable = [], []
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line:
@@ -109,7 +109,7 @@ def _parsed(path: Path) -> tuple[list[dict], list[int]]:
             record = json.loads(line)
             if not isinstance(record["step"], int):
                 raise TypeError("no step")
-            # Lines that an earlier version wrote have none.
+            # Lines written by an earlier version have none.
             if SUM in record and record.pop(SUM) != _sum(record):
                 raise ValueError("another sum")
         except (ValueError, KeyError, TypeError):
@@ -120,7 +120,7 @@ def _parsed(path: Path) -> tuple[list[dict], list[int]]:
 
 
 def start_trackers(config: TrainConfig, accelerator: Accelerator, step: int) -> None:
-    """Opens all of them, the log rewound to `step`."""
+    """Opens all trackers, the log truncated to `step`."""
     output = Path(config.output)
     journal = JsonLines(output / LOG)
     journal.rewind(step)

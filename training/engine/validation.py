@@ -1,7 +1,7 @@
-"""Measuring a run on clips that it does not train on, with all ranks at work.
+"""Measures a run on clips that it does not train on, on all ranks.
 
-The clips are dealt out to the ranks; every rank makes as many calls of the networks as any other,
-because strategies that share weights need all ranks in every call.
+The clips are distributed over the ranks; every rank makes the same number of network calls, because
+strategies that shard weights need all ranks in every call.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from training.options.training import TrainConfig, ValidationConfig
 
 
 class Validation:
-    """What is measured, and when.
+    """What to measure, and when.
 
     Args:
-        config: of the run.
+        config: options of the run.
         clips: a map-style data set of `TrainingClip`.
         process: the noise process.
     """
@@ -47,7 +47,7 @@ class Validation:
     def __init__(self, config: TrainConfig, clips: Dataset, process: NoiseProcess):
         self.config: ValidationConfig = config.validation
         self.timesteps, self.process = config.draw.timestep, process
-        # Nothing is hidden, so that the number says how well the anchors are used.
+        # Without dropout, so that the loss shows how well the anchors are used.
         draw = DrawConfig(
             timestep=config.draw.timestep,
             anchors=AnchorDropoutConfig(frames=0.0, subset=0.0, only_first=0.0),
@@ -59,40 +59,40 @@ class Validation:
         self.drawn = DrawnClips(clips, draw, process, self.config.seed)
 
     def rehearse(self, run: Run) -> None:
-        """Try what will be needed, so that hours of training do not end at what is missing."""
+        """Checks early for everything needed, so that hours of training are not lost."""
         self.loss(run, count=1)
         if self.config.videos:
             networks = run.networks
             sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
 
     def measure(self, run: Run, step: int, last: bool) -> dict[str, float]:
-        """What is due after this step; every rank calls this at once.
+        """Measures what is due after this step; every rank must call this at the same time.
 
         Returns:
-            `validation/loss` of the live weights, `validation/loss_average` of the running
-            average; `validation/psnr` (dB) and `validation/ssim` of sampled videos, by the running
-            average where there is one. Empty where nothing is due.
+            `validation/loss` of the live weights, `validation/loss_average` of the EMA weights;
+            `validation/psnr` (dB) and `validation/ssim` of sampled videos, with the EMA weights if
+            enabled. Empty if nothing is due.
         """
-        config, found = self.config, {}
+        config, metrics = self.config, {}
         if last or (step + 1) % config.every == 0:
             count = min(self.config.clips, len(self.clips))
-            found["validation/loss"] = self.loss(run, count)
+            metrics["validation/loss"] = self.loss(run, count)
             if run.average is not None:
                 with averaged(run):
-                    found["validation/loss_average"] = self.loss(run, count)
+                    metrics["validation/loss_average"] = self.loss(run, count)
         if config.videos and (last or (step + 1) % config.videos_every == 0):
             with averaged(run):
-                found |= self.sample(run, step)
-        return found
+                metrics |= self.sample(run, step)
+        return metrics
 
     @torch.no_grad()
     def loss(self, run: Run, count: int) -> float:
-        """Mean loss over the first `count` clips, at evenly spread timesteps under fixed noise."""
+        """Mean loss over the first `count` clips, at evenly spaced timesteps with fixed noise."""
         accelerator = run.accelerator
-        found = torch.zeros(2, device=accelerator.device)
+        sums = torch.zeros(2, device=accelerator.device)
         for first in range(0, count, accelerator.num_processes):
             place = first + accelerator.process_index
-            # Ranks without a clip of their own repeat one, and it does not count.
+            # Ranks without a clip of their own repeat one, which is not counted.
             with compute_in(run.config, accelerator.device):
                 losses = batch_losses(
                     run.model,
@@ -103,28 +103,28 @@ class Validation:
                     run.networks.dtype,
                 )
             counts = float(place < count)
-            found += torch.stack([counts * losses.total[0], torch.tensor(counts).to(found)])
-        total, samples = accelerator.reduce(found, "sum").tolist()
+            sums += torch.stack([counts * losses.total[0], torch.tensor(counts).to(sums)])
+        total, samples = accelerator.reduce(sums, "sum").tolist()
         return total / samples
 
     def sample_of(self, place: int, count: int) -> Samples:
         """The sample at one of `count` places; the same in every step and on every rank."""
         at = Place(step=0, place=place, clip=place)
         drawn = self.drawn.drawn(self.clips[place], at)
-        # One timestep from the middle of each of `count` equal parts of what is trained.
+        # The middle timestep of each of `count` equal parts of the trained range.
         low, high = self.timesteps.low, self.timesteps.high
         share = self.timesteps.shifted(low + (high - low) * (place + 0.5) / count)
         return replace(drawn, timestep=torch.tensor([self.process.timestep_at(share)]))
 
     @torch.no_grad()
     def sample(self, run: Run, step: int) -> dict[str, float]:
-        """Videos from the first clips, each rank its own, beside the truth in `validation/`.
+        """Samples videos of the first clips, each rank its own, and writes them next to the truth.
 
-        The truth is what the VAE makes of the clip's own latents, so that the numbers tell of the
-        denoiser alone; they begin with frame 1, because frame 0 is given.
+        The truth is decoded by the VAE from the clip's own latents, so that the metrics measure
+        only the denoiser; they start with frame 1, because frame 0 is the input.
         """
         accelerator, networks = run.accelerator, run.networks
-        # Loaded when it is needed and let go again, so that training has the memory.
+        # Loaded when needed and released afterwards, so that training has the memory.
         pipe = sampler(networks.parts, networks.denoiser.backbone, networks.dtype)
         pipe.vae.to(accelerator.device)
         codec = codec_of(pipe.vae)
@@ -156,14 +156,14 @@ class Validation:
             behind = (pipe.scheduler.timesteps == timestep[0]).nonzero()[0].item()
             return start <= behind / len(pipe.scheduler.timesteps) <= end
 
-        # All comes encoded, so it is woven in here and not by our pipeline, which encodes.
+        # Everything is already encoded, so anchors are woven in here and not by our pipeline.
         anchors = clip.anchors.to(pipe.device, torch.float32)
         references = clip.references.to(pipe.device, torch.float32)
         preceding = clip.preceding
         if preceding is not None:
             preceding = preceding.to(pipe.device, torch.float32)
-        given = {"references": references, "preceding": preceding}
-        with denoiser.weaving(anchors, active=active, **given):
+        options = {"references": references, "preceding": preceding}
+        with denoiser.weaving(anchors, active=active, **options):
             latents = pipe(
                 image=truth[:1],
                 prompt_embeds=clip.prompt_features[None].to(pipe.device, pipe.vae.dtype),
@@ -181,7 +181,7 @@ class Validation:
 
 @contextmanager
 def averaged(run: Run) -> Iterator[None]:
-    """Inside, the networks have their running average's weights, where one is kept."""
+    """Context in which the networks have their EMA weights, if enabled."""
     if run.average is None:
         yield
         return
@@ -197,8 +197,8 @@ def averaged(run: Run) -> Iterator[None]:
 
 
 def _reshard(model: nn.Module) -> None:
-    # After a forward without gradients FSDP2 keeps the outermost weights whole, and the next one
-    # would read those instead of the shards that were written to.
+    # After a forward pass without gradients FSDP2 keeps the outermost weights gathered, and the
+    # next one would read those instead of the updated shards.
     for module in model.modules():
         if hasattr(module, "reshard"):
             module.reshard()

@@ -1,7 +1,7 @@
-"""Trained weights and their optimiser's state as whole tensors by name, wherever they lie.
+"""Trained weights and their optimiser state as full tensors by name, for any strategy.
 
-On one process, under DDP and under DeepSpeed stage 2 every rank holds whole tensors; under FSDP2
-each holds a part, and putting them together is something that all ranks do at once.
+With one process, DDP or DeepSpeed stage 2, every rank holds full tensors; with FSDP2 each holds a
+shard, and all ranks must gather them at the same time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from anchorweave.models.denoiser import Denoiser
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 LORA_METADATA = "lora_adapter_metadata"
-# What a saved controller may take on: its weights mean the same.
+# Options that a saved controller may be given: its weights have the same meaning.
 TAKEN_ON = ("holes", "tokens")
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The whole tensor on the CPU; every rank must ask for it at once."""
+    """The full tensor on the CPU; every rank must call this at the same time."""
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
@@ -35,7 +35,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def fill(tensor: Tensor, values: Tensor) -> None:
-    """Puts whole `values` into a tensor of which this rank may hold a part."""
+    """Copies full `values` into a tensor of which this rank may hold a shard."""
     with torch.no_grad():
         tensor.detach().copy_(_as(tensor, values))
 
@@ -43,7 +43,7 @@ def fill(tensor: Tensor, values: Tensor) -> None:
 def optimizer_tensors(
     optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    """The optimiser's state, `parameter/what` -> whole tensor; every rank must ask at once."""
+    """The optimiser state, `parameter/what` -> full tensor; every rank must call this together."""
     return {
         f"{name}/{what}": whole(value)
         for name, parameter in parameters.items()
@@ -58,7 +58,8 @@ def fill_optimizer(
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         parameter = parameters[name]
-        # AdamW counts its steps in a number of its own, which its fused kernel wants beside them.
+        # AdamW counts its steps in a separate tensor, which its fused kernel needs on the same
+        # device.
         filled = value.to(parameter.device) if value.ndim == 0 else _as(parameter, value)
         optimizer.state[parameter][what] = filled
 
@@ -66,17 +67,17 @@ def fill_optimizer(
 def save_weights(
     folder: Path, denoiser: Denoiser, tensors: Mapping[str, Tensor], suffix: str = ""
 ) -> None:
-    """Writes trained weights the way diffusers reads them.
+    """Writes trained weights in diffusers' formats.
 
     The controller to `controller/`, a reference network to `references/`, a trained backbone to
-    `transformer/`, its adapter to `backbone_lora/` (for `load_lora_weights`), each with `suffix`
-    behind its name.
+    `transformer/`, its LoRA to `backbone_lora/` (for `load_lora_weights`), each with `suffix`
+    appended to the name.
 
     Args:
-        folder: of the checkpoint.
-        denoiser: whose configurations go with them.
+        folder: the checkpoint.
+        denoiser: provides the configurations.
         tensors: by the denoiser's names.
-        suffix: `_ema` for the running average.
+        suffix: `_ema` for the EMA weights.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -97,18 +98,18 @@ def save_weights(
 def load_weights(
     folder: Path, parameters: Mapping[str, Tensor], suffix: str = ""
 ) -> dict[str, Tensor]:
-    """What `save_weights` wrote, by the denoiser's names.
+    """Reads what `save_weights` wrote, by the denoiser's names.
 
     Args:
-        folder: of the checkpoint.
-        parameters: names of all that is wanted, with their shapes.
-        suffix: `_ema` for the running average.
+        folder: the checkpoint.
+        parameters: required names, with their shapes.
+        suffix: `_ema` for the EMA weights.
 
     Raises:
-        ValueError: names or shapes that differ: another network than the checkpoint's.
+        ValueError: names or shapes differ: the checkpoint is of another network.
     """
     files: dict[str, dict[str, Tensor]] = {}
-    found = {}
+    tensors = {}
     for name, parameter in parameters.items():
         part, key = _place(name)
         path = folder / f"{part}{suffix}" / _file(part)
@@ -116,29 +117,29 @@ def load_weights(
             files[part] = load_file(path) if path.is_file() else {}
         value = files[part].pop(key, None)
         if value is None or value.shape != parameter.shape:
-            met = "nothing" if value is None else tuple(value.shape)
+            actual = "nothing" if value is None else tuple(value.shape)
             raise ValueError(
-                f"{path}: {key} should be {tuple(parameter.shape)}, met {met}; the checkpoint is "
-                "of another network than this config's"
+                f"{path}: {key} should be {tuple(parameter.shape)}, got {actual}; the checkpoint "
+                "is of another network than this config's"
             )
-        found[name] = value
+        tensors[name] = value
     if left := [f"{part}: {key}" for part, state in files.items() for key in state]:
         raise ValueError(
             f"{folder}: the checkpoint is of another network than this config's, which has no "
             f"{left[0]} ({len(left)} such weights)"
         )
-    return found
+    return tensors
 
 
 def refuse_other_networks(folder: Path, denoiser: Denoiser) -> None:
-    """Refuse a checkpoint whose weights would fit, but were trained for another network.
+    """Refuses a checkpoint whose weights would fit, but were trained for another network.
 
     Args:
-        folder: of the checkpoint.
-        denoiser: what its weights are for now.
+        folder: the checkpoint.
+        denoiser: the network to load them into.
 
     Raises:
-        ValueError: names the first setting that differs, with both values.
+        ValueError: the message names the first setting that differs, with both values.
     """
     for part in ("controller", "references"):
         network, path = getattr(denoiser, part), folder / part / "config.json"
@@ -158,8 +159,8 @@ def _refuse_other(path: Path, saved: Mapping, own: Mapping) -> None:
         if name.startswith("_") or name in TAKEN_ON or own.get(name, value) == value:
             continue
         raise ValueError(
-            f"{path}: {name}={value}, and {own[name]} here; the checkpoint is of another network "
-            "than this config's. Give network its old value back, or start anew in another output"
+            f"{path}: {name}={value}, but {own[name]} here; the checkpoint is of another network "
+            "than this config's. Restore the old value, or start a new run in another output"
         )
 
 
@@ -171,12 +172,12 @@ def _as(like: Tensor, values: Tensor) -> Tensor:
 
 
 def _place(name: str) -> tuple[str, str]:
-    """The folder and the name within its file of one of the denoiser's parameters."""
+    """The folder of one of the denoiser's parameters, and its name in the file there."""
     network, _, rest = name.partition(".")
     if network in ("controller", "references"):
         return network, rest
     if ".lora_" in rest:
-        # peft puts the adapter's name behind the matrix's, diffusers leaves it out.
+        # peft appends the adapter's name to the matrix's, diffusers omits it.
         return "backbone_lora", "transformer." + rest.replace(".default.", ".")
     return "transformer", rest
 

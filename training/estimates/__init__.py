@@ -1,1 +1,1 @@
-"""What a run costs and lacks, before it is started."""
+"""Cost of a run and its missing inputs, determined before it is started."""

@@ -1,4 +1,4 @@
-"""What a training run needs on disk and does not find."""
+"""Files that a training run needs but that do not exist."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def missing_files(config: TrainConfig) -> list[str]:
 
 
 def first_clip(config: TrainConfig) -> tuple[TrainingClip, int] | None:
-    """The first clip that can be read, and the length of an epoch; None where there is none."""
+    """The first readable clip, and the length of an epoch; None if there is none."""
     try:
         clips = open_mixture(config.data.shares(), config.memory)
     except ValueError:
-        # `missing_files` says what is wrong with which data set.
+        # `missing_files` reports the problem.
         return None
     for index in range(len(clips)):
         try:

@@ -1,20 +1,20 @@
-"""What a training step computes: floating-point operations, by arithmetic alone.
+"""Counts the floating-point operations of a training step analytically.
 
-They are those of matrix products and attention, a multiplication and an addition each; for M
-tokens of width D that attend among themselves, a block takes
+Counted are matrix products and attention, with a multiplication and an addition each; for M tokens
+of width D in self-attention, a block takes
 
     24 M D^2          projections (8) and feed-forward (16)
     4 M^2 D           scores and weighted sums
 
-forward. Where text is read by cross-attention instead (Wan), S tokens of it add
+in the forward pass. Cross-attention to S text tokens (Wan) adds
 
     4 M D^2 + 4 S D^2     projections
     4 M S D               scores and weighted sums
 
-and timesteps are embedded for every token. Backward, every product costs once more for the gradient
-of its input and once more for the gradient of its weights where they are trained; attention has two
-inputs and costs twice. A frozen backbone is still gone through backward, because features are woven
-in ahead of its first block.
+and timesteps are embedded for every token. In the backward pass, every product costs once more for
+the gradient of its input and once more for the gradient of its weights if they are trained;
+attention has two inputs and costs twice. Gradients also pass through a frozen backbone, because
+features are added before its first block.
 Gradient checkpointing runs the blocks forward once more.
 """
 
@@ -30,20 +30,20 @@ from anchorweave.models.checkpointing import Kept, kept_parts
 
 @dataclass(frozen=True)
 class Blocks:
-    """A stack of transformer blocks at work.
+    """A stack of transformer blocks and its input.
 
     Args:
-        layers: how many blocks.
-        rows: sequences that attend among themselves.
-        tokens: in each of them.
+        layers: number of blocks.
+        rows: sequences, each attending to itself.
+        tokens: tokens per sequence.
         dim: width.
         time_dim: width of the timestep embedding, from which each block makes 12 vectors; 0 = they
             are made once for all blocks, six for every token.
-        trained: whether its weights are.
-        adapted: whether it has an adapter of low rank.
-        inner: width inside the feed-forward part; None = four times `dim`.
-        read: text tokens that are read by cross-attention.
-        per_token_time: whether every token has a timestep of its own.
+        trained: whether its weights are trained.
+        adapted: whether it has a LoRA.
+        inner: hidden width of the feed-forward layer; None = four times `dim`.
+        read: text tokens read by cross-attention.
+        per_token_time: whether every token has its own timestep.
     """
 
     layers: int
@@ -72,33 +72,33 @@ class Blocks:
 
     @property
     def reading(self) -> tuple[int, int]:
-        """Operations on text that is read, forward, all layers: attention, and its projections."""
+        """Operations of cross-attention to text and its projections, forward, all layers."""
         each = self.layers * self.rows * 4 * self.read * self.dim
         return each * self.tokens, each * self.dim
 
     @property
     def modulation(self) -> int:
-        """Operations that turn the timestep into scales, shifts and gates, forward, all layers."""
+        """Operations for scales, shifts and gates from the timestep, forward, all layers."""
         return self.layers * self.rows * 24 * self.time_dim * self.dim
 
     @property
     def size(self) -> int:
-        """Numbers in the tokens of one layer."""
+        """Number of values in the tokens of one layer."""
         return self.rows * self.tokens * self.dim
 
 
 @dataclass(frozen=True)
 class Looking:
-    """Cross-attention of video tokens to references, inside some of the backbone's blocks.
+    """Cross-attention of video tokens to references, in some of the backbone's blocks.
 
     Args:
-        layers: how many such layers.
+        layers: number of such layers.
         rows: samples.
-        queries: video tokens of one.
-        keys: reference tokens of one.
+        queries: video tokens per sample.
+        keys: reference tokens per sample.
         dim: width of the tokens.
-        inner: width of all heads together.
-        trained: whether its weights are.
+        inner: total width of all heads.
+        trained: whether its weights are trained.
     """
 
     layers: int = 0
@@ -127,9 +127,9 @@ class Step:
     Args:
         backbone: its blocks.
         controller: likewise; without one, a stack of no layers.
-        features: numbers in the control features of all woven layers.
-        ends: (forward operations, how often they come again backward) of what is no block.
-        looking: of the backbone's tokens at references.
+        features: number of values in the control features of all woven layers.
+        ends: (forward operations, backward cost as a multiple of them) of everything but blocks.
+        looking: cross-attention of the backbone's tokens to references.
     """
 
     backbone: Blocks
@@ -152,7 +152,7 @@ class Step:
             2 * b.attention
             + (2 if b.trained else 1) * b.products
             + 2 * b.trained * b.modulation
-            # Text that nothing is trained ahead of gets no gradient.
+            # Text before the first trained layer gets no gradient.
             + (1 + b.trained) * b.reading[0]
             + 2 * b.trained * b.reading[1]
             for b in self.stacks
@@ -162,7 +162,7 @@ class Step:
         return blocks + looking + sum(operations * again for operations, again in self.ends)
 
     def recomputed(self, kept: Kept = "nothing") -> int:
-        """Operations that gradient checkpointing adds, but for what is kept."""
+        """Operations added by gradient checkpointing, except for what is kept."""
         blocks = sum(
             b.products + b.modulation + b.reading[1] + (not keep) * (b.attention + b.reading[0])
             for b, keep in zip(self.stacks, kept_parts(kept), strict=True)
@@ -172,7 +172,7 @@ class Step:
 
     @property
     def stacks(self) -> tuple[Blocks, Blocks]:
-        """Backbone and controller."""
+        """Stacks of backbone and controller."""
         return self.backbone, self.controller
 
 
@@ -190,23 +190,23 @@ def training_step(
     adapted: bool = False,
     preceding: int = 0,
 ) -> Step:
-    """What one call of the networks has to do.
+    """The operations of one call of the networks.
 
     Args:
         backbone: its sizes.
-        controller: configuration of the controller; None = the backbone alone.
+        controller: configuration of the controller; None = only the backbone.
         batch: samples B of the call.
         anchors: N of each sample.
         latent_size: (t, h, w).
         text_tokens: S.
-        train_backbone: whether all of its weights are trained. An adapter of low rank counts as a
-            frozen one: what it adds is below a hundredth.
+        train_backbone: whether all of its weights are trained. A LoRA counts as frozen: it adds
+            less than a hundredth.
         train_controller: whether the controller is trained.
-        visible: share of the anchors' tokens that take part in attention where the controller
-            attends to visible tokens only.
-        adapted: whether the backbone has an adapter of low rank.
-        preceding: latent frames ahead of the video that the controller sees as well; what the
-            backbone has to do with them is `with_references`'.
+        visible: fraction of the anchors' tokens that take part in attention if the controller
+            attends only to visible tokens.
+        adapted: whether the backbone has a LoRA.
+        preceding: latent frames before the video that the controller processes as well; their cost
+            in the backbone is added by `with_references`.
     """
     t, h, w = latent_size
     patch, C = backbone.patch_size, backbone.latent_channels

@@ -1,4 +1,4 @@
-"""What references add to a training step, counted as in `operations.py`."""
+"""Additional cost of references in a training step, counted as in `operations.py`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def with_references(
     trained: bool = True,
     preceding: int = 0,
 ) -> Step:
-    """A step that is given references as well.
+    """A step with references.
 
     Args:
         step: one call of the networks without them.
         backbone: its sizes.
-        references: the network that gives them to the backbone; only its configuration is read.
-        count: R, reference frames of a sample.
+        references: the reference network; only its configuration is used.
+        count: R, reference frames per sample.
         batch: samples B of the call.
         latent_size: (t, h, w).
-        trained: whether that network's weights are.
-        preceding: latent frames ahead of the video, which join it as references do.
+        trained: whether that network's weights are trained.
+        preceding: latent frames before the video, which join it like references.
     """
     count += preceding
     t, h, w = latent_size
     patch, D, B = backbone.patch_size, backbone.backbone_dim, batch
     frame = (h // patch) * (w // patch)
-    # Latents are no weights, so backward only the patch layer's own gradient is left.
+    # Latents need no gradient, so the backward pass only has the patch layer's weight gradient.
     ends = [(B * count * frame * 2 * patch**2 * backbone.latent_channels * D, int(trained))]
     if isinstance(references, HistoricalAttention):
         config = references.config

@@ -1,4 +1,4 @@
-"""What a run is of, where it can be read or has to be assumed: its clips and its backbone."""
+"""Shapes of a run's clips and backbone: read from disk, or assumed if missing."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ClipShape:
         latent_size: (t, h, w).
         anchors: N.
         text_tokens: S.
-        count: samples of one epoch; None = not known.
+        count: samples per epoch; None = unknown.
         source: where this was read.
-        references: R; None = not known.
-        preceding: latent frames p ahead of the target.
+        references: R; None = unknown.
+        preceding: latent frames p before the target.
     """
 
     latent_size: tuple[int, int, int]
@@ -41,9 +41,9 @@ class ClipShape:
     preceding: int = 0
 
 
-# 49 frames of 480x720, K = 4: the paper's.
+# The paper's: 49 frames of 480x720, K = 4.
 PAPER_CLIPS = ClipShape((13, 60, 90), 4, 226, None, "the paper's (no clip on disk)")
-# 81 frames of 480x832, as configs/data/prepare_wan_480x832.yaml makes them.
+# As made by configs/data/prepare_wan_480x832.yaml.
 WAN_CLIPS = ClipShape((21, 30, 52), 4, 512, None, "81 frames of 480x832 (no clip on disk)")
 TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no clip on disk)")
 
@@ -51,7 +51,7 @@ TINY_CLIPS = ClipShape((7, 8, 12), 4, 32, None, "those of configs/tiny.yaml (no 
 def backbone_config(
     network: NetworkConfig, clips: ClipShape
 ) -> tuple[Family, Mapping[str, Any], str]:
-    """Family and configuration of the backbone of a run, and where it was read."""
+    """Family and configuration of a run's backbone, and where it was read."""
     if network.path in TINY:
         frames, size = video_of(network.path, clips.latent_size)
         tiny = TINY[network.path].components(frames=frames, size=size)["transformer"]
@@ -67,14 +67,14 @@ def backbone_config(
 
 
 def clip_shape(config: TrainConfig) -> ClipShape:
-    """What a run is trained on: its first readable clip, or the paper's where there is none."""
-    found = first_clip(config)
-    if found is None:
+    """The training clips of a run: its first readable clip, or the paper's if there is none."""
+    readable = first_clip(config)
+    if readable is None:
         shape = PAPER_CLIPS if published_family(config.model.path) is FIRST else WAN_CLIPS
         if config.model.path in TINY:
             shape = TINY_CLIPS
         return replace(shape, anchors=given_at_most(config)[0])
-    clip, count = found
+    clip, count = readable
     t, _, h, w = clip.latents.shape
     return ClipShape(
         (t, h, w),
@@ -88,6 +88,6 @@ def clip_shape(config: TrainConfig) -> ClipShape:
 
 
 def given_at_most(config: TrainConfig) -> tuple[int, int]:
-    """How many anchors and references a sample has at most, as the memory system gives them."""
+    """Maximum number of anchors and references per sample, given the memory system."""
     system = MEMORIES[config.data.memory]
     return system.gives_at_most(MemoryConfig(kind=config.data.memory), RetrievalConfig())

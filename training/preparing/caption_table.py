@@ -8,24 +8,24 @@ from pathlib import Path
 
 from anchorweave.recordings.reading import text_of
 
-# What reconstruction networks append to the name of the clip that they were given: MegaSaM.
+# Suffix that MegaSaM appends to the name of its input clip.
 APPENDED = ("_sgd_cvd_hr",)
 
 
 def read_captions(table: Path, key: str, column: str) -> dict[str, str]:
-    """Captions by clip; a clip whose caption is empty is left out.
+    """Captions by clip; clips with an empty caption are omitted.
 
     Args:
         table: a CSV file with a header.
-        key: its column of clips' names.
+        key: its column of clip names.
         column: its column of captions.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such columns, or a clip that has two captions.
+        ValueError: a missing column, or a clip with two captions.
     """
     if not table.is_file():
-        raise FileNotFoundError(f"table={table}: there is no such file")
+        raise FileNotFoundError(f"table={table}: no such file")
     rows = csv.DictReader(text_of(table).splitlines(keepends=True))
     for name in (key, column):
         if name not in (columns := [each for each in rows.fieldnames or () if each]):
@@ -41,11 +41,11 @@ def read_captions(table: Path, key: str, column: str) -> dict[str, str]:
 
 
 def caption_in(captions: Mapping[str, str], recording: Path) -> str | None:
-    """The caption of a recording, which is called as its clip is in the table; None without one.
+    """The caption of a recording with the name of its clip in the table; None without one.
 
     Args:
-        captions: of `read_captions`.
-        recording: a folder CLIP, or a file CLIP.* or, as MegaSaM names it, CLIP_sgd_cvd_hr.npz.
+        captions: from `read_captions`.
+        recording: a folder CLIP, or a file CLIP.* or, as named by MegaSaM, CLIP_sgd_cvd_hr.npz.
     """
     name = recording.name if recording.is_dir() else recording.stem
     names = [name, *(name.removesuffix(end) for end in APPENDED)]

@@ -1,4 +1,4 @@
-"""Where the caption of a clip comes from."""
+"""Sources of clip captions."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from anchorweave.models.digest import weights_digest
 from anchorweave.ranges import check_numbers, within
 from anchorweave.recordings import Recording
 
-# (recording, positions of the target's T frames, these frames [T, 3, H, W]) -> caption
+# (recording, indices of the target's T frames, these frames [T, 3, H, W]) -> caption
 Caption = Callable[[Recording, Sequence[int], Tensor], str]
 
 
 @dataclass(frozen=True)
 class CaptionConfig:
-    """What says what a clip shows.
+    """Where captions come from.
 
     Args:
-        kind: `sidecar` reads a text beside the recording: `captions.txt` (a line a stretch; see
+        kind: `sidecar` reads a text beside the recording: `captions.txt` (one line per stretch; see
             training.caption_recordings) or `caption.txt` in its folder, or `X.caption.txt` beside a
-            file X.txt or X.json, and gives clips without one the empty prompt, as inference does;
-            `text` gives all clips the same; `model` asks a captioning model.
+            file X.txt or X.json, and gives clips without one the empty prompt, as in inference;
+            `text` uses the same caption for all clips; `model` uses a captioning model.
         text: the caption (text).
-        model: folder or hub name of a model of transformers that captions images or videos, or that
-            chats about images (model).
-        question: what a chat model is asked; null = a question of ours.
-        frames: of a clip that a chat model is shown; null = 8.
+        model: folder or hub name of a transformers model for image or video captioning, or for
+            chat with images (model).
+        question: prompt for a chat model; null = a default one.
+        frames: number of frames of a clip for a chat model; null = 8.
 
     Raises:
-        ValueError: a kind without what it needs.
+        ValueError: a kind without its required options.
     """
 
     kind: Literal["sidecar", "text", "model"] = "sidecar"
@@ -48,18 +48,18 @@ class CaptionConfig:
         for kind in ("text", "model"):
             if (self.kind == kind) != bool(getattr(self, kind)):
                 raise ValueError(
-                    f"caption.kind={self.kind} came with caption.{kind}={getattr(self, kind)!r}; "
+                    f"caption.kind={self.kind} excludes caption.{kind}={getattr(self, kind)!r}; "
                     f"caption.{kind} belongs to caption.kind={kind}"
                 )
         for name in ("question", "frames"):
             if self.kind != "model" and getattr(self, name) is not None:
                 raise ValueError(
-                    f"caption.kind={self.kind} came with caption.{name}={getattr(self, name)!r}; "
+                    f"caption.kind={self.kind} excludes caption.{name}={getattr(self, name)!r}; "
                     f"caption.{name} belongs to caption.kind=model"
                 )
 
     def made(self) -> dict[str, str]:
-        """What captions depend on, for fingerprints."""
+        """Settings that captions depend on, for fingerprints."""
         made = {"caption.kind": self.kind}
         if self.kind == "text":
             made["caption.text"] = self.text
@@ -73,12 +73,12 @@ class CaptionConfig:
 
 
 def make_caption(config: CaptionConfig, device: torch.device) -> Caption:
-    """The source of captions that `config` names."""
+    """The source of captions selected by `config`."""
     if config.kind == "sidecar":
         return lambda recording, positions, frames: recording.caption(positions) or ""
     if config.kind == "text":
         return lambda recording, positions, frames: config.text
-    # Loading transformers takes seconds that the other kinds need not wait for.
+    # Loading transformers takes seconds, which the other kinds avoid.
     from anchorweave.models.captioner import Captioner
 
     captioner = Captioner(config.model, device, config.question, config.frames)

@@ -1,4 +1,4 @@
-"""PrepareConfig: everything that preparing needs, and what of it a clip depends on."""
+"""PrepareConfig: the options of preparing, and those that a clip depends on."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig
 from training.preparing.captions import CaptionConfig
 
-# Counted up whenever the same recording and config give other clips than before.
+# Incremented whenever the same recording and config give different clips than before.
 CODE_VERSION = 2
-# Each stretch has its own start and each clip its own bank; both renderers show the same pixels.
+# `start` and bank paths differ for every clip; both renderers give the same pixels.
 NO_MATTER = ("split.start", "memory.kind", "memory.path", "rendering.renderer")
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Everything that preparing needs.
+    """The options of preparing.
 
     Args:
         source: a recording, a folder with recordings at any depth, "procedural:..." words, or a
             list of these.
-        missing: what to do with frames that a recording lists but does not hold.
-        recording: what is to be taken otherwise than all the recordings say it.
-        check: what to do with memories that contradict each other: `warn`, `error` (the clip
+        missing: how to handle frames that a recording lists but does not contain.
+        recording: overrides for all recordings.
+        check: how to handle memories that contradict each other: `warn`, `error` (the clip
             counts as failed) or `off`, see `evaluation/contradiction.py`.
         output: the data set's folder.
-        family: of the backbone that the clips are for, which decides what lengths and sizes fit.
+        family: family of the backbone that the clips are for, which determines valid sizes.
         size: (height, width) that frames are cropped and resized to; multiples of 16 (cogvideox)
             or 32 (wan). Paper section 4.1: 480x720.
         frames: length T of a clip; 4k + 1 (paper section 4.1: 49).
-        fps: frames per second of the videos that are written (released script: 8).
-        pixels: `video` writes H.264 files, `raw` exact bytes, see `datasets/clip_videos.py`.
-        clips_per_recording: at most so many stretches of each recording; null = all that fit.
-        stride: frames from one stretch's start to the next; null = they do not overlap.
-        memories: which memory systems' anchors to prepare.
+        fps: frames per second of the written videos (released script: 8).
+        pixels: `video` writes H.264 files, `raw` exact pixels, see `datasets/clip_videos.py`.
+        clips_per_recording: maximum number of stretches per recording; null = all that fit.
+        stride: frames between the starts of consecutive stretches; null = no overlap.
+        memories: memory systems whose anchors to prepare.
         split: target and history of a stretch (paper section 4.1: 49 + 21 interleaved).
         perception: where depth comes from.
         memory: options of the memory systems (its `kind` and `path` are set for each of them).
         retrieval: how memories are chosen. In training at random from the pool (paper section
-            4.1); what is drawn depends on `retrieval.seed` and the clip's name.
+            4.1); the choice depends on `retrieval.seed` and the clip's name.
         rendering: how points become pixels.
         caption: where captions come from.
 
     Raises:
-        ValueError: a family, length, size or memory system that is none.
+        ValueError: an unknown family or memory system, or an unsupported length or size.
     """
 
     source: Any = "data/example_dataset"
@@ -86,12 +86,10 @@ class PrepareConfig:
         if not self.memories or set(self.memories) - set(MEMORIES):
             raise ValueError(f"memories={list(self.memories)}; known: {', '.join(MEMORIES)}")
         if self.memory.path is not None:
-            raise ValueError(
-                "memory.path is not used in preparing; every clip has a memory of its own"
-            )
+            raise ValueError("memory.path is not used in preparing; every clip has its own memory")
 
     def made(self) -> dict[str, Any]:
-        """What every clip depends on beside its recording and its start, for fingerprints."""
+        """Settings that every clip depends on besides its recording and start, for fingerprints."""
         names = (
             *("size", "frames", "fps", "pixels", "memories"),
             *("recording", "split", "memory", "retrieval", "rendering"),
@@ -99,7 +97,8 @@ class PrepareConfig:
         made = {"code": CODE_VERSION, **flat({name: getattr(self, name) for name in names})}
         for name in NO_MATTER:
             made.pop(name)
-        # Options of memory systems that are not prepared: a new system makes no old clip stale.
+        # Without options of unused memory systems, so that a new system does not make old clips
+        # stale.
         unused = tuple(f"memory.{kind}." for kind in MEMORIES if kind not in self.memories)
         made = {
             name: value
@@ -107,7 +106,7 @@ class PrepareConfig:
             if not name.startswith(unused) and (name, value) not in ADDED_LATER.items()
         }
         if "memory.global_cloud.preceding" in made:
-            # They were single references before.
+            # Older clips store them as single references.
             made["memory.global_cloud.preceding_as"] = "clip"
         kind = self.perception.kind
         options = flat(getattr(self.perception, kind, {}), f"perception.{kind}")

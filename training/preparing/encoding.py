@@ -1,4 +1,4 @@
-"""Encodes one prepared clip, in smaller tiles where memory runs out."""
+"""Encodes one prepared clip, in smaller tiles if memory runs out."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from anchorweave.holes import fill_holes
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.weaving.visible_tokens import coverage, seen_by
 
-# Where a torch without a GPU says in a RuntimeError that memory ran out.
+# Phrases in a RuntimeError by which torch on a CPU reports that memory ran out.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class VideoEncoder:
-    """The VAE, for prepared clips.
+    """Encodes prepared clips with the VAE.
 
     Args:
-        vae: on the device that it computes on.
-        patch_size: of the backbone, in latent pixels.
-        tile: side of the tiles to begin with; None = videos whole.
-        one_by_one: whether the VAE takes one video at a time, which spares memory; together, the
-            videos of a clip are twice as fast where they are small.
-        storage: dtype of what is stored.
-        say: where giving way is told.
-        holes: what it sees where an anchor does not, see `fill_holes`.
+        vae: on its compute device.
+        patch_size: the backbone's patch size, in latent pixels.
+        tile: initial side of the tiles; None = no tiling.
+        one_by_one: whether the VAE encodes one video at a time, which saves memory; together, the
+            videos of a clip are twice as fast if they are small.
+        storage: dtype to store.
+        say: reports when smaller tiles are used.
+        holes: how holes of anchors are filled before encoding, see `fill_holes`.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class VideoEncoder:
     def __call__(self, clip: Path) -> tuple[dict[str, Tensor], int | None]:
         """Latents of a clip's target, first frame, anchors, references and preceding frames.
 
-        Every clip begins with the same tile, so that what is made of one does not depend on the
-        clips before it.
+        Every clip starts with the same tile size, so that its result does not depend on the clips
+        before it.
 
         Returns:
             Tensors by the names of `latents.safetensors`, and the tile they were encoded with.
 
         Raises:
-            BadClip: pixels that cannot be read, or a clip that does not fit into memory even in
-                the smallest tiles.
+            BadClip: unreadable pixels, or a clip that does not fit in memory even with the
+                smallest tiles.
         """
         height, width = read_cameras(clip).cameras.size
         tiles = list(smaller_tiles(self._tile, max(height, width), self._codec.tile_step))
@@ -85,16 +85,16 @@ class VideoEncoder:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                said = str(error).splitlines()[0]
+                reason = str(error).splitlines()[0]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             if smaller is not None:
                 self._say(
-                    f"{clip}: out of memory ({said}); trying again in tiles of {smaller} pixels. "
-                    f"Begin with them by vae_tile={smaller}."
+                    f"{clip}: out of memory ({reason}); retrying with tiles of {smaller} pixels. "
+                    f"Start with them by setting vae_tile={smaller}."
                 )
         raise BadClip(
-            clip, f"does not fit into memory, even in tiles of {tiles[-1]} pixels ({said})"
+            clip, f"does not fit in memory, even with tiles of {tiles[-1]} pixels ({reason})"
         )
 
     @torch.no_grad()
@@ -111,20 +111,20 @@ class VideoEncoder:
         }
         for memory in read_cameras(clip).target2source:
             keys = [key(memory) for key in (anchors_key, visible_key, coverage_key)]
-            found = self._of_anchors(read_anchors(clip, memory), tensors[TARGET])
-            tensors |= dict(zip(keys, found, strict=True))
+            anchor_tensors = self._of_anchors(read_anchors(clip, memory), tensors[TARGET])
+            tensors |= dict(zip(keys, anchor_tensors, strict=True))
             references = read_references(clip, memory)
             tensors[references_key(memory)] = self._stored(
                 self._references(references, tensors[TARGET])
             )
             if (preceding := read_preceding(clip, memory)) is not None:
                 frames = self._stored(self._codec.encode(preceding.frames[None])[0])
-                found = (frames, *self._of_anchors(preceding.anchors, frames))
-                tensors |= dict(zip(preceding_keys(memory), found, strict=True))
+                parts = (frames, *self._of_anchors(preceding.anchors, frames))
+                tensors |= dict(zip(preceding_keys(memory), parts, strict=True))
         return tensors
 
     def _of_anchors(self, anchors: Anchors, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents of anchors of as many frames as `target`; their visible tokens and coverage."""
+        """Latents of anchors as long as `target`; their visible tokens and coverage."""
         share = coverage(
             anchors.visible,
             spatial=self._codec.in_space * self._patch_size,
@@ -141,11 +141,11 @@ class VideoEncoder:
     def _anchors(self, anchors: Anchors, target: Tensor) -> Tensor:
         if not len(anchors):
             return target.new_zeros(0, *target.shape)
-        # Slots that show nothing are all the same video, so one of them is encoded for all.
-        shown = anchors.visible.flatten(1).any(dim=1)
-        filled = fill_holes(anchors.video[shown], anchors.visible[shown], self._holes)
-        videos = torch.cat([filled, anchors.video[~shown][:1]])
-        slots = torch.where(shown, shown.cumsum(0) - 1, shown.sum())
+        # Empty slots are all the same video, so only one of them is encoded.
+        used = anchors.visible.flatten(1).any(dim=1)
+        filled = fill_holes(anchors.video[used], anchors.visible[used], self._holes)
+        videos = torch.cat([filled, anchors.video[~used][:1]])
+        slots = torch.where(used, used.cumsum(0) - 1, used.sum())
         return self._codec.encode(videos).cpu()[slots]
 
     def _stored(self, latents: Tensor) -> Tensor:
@@ -153,12 +153,12 @@ class VideoEncoder:
 
 
 def smaller_tiles(tile: int | None, side: int, step: int) -> Iterator[int | None]:
-    """The tile to begin with, then half of it again and again, down to the smallest.
+    """The initial tile size, then halved repeatedly down to the smallest.
 
     Args:
-        tile: None = whole videos.
+        tile: None = no tiling.
         side: the longer side of the videos.
-        step: what a tile is a multiple of.
+        step: tile sizes are multiples of this.
     """
     yield tile
     tile = side if tile is None else tile
@@ -168,6 +168,6 @@ def smaller_tiles(tile: int | None, side: int, step: int) -> Iterator[int | None
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch, on a GPU or a CPU, ran out of memory."""
-    told = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(word in told for word in OUT_OF_MEMORY)
+    """Whether torch ran out of memory, on a GPU or a CPU."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(word in text for word in OUT_OF_MEMORY)

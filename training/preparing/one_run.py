@@ -1,4 +1,4 @@
-"""One run at a time in a folder, of however many ranks."""
+"""Allows one run at a time in a folder, with any number of ranks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from anchorweave.locks import in_use
 
 @contextmanager
 def one_run_in(folder: str | Path) -> Iterator[None]:
-    """Inside, `folder` is this run's, of all its ranks, which enter at once.
+    """Context in which this run, on all its ranks, holds the lock of `folder`.
 
     Raises:
-        FolderInUseError: another run works there; on every rank.
-        OSError: nothing can be written there; likewise.
+        FolderInUseError: another run is using it; raised on every rank.
+        OSError: the folder is not writable; likewise.
     """
     with ExitStack() as held:
         refused: list[Exception | None] = [None]

@@ -1,4 +1,4 @@
-"""Work on many items, spread over the processes that accelerate started (or one, alone)."""
+"""Distributes work over the processes started by accelerate (or a single one)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Item = TypeVar("Item")
 
-# Processes meet once, at the end; how far apart they may finish is the data's business.
+# Processes synchronise only at the end, and may finish at very different times.
 PATIENCE = timedelta(days=30)
-# Where the output is no terminal (a cluster's log), progress is a line this often.
+# Seconds between lines if the output is not a terminal (a cluster's log).
 LOG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How work on items ended.
+    """Results of work on items.
 
     Args:
-        made: how many were made.
-        there: how many were there already.
+        made: number of items made.
+        there: number of items that already existed.
         failed: what went wrong with the others, by name.
     """
 
@@ -47,20 +47,20 @@ class Tally:
 class Shard:
     """This process's part of the work: item i belongs to process i % processes.
 
-    What is made of an item may depend on that item only, so that it does not matter how many
-    processes there are.
+    The result for an item may depend only on that item, so that the number of processes does not
+    matter.
 
-    More processes than GPUs share them: small networks do not fill one.
+    With more processes than GPUs, they share them: small networks do not fill one.
 
     Args:
-        cpu: compute on the CPU even where there is a GPU.
+        cpu: compute on the CPU even if there is a GPU.
     """
 
     def __init__(self, cpu: bool):
         gpus = 0 if cpu else torch.cuda.device_count()
         on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        # On a machine without GPUs accelerate sees several processes only when told cpu=True; nor
-        # do its GPU groups take processes that share a GPU, which do not talk but at the end.
+        # Without a GPU, accelerate recognises several processes only with cpu=True; and its GPU
+        # process groups do not allow sharing a GPU. Our processes communicate only at the end.
         meets_on_cpu = gpus < on_this_machine
         self._state = PartialState(cpu=meets_on_cpu, timeout=PATIENCE)
         self.rank, self.count = self._state.process_index, self._state.num_processes
@@ -75,11 +75,11 @@ class Shard:
         self._began = time.perf_counter()
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """The items that are this process's."""
+        """The items of this process."""
         return list(items[self.rank :: self.count])
 
     def watch(self, items: Sequence[Item], what: str) -> Iterator[Item]:
-        """The items one by one; the first process shows progress and rate of its own."""
+        """Iterates the items; the first process shows its own progress and rate."""
         began = last = time.perf_counter()
         if not self.console.is_terminal:
             for done, item in enumerate(items):
@@ -98,30 +98,30 @@ class Shard:
                 progress.update(task, completed=done, rate=_rate(done, time.perf_counter() - began))
 
     def run(self, items: Sequence[Item], do: Callable[[Item], Tally], what: str) -> Tally:
-        """Do this process's share of `items`, and add up how it ended."""
+        """Processes this process's share of `items`, and sums up the results."""
         return sum((do(item) for item in self.watch(self.of(items), what)), Tally())
 
     def say(self, what: str) -> None:
-        """Tell something that happened in this process."""
+        """Prints a message from this process."""
         where = f"process {self.rank} of {self.count}: " if self.count > 1 else ""
         Console().print(f"{where}{what}", markup=False, soft_wrap=True)
 
     def finish(self, tally: Tally, what: str) -> None:
-        """Wait for all processes, and print what they did together.
+        """Waits for all processes, and prints their combined results.
 
         Raises:
-            SystemExit: an item failed; all that did are named.
+            SystemExit: an item failed; the message names all that did.
         """
         tallies = gather_object([tally])
         together = sum(tallies, Tally())
         seconds = time.perf_counter() - self._began
-        said = (
-            f"{what}: {together.made} made, {together.there} were there, "
+        summary = (
+            f"{what}: {together.made} made, {together.there} existed, "
             f"{len(together.failed)} failed; {seconds:.1f} s in {self.count} process(es)"
         )
         if together.made:
-            said += f", {_rate(together.made, seconds)}"
-        self.console.print(said, markup=False, soft_wrap=True)
+            summary += f", {_rate(together.made, seconds)}"
+        self.console.print(summary, markup=False, soft_wrap=True)
         for name, reason in together.failed.items():
             self.console.print(f"  failed: {name}: {reason}", markup=False, soft_wrap=True)
         if together.failed:

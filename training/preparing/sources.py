@@ -1,4 +1,4 @@
-"""Which recordings, and which stretches of them, become clips."""
+"""Selects the recordings and stretches that become clips."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def windows(
     Args:
         count: frames of the recording.
         frames: target frames T of a clip.
-        split: how a stretch is split; `split.window` is its length, for `later` as well (none =
-            all that is left).
-        clips: at most this many; None = as many as fit.
-        stride: frames from the start of one stretch to that of the next; None = its length.
+        split: how a stretch is split; `split.window` is its length, also for `later` (None = all
+            remaining frames).
+        clips: maximum number; None = as many as fit.
+        stride: frames between the starts of consecutive stretches; None = the stretch length.
 
     Raises:
-        ValueError: not one fits.
+        ValueError: none fits.
     """
     if (clips is not None and clips < 1) or (stride is not None and stride < 1):
         raise ValueError(f"clips_per_recording={clips} and stride={stride} must be 1 or more")
@@ -35,7 +35,7 @@ def windows(
     starts = list(range(split.start, count - length + 1, stride or length))[:clips]
     if not starts:
         raise ValueError(
-            f"a stretch of {length} frames from frame {split.start} on does not fit a recording of "
-            f"{count} frames; lower frames or split.window, or record more"
+            f"a stretch of {length} frames starting at frame {split.start} does not fit a "
+            f"recording of {count} frames; lower frames or split.window, or record more"
         )
     return [split_frames(start + length, frames, replace(split, start=start)) for start in starts]

@@ -1,1 +1,1 @@
-"""What networks take, counted on torch's meta device: shapes and no numbers, no GPU, no weights."""
+"""Cost of networks, counted on torch's meta device: needs no data, no GPU and no weights."""

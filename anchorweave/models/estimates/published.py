@@ -1,4 +1,4 @@
-"""Configurations of published models' parts, for runs whose model is not on disk yet."""
+"""Configurations of published models' components, for runs whose model is not on disk yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from anchorweave.models.backbones import Family, families
 
-# What a run is taken for that has no model on disk and no known name.
+# Assumed for a run without a model on disk or a known name.
 FIRST = families()["cogvideox"]
 
 _T5_XXL = {
@@ -19,9 +19,9 @@ _T5_XXL = {
     "num_heads": 64,
     "feed_forward_proj": "gated-gelu",
 }
-# By family: vae/config.json and text_encoder/config.json, but for what has no influence on sizes.
+# By family: vae/config.json and text_encoder/config.json, without entries irrelevant to sizes.
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
-    # CogVideoX-5b-I2V; diffusers' defaults are its autoencoder's sizes.
+    # CogVideoX-5b-I2V; its autoencoder has diffusers' default sizes.
     "cogvideox": {"vae": {}, "text_encoder": _T5_XXL},
     # Wan2.2-TI2V-5B-Diffusers.
     "wan": {
@@ -48,11 +48,11 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def published_family(path: str) -> Family:
-    """The family whose published model a folder is named after; else the first one."""
+    """The family whose published model has the folder's name; otherwise the first one."""
     named = [one for one in families().values() if one.published[0].lower() in path.lower()]
     return named[0] if named else FIRST
 
 
 def own_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of diffusers' without the notes that it keeps among the arguments."""
+    """A diffusers configuration without the notes stored among the arguments."""
     return {key: value for key, value in config.items() if not key.startswith("_")}

@@ -45,7 +45,7 @@ def test_features_are_diffusers_own(parts):
 @torch.no_grad()
 def test_a_cut_prompt_warns_with_what_was_cut(parts):
     prompt = "kitchen " * 6 + "table chair"
-    with pytest.warns(UserWarning, match="cut: 'table chair'"):
+    with pytest.warns(UserWarning, match="truncated by: 'table chair'"):
         cut = T5Text(parts["tokenizer"], parts["text_encoder"]).encode(["a", prompt], 7)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -191,5 +191,7 @@ def test_what_cannot_be_is_refused(backbone, denoiser):
             preceding=short,
         )
     looking = Denoiser(backbone, None, HistoricalAttention.from_backbone(backbone, interval=2))
-    with pytest.raises(ValueError, match="HistoricalAttention joins no frames.*preceding=0"):
+    with pytest.raises(
+        ValueError, match="HistoricalAttention does not support preceding.*preceding=0"
+    ):
         answer(looking, preceding=ahead)

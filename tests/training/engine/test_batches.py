@@ -57,7 +57,7 @@ def test_going_on_needs_the_step_alone():
 def test_a_batch_that_is_not_shared_evenly_is_refused(batch, per_process, world):
     with pytest.raises(ValueError, match=f"a multiple of {per_process * world}"):
         batches(0, world, per_process, batch=batch)
-    with pytest.raises(ValueError, match="no clip to train on"):
+    with pytest.raises(ValueError, match="no clips to train on"):
         batches(clips=0)
 
 

@@ -59,7 +59,7 @@ def one_bit(path):
 @pytest.mark.parametrize(
     "harm, words",
     [
-        (cut_in_half, "w.safetensors has .* bytes of"),
+        (cut_in_half, "w.safetensors has .* bytes instead of"),
         (one_bit, "checksum"),
         (lambda path: (path / "progress.json").unlink(), "progress.json is missing"),
         (lambda path: (path / MANIFEST).unlink(), "never finished"),
@@ -80,7 +80,9 @@ def test_a_damaged_one_is_named_and_passed_over(checkpoints, harm, words):
 def test_nothing_but_damaged_ones_is_an_error_and_no_new_start(checkpoints):
     checkpoints.save(1, contents())
     cut_in_half(checkpoints.path(1))
-    with pytest.raises(ValueError, match="no checkpoint to go on from.*Remove .* to start anew"):
+    with pytest.raises(
+        ValueError, match="no checkpoint to resume from.*Remove .* to start from scratch"
+    ):
         checkpoints.newest()
 
 
@@ -91,7 +93,7 @@ def test_a_full_disk_loses_nothing_earlier(checkpoints):
     # Files may not grow past this many bytes: the same error path as a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(OSError, match="earlier ones are untouched"):
+        with pytest.raises(OSError, match="earlier ones are unchanged"):
             checkpoints.save(2, contents(2, size=1_000_000), best=0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -172,7 +174,7 @@ def test_without_any_that_was_measured_there_is_no_best(checkpoints, capsys):
     checkpoints.save(1, contents(1))
     (checkpoints.folder / "best.json").write_text("")
     assert checkpoints.best() == float("inf")
-    assert "no checkpoint that is there was measured" in capsys.readouterr().out
+    assert "no existing checkpoint has a validation loss" in capsys.readouterr().out
 
 
 def test_a_branch_that_was_given_up_goes_when_the_run_has_come_as_far_again(checkpoints):

@@ -42,7 +42,7 @@ def test_a_flipped_digit_leaves_its_line_out_and_is_said(tmp_path, capsys):
         journal.path.write_text(text[:start] + text[start:].replace(before, after, 1))
         assert [r["step"] for r in read_log(journal.path)] == [0, 2]
     journal.rewind(10)
-    assert "cannot read line 2; left out" in capsys.readouterr().out
+    assert "cannot read line 2; skipped" in capsys.readouterr().out
     assert [r["step"] for r in read_log(journal.path)] == [0, 2]
 
 
@@ -59,10 +59,10 @@ def test_a_log_that_was_cut_at_the_end_of_a_line_is_said(tmp_path, capsys):
     assert f"{journal.path}: has no line of 2 steps from 7 on" in capsys.readouterr().out
     journal.path.write_text("".join(lines[:3] + lines[4:]))
     journal.rewind(9)
-    assert "has no line of step 5; the weights lost nothing by it" in capsys.readouterr().out
+    assert "has no line for step 5; the weights are not affected" in capsys.readouterr().out
     journal.path.write_text("")
     assert log_problems(journal.path, 1) == [
-        f"{journal.path}: has no line of step 0; the weights lost nothing by it"
+        f"{journal.path}: has no line for step 0; the weights are not affected"
     ]
 
 
@@ -124,7 +124,7 @@ def test_a_spoiled_line_is_left_out_and_said(tmp_path, spoiled, capsys):
     assert [record["step"] for record in read_log(path)] == [3, 4]
     JsonLines(path).rewind(4)
     assert read_log(path) == [{"step": 3, "loss": 1.0}]
-    assert f"{path}: cannot read line 3; left out" in capsys.readouterr().out
+    assert f"{path}: cannot read line 3; skipped" in capsys.readouterr().out
     # In the midst of others too.
     path.write_bytes(lines[0] + spoiled + b"\n" + lines[1])
     assert [record["step"] for record in read_log(path)] == [3, 4]

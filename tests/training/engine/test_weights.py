@@ -78,7 +78,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
     fewer = dict(list(trained(model).items())[:-1])
     with pytest.raises(ValueError, match=r"has no controller: .* \(1 such weights\)"):
         load_weights(tmp_path, fewer)
-    with pytest.raises(ValueError, match="should be .*, met nothing.*another network"):
+    with pytest.raises(ValueError, match="should be .*, got nothing.*another network"):
         load_weights(tmp_path, trained(denoiser(full=True)))
 
 

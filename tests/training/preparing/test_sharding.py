@@ -28,10 +28,10 @@ def test_tallies_add_up_and_failures_end_with_an_error(capsys):
         shard.finish(tally, "numbers")
     assert ended.value.code == 1
     said = capsys.readouterr().out
-    assert "numbers: 2 made, 1 were there, 1 failed" in said
+    assert "numbers: 2 made, 1 existed, 1 failed" in said
     assert "failed: two [b]: it is even" in said
     shard.finish(Tally(made=3), "numbers")
-    assert "3 made, 0 were there, 0 failed" in capsys.readouterr().out
+    assert "3 made, 0 existed, 0 failed" in capsys.readouterr().out
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys, monkeypatch):

@@ -67,7 +67,7 @@ def test_a_long_gap_within_every_stretch():
     [
         (69, SplitConfig(), None, None, "stretch of 70 frames .* recording of 69 frames"),
         (100, SplitConfig(kind="later", window=101), None, None, "stretch of 101 frames"),
-        (70, SplitConfig(start=70), None, None, "from frame 70 on"),
+        (70, SplitConfig(start=70), None, None, "starting at frame 70"),
         (70, SplitConfig(), 0, None, "clips_per_recording=0"),
         (70, SplitConfig(), None, 0, "stride=0"),
     ],

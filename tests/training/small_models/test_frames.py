@@ -18,7 +18,7 @@ def test_frames_are_written_once_as_they_are(tmp_path, capsys):
     before = paths[0].stat().st_mtime_ns
     assert cache_frames(ROOM, tmp_path, (32, 48), None, Shard(cpu=True)) == paths
     assert paths[0].stat().st_mtime_ns == before
-    assert "1 were there" in capsys.readouterr().out
+    assert "1 existed" in capsys.readouterr().out
 
 
 def test_only_the_first_frames_are_kept_where_so_asked(tmp_path):
