@@ -143,15 +143,29 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "H W"]:
     return torch.from_numpy(steps).float() * unit
 
 
-def write_frame(image: Float[Tensor, "3 H W"], path: Path) -> None:
-    """Write colours [3, H, W] in [0, 1] to `path`, as PNG or JPEG by its suffix."""
+def write_frame(image: Float[Tensor, "3 H W"], path: Path, packed: bool = True) -> None:
+    """Write colours [3, H, W] in [0, 1] to `path`, as PNG or JPEG by its suffix.
+
+    Args:
+        image: the colours.
+        path: the file.
+        packed: whether a PNG is compressed; without, it is written several times faster.
+    """
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     with atomic_write(path) as aside:
-        Image.fromarray(pixels).save(aside, quality=JPEG_QUALITY, subsampling=0)
+        Image.fromarray(pixels).save(
+            aside, quality=JPEG_QUALITY, subsampling=0, compress_level=_level(packed)
+        )
 
 
-def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
+def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path, packed: bool = True) -> None:
     """Write depth [H, W] (0 = invalid) to `path` as uint16 steps of `unit`.
+
+    Args:
+        depth: see above.
+        unit: length of one step.
+        path: the file.
+        packed: as of `write_frame`.
 
     Raises:
         ValueError: a depth out of the 16-bit range in this unit, or a negative or NaN one.
@@ -163,7 +177,13 @@ def write_depth(depth: Float[Tensor, "H W"], unit: float, path: Path) -> None:
             f"hold [0, {(SATURATED - 1) * unit:g}]; choose another depth unit"
         )
     with atomic_write(path) as aside:
-        Image.fromarray(steps.cpu().numpy().astype(np.uint16)).save(aside)
+        image = Image.fromarray(steps.cpu().numpy().astype(np.uint16))
+        image.save(aside, compress_level=_level(packed))
+
+
+def _level(packed: bool) -> int:
+    """How hard Pillow compresses: as it does by default, or not at all."""
+    return -1 if packed else 0
 
 
 def read_mask(path: Path) -> Bool[Tensor, "H W"]:

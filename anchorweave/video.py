@@ -121,9 +121,6 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
     T, _, H, W = frames.shape
     if not T or H % 2 or W % 2:
         raise ValueError(f"{path}: cannot write {T} frames of {H}x{W}; H.264 needs even sizes")
-    if frames.is_floating_point():
-        frames = (frames.clamp(0, 1) * 255).round().byte()
-    pixels = frames.permute(0, 2, 3, 1).cpu().numpy()
     with atomic_write(path) as aside:
         # A block size of 1 keeps imageio from resizing to multiples of 16.
         with imageio.get_writer(
@@ -136,13 +133,20 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
             quality=None,
             output_params=["-crf", str(RATE_FACTOR)],
         ) as writer:
-            for image in pixels:
-                writer.append_data(image)
+            for frame in frames:
+                writer.append_data(_pixels(frame))
         # ffmpeg's exit status is not available, but the number of written frames is.
         if (written := _count(aside)) != T:
             raise OSError(
                 f"{path}: only {written} of {T} frames could be written; is the disk full?"
             )
+
+
+def _pixels(frame: Num[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A frame as ffmpeg takes it; one at a time stays in the processor's cache."""
+    if frame.is_floating_point():
+        frame = (frame.clamp(0, 1) * 255).round().byte()
+    return frame.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _copy_shown(path: Path, shown: Path) -> None:

@@ -196,7 +196,8 @@ class Preparer:
     def _retrieved(self, kind: str, name: str, seen: Clip, target: Clip, bank: Path):
         config = self.config
         memory = open_memory(
-            Bank(bank),
+            # It goes when the clip is made.
+            Bank(bank, packed=False),
             replace(config.memory, kind=kind),
             replace(config.retrieval, seed=_seed(config.retrieval.seed, name)),
             config.rendering,

@@ -56,6 +56,8 @@ class Bank:
 
     Args:
         path: the folder.
+        packed: whether pictures that are added are compressed; not worth it where the bank goes
+            soon.
 
     Raises:
         FileNotFoundError: files that the bank lists are missing.
@@ -63,8 +65,8 @@ class Bank:
             that is not a bank.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, packed: bool = True):
+        self.path, self._packed = Path(path), packed
         self.depth_unit: float | None = None
         self.names: tuple[str, ...] = ()
         self._entries: list[dict] = []
@@ -172,8 +174,8 @@ class Bank:
             if clip.static is not None:
                 valid = torch.where(clip.static[i], valid, 0.0)
             valid = torch.where(valid <= DEPTH_STEPS * unit, valid, 0.0)
-            write_frame(clip.frames[i], self.path / image)
-            write_depth(valid, unit, self.path / depth)
+            write_frame(clip.frames[i], self.path / image, self._packed)
+            write_depth(valid, unit, self.path / depth, self._packed)
             sums = {"image": file_sum(self.path / image), "depth": file_sum(self.path / depth)}
             entry = {**frame_entry(clip.cameras[i], image, depth), "source": name, SUMS: sums}
             sums[ENTRY] = entry_sum(entry, unit)

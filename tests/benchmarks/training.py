@@ -57,13 +57,14 @@ from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.estimates.cards import GIB, PROCESS
 from training import train
 from training.draws.anchor_dropout import AnchorDropoutConfig
 from training.draws.noise import DrawConfig
 from training.engine.batches import DrawnClips, Place, RankBatches, training_calls
 from training.engine.step import batch_losses
 from training.engine.tracking import LOG, read_log
-from training.estimates.memory import GIB, PROCESS, Weights, memory
+from training.estimates.memory import Weights, memory
 from training.estimates.operations import Step, training_step
 from training.estimates.run_shapes import PAPER_CLIPS, TINY_CLIPS, ClipShape, backbone_config
 from training.options.training import (

@@ -257,3 +257,16 @@ def test_a_recording_without_depth_is_no_bank(tmp_path):
 def test_an_empty_bank_has_no_cameras(tmp_path):
     with pytest.raises(ValueError, match="is empty"):
         Bank(tmp_path / "new").cameras  # noqa: B018
+
+
+def test_pictures_that_are_not_compressed_are_the_same_pictures(tmp_path):
+    clip = walk(2)
+    packed, loose = Bank(tmp_path / "packed"), Bank(tmp_path / "loose", packed=False)
+    for bank in (packed, loose):
+        bank.append(clip)
+    for i in range(2):
+        assert torch.equal(packed.frame(i), loose.frame(i))
+        assert torch.equal(packed.depth(i), loose.depth(i))
+    sizes = [(bank.path / "images/000000.png").stat().st_size for bank in (packed, loose)]
+    assert sizes[0] < sizes[1]
+    assert sizes[1] >= 3 * clip.frames[0, 0].numel()
