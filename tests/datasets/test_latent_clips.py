@@ -111,7 +111,7 @@ def scaled_unit(clip):
             lambda c: write_tensors(
                 c / LATENTS, latents() | {"target": torch.zeros(2, 4, 4, 6)}, {}
             ),
-            r"first frame's latents: met shape \(1, 4, 4, 8\), expected \(1, 4, 4, 6\)",
+            r"first frame's latents: got shape \(1, 4, 4, 8\), expected \(1, 4, 4, 6\)",
         ),
         (
             lambda c: write_tensors(c / LATENTS, latents() | {"target": torch.zeros(4, 4, 8)}, {}),

@@ -56,7 +56,7 @@ def test_a_log_that_was_cut_at_the_end_of_a_line_is_said(tmp_path, capsys):
     lines = journal.path.read_text().splitlines(keepends=True)
     journal.path.write_text("".join(lines[:5]))
     journal.rewind(9)
-    assert f"{journal.path}: has no line of 2 steps from 7 on" in capsys.readouterr().out
+    assert f"{journal.path}: has no line for 2 steps from 7 on" in capsys.readouterr().out
     journal.path.write_text("".join(lines[:3] + lines[4:]))
     journal.rewind(9)
     assert "has no line for step 5; the weights are not affected" in capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_drawing_the_loss_says_what_the_log_lacks(tmp_path, capsys):
     (tmp_path / "checkpoints" / "step-00000003").mkdir(parents=True)
     plots.main([f"output={tmp_path}"])
     said = capsys.readouterr().out
-    assert "cannot read line 2" in said and "has no line of 2 steps from 1 on" in said
+    assert "cannot read line 2" in said and "has no line for 2 steps from 1 on" in said
 
 
 def test_wandb_writes_to_the_output_folder_and_sends_nothing(tmp_path, accelerator, monkeypatch):
