@@ -144,7 +144,7 @@ def _leave_out(schema: type, origin: str, values: dict) -> None:
         for key in foreign:
             del values[key]
         print(
-            f"{origin}: left out {', '.join(foreign)}, which only the command that saved it has",
+            f"{origin}: ignored {', '.join(foreign)}, which only the command that saved it has",
             flush=True,
         )
 
@@ -183,7 +183,7 @@ def yaml_layers(path: str | Path) -> list[tuple[str, dict]]:
     while following is not None:
         if any(_same_file(following, earlier) for earlier in read):
             circle = " -> ".join(str(one) for one in [*read, following])
-            raise ValueError(f"configs are each other's base in a circle: {circle}")
+            raise ValueError(f"circular bases of configs: {circle}")
         read.append(following)
         values = _read_yaml(following)
         base = values.pop("base", None)

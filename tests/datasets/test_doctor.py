@@ -73,7 +73,7 @@ def blind(clip):
         ),
         (
             lambda c: write_tensors(c / LATENTS, latents(), {"vae": "other"}),
-            "latents.safetensors was made otherwise than most: vae: 'other' there, 'v' now",
+            "latents.safetensors was made with other settings than most: vae: 'other' there, 'v'",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_clip_of_another_config_is_outvoted(made, tmp_path):
     shutil.rmtree(root / "b")
     write_clip(root, "b", 1, MADE | {"frames": 9})
     found = problems(root)
-    assert "clip.json was made otherwise than most: frames: 9 there, 5 now" in found["b"]
+    assert "clip.json was made with other settings than most: frames: 9 there, 5 now" in found["b"]
     assert found["a"] == found["c"] == ""
 
 
@@ -124,7 +124,9 @@ def test_a_file_that_is_not_the_one_that_was_prepared_is_named(tmp_path):
         arrays = dict(stored)
     np.savez(path / "cameras.npz", **{**arrays, "unit": arrays["unit"] * 2})
     (other,) = examine(tmp_path)
-    assert other.problems and all("cameras.npz is not what was prep" in p for p in other.problems)
+    assert other.problems and all(
+        "cameras.npz has changed since it was prepared" in p for p in other.problems
+    )
 
 
 def test_before_precomputing_pixels_are_judged_alone(tmp_path):

@@ -31,7 +31,7 @@ def test_even_steps_keep_the_papers_share_of_history():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"step": 1}, "split.step=1: 2 or more"),
+        ({"step": 1}, "split.step=1: must be 2 or more"),
         ({"step": 2, "window": 9}, "split.step=2 and split.window=9 both"),
     ],
 )
