@@ -103,7 +103,7 @@ class World:
         steps = length - 1
         if len(cameras) < 2 or (len(cameras) - 1) % steps:
             raise ValueError(
-                f"a trajectory of {len(cameras)} cameras is no whole number of segments of "
+                f"a trajectory of {len(cameras)} cameras is not a whole number of segments of "
                 f"{length} frames; it takes k * {steps} + 1 cameras"
             )
         for number in range(start, (len(cameras) - 1) // steps):
