@@ -147,7 +147,7 @@ class Retrieved:
         if self.unit is not None:
             raise ValueError(f"lengths are measured in {self.unit} already; call in_unit once")
         if not 0 < unit < float("inf"):
-            raise ValueError(f"a unit of length must be positive and finite, met {unit}")
+            raise ValueError(f"a unit of length must be positive and finite, got {unit}")
 
         def scaled(anchors: Anchors) -> Anchors:
             poses = scale_translation(anchors.target2source, 1 / unit)

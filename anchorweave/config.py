@@ -204,7 +204,7 @@ def _read_yaml(path: Path) -> dict:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold keys and values, met {type(values).__name__}")
+        raise ValueError(f"{path} must hold keys and values, got {type(values).__name__}")
     return values
 
 

@@ -88,7 +88,7 @@ def refuse_mixed(runs: Mapping[Path, str | None]) -> None:
     if len(set(runs.values())) > 1:
         listing = " and ".join(f"{file} of {_called(run)}" for file, run in runs.items())
         raise MixedSetError(
-            f"{listing} are no set: put the files of one run together, or make them again"
+            f"{listing} do not belong together: use the files of one run, or create them again"
         )
 
 

@@ -85,12 +85,12 @@ class GlobalCloudConfig:
         for name in ("voxel", "overlap_voxel"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(
-                    f"memory.global_cloud.{name} is a length above 0, met {getattr(self, name)}"
+                    f"memory.global_cloud.{name} is a length above 0, got {getattr(self, name)}"
                 )
         for name in ("references", "preceding"):
             if getattr(self, name) < 0:
                 raise ValueError(
-                    f"memory.global_cloud.{name} must be 0 or more, met {getattr(self, name)}"
+                    f"memory.global_cloud.{name} must be 0 or more, got {getattr(self, name)}"
                 )
         if self.preceding % IN_TIME != min(self.preceding, 1):
             below = (self.preceding - 1) // IN_TIME * IN_TIME + 1
@@ -101,10 +101,10 @@ class GlobalCloudConfig:
             )
         if self.choose not in REFERENCE_CHOICES:
             known = ", ".join(REFERENCE_CHOICES)
-            raise ValueError(f"memory.global_cloud.choose is one of {known}, met {self.choose!r}")
+            raise ValueError(f"memory.global_cloud.choose is one of {known}, got {self.choose!r}")
         if not 0 <= self.min_overlap <= 1:
             raise ValueError(
-                f"memory.global_cloud.min_overlap is a share in [0, 1], met {self.min_overlap}"
+                f"memory.global_cloud.min_overlap is a share in [0, 1], got {self.min_overlap}"
             )
 
 

@@ -228,14 +228,14 @@ def test_a_frame_that_shows_nothing_is_remembered_all_the_same(tmp_path):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"voxel": 0.0}, "global_cloud.voxel is a length above 0, met 0.0"),
+        ({"voxel": 0.0}, "global_cloud.voxel is a length above 0, got 0.0"),
         ({"voxel": float("nan")}, "global_cloud.voxel"),
         ({"overlap_voxel": -0.1}, "global_cloud.overlap_voxel"),
-        ({"references": -1}, "global_cloud.references must be 0 or more, met -1"),
-        ({"preceding": -1}, "global_cloud.preceding must be 0 or more, met -1"),
+        ({"references": -1}, "global_cloud.references must be 0 or more, got -1"),
+        ({"preceding": -1}, "global_cloud.preceding must be 0 or more, got -1"),
         ({"preceding": 8}, r"preceding=8 frames are no clip .*4k \+ 1; the nearest are 5 and 9"),
         ({"preceding": 2}, r"the nearest are 1 and 5 \(0 = none\)"),
-        ({"min_overlap": 1.1}, r"global_cloud.min_overlap is a share in \[0, 1\], met 1.1"),
+        ({"min_overlap": 1.1}, r"global_cloud.min_overlap is a share in \[0, 1\], got 1.1"),
     ],
 )
 def test_bad_options_are_refused(option, message):
@@ -246,7 +246,7 @@ def test_bad_options_are_refused(option, message):
 def test_a_choice_that_is_none_is_refused_with_the_known_ones():
     config = GlobalCloudConfig()
     object.__setattr__(config, "choose", "best")  # past the type checks that only tests have
-    with pytest.raises(ValueError, match="choose is one of overlap, hungarian, met 'best'"):
+    with pytest.raises(ValueError, match="choose is one of overlap, hungarian, got 'best'"):
         config.__post_init__()
     with pytest.raises(ValueError, match="'best'.*overlap.*hungarian"):
         load_config(RunConfig, ["memory.global_cloud.choose=best"])

@@ -22,7 +22,7 @@ class NewestFramesConfig:
 
     def __post_init__(self):
         if self.frames < 1:
-            raise ValueError(f"memory.newest_frames.frames must be 1 or more, met {self.frames}")
+            raise ValueError(f"memory.newest_frames.frames must be 1 or more, got {self.frames}")
 
 
 class NewestFrames(Memory):

@@ -111,12 +111,10 @@ def test_results_of_something_else_are_refused(results, content, message):
 def test_files_of_two_runs_are_refused(results):
     lines = list(csv.DictReader((results / "videos.csv").open()))
     write_lines(results, [line for line in lines if (line["row"], line["clip"]) != ("one", "b")])
-    with pytest.raises(
-        ValueError, match="results.json says 4 clips of row one, .*videos.csv holds 3"
-    ):
+    with pytest.raises(ValueError, match="results.json has 4 clips of row one, .*videos.csv has 3"):
         read_results(results)
     write_lines(results, [*lines, {**lines[0], "row": "three"}])
-    with pytest.raises(ValueError, match="videos.csv: has a row 'three', .*results.json has not"):
+    with pytest.raises(ValueError, match="videos.csv: has a row 'three', .*results.json lacks"):
         read_results(results)
 
 

@@ -43,7 +43,7 @@ def test_what_was_launched_is_read_from_the_launcher(environ, strategy):
             {"WORLD_SIZE": "2", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "3"},
             "sets 3 accumulation steps, but .* makes 4",
         ),
-        (TrainConfig(logging=LoggingConfig(trackers=["comet"])), {}, "met comet"),
+        (TrainConfig(logging=LoggingConfig(trackers=["comet"])), {}, "got comet"),
         (TrainConfig(logging=LoggingConfig(trackers=["tensorboard"])), {}, "not installed"),
     ],
 )
