@@ -97,7 +97,7 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
         if key.startswith("-"):
             raise ValueError(f"{word!r} is no option; write OPTION=VALUE without dashes")
         if not equals:
-            raise ValueError(f"{word!r} is no override; write key=value, such as frames=49")
+            raise ValueError(f"{word!r} is not an override; write key=value, such as frames=49")
         if key == "config":
             paths.append(value)
         else:

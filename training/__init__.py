@@ -1,1 +1,1 @@
-"""Entry points of training and supporting code: run each as `python -m training.NAME a.b=c`."""
+"""Entry points of training and their helpers: run each as `python -m training.NAME a.b=c`."""

@@ -1,4 +1,4 @@
-r"""Run one table of a paper: train what its rows lack, generate, measure, compare with the paper.
+r"""Runs one table of a paper: trains what its rows need, generates, and compares with the paper.
 
     python -m training.ablate table=anchorweave_table3
     python -m training.ablate table=spatia_table4 dry_run=true        # lists the commands
@@ -6,11 +6,11 @@ r"""Run one table of a paper: train what its rows lack, generate, measure, compa
     python -m training.ablate table=anchorweave_table3 model.path=pretrained/anchorweave-tiny \
         source=procedural:seed=910000,frames=49,lap=480,size=128x192 samples=1 output=outputs/look
 
-Tables are files in configs/ablations/. Arguments that are not options of this command are passed to
-inference.generate for every row; they change the videos, so they require a separate `output`.
-Running it again does only what is missing: training is resumed via the table's recipe, which tracks
-it in its folder, and rows are cached. Writes to TABLE/ in `results`: beside_paper.md,
-beside_paper.json, and measured/, the output of inference.evaluate for the rows.
+Tables are files in configs/ablations/. Words that are not options of this command are passed to
+inference.generate for every row; if they change the videos, an `output` of their own is required.
+Run again, it does only what is missing: training continues with the recipe that the table names,
+whose folder records the progress, and rows are cached. Writes to TABLE/ in `results`:
+beside_paper.md, beside_paper.json, and measured/, the output of inference.evaluate.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from training.ablations.table import (
 from training.ablations.weights import lacking_stages, refuse_without_weights, run_stages
 from training.recipe import Stage
 
-# Arguments that do not affect the videos of a row.
+# Options that do not change the videos of a row.
 SAME_VIDEOS = ("output", "batch", "fps", "model.device", "model.offload", "model.tile_vae")
 OWN_WORDS = {"a.b=c": "any option of inference.generate, for every row"}
 
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """Which table.
+    """Which table to run.
 
     Args:
-        table: a file in configs/ablations/, without .yaml.
-        rows: which of its rows; empty = all.
-        dry_run: list the commands and do nothing.
-        results: parent folder of the table's results; null = the `output` among the arguments for
+        table: a file of configs/ablations/, without .yaml.
+        rows: rows to run; none = all.
+        dry_run: only list the commands.
+        results: parent folder of the table's results; null = the `output` among the options for
             rows, or else outputs/anchorweave_tiny/ablations.
         resamples: number of bootstrap resamples.
     """
@@ -62,7 +62,7 @@ class AblateConfig:
 
 
 def main(words: list[str]) -> None:
-    """Run a table; arguments that are not options of AblateConfig go to inference.generate."""
+    """Runs a table; words that are not options of AblateConfig go to inference.generate."""
     options = {option.name for option in fields(AblateConfig)}
     own = [word for word in words if word.partition("=")[0] in options]
     overrides = [word for word in words if word not in own]
@@ -97,40 +97,38 @@ def main(words: list[str]) -> None:
     command = shlex.join(["python", "-m", "training.ablate", *words])
     write_beside_paper(folder, command, table, rows, columns)
     print(as_markdown(table, rows, columns))
-    print(f"look at {folder}/beside_paper.md, {folder}/beside_paper.json, {folder}/measured")
+    print(f"see {folder}/beside_paper.md, {folder}/beside_paper.json, {folder}/measured")
 
 
 def own_output(overrides: Sequence[str]) -> str | None:
-    """The `output` among the arguments for rows.
+    """The `output` among the options for rows.
 
     Raises:
-        ValueError: arguments that change the videos of rows, without a separate output for them.
+        ValueError: options that change the videos of rows, without a separate output.
     """
     outputs = [word.partition("=")[2] for word in overrides if word.startswith("output=")]
-    overridden = [word for word in overrides if "=" in word]
-    others = [word for word in overridden if word.partition("=")[0] not in SAME_VIDEOS]
+    asked = [word for word in overrides if "=" in word]
+    others = [word for word in asked if word.partition("=")[0] not in SAME_VIDEOS]
     if others and not outputs:
         raise ValueError(
-            f"{' '.join(others)}: asks for other videos than the table's; give them a folder of "
-            "their own, output=outputs/mine"
+            f"{' '.join(others)}: changes the table's videos; give them a separate "
+            "folder, output=outputs/mine"
         )
     return outputs[-1] if outputs else None
 
 
 def groups(rows: Sequence[PlannedRow], folder: Path) -> dict[Path, list[PlannedRow]]:
-    """Results folder -> rows measured together: those with the same evaluation settings."""
-    rows_by_folder: dict[Path, list[PlannedRow]] = {}
+    """Results folder -> rows that are measured together, because they have the same requests."""
+    groups: dict[Path, list[PlannedRow]] = {}
     for row in rows:
-        rows_by_folder.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(
-            row
-        )
-    return rows_by_folder
+        groups.setdefault(folder / "measured" / row.config.folder.parent.name, []).append(row)
+    return groups
 
 
 def evaluate_words(
     table: AblationTable, rows: Sequence[PlannedRow], output: Path, config: AblateConfig
 ) -> list[str]:
-    """Arguments of inference.evaluate for rows with the same evaluation settings."""
+    """Options of inference.evaluate for rows with the same requests."""
     places = ",".join(str(row.config.folder) for row in rows)
     words = [f"rows=[{places}]", f"output={output}", f"resamples={config.resamples}"]
     against = []
@@ -146,10 +144,12 @@ def measure(
     measured = {}
     for output, together in groups(rows, folder).items():
         evaluate.main(evaluate_words(table, together, output, config))
-        results_rows = read_results(output)[1]
+        row_results = read_results(output)[1]
         for row in together:
-            one = results_rows[row.config.folder.name]
-            measured[row.name] = {metric: one.per_clip(metric) for metric in one.metrics()}
+            row_scores = row_results[row.config.folder.name]
+            measured[row.name] = {
+                metric: row_scores.per_clip(metric) for metric in row_scores.metrics()
+            }
     return measured
 
 

@@ -1,13 +1,13 @@
-"""Caption recordings: with a model every so many frames, or from a data set's table.
+"""Captions recordings: with a model every N frames, or from a data set's table.
 
     python -m training.caption_recordings source=data/walks model=pretrained/git-base-vatex
     python -m training.caption_recordings source=data/walks model=pretrained/Qwen2.5-VL every=97
     python -m training.caption_recordings source=miradata table=miradata_v0.csv
 
-SPMem and Context-as-Memory caption parts of long videos (97 and 77 frames) with a video model. A
-model's captions are written to captions.txt in each recording's folder (X.captions.txt beside a
-file X), a table's to caption.txt (X.caption.txt); preparation reads both. Recordings with an
-existing file are skipped.
+SPMem and Context-as-Memory caption stretches of long videos (97 and 77 frames) with a video model.
+A model's captions are written to captions.txt in each recording's folder (X.captions.txt beside a
+file X), a table's to caption.txt (X.caption.txt); preparing reads both. Recordings that already
+have such a file are skipped.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from training.preparing.caption_table import caption_in, read_captions
 
 @dataclass(frozen=True)
 class CaptionRecordingsConfig:
-    """What is captioned.
+    """What to caption, and how.
 
     Args:
         source: a recording, a folder with recordings at any depth, or a list of these.
-        model: folder or hub name of a transformers model that captions videos (GIT's, such as
-            microsoft/git-base-vatex), chats about images (Qwen-VL and similar), or captions images
-            (then the middle frame stands for its range); either this or `table` is required.
-        question: prompt for a chat model; null = a built-in one.
-        frames: number of frames of a range shown to a chat model; null = 8.
-        every: frames per range (Context-as-Memory: 77); a remainder shorter than half of it is
-            merged into the previous range.
-        table: CSV file that captions whole recordings by name.
+        model: folder or hub name of a transformers model for video captioning (GIT's, such as
+            microsoft/git-base-vatex), chat with images (Qwen-VL and similar), or image captioning
+            (which captions the middle frame of a stretch); either this or `table` is required.
+        question: prompt for a chat model; null = a default one.
+        frames: number of frames of a stretch for a chat model; null = 8.
+        every: frames per stretch (Context-as-Memory: 77); a remainder shorter than half of it is
+            merged into the stretch before.
+        table: CSV file with captions of whole recordings by name.
         key: its column of names (MiraData: index).
         column: its column of captions.
-        missing: what to do with frames that a recording lists but does not hold.
+        missing: how to handle frames that a recording lists but does not contain.
 
     Raises:
-        ValueError: no source, empty ranges, or not exactly one of `model` and `table`.
+        ValueError: no source, empty stretches, or not exactly one of `model` and `table`.
     """
 
     source: Any = "data/example_dataset"
@@ -70,13 +70,13 @@ class CaptionRecordingsConfig:
         if not self.source:
             raise ValueError(f"source={self.source} lists no recordings")
         if self.every < 1:
-            raise ValueError(f"every={self.every}: is the frames of a stretch, at least 1")
+            raise ValueError(f"every={self.every}: a stretch must have at least 1 frame")
         if self.model and self.table:
-            raise ValueError("model= and table= were both given: captions come from one of them")
+            raise ValueError("model= and table= are both set: captions come from one of them")
 
 
 def main(words: Sequence[str]) -> None:
-    """Caption with `a.b=c` overrides."""
+    """Captions recordings, with `a.b=c` overrides."""
     config = load_config(CaptionRecordingsConfig, words)
     if not config.model and not config.table:
         raise ValueError(
@@ -86,7 +86,9 @@ def main(words: Sequence[str]) -> None:
         )
     recordings = find_recordings(config.source)
     if made := [path for path in recordings.values() if path.split(":")[0] == PREFIX]:
-        raise ValueError(f"{made[0]}: is made on the spot, captions have no place beside it")
+        raise ValueError(
+            f"{made[0]}: is rendered on the fly, so captions cannot be stored beside it"
+        )
     if config.table:
         _from_table(config, [Path(path) for path in recordings.values()])
     else:
@@ -97,19 +99,19 @@ def _from_table(config: CaptionRecordingsConfig, recordings: Sequence[Path]) -> 
     captions = read_captions(Path(config.table), config.key, config.column)
     files = {path: _beside(path, CAPTION) for path in recordings}
     todo = [path for path, file in files.items() if not file.exists()]
-    caption_by_path = {path: caption_in(captions, path) for path in todo}
-    lacking = [path for path, words in caption_by_path.items() if words is None]
+    captions_by_path = {path: caption_in(captions, path) for path in todo}
+    lacking = [path for path, words in captions_by_path.items() if words is None]
     if todo and len(lacking) == len(todo):
         raise ValueError(
             f"{config.table}: column {config.key!r} names none of {len(todo)} recordings, such as "
             f"{todo[0].name}; it names {next(iter(captions), 'nothing')}"
         )
-    for path, words in caption_by_path.items():
+    for path, words in captions_by_path.items():
         if words is not None:
             with atomic_write(files[path]) as aside:
                 aside.write_text(words + "\n", encoding="utf-8")
     print(
-        f"{len(todo) - len(lacking)} captions written, {len(recordings) - len(todo)} were there, "
+        f"{len(todo) - len(lacking)} captions written, {len(recordings) - len(todo)} existed, "
         f"{len(lacking)} recordings are not in {config.table}"
         + (f", such as {lacking[0]}" if lacking else "")
     )
@@ -121,7 +123,7 @@ def _from_model(config: CaptionRecordingsConfig, recordings: Sequence[str]) -> N
     for path in progress(recordings, "captioning"):
         recording = open_recording(path, config.missing, RecordingConfig())
         if recording.stretches():
-            print(f"{path}: has captions of its stretches, left as they are")
+            print(f"{path}: already has captions of its stretches, skipped")
             continue
         stretches = caption_recording(recording, captioner, config.every)
         file = _beside(recording.path, CAPTIONS)
@@ -131,26 +133,26 @@ def _from_model(config: CaptionRecordingsConfig, recordings: Sequence[str]) -> N
 
 
 def _beside(recording: Path, name: str) -> Path:
-    """Path of a recording's captions file."""
+    """Where a recording's captions are stored."""
     return recording / name if recording.is_dir() else recording.with_suffix(f".{name}")
 
 
 def caption_recording(recording: Recording, captioner: Captioner, every: int) -> list[Stretch]:
-    """Captions of ranges of `every` frames; only the frames shown to the model are decoded.
+    """Captions of stretches of `every` frames; decodes only the frames that are used.
 
     Raises:
-        ValueError: a trajectory without images, or an empty answer of the model.
+        ValueError: a trajectory without images, or a model that returns no words.
     """
     if not recording.has_frames:
-        raise ValueError(f"{recording.path}: is a trajectory only; there is nothing to describe")
+        raise ValueError(f"{recording.path}: is only a trajectory; there is nothing to describe")
     count = len(recording)
-    stretches = max(1, (2 * count + every) // (2 * every))
-    captioned = []
-    for i in range(stretches):
-        first, end = i * every, count if i == stretches - 1 else (i + 1) * every
-        frames = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
-        captioned.append(Stretch(first, end - 1, captioner.describe(frames)))
-    return captioned
+    parts = max(1, (2 * count + every) // (2 * every))
+    stretches = []
+    for i in range(parts):
+        first, end = i * every, count if i == parts - 1 else (i + 1) * every
+        selected = [recording.frame(first + at) for at in captioner.looks_at(end - first)]
+        stretches.append(Stretch(first, end - 1, captioner.describe(selected)))
+    return stretches
 
 
 COMMAND = Command(main, CaptionRecordingsConfig)

@@ -1,12 +1,12 @@
-"""Check every clip of a data set, and list those that training should skip.
+"""Checks every clip of a data set, and lists those that training should exclude.
 
     python -m training.doctor outputs/prepared
     python -m training.doctor data/released min_coverage=0.1
     python -m training.doctor outputs/rollout/memory
 
-Writes quarantine.json into the data set (an empty list if all clips are good), which training
-honours and prints. Exits with an error only if no clip is left. For a memory bank, every image is
-read and compared with its checksum; nothing is written, and a bad image exits with an error.
+Writes quarantine.json to the data set (an empty list if all is well), which training honours
+and prints. Fails only if no clip is left. For a memory bank, every image is read and compared with
+its checksum; nothing is written, and any bad image is an error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from anchorweave.recordings.nerfstudio import TRANSFORMS
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """What the doctor looks at.
+    """What the doctor checks.
 
     Args:
         data: a data set, prepared or in the authors' released layout; or a memory bank.
@@ -44,11 +44,10 @@ class DoctorConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Examine a data set or a memory bank with `a.b=c` overrides.
+    """Checks a data set or a memory bank, with `a.b=c` overrides.
 
     Raises:
-        SystemExit: no clip can be trained on, or an image of a bank was changed since it was
-        written.
+        SystemExit: no clip can be used for training, or an image of a bank is corrupt.
     """
     config = load_config(DoctorConfig, words)
     console = Console()
@@ -59,10 +58,10 @@ def main(words: Sequence[str]) -> None:
 
 
 def examine_data(config: DoctorConfig, console: Console) -> None:
-    """Reports problems with the clips of a data set, and which ones training will skip.
+    """Reports problems of the clips of a data set, and which ones training excludes from now on.
 
     Raises:
-        SystemExit: no clip can be trained on.
+        SystemExit: no clip can be used for training.
     """
     verdicts = examine(
         config.data,
@@ -75,11 +74,11 @@ def examine_data(config: DoctorConfig, console: Console) -> None:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"quarantine: {len(bad)} clip(s), listed in {path}", soft_wrap=True)
     if len(bad) == len(verdicts):
-        raise SystemExit(f"{config.data}: 0 of {len(verdicts)} clips can be trained on")
+        raise SystemExit(f"{config.data}: 0 of {len(verdicts)} clips can be used for training")
 
 
 def examine_bank(bank: Bank, console: Console) -> None:
-    """Reports problems with a memory bank, one line per image.
+    """Reports problems of a memory bank, one line per image.
 
     Raises:
         SystemExit: there are any.
@@ -88,25 +87,25 @@ def examine_bank(bank: Bank, console: Console) -> None:
     for problem in problems:
         console.print(f"bad: {problem}", markup=False, soft_wrap=True)
     console.print(
-        f"{bank.path}: {len(bank)} frames, {len(problems)} bad picture(s)",
+        f"{bank.path}: {len(bank)} frames, {len(problems)} bad image(s)",
         markup=False,
         soft_wrap=True,
     )
     if bank.unsummed:
         console.print(
-            f"  {bank.unsummed} of them keep no sums (an earlier version made them): a flipped bit "
-            "in them is not seen"
+            f"  {bank.unsummed} of them have no checksums (made by an earlier version): corruption "
+            "of these cannot be detected"
         )
     if problems:
-        raise SystemExit(f"{bank.path}: {len(problems)} picture(s) are not as they were written")
+        raise SystemExit(f"{bank.path}: {len(problems)} corrupt image(s)")
 
 
 def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
-    """The findings as lines: every clip with a problem, then counts.
+    """The findings as text: every clip with a problem, then counts.
 
     Args:
         verdicts: one per clip.
-        empty_prompt: problem with the features of the empty prompt; None = none.
+        empty_prompt: what is wrong with the features of the empty prompt; None = nothing.
     """
     lines = [
         f"bad: {verdict.name}: {problem}" for verdict in verdicts for problem in verdict.problems
@@ -125,13 +124,13 @@ def report(verdicts: Sequence[Verdict], empty_prompt: str | None) -> list[str]:
         shares = [verdict.coverage[memory] for verdict in good if memory in verdict.coverage]
         mean = sum(shares) / len(shares)
         lines.append(
-            f"  anchors of {memory} see {min(shares):.1%} to {max(shares):.1%} of the "
+            f"  anchors of {memory} cover {min(shares):.1%} to {max(shares):.1%} of the "
             f"target, {mean:.1%} on average"
         )
     if unsummed := sum(not verdict.summed for verdict in good):
         lines.append(
-            f"  {unsummed} of them keep no sums (an earlier version made them): a flipped bit in "
-            "them is not seen"
+            f"  {unsummed} of them have no checksums (made by an earlier version): corruption of "
+            "these cannot be detected"
         )
     if empty_prompt and any(shapes):
         lines.append(f"  the empty prompt, for caption dropout: {empty_prompt}")

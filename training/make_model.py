@@ -1,13 +1,13 @@
-r"""Assemble a model folder from trained parts, and new ones where there are none yet.
+r"""Assembles a model folder from trained components, and new ones where none exist.
 
     python -m training.make_model                     # anchorweave-tiny before its training
     python -m training.make_model config=configs/anchorweave_tiny/export.yaml
     python -m training.make_model model.path=outputs/anchorweave_tiny/model output=outputs/mine \
         transformer=outputs/my_backbone dtype=float16
 
-Writes to `output` a folder for `AnchorWeavePipeline.from_pretrained`, and made.json: what it was
-made from. Running it again leaves an existing folder unchanged, and rejects one that was made from
-something else.
+Writes to `output` a folder that `AnchorWeavePipeline.from_pretrained` loads, and made.json, which
+records its origin. Run again, it leaves an existing folder unchanged, and refuses one that was
+made from something else.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from training.networks.new import TRAINED_WITH
 
 DEFAULT = "configs/anchorweave_tiny/model.yaml"
 MADE, CARD = "made.json", "README.md"
-# Options added after folders had been made, with values equivalent to the old behaviour.
+# Options added later, at the value that corresponds to existing folders.
 ADDED_LATER = {"weaving.holes": "black", "weaving.every": 1, "weaving.coverage": False}
-# Options -> their names in `BackboneSizes`, and in a controller's own config.
+# Option names -> names in `BackboneSizes` and in a controller's own config.
 BACKBONE_NAMES = {
     "layers": "num_layers",
     "heads": "num_heads",
@@ -50,7 +50,7 @@ BACKBONE_NAMES = {
     "patch_size": "patch_size",
 }
 WEAVING_NAMES = TRAINED_WITH | {"tokens": "tokens", "holes": "holes"}
-# Longer than any prompt; tokenizers without a configured length report 10^30.
+# No prompt is this long; tokenizers without a set length state 10^30.
 MOST_TOKENS = 10_000
 NETWORKS = ("text_encoder", "vae", "transformer", "controller", "references")
 
@@ -60,14 +60,14 @@ class WeavingConfig:
     """A new controller.
 
     Args:
-        layers: number of backbone layers with a controller layer.
+        layers: number of woven backbone layers.
         heads: attention heads.
         fusion: `pose_guided` or `average`.
         attention: `joint` or `separate`.
         tokens: `all` or `visible`.
-        holes: holes of the anchors it will be trained on: `black`, `cracks` or `filled`.
-        every: spacing of these layers, from the first on.
-        coverage: whether each token's input includes the fraction of its pixels that was seen.
+        holes: how holes of its training anchors are filled: `black`, `cracks` or `filled`.
+        every: stride between woven layers, starting with the first.
+        coverage: whether each token gets the fraction of its pixels that were observed.
     """
 
     layers: int = 3
@@ -82,7 +82,7 @@ class WeavingConfig:
 
 @dataclass(frozen=True)
 class BaseModelConfig:
-    """The model folder that unspecified parts are taken from.
+    """The base model, which provides every component that is not named.
 
     Args:
         path: the folder; null = none.
@@ -93,22 +93,22 @@ class BaseModelConfig:
 
 @dataclass(frozen=True)
 class MakeModelConfig:
-    """What a model folder is made of.
+    """What to assemble a model folder from.
 
     Args:
         output: the folder.
-        model: source of every part that is not specified.
+        model: the base model, which provides all components not named here.
         vae: folder of the autoencoder; null = the base's.
         text: folder with tokenizer/ and text_encoder/; null = the base's.
-        transformer: folder of the backbone, or of a training run, meaning the averaged weights of
-            its newest checkpoint; null = the base's, and without a base a new one.
-        controller: likewise for the controller.
-        references: likewise for the reference network; null = the base's, or none.
+        transformer: folder of the backbone, or of a training run, meaning the EMA weights of its
+            newest checkpoint; null = the base's, or a new one without a base.
+        controller: likewise the controller.
+        references: likewise the reference network; null = the base's, or none.
         unfinished: whether to accept a run that has not finished.
-        dtype: precision of stored weights.
+        dtype: storage precision of the weights.
         seed: seed of new weights.
         card: a model card to copy as README.md; null = none.
-        note: a note about the weights; null = none.
+        note: note in the folder about its weights; null = none.
         backbone: architecture of a new backbone, of the autoencoder's family.
         weaving: architecture of a new controller.
     """
@@ -130,30 +130,30 @@ class MakeModelConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Make the folder with `a.b=c` overrides."""
+    """Makes the folder, with `a.b=c` overrides."""
     config = load_config(MakeModelConfig, words, DEFAULT)
     with making(config.output):
         make(config)
 
 
 def make(config: MakeModelConfig) -> None:
-    """Makes the folder, unless it exists already, made from the same parts.
+    """Makes the folder, unless it already exists with the same origin.
 
     Raises:
-        FingerprintError: it exists, made from other parts.
-        ValueError: parts that do not fit together.
+        FingerprintError: it exists, made from something else.
+        ValueError: components that do not fit each other.
     """
     output, folders = Path(config.output), part_folders(config)
     made = _made(config, folders)
     if (output / MADE).is_file():
-        existing = json.loads((output / MADE).read_text())
-        check_made(output, flat(existing), flat(made), "remove it, or name another output")
-        return print(f"{output} is there already, made of the same parts")
+        stored = json.loads((output / MADE).read_text())
+        check_made(output, flat(stored), flat(made), "remove it, or name another output")
+        return print(f"{output} already exists, made from the same components")
     parts = read_parts(config, folders)
     refuse_in_vain(config, folders, parts)
     for name in (n for n in NETWORKS if parts[n] is not None):
         print(f"{name}: {_size(parts[name])}, {folders.get(name, 'new')}", flush=True)
-        # Use torch's own method: the libraries' versions skip some layers, or print messages.
+        # With torch's own method: those of the libraries skip some layers, or print messages.
         nn.Module.to(parts[name], getattr(torch, config.dtype))
     files = {MADE: json.dumps(made, indent=1) + "\n"}
     if config.card is not None:
@@ -164,11 +164,11 @@ def make(config: MakeModelConfig) -> None:
 
 
 def part_folders(config: MakeModelConfig) -> dict[str, Path]:
-    """Source folder of each part, by name; new parts are not included.
+    """The source folder of each component by name; new components are not included.
 
     Raises:
-        ValueError: a part without a source.
-        FileNotFoundError: a base that is not a model folder, or a run without the part.
+        ValueError: a component without any source.
+        FileNotFoundError: the base is not a model folder, or a run lacks the component.
     """
     folders = {}
     base = config.model.path
@@ -190,22 +190,20 @@ def part_folders(config: MakeModelConfig) -> dict[str, Path]:
             folders[name] = newest_weights(named, name, config.unfinished) if run else Path(named)
     for name, key in (("vae", "vae"), ("tokenizer", "text")):
         if name not in folders:
-            raise ValueError(
-                f"nothing says where the {name} comes from; name a {key}= or a model.path="
-            )
+            raise ValueError(f"no source for the {name}; set {key}= or model.path=")
     return folders
 
 
 def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The parts of the model, networks in float32.
+    """The components of the model, networks in float32.
 
     Args:
-        config: architecture of new parts.
-        folders: source folders of the others.
+        config: describes new components.
+        folders: sources of the others.
 
     Raises:
-        ValueError: parts that do not fit together.
-        FileNotFoundError: a folder without its part.
+        ValueError: components that do not fit each other.
+        FileNotFoundError: a folder without its component.
     """
     parts = {name: load_part(name, folder) for name, folder in folders.items() if name in PARTS}
     parts["references"] = None
@@ -229,14 +227,14 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
     parts.setdefault("scheduler", noise_schedule(family.name))
     wants, has = family.sizes(backbone).text_dim, text_encoder.config.d_model
     if wants != has:
-        raise ValueError(f"the backbone takes text features {wants} wide, the encoder makes {has}")
+        raise ValueError(f"the backbone takes text features {wants} wide, the encoder's are {has}")
     for name, kind in family.parts.items():
         if not isinstance(parts[name], kind):
             raise ValueError(
-                f"the backbone is a {type(backbone).__name__}, which goes with a {kind.__name__}, "
-                f"but {folders.get(name, name)} holds a {type(parts[name]).__name__}"
+                f"the backbone is a {type(backbone).__name__}, which requires a {kind.__name__}, "
+                f"but {folders.get(name, name)} contains a {type(parts[name]).__name__}"
             )
-    # Raises for parts that do not fit.
+    # The constructor refuses components that do not fit.
     Denoiser(backbone, parts["controller"], parts["references"])
     pipe = pipeline_of(family.name)(**parts)
     return {name: getattr(pipe, name) for name in parts}
@@ -245,12 +243,12 @@ def read_parts(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str
 def refuse_in_vain(
     config: MakeModelConfig, folders: Mapping[str, Path], parts: Mapping[str, Any]
 ) -> None:
-    """Rejects explicit values of `backbone` and `weaving` that contradict a loaded part.
+    """Refuses values of `backbone` and `weaving` that differ from those of a loaded component.
 
     Raises:
-        ValueError: names the first such value, and the part's.
+        ValueError: the message names the first such value, and the component's.
     """
-    # Default values were not requested explicitly.
+    # Options left at their defaults are not checked.
     untold = [MakeModelConfig(), load_config(MakeModelConfig, (), DEFAULT)]
     for section, part, names in (
         ("backbone", "transformer", BACKBONE_NAMES),
@@ -264,12 +262,12 @@ def refuse_in_vain(
             own = vars(family_of(network).sizes(network))
         for option, name in names.items():
             stated = getattr(described, option)
-            others = [getattr(getattr(defaults, section), option) for defaults in untold]
+            others = [getattr(getattr(one, section), option) for one in untold]
             has = own.get(name)
             if stated not in (has, *others):
                 raise ValueError(
                     f"{section}.{option}={stated}, but the {part} comes from {folders[part]} and "
-                    f"has {has}; leave it out, or let {part}=null (and model.path=null) make a "
+                    f"has {has}; leave it out, or set {part}=null (and model.path=null) to make a "
                     "new one"
                 )
 
@@ -281,10 +279,10 @@ def _new_controller(config: MakeModelConfig, backbone: nn.Module) -> nn.Module:
 
 
 def _made(config: MakeModelConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Everything the folder depends on: options, and the weights in the folders they name."""
+    """What the folder depends on: options, and digests of the weights in the named folders."""
     options = {k: v for k, v in flat(config).items() if k not in ("output", "unfinished")}
     options = dict(item for item in options.items() if item not in ADDED_LATER.items())
-    # The key that existing folders use.
+    # Existing folders use this key.
     options["model"] = options.pop("model.path")
     weights = {name: weights_digest(folder) for name, folder in sorted(folders.items())}
     if config.card is not None:

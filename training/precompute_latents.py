@@ -1,12 +1,12 @@
-r"""Encode prepared clips to VAE latents and text features, which training reads.
+r"""Encodes prepared clips to VAE latents and text features, which training reads.
 
     python -m training.precompute_latents                      # the prepared example, on a CPU
     accelerate launch --multi_gpu --num_processes 8 -m training.precompute_latents \
         config=configs/data/precompute_5b.yaml data=outputs/dl3dv
 
 Adds latents.safetensors and caption.safetensors to every clip, and the features of the empty prompt
-to the data set. A second run makes only what is missing; a file made from other pixels, another
-caption or with other weights is an error.
+to the data set. A second run makes only what is missing; a file made from other pixels, from
+another caption or with other weights is an error.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ from training.preparing.one_run import one_run_in
 from training.preparing.sharding import Shard, Tally
 
 DEFAULT = "configs/data/precompute_tiny.yaml"
-# Incremented when the same clip and weights give other tensors than before.
+# Incremented whenever the same clip and weights give different tensors than before.
 CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which networks encode.
+    """The encoders.
 
     Args:
-        path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with random
-            weights.
-        dtype: compute precision; `auto` = bfloat16, or float32 on a CPU without instructions for
-            it.
-        device: `auto` (a GPU if available) or `cpu`.
+        path: a folder in diffusers' layout, or `tiny`, `tiny_wan`: small networks with
+            random weights.
+        dtype: compute precision; `auto` = bfloat16, or float32 on a CPU without bfloat16
+            instructions.
+        device: `auto` (a GPU if there is one) or `cpu`.
     """
 
     path: str = "tiny"
@@ -78,15 +78,15 @@ class PrecomputeConfig:
 
     Args:
         data: a prepared data set.
-        storage: precision of stored tensors; float16 has three more mantissa bits than bfloat16 at
-            the same size, and values beyond its range are rejected.
-        holes: how anchors' holes are encoded: `black` (released data), `cracks` or `filled`, see
-            `anchorweave/holes`. A controller is trained on one of them.
+        storage: storage precision; float16 has three more bits of precision than bfloat16 at the
+            same size, and values beyond its range are refused.
+        holes: how holes of anchors are filled before encoding: `black` (released data), `cracks` or
+            `filled`, see `anchorweave/holes`. A controller is trained on one of them.
         one_by_one: whether the VAE encodes one video at a time; null = on a GPU, whose memory large
             videos fill. Small ones are faster together.
-        vae_tile: side of the encoding tiles, in pixels; null = no tiling, which needs most memory.
-            If memory runs out, the next smaller size is tried.
-        model: which networks encode.
+        vae_tile: side of the tiles, in pixels, for encoding videos; null = no tiling, which needs
+            the most memory. If memory runs out, the next smaller size is tried.
+        model: the encoders.
     """
 
     data: str = "outputs/prepared"
@@ -98,7 +98,7 @@ class PrecomputeConfig:
 
 
 def main(words: Sequence[str]) -> None:
-    """Encode this process's share of the clips, with `a.b=c` overrides."""
+    """Encodes this process's share of the clips, with `a.b=c` overrides."""
     config = load_config(PrecomputeConfig, words, DEFAULT)
     clips = prepared_clips(config.data)
     shard = Shard(cpu=config.model.device == "cpu")
@@ -116,14 +116,14 @@ def _encode(config: PrecomputeConfig, clips: Sequence[Path], shard: Shard) -> No
     texts = TextPass(config, encoders, shard)
     texts.empty_prompt()
     captions = shard.run(clips, texts.encode, "captions")
-    # Free its memory for the VAE.
+    # Frees memory for the VAE.
     del texts
     latents = shard.run(clips, VideoPass(config, encoders, shard).encode, "videos")
     shard.finish(captions + latents, f"captions and videos of {len(clips)} clips")
 
 
 class TextPass:
-    """Encodes captions; the text encoder is loaded on first use.
+    """Encodes captions to text features; the text encoder is loaded when first needed.
 
     Args:
         config: options.
@@ -140,13 +140,13 @@ class TextPass:
         }
 
     def empty_prompt(self) -> None:
-        """Encodes the empty prompt, for the whole data set, in the first process."""
+        """Encodes the empty prompt for the whole data set, in the first process."""
         path = Path(self._config.data) / EMPTY_CAPTION
         if self._shard.is_main:
             _made_once(path, {**self._made, "caption": ""}, lambda: self._features(""))
 
     def encode(self, clip: Path) -> Tally:
-        """Encodes the caption of one clip, unless done already."""
+        """Encodes the caption of one clip, unless that was already done."""
         try:
             caption = read_caption(clip)
             made = {**self._made, "caption": caption}
@@ -166,7 +166,7 @@ class TextPass:
 
 
 class VideoPass:
-    """Encodes videos; the VAE is loaded on first use.
+    """Encodes videos to latents; the VAE is loaded when first needed.
 
     Args:
         config: options.
@@ -183,7 +183,7 @@ class VideoPass:
         }
 
     def encode(self, clip: Path) -> Tally:
-        """Encodes the videos of one clip, unless done already."""
+        """Encodes the videos of one clip, unless that was already done."""
         try:
             made = {**self._made, "prepared": digest(read_record(clip)["made"])}
             return _made_once(clip / LATENTS, made, lambda: self._latents(clip))
@@ -209,7 +209,7 @@ class VideoPass:
 
 
 def _made(config: PrecomputeConfig, device: torch.device) -> dict[str, Any]:
-    # Latents from a CPU without bfloat16 differ from a GPU's, even if both were set to auto.
+    # A CPU without bfloat16 gives other latents than a GPU, even if both use `auto`.
     dtype = str(config.model.computes_in(device)).removeprefix("torch.")
     return {"code": CODE_VERSION, "storage": config.storage, "dtype": dtype}
 
@@ -217,22 +217,22 @@ def _made(config: PrecomputeConfig, device: torch.device) -> dict[str, Any]:
 def _made_once(
     path: Path, made: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict]]
 ) -> Tally:
-    """Writes a file of tensors if it does not exist.
+    """Writes a file of tensors unless it exists.
 
     Args:
         path: the file.
-        made: what it depends on.
-        make: creates its tensors, and notes on their creation that do not matter for their use.
+        made: the settings it depends on.
+        make: returns its tensors, and notes on their computation that do not matter for their use.
 
     Raises:
-        FingerprintError: it exists, and was made with something else.
+        FingerprintError: it exists, and was made with other settings.
     """
     if path.exists():
         try:
-            existing = read_made(path)
+            stored = read_made(path)
         except BadClip as bad:
             raise BadClip(bad.path, f"{bad.reason}; remove the file to have it made again") from bad
-        compared = {key: value for key, value in (MADE_BEFORE | existing).items() if key in made}
+        compared = {key: value for key, value in (MADE_BEFORE | stored).items() if key in made}
         check_made(path, compared, made, f"to make all again, remove every {path.name}")
         return Tally(there=1)
     remove_unfinished(path)
@@ -245,14 +245,14 @@ def _made_once(
 
 
 def _first_shape(clips: Sequence[Path]) -> tuple[int, tuple[int, int]]:
-    """Frames and size of the first clip whose cameras can be read."""
+    """Number of frames and size of the first clip with readable cameras."""
     for clip in clips:
         try:
             cameras = read_cameras(clip).cameras
         except BadClip:
             continue  # reported when the clip itself is encoded
         return len(cameras), cameras.size
-    raise BadClip(clips[0], "and all others have cameras that cannot be read; run training.doctor")
+    raise BadClip(clips[0], "and all others have unreadable cameras; run training.doctor")
 
 
 COMMAND = Command(main, PrecomputeConfig, DEFAULT)

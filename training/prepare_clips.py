@@ -1,12 +1,12 @@
-r"""Prepare clips from recordings: target videos with their anchors.
+r"""Prepares clips from recordings: target videos with the anchors retrieved for them.
 
     python -m training.prepare_clips                           # the embedded example, on a CPU
     python -m training.prepare_clips source=data/rooms output=outputs/prepared clips_per_recording=8
     torchrun --nproc_per_node 16 -m training.prepare_clips \
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
-A second run makes only what is missing. Every clip records what it was made with; an existing clip
-made with something else is an error. `data/README.md` describes the output.
+A second run makes only what is missing. Every clip records the settings it was made with; a clip
+made with other settings is an error. `data/README.md` describes what is written.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from training.preparing.sharding import Shard, Tally
 from training.preparing.sources import find_recordings, windows
 
 DEFAULT = "configs/data/prepare_tiny.yaml"
-# Number of recordings named in a message; the rest are only counted.
+# Recordings listed in a message; the rest is only counted.
 NAMED = 5
-# Key of a checksum over the recording's files. Older clips do not have it.
+# In the settings of a clip: a checksum of its recording's files. Older clips lack it.
 CONTENT = "content"
 
 
 def main(words: Sequence[str]) -> None:
-    """Prepare this process's share of the clips, with `a.b=c` overrides."""
+    """Prepares this process's share of the clips, with `a.b=c` overrides."""
     config = load_config(PrepareConfig, words, DEFAULT)
     recordings = find_recordings(config.source)
     shard = Shard(cpu=config.caption.kind != "model")
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> None:
         preparer = Preparer(config, shard)
         preparer.look_at(shard.of(list(recordings.items())))
         tally = shard.run(list(recordings.items()), preparer.prepare, "recordings")
-        # Written last: by then no clip contradicts it.
+        # Written last, when no existing clip contradicts it.
         if shard.is_main:
             save_config(config, output / CONFIG)
         shard.finish(tally, f"clips in {output}")
@@ -84,9 +84,9 @@ class Preparer:
         self._made = config.made()
 
     def look_at(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Reports problems with the recordings (name, path) before hours are spent on the first.
+        """Reports what the recordings (name, path) lack, before hours are spent on the first one.
 
-        Procedural rooms cannot have any, and are skipped.
+        Procedural rooms lack nothing, and are skipped.
         """
         silent, wrong = [], {}
         for name, path in entries:
@@ -104,18 +104,18 @@ class Preparer:
             more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
             self._shard.say(
                 f"{len(silent)} of {len(entries)} recording(s) have no {CAPTION}, so their clips "
-                f"get the empty prompt: {', '.join(silent[:NAMED])}{more}; write one into each, or "
+                f"get the empty prompt: {', '.join(silent[:NAMED])}{more}; add one to each, or "
                 "set caption.kind=text caption.text=..., or caption.kind=model caption.model=..."
             )
 
     def prepare(self, entry: tuple[str, str]) -> Tally:
         """Makes all missing clips of the recording (name, path).
 
-        Problems with a recording are reported at the end, after the others were prepared; a clip
-        made with other settings, or a full disk, aborts the run.
+        Problems of a recording are reported at the end, after the others were prepared; an existing
+        clip with other settings, or a full disk, ends the run.
 
         Raises:
-            FingerprintError: an existing clip was made with something else.
+            FingerprintError: a clip exists that was made with other settings.
             OSError: a clip could not be written.
         """
         name, path = entry
@@ -125,10 +125,10 @@ class Preparer:
                 made = {"recording": _identity(recording), CONTENT: _content(path, recording)}
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
-        return sum((self._one(name, recording, made, stretch) for stretch in stretches), Tally())
+        return sum((self._one(name, recording, made, one) for one in stretches), Tally())
 
     def _opened(self, path: str) -> tuple[Recording, list[Split]]:
-        """A recording with everything clips need, and the frame ranges that become clips."""
+        """A recording with all that its clips are made from, and the stretches to prepare."""
         config = self.config
         with reading(path):
             recording = open_recording(path, config.missing, config.recording)
@@ -144,16 +144,16 @@ class Preparer:
         path = Path(self.config.output) / name
         made = {**self._made, **of, "start": start}
         if self.config.caption.kind == "sidecar" and recording.caption(split.target) is None:
-            # Recorded, so that a caption written later is detected.
+            # So that captions added later are not ignored.
             made[OWN_CAPTION] = ""
         if path.exists():
             try:
-                existing = read_record(path)["made"]
+                stored = read_record(path)["made"]
             except BadClip as bad:
                 return Tally(failed={name: f"{bad}; remove {path} to have it made again"})
             way_out = "give another output=, or remove it to have it made again"
-            now = {key: value for key, value in made.items() if key != CONTENT or key in existing}
-            check_made(path, existing, now, way_out)
+            current = {key: value for key, value in made.items() if key != CONTENT or key in stored}
+            check_made(path, stored, current, way_out)
             return Tally(there=1)
         remove_unfinished(path)
         try:
@@ -170,11 +170,11 @@ class Preparer:
     ) -> PreparedClip:
         with reading(recording.path):
             target = recording.clip(split.target, self.config.size)
-            clip = recording.clip([*split.history, split.target[0]], self.config.size)
+            observed = recording.clip([*split.history, split.target[0]], self.config.size)
         caption = self._caption(recording, split.target, target.frames)
-        # As in generation: image-to-video starts from the first target frame, so it is remembered,
-        # as the last one.
-        seen = self._perception(clip)
+        # As in generation: image-to-video starts from the first target frame, so it belongs to the
+        # history, as its last frame.
+        seen = self._perception(observed)
         check_memories(seen, self.config.check, name)
         retrieved = {
             kind: self._retrieved(kind, name, seen, target, banks / kind)
@@ -196,7 +196,7 @@ class Preparer:
     def _retrieved(self, kind: str, name: str, seen: Clip, target: Clip, bank: Path):
         config = self.config
         memory = open_memory(
-            # It goes when the clip is made.
+            # Temporary: removed once the clip is written.
             Bank(bank, packed=False),
             replace(config.memory, kind=kind),
             replace(config.retrieval, seed=_seed(config.retrieval.seed, name)),
@@ -207,18 +207,18 @@ class Preparer:
 
 
 def _content(path: str, recording: Recording) -> str:
-    """Content identifier of the recording's files; for a procedural room, its description."""
+    """A digest of the recording's files; for a procedural room, its description."""
     return digest(path) if path.split(":")[0] == PREFIX else content_of(recording, captioned=False)
 
 
 def _identity(recording: Recording) -> str:
-    """Path-independent identifier of the recording, from its frames' names and cameras."""
-    digest = hashlib.sha256("\n".join(recording.names).encode())
+    """A digest of the recording's frame names and cameras, independent of its location."""
+    checksum = hashlib.sha256("\n".join(recording.names).encode())
     for part in (recording.cameras.c2w, recording.cameras.K):
-        digest.update(part.contiguous().numpy().tobytes())
+        checksum.update(part.contiguous().numpy().tobytes())
     if any(recording.cameras.origin):
-        digest.update(repr(recording.cameras.origin).encode())
-    return digest.hexdigest()[:16]
+        checksum.update(repr(recording.cameras.origin).encode())
+    return checksum.hexdigest()[:16]
 
 
 def _seed(seed: int, clip: str) -> int:

@@ -1,13 +1,13 @@
-"""Run the stages of a recipe one after another; running it again resumes where it stopped.
+"""Runs the stages of a recipe in order; run again, it continues where it stopped.
 
     python -m training.recipe                                   # anchorweave-tiny, from scratch
     python -m training.recipe config=configs/anchorweave_tiny/ablations.yaml
     python -m training.recipe from=controller                   # run this stage and those after it
-    python -m training.recipe until=vae                         # run no stage after this one
+    python -m training.recipe until=vae                         # stop after this stage
 
-Writes recipe.json to `output`: when each stage started, its run time in seconds (summed over all
-attempts), and how it ended. Finished stages are skipped. Ctrl-C or SIGTERM asks the running stage
-to stop, which lets a training save first; the next run resumes that stage.
+Writes recipe.json to `output`: when each stage started, the seconds it took (summed over all runs),
+and how it ended. Finished stages are skipped. Ctrl-C or SIGTERM asks the running stage to stop,
+which lets training save first; the next run continues that stage.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ DEFAULT = "configs/anchorweave_tiny/recipe.yaml"
 STATE, LOCK = "recipe.json", "recipe.lock"
 OWN_WORDS = {
     "from=STAGE": "run this stage and those after it, even if they are done",
-    "until=STAGE": "run no stage after this one",
+    "until=STAGE": "stop after this stage",
 }
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command.
+    """One stage: a command.
 
     Args:
         name: name of the stage.
-        module: the module for `python -m`, such as training.train.
-        words: its arguments, `a.b=c`.
-        processes: number of processes (torch.distributed.run); 1 = a single process.
-        beside: whether later stages may start while it is running.
-        after: earlier stages that must be done before this one starts; those that are not `beside`
+        module: what `python -m` runs, such as training.train.
+        words: its command-line words, `a.b=c`.
+        processes: number of processes (torch.distributed.run); 1 = run it directly.
+        beside: whether the following stages start while it is running.
+        after: earlier stages that must be done before this one starts; all stages without `beside`
             are done in any case.
-        each: name -> values: expands the stage into one for every combination of them, with
-            `{name}` in its name and arguments replaced by the value.
+        each: name -> values: expands to one stage for every combination of them, in whose name
+            and words `{name}` is replaced by the value.
     """
 
     name: str = ""
@@ -62,20 +62,20 @@ class Stage:
     each: dict[str, list[Any]] = field(default_factory=dict)
 
     def every(self) -> list[Stage]:
-        """The stages that it expands to; the last name's values vary fastest.
+        """The stages it expands to; the last name's values change fastest.
 
         Raises:
-            ValueError: a name in braces that is not in `each`, or values that give two stages the
-                same name.
+            ValueError: a name in braces that `each` does not define, or combinations that give two
+                stages the same name.
         """
         if not self.each:
             return [self]
         stages = []
         for values in product(*self.each.values()):
-            values_by_name = dict(zip(self.each, values, strict=True))
+            replacements = dict(zip(self.each, values, strict=True))
             try:
-                name = self.name.format(**values_by_name)
-                words = [word.format(**values_by_name) for word in self.words]
+                name = self.name.format(**replacements)
+                words = [word.format(**replacements) for word in self.words]
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(
                     f"stage {self.name}: {error} in braces is none of each={list(self.each)}"
@@ -84,7 +84,7 @@ class Stage:
         return stages
 
     def command(self) -> list[str]:
-        """The arguments after `python`."""
+        """The words after `python`."""
         launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(self.processes)]
         return [*(launch if self.processes > 1 else ()), "-m", self.module, *self.words]
 
@@ -98,33 +98,33 @@ class RecipeConfig:
         stages: in the order of execution.
 
     Raises:
-        ValueError: no stages, duplicate names, a stage without a name or module, or one that is
-            `after` a stage that does not precede it.
+        ValueError: no stages, duplicate names, a stage without a name or module, or one that must
+            run after a stage that does not precede it.
     """
 
     output: str = "outputs/recipe"
     stages: list[Stage] = field(default_factory=list)
 
     def __post_init__(self):
-        stages = [one for stage in self.stages for one in stage.every()]
+        stages = [expanded for stage in self.stages for expanded in stage.every()]
         object.__setattr__(self, "stages", stages)
         names = [stage.name for stage in stages]
         if not names:
-            raise ValueError("stages=[]: a recipe has at least one stage")
+            raise ValueError("stages=[]: a recipe needs at least one stage")
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two stages are called {', '.join(sorted(twice))}; rename one")
+            raise ValueError(f"two stages are named {', '.join(sorted(twice))}; rename one")
         for i, stage in enumerate(self.stages):
             if not stage.name or not stage.module or stage.processes < 1:
-                raise ValueError(f"{stage}: a stage has a name, a module and 1 or more processes")
+                raise ValueError(f"{stage}: a stage needs a name, a module and 1 or more processes")
             if later := set(stage.after) - set(names[:i]):
                 raise ValueError(
-                    f"stage {stage.name} is to come after {', '.join(sorted(later))}, which is no "
-                    "stage before it"
+                    f"stage {stage.name} must run after {', '.join(sorted(later))}, which does not "
+                    "precede it"
                 )
 
 
 def main(words: Sequence[str]) -> None:
-    """Run or resume a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
+    """Runs or continues a recipe, with `a.b=c` overrides, `from=STAGE` and `until=STAGE`."""
     own = dict.fromkeys(word.partition("=")[0] for word in OWN_WORDS)
     rest = []
     for word in words:
@@ -161,32 +161,32 @@ class Recipe:
             self._records = json.loads(self.path.read_text())
 
     def lock(self) -> None:
-        """Locks the recipe until this process and the stage that it runs have ended.
+        """Keeps others out until this process and the stage it runs have ended.
 
         Raises:
-            BlockingIOError: a recipe, or a stage that outlived it, is running in the folder.
+            BlockingIOError: another recipe, or a stage that outlived it, is running in the folder.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = (self.path.parent / LOCK).open("w")
         try:
-            # The lock belongs to the open file, which the stage inherits.
+            # The lock is tied to the open file, which the stage inherits.
             flock(self._lock, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
             raise BlockingIOError(
-                f"{self.path.parent}: another recipe, or a stage of one that was killed, is still "
-                "at work here; wait for it, or stop it"
+                f"{self.path.parent}: another recipe, or a stage of a killed one, is still "
+                "running here; wait for it, or stop it"
             ) from error
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether the stage succeeded."""
+        """Whether the stage ended successfully."""
         return self._records.get(stage.name, {}).get("exit") == 0
 
     def seconds(self, stage: Stage) -> float:
-        """Total run time of all its attempts."""
+        """Total time of all its runs."""
         return self._records[stage.name]["seconds"]
 
     def forget_from(self, name: str) -> None:
-        """Marks the stage and those after it as not started; their files are kept.
+        """Marks the stage and those after it as not started; their files are not touched.
 
         Raises:
             ValueError: no such stage.
@@ -205,48 +205,48 @@ class Recipe:
         return self.config.stages[: self._place("until", name) + 1]
 
     def refuse_changed(self) -> None:
-        """Rejects changes to stages that have already been started.
+        """Checks that started stages have not changed.
 
         Raises:
             ValueError: a stage whose command, config values or inputs have changed; the message
-                says which, and how to continue.
+                says which ones, and how to continue.
         """
         for stage in self.config.stages:
             record = self._records.get(stage.name)
             if record is None:
                 continue
-            # Records of older versions lack newer options.
+            # Records of an older version lack later options of stages.
             before = Stage(**record["stage"])
             if before == stage and record["config"] != config_digest(stage):
-                # Records of older versions have no values.
+                # Recipes started by an older version stored no values.
                 values = config_values(stage.words)
                 differ = differences(record.get("values", values), values)
                 raise ValueError(
-                    f"stage {stage.name}: its config file says something else than when it was "
-                    f"run{': ' if differ else ''}{'; '.join(differ)}. Give the old values back, or "
+                    f"stage {stage.name}: its config file has changed since it was "
+                    f"run{': ' if differ else ''}{'; '.join(differ)}. Restore the old values, or "
                     f"redo it and all after it with from={stage.name} (files that it wrote stay: "
                     "remove them, or give the stage another output=)"
                 )
             if before != stage:
                 raise ValueError(
-                    f"stage {stage.name} was run by other words: {shlex.join(before.command())}; "
-                    f"now: {shlex.join(stage.command())}. Give the old words back, or redo it and "
+                    f"stage {stage.name} was run with other words: {shlex.join(before.command())}; "
+                    f"now: {shlex.join(stage.command())}. Restore the old words, or redo it and "
                     f"all after it with from={stage.name} (files that it wrote stay: remove them, "
                     "or give the stage another output=)"
                 )
             if differ := changed(record.get("inputs", {}), inputs(stage.words)):
                 raise ValueError(
-                    f"stage {stage.name}: what it reads is not what it was when the stage was run: "
-                    f"{'; '.join(differ)}. Put it back, or redo the stage and all after it with "
+                    f"stage {stage.name}: its inputs have changed since it was run: "
+                    f"{'; '.join(differ)}. Restore them, or redo the stage and all after it with "
                     f"from={stage.name} (files that it wrote stay: remove them, or give the stage "
                     "another output=)"
                 )
 
     def run(self, stages: Sequence[Stage]) -> None:
-        """Runs those that are not done, until they end.
+        """Runs all stages that are not done.
 
         Raises:
-            SystemExit: a stage failed, or the recipe was told to stop.
+            SystemExit: a stage failed, or the recipe was asked to stop.
         """
         running = RunningStages(self._note, self._lock.fileno())
         with running.passing_signals_on():
@@ -265,7 +265,7 @@ class Recipe:
     def _place(self, word: str, name: str) -> int:
         names = [stage.name for stage in self.config.stages]
         if name not in names:
-            raise ValueError(f"{word}={name} is none of the stages: {', '.join(names)}")
+            raise ValueError(f"{word}={name} is not one of the stages: {', '.join(names)}")
         return names.index(name)
 
     def _begin(self, stage: Stage) -> None:
@@ -289,12 +289,14 @@ class Recipe:
 
 
 def config_digest(stage: Stage) -> str:
-    """A digest of the content of a stage's YAML files and their bases."""
-    said = []
+    """A digest of a stage's YAML files and their bases."""
+    contents = []
     for word in stage.words:
         if word.startswith("config="):
-            said += [values for _, values in reversed(yaml_layers(word.removeprefix("config=")))]
-    return digest(said)
+            contents += [
+                values for _, values in reversed(yaml_layers(word.removeprefix("config=")))
+            ]
+    return digest(contents)
 
 
 COMMAND = Command(main, RecipeConfig, DEFAULT, also=OWN_WORDS)

@@ -1,4 +1,4 @@
-"""Train the weaving controller, or the backbone without it, on prepared, precomputed clips.
+"""Trains the weaving controller, or the backbone without it, on prepared, precomputed clips.
 
     python -m training.train                                    # tiny, one process, on a CPU
     python -m training.train data.train=outputs/clips steps=200
@@ -7,8 +7,8 @@
         config=configs/train/cogvideox_5b.yaml
 
 Writes to `output`: checkpoints/, log.jsonl, loss.png, loss_by_timestep.png, validation/,
-config.yaml, origin.json and clips.json. Running it again resumes from the newest complete
-checkpoint, and reports clips that were added or removed since.
+config.yaml, origin.json and clips.json. Run again, it resumes from the newest complete checkpoint,
+and reports which clips were removed or added since.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DRY_RUN = "--dry-run"
 
 @record
 def main(words: Sequence[str]) -> None:
-    """Train with `a.b=c` overrides; `--dry-run` only reports the cost."""
+    """Trains, with `a.b=c` overrides; `--dry-run` reports what it would take."""
     config = load_config(TrainConfig, [word for word in words if word != DRY_RUN], DEFAULT)
     if DRY_RUN in words:
         return dry_run(config)
@@ -58,7 +58,7 @@ COMMAND = Command(
     main,
     TrainConfig,
     DEFAULT,
-    also={DRY_RUN: "report the run's cost and missing files, like training.dry_run"},
+    also={DRY_RUN: "describe the run and what it lacks, like training.dry_run"},
 )
 
 if __name__ == "__main__":

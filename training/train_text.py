@@ -1,12 +1,13 @@
-"""Train a small T5 or UMT5, with its own tokenizer, on the captions of recordings.
+"""Trains a small T5 or UMT5 and its tokenizer on the captions of recordings.
 
     python -m training.train_text                                   # procedural rooms, on a CPU
     python -m training.train_text source=my_recordings output=outputs/my_text
 
-For models smaller than the released ones, whose own encoders need no training. The encoder learns
-to fill gaps in captions, augmented with typical prompts about camera motion and rooms. Writes
-`output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout), results.json
-and config.yaml. Takes a few minutes; a second run finds it done.
+For models smaller than the released ones, whose encoders need no training. The encoder is trained
+to fill gaps in captions, mixed with typical prompt vocabulary for camera motion and rooms.
+
+Writes `output` as a whole at the end: text_encoder/ and tokenizer/ (in transformers' layout),
+results.json and config.yaml. Takes a few minutes; a second run finds it done.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from training.small_models.text_samples import END, batched, frequent_words, var
 
 DEFAULT = "configs/anchorweave_tiny/text.yaml"
 CONFIG, RESULTS = "config.yaml", "results.json"
-# Maximum number of gaps per text, and number of random gap patterns per held-out caption.
+# Maximum gaps per text, and how many random versions of each held-out caption are evaluated.
 GAPS, WAYS = 8, 8
 
 
@@ -49,19 +50,18 @@ class TextTrainConfig:
     """Options of training a small text encoder.
 
     Args:
-        source: recordings whose captions are used for training: a folder, a "procedural:..."
-            description, or a list.
-        validation: recordings of other places, whose captions are used for validation.
+        source: recordings with captions to train on: a folder, "procedural:..." words, or a list.
+        validation: recordings with captions to evaluate on, from other places.
         output: the output folder.
-        seed: seed of the initial weights and all random draws.
-        vocabulary: maximum number of whole words; all others are spelled.
-        steps: total number of optimiser steps.
+        seed: seed of the initial weights and all random choices.
+        vocabulary: maximum number of whole words; all others are spelled out.
+        steps: number of optimiser steps.
         batch: captions per step.
-        learning_rate: peak learning rate of Adam; warm-up, then cosine decay.
-        warmup: number of warm-up steps.
+        learning_rate: peak learning rate of Adam; warmed up, then cosine decay.
+        warmup: warm-up steps.
         gaps: fraction of a caption's tokens to be filled in.
         drop: fraction of its words dropped beforehand.
-        prompts: fraction of texts that get an extra clause about camera motion or another indoor
+        prompts: fraction of texts with an added clause of camera motion or of another indoor
             prompt.
         text: the encoder's architecture.
 
@@ -88,17 +88,17 @@ class TextTrainConfig:
 
 
 def main(words: list[str]) -> None:
-    """Train with `a.b=c` overrides."""
+    """Trains, with `a.b=c` overrides."""
     config = load_config(TextTrainConfig, words, DEFAULT)
     with making(config.output):
         make(config, Path(config.output))
 
 
 def make(config: TextTrainConfig, output: Path) -> None:
-    """Trains into `output`, unless the result exists already."""
+    """Trains into `output`, unless that already exists."""
     if output.exists():
         check_there(config, output)
-        print(f"{output}: is there already, made with this config; remove it to train again")
+        print(f"{output}: already exists, made with this config; remove it to train again")
         return
     captions, held_out = captions_of(config.source), captions_of(config.validation)
     with atomic_write(output) as aside:
@@ -110,24 +110,24 @@ def make(config: TextTrainConfig, output: Path) -> None:
 
 
 def check_there(config: TextTrainConfig, output: Path) -> None:
-    """Rejects an existing `output` that is not the result of this config.
+    """Refuses an existing `output` made with another config.
 
     Raises:
-        FingerprintError: it was made with another config.
-        ValueError: it is not such a result.
+        FingerprintError: it was made with other settings.
+        ValueError: it is not such an output.
     """
     if not (output / CONFIG).is_file():
         raise ValueError(
-            f"{output} exists and holds no {CONFIG}; remove it, or give another output="
+            f"{output} exists and contains no {CONFIG}; remove it, or give another output="
         )
-    saved = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
-    # A folder may be moved, or given by another path.
-    now = flat(replace(config, output=saved["output"]))
-    check_made(output, saved, now, "remove it, or give another output=")
+    stored = flat(load_config(TextTrainConfig, [f"config={output / CONFIG}"]))
+    # The folder may have been moved, or be named by another path.
+    current = flat(replace(config, output=stored["output"]))
+    check_made(output, stored, current, "remove it, or give another output=")
 
 
 def captions_of(source: str | Sequence[str]) -> list[str]:
-    """The caption of every recording in `source`.
+    """The caption of every recording that `source` names.
 
     Raises:
         FileNotFoundError: a recording without one.
@@ -135,7 +135,7 @@ def captions_of(source: str | Sequence[str]) -> list[str]:
     captions = []
     for path in progress(list(find_recordings(source).values()), "reading captions"):
         if (caption := open_recording(path).caption()) is None:
-            raise FileNotFoundError(f"{path}: no {CAPTION} with it; write one, or leave it out")
+            raise FileNotFoundError(f"{path}: has no {CAPTION}; write one, or leave it out")
         captions.append(caption)
     return captions
 
@@ -143,17 +143,17 @@ def captions_of(source: str | Sequence[str]) -> list[str]:
 def train_text(
     config: TextTrainConfig, captions: Sequence[str], held_out: Sequence[str], folder: Path
 ) -> dict[str, int | float]:
-    """Trains on captions and writes text_encoder/ and tokenizer/ into `folder`.
+    """Trains on captions and writes text_encoder/ and tokenizer/ to `folder`.
 
     Returns:
-        Metrics on the `held_out` captions, with the numbers of captions and steps.
+        Metrics on the captions `held_out`, with the numbers of captions and steps.
     """
     words = frequent_words(captions, WORDS, config.vocabulary)
     tokenizer = tiny_tokenizer(words)
     model = small_denoiser(config.text, len(tokenizer), GAPS, config.seed)
 
     def sample(text: str, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        # One token is reserved for the end token.
+        # The end token counts towards the length.
         most = {"truncation": True, "max_length": TEXT_TOKENS - 1}
         tokens = tokenizer(text, add_special_tokens=False, **most).input_ids
         return with_gaps(tokens, rng, config.gaps, len(tokenizer), GAPS)
@@ -205,9 +205,9 @@ def _measure(
     logits = model(input_ids=inputs, labels=targets).logits
     model.train()
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-    # Exclude sentinels and the end token, which were not in the caption.
-    content = (targets > END) & (targets < vocabulary)
-    right = (logits.argmax(dim=-1) == targets)[content].float().mean()
+    # Excludes sentinel tokens and the end token, which are not in the caption.
+    asked = (targets > END) & (targets < vocabulary)
+    right = (logits.argmax(dim=-1) == targets)[asked].float().mean()
     return {"loss": round(loss.item(), 4), "accuracy": round(right.item(), 4)}
 
 

@@ -1,13 +1,13 @@
-"""Train a small autoencoder of CogVideoX or of Wan on the frames of recordings.
+"""Trains a small CogVideoX or Wan autoencoder on the frames of recordings.
 
     python -m training.train_vae                                    # procedural rooms, on a CPU
     python -m training.train_vae source=my_recordings steps=2000 output=outputs/my_vae
     torchrun --nproc_per_node 16 -m training.train_vae frames_only=true     # on many cores, first
 
-For models smaller than the released ones, whose own autoencoders need no training.
-Writes to `output`: frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the running
-average, in diffusers' layout, scaled so that latents have unit variance), results.json and
-config.yaml. Running it again resumes from the newest complete checkpoint.
+For models smaller than the released ones, whose autoencoders need no training. Writes to `output`:
+frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the EMA weights, in diffusers'
+layout, scaled so that latents have unit variance), results.json and config.yaml. Run again, it
+resumes from the newest complete checkpoint.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEFAULT = "configs/anchorweave_tiny/vae.yaml"
 
 
 def main(words: list[str]) -> None:
-    """Train with `a.b=c` overrides."""
+    """Trains, with `a.b=c` overrides."""
     config = load_config(VAETrainConfig, words, DEFAULT)
     output = Path(config.output)
     shard = Shard(cpu=config.frames_only)
