@@ -89,7 +89,7 @@ def test_flipped_and_swapped_pictures_of_a_memory_bank_are_found(bank, capsys):
     one, other = (bank / "images" / f"00000{i}.png" for i in (1, 3))
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second), other.write_bytes(first)
-    with pytest.raises(SystemExit, match="3 picture") as ended:
+    with pytest.raises(SystemExit, match="3 corrupt image") as ended:
         COMMAND.run([str(bank)])
     # A text ends a process with 1.
     assert isinstance(ended.value.code, str)

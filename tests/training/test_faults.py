@@ -57,7 +57,7 @@ def test_a_bad_clip_stops_the_run_with_its_path(data, tmp_path):
     broken = broken_data(data, tmp_path, 0)
     run = start(config_of(data, tmp_path / "run", **broken))
     (broken["data__train"] / "clip_3" / "latents.safetensors").unlink()
-    with pytest.raises(BadClip, match=r"clips/clip_3: latents.safetensors is missing; mend it"):
+    with pytest.raises(BadClip, match=r"clips/clip_3: latents.safetensors is missing; fix it"):
         train_here(run.config, run=run)
 
 

@@ -187,7 +187,7 @@ def test_going_back_to_an_older_checkpoint_sets_the_newer_ones_aside(data, tmp_p
 def test_an_attention_of_another_kind_does_not_go_on_from_a_checkpoint(data, whole, tmp_path):
     """Its weights would fit."""
     here = {"resume": checkpoint(whole)}
-    with pytest.raises(ValueError, match="attention=joint, and separate here.*another network"):
+    with pytest.raises(ValueError, match="attention=joint, but separate here.*another network"):
         start(config_of(data, tmp_path / "run", **here, model__attention="separate"))
     assert start(config_of(data, tmp_path / "run", **here, model__tokens="visible")).step == 12
 
@@ -195,7 +195,7 @@ def test_an_attention_of_another_kind_does_not_go_on_from_a_checkpoint(data, who
 def test_an_adapter_of_another_scale_does_not_go_on_from_a_checkpoint(data, tmp_path):
     changes = {"model__train_backbone": "lora", "steps": 1}
     train_here(config_of(data, tmp_path / "run", **changes))
-    with pytest.raises(ValueError, match="lora_alpha=64, and 32 here"):
+    with pytest.raises(ValueError, match="lora_alpha=64, but 32 here"):
         start(config_of(data, tmp_path / "run", **changes, model__lora_alpha=32))
 
 
