@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 IN_USE = ".in-use.json"
-# What this process wrote to its current locks.
-_HELD: set[str] = set()
+# What this process wrote to its current locks; locks of the same second have the same text.
+_HELD: list[str] = []
 
 
 class FolderInUseError(ValueError):
@@ -44,11 +44,11 @@ def in_use(folder: str | Path) -> Iterator[None]:
     mine = json.dumps(_owner(), indent=1) + "\n"
     while not _taken(folder / IN_USE, mine):
         refuse_in_use(folder)
-    _HELD.add(mine)
+    _HELD.append(mine)
     try:
         yield
     finally:
-        _HELD.discard(mine)
+        _HELD.remove(mine)
         _give_back(folder / IN_USE, mine)
         for place in made:
             if not place.is_dir() or any(place.iterdir()):

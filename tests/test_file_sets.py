@@ -162,9 +162,10 @@ def test_a_process_that_is_killed_while_writing_leaves_the_old_set(tmp_path):
 def test_a_folder_where_another_run_works_is_refused(tmp_path, monkeypatch):
     with in_use(tmp_path):
         # As another process sees it.
-        monkeypatch.setattr(locks, "_HELD", set())
-        with pytest.raises(FolderInUseError), written_together(tmp_path, NAMES):
-            pass
+        with monkeypatch.context() as patch, pytest.raises(FolderInUseError):
+            patch.setattr(locks, "_HELD", [])
+            with written_together(tmp_path, NAMES):
+                pass
         # Nothing is to be finished, so reading waits for nobody.
         finish_set(tmp_path)
 

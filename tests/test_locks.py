@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-from anchorweave.locks import IN_USE, FolderInUseError, in_use, making, refuse_in_use
+from anchorweave import locks
+from anchorweave.locks import (
+    IN_USE,
+    FolderInUseError,
+    in_use,
+    in_use_once,
+    making,
+    refuse_in_use,
+)
 
 HOLD = """
 import sys, time
@@ -43,6 +51,18 @@ def test_it_is_ours_inside_and_free_after(tmp_path):
         raise OSError("disk")
     with in_use(tmp_path):
         pass
+
+
+def test_a_folder_stays_ours_when_another_is_released(tmp_path, monkeypatch):
+    # Locks that are taken within one second have the same text.
+    owner = locks._owner()
+    monkeypatch.setattr(locks, "_owner", lambda: owner)
+    with in_use(tmp_path / "a"):
+        with in_use(tmp_path / "b"):
+            pass
+        with in_use_once(tmp_path / "a"):
+            pass
+        assert (tmp_path / "a" / IN_USE).is_file()
 
 
 def test_a_second_run_is_told_of_the_first(holder):

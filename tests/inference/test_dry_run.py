@@ -131,9 +131,10 @@ def test_float8_is_counted_as_it_lies_there_and_as_it_is_cast():
     networks = networks_of(config_of())
     short = networks.stored_in("float8")
     backbone = short.parts["transformer"]
-    kinds = {p.dtype for p in backbone.parameters()}
-    assert torch.float8_e4m3fn in kinds
-    assert bytes_of(backbone) < bytes_of(networks.parts["transformer"]) / 2
+    in_float8 = sum(p.numel() for p in backbone.parameters() if p.dtype == torch.float8_e4m3fn)
+    # Of four bytes a weight one is left; norms and what diffusers skips keep theirs.
+    assert in_float8 > 0.5 * sum(p.numel() for p in backbone.parameters())
+    assert bytes_of(backbone) == bytes_of(networks.parts["transformer"]) - 3 * in_float8
     # The networks that it was made of stay as they were.
     assert {p.dtype for p in networks.parts["transformer"].parameters()} == {torch.float32}
     call = (video_of(networks), 1, 1.0)
@@ -155,8 +156,8 @@ def test_the_report_has_the_stages_heights_and_the_row_that_was_asked_for(capsys
     for row in rows:
         assert row["total"] == max(row["stages"].values()) == row["stages"][row["peaks"]]
         assert row["fits"] == ["24", "40", "80", "141"]
-    kind = "guided" if SamplingConfig().guidance > 1 else "unguided"
-    step = next(one for one in report["steps"] if one["guidance"] == kind)
+    # The embedded model's config, the default, samples without guidance.
+    step = next(one for one in report["steps"] if one["guidance"] == "unguided")
     expected = weights + step["gib"] + PROCESS / GIB
     assert asked["stages"]["denoising"] == pytest.approx(expected)
     seconds = report["seconds"]
@@ -174,15 +175,21 @@ def test_seconds_are_those_of_the_steps_that_are_run():
 
     # 500 operations a second; of ten steps nine lie in the window of 0 to 0.8.
     plain = told()
-    assert plain["denoising"] == (9 * 5_000 + 1_000) / 500
-    assert plain["encoding anchors"] == 4 * 30 / 500 and plain["decoding"] == 70 / 500
-    assert plain["reading the prompt"] == 2 * 2 / 500
+    expected = {
+        "denoising": (9 * 5_000 + 1_000) / 500,
+        "encoding anchors": 4 * 30 / 500,
+        "decoding": 70 / 500,
+        "reading the prompt": 2 * 2 / 500,
+    }
+    assert {stage: plain[stage] for stage in expected} == pytest.approx(expected)
     assert plain["video"] == pytest.approx(sum(plain.values()) - plain["video"])
-    assert told(guidance=1.0)["reading the prompt"] == 2 / 500
-    assert told(halves=2)["denoising"] == 2 * plain["denoising"]
-    assert told(control_every=4)["denoising"] == (3 * 5_000 + 7 * 1_000) / 500
-    assert told(start="anchors", start_share=0.5)["denoising"] == 5 * 5_000 / 500
-    assert told(control_weight=0.0, camera_weight=0.0)["denoising"] == 10 * 1_000 / 500
+    assert told(guidance=1.0)["reading the prompt"] == pytest.approx(2 / 500)
+    assert told(halves=2)["denoising"] == pytest.approx(2 * plain["denoising"])
+    assert told(control_every=4)["denoising"] == pytest.approx((3 * 5_000 + 7 * 1_000) / 500)
+    assert told(start="anchors", start_share=0.5)["denoising"] == pytest.approx(5 * 5_000 / 500)
+    assert told(control_weight=0.0, camera_weight=0.0)["denoising"] == pytest.approx(
+        10 * 1_000 / 500
+    )
 
 
 def test_the_published_models_are_those_that_are_known():

@@ -169,7 +169,7 @@ def test_a_run_stands_for_its_newest_averaged_weights(trained, tmp_path):
     assert newest_weights(tmp_path, "transformer", unfinished=True) == older / "transformer_ema"
     newer = run_folder(tmp_path, trained, 8)
     assert newest_weights(tmp_path, "transformer") == newer / "transformer_ema"
-    with pytest.raises(FileNotFoundError, match="holds no controller"):
+    with pytest.raises(FileNotFoundError, match="contains no controller"):
         newest_weights(tmp_path, "controller")
     # Half of the newest one is not taken for the whole.
     (newer / "transformer" / "config.json").write_text("{")
@@ -202,7 +202,7 @@ def test_what_cannot_be_put_together_is_refused(trained, tmp_path, more, error, 
 def test_parts_that_do_not_fit_are_refused(trained, tmp_path):
     main(words(trained, tmp_path / "model"))
     backbone = tmp_path / "model" / "transformer"
-    with pytest.raises(ValueError, match="vae: .* holds a CogVideoXTransformer3DModel"):
+    with pytest.raises(ValueError, match="vae: .* contains a CogVideoXTransformer3DModel"):
         main(words(trained, tmp_path / "other", f"vae={backbone}"))
     vae = tmp_path / "vae"
     small_vae(VAEConfig(channels=(8, 8, 16), latent_channels=2), (32, 48), 0).save_pretrained(vae)

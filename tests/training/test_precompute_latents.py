@@ -208,7 +208,7 @@ def test_a_bad_clip_fails_alone_and_is_named(prepared, encoded, tmp_path, capsys
         main([f"data={data}"])
     said = capsys.readouterr().out
     assert "3 made, 0 existed, 3 failed" in said
-    assert "failed: videos of one_000000: video.mp4 is not what was prepared" in said
+    assert "failed: videos of one_000000: video.mp4 has changed since it was prepared" in said
     assert "failed: caption of one_000007: captions/caption.txt is missing" in said
     assert "failed: videos of two_000000: latents.safetensors cannot be read" in said
     assert "remove the file to have it made again" in said
