@@ -149,7 +149,7 @@ def test_the_tables_are_printed_with_what_a_reader_has_to_know(tmp_path, capsys)
     for words in ("local_clouds K=1", "posed_frames", "covers", "to give (MB)"):
         assert words in printed
     assert "posed_frames has no geometry and renders nothing" in printed
-    assert "rows of local memories are the same" not in printed
+    assert "rows of local memories are identical" not in printed
 
 
 def test_wrong_poses_disagree_with_the_true_surfaces(tmp_path, exact):

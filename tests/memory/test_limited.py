@@ -107,7 +107,7 @@ def test_an_empty_memory_with_a_limit(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"limit": 0}, "memory.limit=0: is a number of frames"),
+        ({"limit": 0}, "memory.limit=0: must be at least 1 frame"),
         (
             {"limit": 3, "kind": "global_cloud"},
             "memory=global_cloud always chooses from all frames",

@@ -242,7 +242,7 @@ def test_masks_keep_moving_things_out_of_memory(folder):
     [
         ({"depth_filepath": "x"}, "depth_filepath.*did you mean depth_file_path"),
         ({"maskPath": "x"}, "maskPath.*did you mean mask_path"),
-        ({"depth_map": "x"}, "'depth_map', which is not read"),
+        ({"depth_map": "x"}, "unknown key 'depth_map'"),
         ({"rolling_shutter": [0, 0, 0.1, 0]}, "rolling_shutter is .* not supported"),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_was_made_otherwise_is_refused(rooms, trained, word, message):
 
 def test_a_folder_of_something_else_is_refused(rooms, tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(ValueError, match=r"holds no config\.yaml"):
+    with pytest.raises(ValueError, match=r"contains no config\.yaml"):
         main(words(rooms, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

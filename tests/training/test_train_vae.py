@@ -212,7 +212,7 @@ def test_training_may_begin_with_an_autoencoder_of_the_same_architecture(frames,
         json.loads((whole / "results.json").read_text())["psnr_held_out_db"]
     )
     changes = {"start": start, "vae.latent_channels": 8}
-    with pytest.raises(ValueError, match="has latent_channels=4 and not 8; give vae the same"):
+    with pytest.raises(ValueError, match="has latent_channels=4 instead of 8; give vae the same"):
         VAETraining(config_of(tmp_path / "b", **changes), frames, frames)
     with pytest.raises(FileNotFoundError, match="holds none"):
         VAETraining(config_of(tmp_path / "c", start=tmp_path), frames, frames)
