@@ -284,7 +284,7 @@ def test_a_record_that_is_not_of_the_videos_is_refused(rows):
     there["made"]["memory.kind"] = "another"
     del there["sum"]
     record.write_text(json.dumps(there))
-    with pytest.raises(FingerprintError, match=r"bad/a/given.npz was made with something"):
+    with pytest.raises(FingerprintError, match=r"bad/a/given.npz does not match"):
         measure(rows)
 
 

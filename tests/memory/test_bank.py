@@ -112,7 +112,7 @@ def test_a_bank_of_another_version_is_named(tmp_path):
     meta = json.loads(file.read_text())
     assert meta["bank_version"] == 2
     file.write_text(json.dumps({**meta, "bank_version": 3}))
-    with pytest.raises(ValueError, match="has layout 3, this code reads layouts 1 and 2"):
+    with pytest.raises(ValueError, match="has layout 3, but this code reads layouts 1 and 2"):
         Bank(tmp_path)
 
 

@@ -286,7 +286,7 @@ def test_camera_features_survive_offloaded_weights(backbone):
     [
         ({"num_layers": 4}, "cannot weave 4 layers into a backbone of 3"),
         ({"num_layers": 0}, "between 1 and 3"),
-        ({"fusion": "sum"}, "fusion is one of pose_guided, average; met 'sum'"),
+        ({"fusion": "sum"}, "fusion is one of pose_guided, average; got 'sum'"),
         ({"attention": "cross"}, "attention is one of"),
         ({"tokens": "some"}, "tokens is one of"),
         ({"holes": "grey"}, "holes is one of black, cracks, filled; got 'grey'"),

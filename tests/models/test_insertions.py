@@ -72,7 +72,7 @@ def test_nothing_is_left_behind_not_even_after_an_error():
         with pytest.raises(RuntimeError, match="on purpose"):
             with add_features(backbone, features(2), features(2)):
                 raise RuntimeError("on purpose")
-        with pytest.raises(ValueError, match="do not fit"):
+        with pytest.raises(ValueError, match="do not match image tokens"):
             with add_features(backbone, features(2, groups=L - 1)):
                 run(backbone)
         assert alike(run(backbone), alone)
@@ -122,6 +122,6 @@ def test_features_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="4 layers"):
         with add_features(backbone, features(4)):
             pass
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match image tokens"):
         with add_features(backbone, features(1, B=2)):
             run(backbone)

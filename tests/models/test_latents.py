@@ -281,7 +281,7 @@ def test_preceding_frames_are_one_clip(vae):
     assert encode_preceding(codec, [known(1, 3)], 2).anchors.latents.shape[1] == 2
     assert encode_preceding(codec, [retrieved(2)], 2) is None
     for other in (retrieved(2), known(2, 3, frames=1)):
-        with pytest.raises(ValueError, match=r"\[5, [01]\] preceding frames.*a batch of their own"):
+        with pytest.raises(ValueError, match=r"\[5, [01]\] preceding frames.*in a separate batch"):
             encode_preceding(codec, [known(2, 3), other], 2)
     with pytest.raises(ValueError, match="4 frames do not fit the VAE"):
         encode_preceding(codec, [known(2, 3, frames=4)], 2)

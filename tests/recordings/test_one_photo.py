@@ -38,6 +38,6 @@ def test_exif_data_and_intrinsics_give_it_too(photo, tmp_path):
 
 def test_without_any_it_says_what_to_set(photo):
     with pytest.raises(
-        ValueError, match="a.jpg: focal length is unknown.*set recording.field_of_view="
+        ValueError, match="a.jpg: .*focal length is unknown.*set recording.field_of_view="
     ):
         open_recording(photo)

@@ -88,7 +88,7 @@ def test_a_list_that_is_meant_is_kept(tmp_path):
     with pytest.warns(UserWarning, match="kept as listed"):
         assert frame_order(file, begins_anew, "auto") == [0, 1, 2, 3]
     shuffled = ["f3.png", "f1.png", "f4.png", "f2.png"]
-    with pytest.warns(UserWarning, match="sorted by number .recording.order=listed"):
+    with pytest.warns(UserWarning, match="sorted by number .set recording.order=listed"):
         assert frame_order(file, shuffled, "auto") == [1, 3, 0, 2]
     assert frame_order(file, shuffled, "listed") == [0, 1, 2, 3]
 

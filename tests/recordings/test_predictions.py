@@ -99,7 +99,9 @@ def test_images_may_lie_beside_and_things_may_move(tmp_path, room, arrays):
     stored["static"] = stored["static"][:, ::2, ::2]
     del stored["images"], stored["confidence"]
     np.savez(tmp_path / "p.npz", **stored)
-    with pytest.raises(ValueError, match="holds no images, and neither p.mp4 nor a folder p/"):
+    with pytest.raises(
+        ValueError, match="holds no images, and there is neither p.mp4 nor a folder p/"
+    ):
         open_recording(tmp_path / "p.npz")
     (tmp_path / "p").mkdir()
     for i, frame in enumerate(room.frames):

@@ -68,7 +68,7 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, room):
     write_scene(folder, room)
     (folder / "lowres_depth" / f"{ID}_3336.304.png").unlink()
     with pytest.raises(
-        FileNotFoundError, match="1 of 3.*3336.300: no file of its time in lowres_d"
+        FileNotFoundError, match="1 of 3.*3336.300: no file with its time in lowres_d"
     ):
         open_recording(folder)
     assert open_recording(folder, missing="skip").names == ("3336.200", "3336.400")
