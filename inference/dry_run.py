@@ -1,6 +1,6 @@
 """What one sampling run would take: weights, memory by option, what peaks, seconds a video.
 
-    python -m inference.dry_run config=configs/cogvideox_5b.yaml visible=0.45
+    python -m inference.dry_run config=configs/cogvideox_5b.yaml
     python -m inference.dry_run config=configs/wan22_5b.yaml model.offload=group
     python -m inference.dry_run                              # the embedded example's
 
@@ -50,8 +50,8 @@ class SamplingDryRunConfig(RunConfig):
     """A sampling run, and the machine that it is told for.
 
     Args:
-        visible: share of the anchors' tokens that a pixel supports, where only those attend (a
-            controller of `tokens=visible`).
+        visible: share of the anchors' tokens that a pixel supports; below 1 for a saved controller
+            of `tokens=visible` alone, in which only those attend.
         peak_tflops: of one GPU, dense bfloat16 (H100, H200: 989; A100: 312).
         utilisation: share of that peak which is reached. 0.38 was measured of the 5B's forward
             pass on an H200, with and without the controller; the autoencoder was not measured.
@@ -73,13 +73,18 @@ def describe(config: SamplingDryRunConfig) -> dict[str, Any]:
     sizes = family.sizes(parts["transformer"])
     codec = codec_of(parts["vae"])
     latents = codec.shape(config.frames, config.size, sizes.patch_size)
-    anchors, references = MEMORIES[config.memory.kind].gives_at_most(
-        config.memory, config.retrieval
-    )
-    video = Video(config.frames, config.size, latents, anchors, references)
+    memory = MEMORIES[config.memory.kind]
+    anchors, references = memory.gives_at_most(config.memory, config.retrieval)
+    preceding = memory.preceding_frames(config.memory)
+    video = Video(config.frames, config.size, latents, anchors, references, preceding)
     one_call = pipeline_of(family.name)._guidance_in_one_call
     guided = config.sampling.guidance > 1
-    share = config.visible if parts["controller"].config.tokens == "visible" else 1.0
+    share = config.visible
+    if share < 1 and parts["controller"].config.tokens != "visible":
+        raise ValueError(
+            f"visible={share} changes nothing: in this run's controller all tokens of the anchors "
+            "attend; name a saved one of tokens=visible in model.controller, or leave visible out"
+        )
     steps = _steps(networks, video, config, share, one_call)
     text = reading_text(networks, sizes.text_tokens)
     coded = {

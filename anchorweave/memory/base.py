@@ -70,6 +70,11 @@ class Memory(ABC):
         return None
 
     @classmethod
+    def preceding_frames(cls, config: MemoryConfig) -> int:
+        """Number of last frames that are also given as one clip; 0 = none."""
+        return 0
+
+    @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
         """Upper bounds on the numbers of anchors N and references R returned by one retrieve."""
         return retrieval.anchors, 0

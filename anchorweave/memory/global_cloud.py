@@ -141,6 +141,11 @@ class GlobalCloud(OneCloud):
         self._fuse()
 
     @classmethod
+    def preceding_frames(cls, config: MemoryConfig) -> int:
+        """Those of its option."""
+        return config.global_cloud.preceding
+
+    @classmethod
     def gives_at_most(cls, config: MemoryConfig, retrieval: RetrievalConfig) -> tuple[int, int]:
         """The cloud; the references that are looked for."""
         return 1, config.global_cloud.references

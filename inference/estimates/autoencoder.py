@@ -40,9 +40,15 @@ def encoding(networks: Networks, video: Video, tiled: bool) -> Taken:
         tiled: whether in tiles, as `model.tile_vae`.
     """
     vae, word = networks.parts["vae"], networks.dtype.itemsize
-    codec, tiles = codec_of(vae), _tiles(networks, video, tiled)
-    whole = word * 3 * video.frames * prod(video.size)
+    # Wan folds patches of pixels into channels first, and cuts tiles of as many folded pixels.
+    folded = getattr(vae.config, "patch_size", None) or 1
+    codec, tiles = codec_of(vae), _tiles(networks, video, tiled, folded)
+    frame = word * 3 * video.frames
+    whole = frame * prod(video.size)
     height, width = tiles.largest
+    if folded > 1:
+        # The copy of the whole video, of which the tile's is a part.
+        whole += frame * (prod(video.size) - height * width)
     signed = _like(networks, 1, 3, video.frames, height, width)
     one = taken(lambda: vae.encode(signed).latent_dist.mode(), [vae])
     t, h, w = video.latents
@@ -75,18 +81,19 @@ def _area(video: Video, tiles: _Tiles) -> float:
     return prod(video.size) / prod(tiles.largest)
 
 
-def _tiles(networks: Networks, video: Video, tiled: bool) -> _Tiles:
+def _tiles(networks: Networks, video: Video, tiled: bool, folded: int = 1) -> _Tiles:
+    """The tiles, whose stated sides count `folded` pixels each."""
     codec = codec_of(networks.parts["vae"])
     if not tiled:
         return _Tiles([video.size[0]], [video.size[1]])
     codec.lay_out_tiles()
     vae: Any = codec.vae
-    sides = (vae.tile_sample_min_height, vae.tile_sample_min_width)
+    sides = (folded * vae.tile_sample_min_height, folded * vae.tile_sample_min_width)
     if all(length <= side for length, side in zip(video.size, sides, strict=True)):
         return _Tiles([video.size[0]], [video.size[1]])
     lengths = []
     for axis, length, side in zip(("height", "width"), video.size, sides, strict=True):
-        step = _step(codec.vae, axis, side, codec.in_space)
+        step = folded * _step(codec.vae, axis, side // folded, codec.in_space)
         lengths.append([min(side, length - start) for start in range(0, length, step)])
     return _Tiles(*lengths)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from anchorweave.anchors import AnchorLatents, ReferenceLatents
+from anchorweave.anchors import AnchorLatents, PrecedingLatents, ReferenceLatents
 from anchorweave.models.denoiser import Denoiser
 from anchorweave.models.estimates.live_bytes import FusedAttention, LiveBytes, StatedNumbers
 from inference.estimates.networks import Networks, tensors_of
@@ -40,6 +40,7 @@ class Video:
         latents: (t, h, w).
         anchors: N.
         references: R.
+        preceding: frames P ahead of it, which the reference network joins to it; 0 = none.
     """
 
     frames: int
@@ -47,6 +48,7 @@ class Video:
     latents: tuple[int, int, int]
     anchors: int
     references: int
+    preceding: int = 0
 
 
 def reading_text(networks: Networks, tokens: int) -> Taken:
@@ -84,25 +86,31 @@ def denoising(
     denoiser = Denoiser(backbone, controller, references).eval()
     C, N, T, R = sizes.latent_channels, video.anchors, video.frames, video.references
     patch = sizes.patch_size
-    grid = (t, h // patch, w // patch)
     tokens = t * (h // patch) * (w // patch)
 
     def like(*shape: int, dtype: torch.dtype = networks.dtype) -> Tensor:
         return torch.empty(*shape, dtype=dtype, device="meta")
 
-    poses = like(1, T, 4, 4, dtype=torch.float32)
-    anchors = AnchorLatents(
-        like(1, N, t, C, h, w),
-        like(1, N, *grid, dtype=torch.bool),
-        like(1, N, T, 4, 4, dtype=torch.float32),
-        poses,
-        like(1, N, *grid, dtype=torch.float32),
-    )
-    remembered = None
+    def anchors_of(frames: int, count: int) -> AnchorLatents:
+        """Of `frames` video frames and `count` latent ones."""
+        grid = (count, h // patch, w // patch)
+        return AnchorLatents(
+            like(1, N, count, C, h, w),
+            like(1, N, *grid, dtype=torch.bool),
+            like(1, N, frames, 4, 4, dtype=torch.float32),
+            like(1, frames, 4, 4, dtype=torch.float32),
+            like(1, N, *grid, dtype=torch.float32),
+        )
+
+    anchors, remembered, preceding = anchors_of(T, t), None, None
     if references is not None:
         seen_from = like(1, R, 4, 4, dtype=torch.float32)
         present = like(1, R, dtype=torch.bool)
-        remembered = ReferenceLatents(like(1, R, C, h, w), present, seen_from, poses)
+        remembered = ReferenceLatents(like(1, R, C, h, w), present, seen_from, anchors.target2first)
+        if P := video.preceding:
+            p = (P - 1) // sizes.temporal_compression + 1
+            preceding = PrecedingLatents(like(1, p, C, h, w), anchors_of(P, p))
+            tokens += p * (h // patch) * (w // patch)
     latents, text = like(batch, t, C, h, w), like(batch, sizes.text_tokens, sizes.text_dim)
     timestep = torch.full((batch,), 500, device="meta")
     table = family.positions(backbone, video.latents)
@@ -114,7 +122,8 @@ def denoising(
     times = 1 if controller is None else 2
 
     def calls() -> None:
-        with denoiser.weaving(anchors, references=remembered, control_every=control_every):
+        given = {"references": remembered, "preceding": preceding}
+        with denoiser.weaving(anchors, control_every=control_every, **given):
             for _ in range(times):
                 family.predict(backbone, latents, latents, text, timestep, table)
 

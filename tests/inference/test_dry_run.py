@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from anchorweave.memory import MEMORIES, GlobalCloudConfig, MemoryConfig
 from anchorweave.models.backbones import codec_of, family_of
 from anchorweave.models.estimates.cards import GIB, PROCESS
 from anchorweave.models.estimates.live_bytes import LiveBytes
@@ -33,7 +34,8 @@ def video_of(networks, anchors=4, references=0):
     return Video(FRAMES, SIZE, latents, anchors, references)
 
 
-@pytest.mark.parametrize(("path", "tiled"), [("tiny", True), ("tiny", False), ("tiny_wan", False)])
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("path", TINY)
 def test_the_autoencoder_takes_what_it_really_takes_on_a_cpu(path, tiled):
     networks = networks_of(config_of(path))
     video = video_of(networks)
@@ -55,8 +57,10 @@ def test_the_autoencoder_takes_what_it_really_takes_on_a_cpu(path, tiled):
             weights = live.now
             work()
         met = live.peak - weights + given
-        # Convolutions on a CPU may keep a tensor in another layout.
-        assert estimate(networks, video, tiled).held == pytest.approx(met, rel=0.1), name
+        # Convolutions on a CPU may keep a tensor in another layout. Wan folds pixels back once for
+        # all tiles; a tile alone is counted with copies of its own.
+        rel = 0.15 if (path, tiled, name) == ("tiny_wan", True, "decoding") else 0.1
+        assert estimate(networks, video, tiled).held == pytest.approx(met, rel=rel), name
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -91,13 +95,13 @@ def test_hidden_tokens_and_halves_of_guidance_take_less():
     assert one.held < half.held
     alone = denoising(networks, video, 1, None)
     assert alone.operations < one.operations
-    written_out = denoising(networks, video, 1, 1.0, fused=False)
-    assert written_out.held > denoising(networks, video, 1, 1.0).held
+    written_out = denoising(networks, video, 2, 1.0, fused=False)
+    assert written_out.held > all_of_them.held
     # The features of one call, for every woven layer.
     sizes = networks.family.sizes(networks.parts["transformer"])
     features = 4 * controller.config.num_layers * sizes.backbone_dim * 2 * 4 * 6
-    assert denoising(networks, video, 1, 0.5, control_every=2).held >= one.held
-    assert denoising(networks, video, 1, 0.5, control_every=2).held <= one.held + 2 * features
+    reused = denoising(networks, video, 1, 0.5, control_every=2)
+    assert one.held <= reused.held <= one.held + 2 * features
 
 
 @pytest.mark.parametrize("path", TINY)
@@ -109,6 +113,19 @@ def test_references_take_their_part(path):
     video = video_of(networks)
     with_references = denoising(wider, replace(video, references=3), 1, 1.0)
     assert with_references.operations > denoising(networks, video, 1, 1.0).operations
+    # Without a network that joins them they are ignored, as in sampling.
+    ahead = replace(video, preceding=FRAMES)
+    assert denoising(networks, ahead, 1, 1.0) == denoising(networks, video, 1, 1.0)
+    plain = denoising(wider, replace(video, references=1), 1, 1.0)
+    joined = denoising(wider, replace(ahead, references=1), 1, 1.0)
+    # As many tokens again, of backbone and controller.
+    assert 1.6 < joined.operations / plain.operations < 2.6 and joined.held > plain.held
+
+
+def test_preceding_frames_are_those_of_the_memory_system():
+    cloud = MemoryConfig(kind="global_cloud", global_cloud=GlobalCloudConfig(preceding=9))
+    assert MEMORIES["global_cloud"].preceding_frames(cloud) == 9
+    assert MEMORIES["local_clouds"].preceding_frames(cloud) == 0
 
 
 def test_weights_on_the_gpu_are_those_of_the_option():
@@ -204,6 +221,11 @@ def test_the_published_models_are_those_that_are_known():
             met = sum(one.numel() for one in networks.parts[name].parameters()) / 1e6
             assert met == pytest.approx(count, abs=0.6), name
         assert {p.device.type for p in networks.parts["transformer"].parameters()} == {"meta"}
+
+
+def test_a_share_that_no_controller_reads_is_refused():
+    with pytest.raises(ValueError, match="visible=0.45 changes nothing: .* all tokens"):
+        main(["model.path=tiny", "model.controller=null", "visible=0.45", *VIDEO])
 
 
 def test_a_share_beyond_all_is_refused():

@@ -173,7 +173,10 @@ def test_the_cloud_is_drawn_at_the_preceding_cameras(tmp_path):
     memory.update(seen)
     got = memory.retrieve(walk(9).cameras[5:]).preceding.anchors
     direct = render_anchor(memory.cloud, memory.bank.cameras[3:], memory.rendering)
-    assert torch.equal(got.video[0], direct.video) and torch.equal(got.visible[0], direct.visible)
+    # To rounding, by which a point may fall into the pixel beside.
+    same = (got.video[0] - direct.video).abs().amax(dim=1) < 1e-4
+    assert same.float().mean() > 0.99
+    assert (got.visible[0] == direct.visible).float().mean() > 0.99
     # And what these frames showed, where the cloud has points; some of its voxels are two colours.
     apart = (got.video[0] - seen.frames[3:]).abs().mean(dim=1)[got.visible[0]]
     assert got.visible.float().mean() > 0.5 and apart.median() < 0.05

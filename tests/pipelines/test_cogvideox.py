@@ -349,7 +349,9 @@ def test_offloading_changes_nothing_of_what_comes_out(how):
     elif how == "group":
         place_networks(offloaded, "group", "cpu")
         assert hasattr(offloaded.transformer.transformer_blocks[0], "_diffusers_hook")
-        assert not hasattr(offloaded.controller, "_diffusers_hook")
+        # Never called as a whole, which is what brings weights back.
+        for part in (offloaded.controller, offloaded.vae):
+            assert not any(hasattr(module, "_diffusers_hook") for module in part.modules())
     else:
         for name in ("text_encoder", "vae", "transformer", "controller"):
             part = getattr(offloaded, name)

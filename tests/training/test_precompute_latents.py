@@ -19,6 +19,7 @@ from anchorweave.models.codec.t5_text import T5Text
 from anchorweave.models.latents import encode_retrieved
 from anchorweave.models.small.tiny import TEXT_TOKENS, tiny_components, write_tiny
 from anchorweave.models.weaving.visible_tokens import seen_by
+from tests.training import runs
 from tests.training.small_data import PREPARE, TWO, assert_made_alike, run, write_room
 from training.precompute_latents import main
 from training.prepare_clips import main as prepare
@@ -39,13 +40,7 @@ main(sys.argv[1:])
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums of floats depend on how many threads share them; every process here has one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+one_thread = runs.one_thread
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from tests.models.small import (
     t,
     w,
 )
+from tests.training import runs
 from tests.training.runs import losses, train_here
 from tests.training.small_data import write_room
 from training.dry_run import dry_run, estimate
@@ -50,12 +51,7 @@ def train_config(data, output, *words):
     return load_config(TrainConfig, [TRAIN, f"data.train={data}", f"output={output}", *few, *words])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+one_thread = runs.one_thread
 
 
 @pytest.fixture(scope="module")
