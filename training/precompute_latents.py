@@ -31,7 +31,7 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     remove_unfinished,
 )
-from anchorweave.datasets.prepared_clip import (
+from anchorweave.datasets.prepared_clip_reading import (
     check_sums,
     read_cameras,
     read_caption,

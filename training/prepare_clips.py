@@ -22,12 +22,8 @@ from anchorweave.command import Command
 from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import check_made, digest
 from anchorweave.datasets.layout import CONFIG, BadClip, remove_unfinished
-from anchorweave.datasets.prepared_clip import (
-    OWN_CAPTION,
-    PreparedClip,
-    read_record,
-    write_prepared,
-)
+from anchorweave.datasets.prepared_clip import OWN_CAPTION, PreparedClip, write_prepared
+from anchorweave.datasets.prepared_clip_reading import read_record
 from anchorweave.datasets.splits import Split
 from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.files import atomic_write

@@ -30,7 +30,7 @@ from anchorweave.datasets.layout import (
     anchor_video,
     prepared_clips,
 )
-from anchorweave.datasets.prepared_clip import (
+from anchorweave.datasets.prepared_clip_reading import (
     check_sums,
     read_cameras,
     read_caption,

@@ -34,7 +34,8 @@ from anchorweave.datasets.layout import (
     prepared_clips,
     read_quarantine,
 )
-from anchorweave.datasets.prepared_clip import ClipCameras, check_sums, read_cameras
+from anchorweave.datasets.prepared_clip import ClipCameras
+from anchorweave.datasets.prepared_clip_reading import check_sums, read_cameras
 from anchorweave.datasets.training_clip import TrainingClip, training_clip
 
 

@@ -5,7 +5,7 @@ from safetensors.torch import load_file, save_file
 from anchorweave.datasets.clip_videos import video_shape
 from anchorweave.datasets.doctor import examine
 from anchorweave.datasets.layout import PIXELS, BadClip
-from anchorweave.datasets.prepared_clip import read_anchors, read_target
+from anchorweave.datasets.prepared_clip_reading import read_anchors, read_target
 from tests.datasets.small_clips import FRAMES, SIZE, pixels, write_clip
 
 

@@ -12,7 +12,8 @@ from anchorweave.datasets.doctor import examine
 from anchorweave.datasets.encoded_clip import preceding_keys, write_tensors
 from anchorweave.datasets.latent_clips import read_clip
 from anchorweave.datasets.layout import CAMERAS, LATENTS, BadClip
-from anchorweave.datasets.prepared_clip import read_preceding, write_prepared
+from anchorweave.datasets.prepared_clip import write_prepared
+from anchorweave.datasets.prepared_clip_reading import read_preceding
 from tests.datasets import small_clips
 from tests.datasets.small_clips import SIZE, SLOTS, UNIT, write_clip
 from tests.rooms import walk

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anchorweave.datasets.layout import BadClip
-from anchorweave.datasets.prepared_clip import (
+from anchorweave.datasets.prepared_clip_reading import (
     read_anchors,
     read_cameras,
     read_caption,

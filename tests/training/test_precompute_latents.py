@@ -12,7 +12,7 @@ from anchorweave.datasets.encoded_clip import read_made, read_tensors, write_ten
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.latent_clips import LatentClips
 from anchorweave.datasets.layout import LATENTS
-from anchorweave.datasets.prepared_clip import read_anchors, read_cameras, read_target
+from anchorweave.datasets.prepared_clip_reading import read_anchors, read_cameras, read_target
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.codec.cogvideox import CogVideoXCodec
 from anchorweave.models.codec.t5_text import T5Text

@@ -10,7 +10,7 @@ from PIL import Image
 
 from anchorweave.datasets.fingerprint import FingerprintError
 from anchorweave.datasets.layout import BadClip
-from anchorweave.datasets.prepared_clip import (
+from anchorweave.datasets.prepared_clip_reading import (
     read_anchors,
     read_cameras,
     read_caption,

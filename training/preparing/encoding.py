@@ -19,7 +19,7 @@ from anchorweave.datasets.encoded_clip import (
     visible_key,
 )
 from anchorweave.datasets.layout import BadClip
-from anchorweave.datasets.prepared_clip import (
+from anchorweave.datasets.prepared_clip_reading import (
     read_anchors,
     read_cameras,
     read_preceding,
