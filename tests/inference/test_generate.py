@@ -1,66 +1,22 @@
-"""Rows of a table on two small recordings, with networks of a few thousand parameters."""
+"""A row of a table: a video for every clip and seed, and what they are measured by."""
 
 import json
-import shutil
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import inference.generate as generate
 from anchorweave.config import load_config
-from anchorweave.datasets.fingerprint import FingerprintError, flat
 from anchorweave.holes import fill_holes
-from anchorweave.locks import FolderInUseError, in_use
-from anchorweave.recordings.nerfstudio import write_recording
-from anchorweave.run_config import RunConfig
-from inference.evaluate import refuse_other_clips
 from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.config import EvaluationConfig, noise_seed
 from inference.generate import main
-from inference.runs.generator import load_pipeline
 from tests.alike import alike
-from tests.rooms import look, view_room
+from tests.inference import small_rows
 
-CONFIGS = Path(__file__).parent.parent.parent / "configs" / "evaluation"
-ROWS = sorted((CONFIGS / "rows").glob("*.yaml"))
-BASE = load_config(EvaluationConfig, [f"config={CONFIGS / 'anchorweave_tiny.yaml'}"])
-
-
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rooms")
-    for name, shift in (("one", 0.0), ("two", 0.3)):
-        yaws = torch.linspace(-0.4, 0.4, 10) + shift
-        positions = [[0.1 * i - 0.5 + shift, 0.0, -1.0] for i in range(10)]
-        write_recording(view_room(look(positions, yaws, (32, 64), 40.0)), folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def networks():
-    return load_pipeline(load_config(RunConfig, ["frames=5", "size=[32,64]"]))
-
-
-@pytest.fixture
-def words(rooms, networks, tmp_path, monkeypatch):
-    """The words of a small row; its networks are made once for all tests."""
-    monkeypatch.setattr(generate, "load_pipeline", lambda config: networks)
-    return [
-        f"config={CONFIGS.parent / 'tiny.yaml'}",
-        f"source={rooms}",
-        f"output={tmp_path}",
-        "row=here",
-        "frames=5",
-        "size=[32,64]",
-        "sampling.steps=2",
-        "sampling.guidance=1",
-        "retrieval.chunk=2",
-        "perception.plane_sweep.planes=16",
-    ]
+rooms, networks, words = small_rows.rooms, small_rows.networks, small_rows.words
 
 
 def test_a_row_holds_every_clip_and_seed_and_what_they_are_measured_by(words, tmp_path):
@@ -107,144 +63,6 @@ def test_only_what_is_missing_is_made_and_it_is_the_same(words, tmp_path):
     # Alone in its batch this time, so rounded otherwise.
     torch.testing.assert_close(row.read_sample("two", 1)[0], there, atol=1 / 255 + 1e-6, rtol=0)
     assert kept.stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    "change, named",
-    [("sampling.steps=1", "sampling.steps: 2 there, 1 now"), ("retrieval.anchors=2", "anchors")],
-)
-def test_videos_of_another_config_are_refused(words, tmp_path, change, named):
-    main(words)
-    with pytest.raises(FingerprintError, match=named):
-        main([*words, change])
-
-
-def test_a_row_says_what_it_starts_from_unless_that_is_noise():
-    assert not any(key.startswith("sampling.start") for key in BASE.made_with(None))
-    sampling = replace(BASE.sampling, start="anchors", start_share=0.5)
-    made = replace(BASE, sampling=sampling).made_with(None)
-    assert made["sampling.start"] == "anchors" and made["sampling.start_share"] == 0.5
-
-
-def test_videos_of_other_weights_are_refused(words, networks):
-    main(words)
-    bias = networks[0].controller.control_proj[0].bias
-    with torch.no_grad():
-        bias += 1
-        try:
-            with pytest.raises(FingerprintError, match="weights.controller"):
-                main(words)
-        finally:
-            bias -= 1
-
-
-@pytest.mark.parametrize(
-    "part, change, named",
-    [
-        ("vae", {"scaling_factor": 0.5}, "autoencoder.scaling_factor: .*, 0.5 now"),
-        ("scheduler", {"beta_end": 0.5}, "scheduler.beta_end: .*, 0.5 now"),
-    ],
-)
-def test_other_settings_of_the_same_weights_are_refused(words, networks, part, change, named):
-    main(words)
-    config, before = getattr(networks[0], part), dict(getattr(networks[0], part).config)
-    config.register_to_config(**change)
-    try:
-        with pytest.raises(FingerprintError, match=named):
-            main(words)
-    finally:
-        config.register_to_config(**{key: before[key] for key in change})
-    main(words)
-
-
-def test_another_recording_of_the_same_name_is_refused(words, rooms, tmp_path):
-    def source(folder, one):
-        shutil.copytree(rooms / one, tmp_path / folder / "one")
-        shutil.copytree(rooms / "two", tmp_path / folder / "two")
-        return f"source={tmp_path / folder}"
-
-    asked = [word for word in words if not word.startswith("source=")]
-    main([*asked, source("a", "one")])
-    main([*asked, source("same", "one")])
-    with pytest.raises(FingerprintError, match="recording of clip one"):
-        main([*asked, source("other", "two")])
-    main([*asked, f"source={tmp_path / 'other'}", "row=there"])
-    rows = {name: CachedRow(tmp_path / "partial_revisit" / name) for name in ("here", "there")}
-    with pytest.raises(ValueError, match="one name from different recordings.*: one;"):
-        refuse_other_clips(rows)
-
-
-def test_another_caption_is_another_recording(words, rooms, tmp_path):
-    shutil.copytree(rooms, tmp_path / "rooms")
-    words = [*words, f"source={tmp_path / 'rooms'}"]
-    main(words)
-    (tmp_path / "rooms/two/caption.txt").write_text("a blue room")
-    with pytest.raises(FingerprintError, match="recording of clip two"):
-        main(words)
-
-
-def test_what_a_clip_is_measured_by_is_of_its_row(words, tmp_path):
-    main(words)
-    main([*words, "row=other", "retrieval.anchors=2"])
-    rows = tmp_path / "partial_revisit"
-    shutil.copyfile(rows / "other/one/given.npz", rows / "here/one/given.npz")
-    with pytest.raises(FingerprintError, match="given.npz does not match"):
-        CachedRow(rows / "here").read_given("one")
-
-
-def test_a_clip_that_is_not_asked_for_any_more_is_said(words, rooms, capsys):
-    main(words)
-    main([*words, f"source={rooms / 'one'}"])
-    assert "had 1 clips that are no longer requested" in capsys.readouterr().out
-
-
-def test_options_of_memories_that_take_no_part_make_no_row_stale(words, tmp_path):
-    main(words)
-    record = tmp_path / "partial_revisit/here/row.json"
-    made = json.loads(record.read_text())["made"]
-    assert not any(key.startswith(("memory.global_cloud", "memory.posed")) for key in made)
-    main([*words, "memory.global_cloud.voxel=0.5"])
-
-
-def test_rows_of_version_1_are_read_and_gone_on_with(words, tmp_path, capsys):
-    """As they were: every memory's options, no settings, and files without a fingerprint."""
-    main([*words, "samples=2"])
-    row = CachedRow(tmp_path / "partial_revisit" / "here")
-    before = row.record()
-    made = {
-        key: value
-        for key, value in before["made"].items()
-        if not key.startswith(("settings.", "scheduler.", "autoencoder.", "weights.tokenizer"))
-    }
-    made |= {"version": 1, "memory.global_cloud.voxel": 0.01, "memory.posed_frames.context": 20}
-    del before["recordings"]
-    (row.path / "row.json").write_text(json.dumps({**before, "made": made}))
-    for file in row.path.glob("*/*.npz"):
-        with np.load(file) as stored:
-            arrays = {key: stored[key] for key in stored.files if key != "made"}
-        np.savez_compressed(file, **arrays)
-    (row.path / "two/sample_0001.npz").unlink()
-    capsys.readouterr()
-    main([*words, "samples=2"])
-    assert (
-        "started by an earlier version, which did not record autoencoder" in capsys.readouterr().out
-    )
-    assert row.record()["made"] == made
-    assert row.read_sample("two", 1)[0].shape == row.read_given("two").truth.shape
-    with pytest.raises(FingerprintError, match="sampling.steps"):
-        main([*words, "samples=2", "sampling.steps=1"])
-
-
-def test_a_row_knows_the_holes_that_its_controller_is_for(words, networks, tmp_path):
-    main(words)
-    assert "controller_holes" not in CachedRow(tmp_path / "partial_revisit/here").record()["made"]
-    controller = networks[0].controller
-    controller.register_to_config(holes="filled")
-    try:
-        with pytest.raises(FingerprintError, match="controller_holes: .*, 'filled' now"):
-            main(words)
-    finally:
-        controller.register_to_config(holes="black")
 
 
 def test_rows_without_noise(words, tmp_path):
@@ -369,20 +187,6 @@ def test_noise_belongs_to_clip_and_seed():
     assert len({noise_seed(seed, clip) for seed in (0, 1) for clip in ("a", "b")}) == 4
 
 
-@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
-def test_a_row_differs_from_its_base_only_in_what_it_names(path):
-    config = load_config(EvaluationConfig, [f"config={path}"])
-    lines = path.read_text().splitlines()
-    assert len(lines) <= 15 and config.row == path.stem
-    assert lines[0] == f"# python -m inference.generate config=configs/evaluation/rows/{path.name}"
-    named = yaml.safe_load(path.read_text())
-    base = load_config(EvaluationConfig, [f"config={path.parent / named.pop('base')}"])
-    base, values = flat(asdict(base)), flat(asdict(config))
-    differ = {key for key in values if values[key] != base[key]}
-    # k4 says what its neighbours change.
-    assert "row" in differ and differ <= flat(named).keys()
-
-
 def test_fewer_anchors_are_filled_up_with_black_ones(words, tmp_path, monkeypatch):
     given = []
 
@@ -400,47 +204,5 @@ def test_fewer_anchors_are_filled_up_with_black_ones(words, tmp_path, monkeypatc
     assert set(given) == {1, 3}
 
 
-def test_there_is_a_row_for_every_line_of_the_table():
-    assert {path.stem for path in ROWS} == {
-        "no_memory", "k1", "k2", "k4", "global_cloud", "average_fusion", "separate_attention",
-        "overlap_ranked", "vae", "copy_best_anchor", "composite_anchors", "first_frame", "local",
-        "local_k1", "composite_filled",
-        "camera_only",
-    }  # fmt: skip
-
-
 def _one(words):
     return next(word for word in words if word.startswith("source=")).partition("=")[2] + "/one"
-
-
-@pytest.mark.parametrize("harm", ["flip", "cut", "bytes", "list"])
-def test_a_damaged_record_of_a_row_is_named(tmp_path, harm):
-    row = CachedRow(tmp_path / "row")
-    row.begin({"sampling.steps": 2}, ["one"], [0], "python")
-    file = row.path / "row.json"
-    stored = file.read_bytes()
-    assert b'"one"' in stored
-    file.write_bytes(
-        {
-            "flip": stored.replace(b'"one"', b'"ona"'),
-            "cut": stored[:20],
-            "bytes": b"\xff" + stored,
-            "list": b"[]",
-        }[harm]
-    )
-    with pytest.raises(ValueError, match="row.json was changed since it was written"):
-        row.record()
-    file.write_bytes(stored)
-    assert row.record()["clips"] == ["one"]
-    # An earlier version kept no sum.
-    values = json.loads(stored)
-    del values["sum"]
-    file.write_text(json.dumps(values))
-    assert row.record()["made"] == {"sampling.steps": 2}
-
-
-def test_a_row_that_another_run_makes_is_left_alone(words, tmp_path):
-    folder = tmp_path / "partial_revisit" / "here"
-    with in_use(folder), pytest.raises(FolderInUseError, match="here is in use by"):
-        main(words)
-    assert not folder.exists()
