@@ -73,6 +73,9 @@ class CaptionRecordingsConfig:
             raise ValueError(f"every={self.every}: a stretch must have at least 1 frame")
         if self.model and self.table:
             raise ValueError("model= and table= are both set: captions come from one of them")
+        for name in ("question", "frames"):
+            if self.table and getattr(self, name) is not None:
+                raise ValueError(f"{name}={getattr(self, name)} is for model=, not for table=")
 
 
 def main(words: Sequence[str]) -> None:

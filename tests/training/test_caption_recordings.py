@@ -59,6 +59,7 @@ def test_stretches_hold_all_frames(room):
         (["model=any", "frames=0"], "frames"),
         (["model=any", "every=0"], "every=0: a stretch must have"),
         (["model=any", "table=captions.csv"], "captions come from one of them"),
+        (["table=captions.csv", "frames=4"], "frames=4 is for model=, not for table="),
         (["table=nowhere.csv"], "nowhere.csv: no such file"),
         (["model=any", "source=procedural:seed=1"], "rendered on the fly"),
     ],
