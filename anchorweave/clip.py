@@ -63,6 +63,17 @@ class Clip:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def to(self, device: torch.device | str) -> Clip:
+        """The same clip on another device."""
+        return replace(
+            self,
+            frames=self.frames.to(device),
+            depth=self.depth.to(device),
+            cameras=self.cameras.to(device),
+            static=None if self.static is None else self.static.to(device),
+            sparse=None if self.sparse is None else self.sparse.to(device),
+        )
+
     @property
     def static_depth(self) -> Float[Tensor, "T H W"]:
         """Depth [T, H, W] of static objects; 0 on moving ones."""

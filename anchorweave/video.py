@@ -21,7 +21,10 @@ from anchorweave.files import atomic_write
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below is visually lossless.
-RATE_FACTOR = 12
+RATE_FACTOR = 11
+# A quarter of the default preset's time; on a real recording of 480x720 and its anchors, PSNR is
+# within 0.4 dB of the default's at rate factor 12, and files are 10 to 30 % larger.
+PRESET = "superfast"
 # Frames outside the displayed time range by more than this are hidden by the container.
 HIDDEN_SECONDS = 1e-3
 
@@ -131,7 +134,7 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
             pixelformat="yuv420p",
             macro_block_size=1,
             quality=None,
-            output_params=["-crf", str(RATE_FACTOR)],
+            output_params=["-crf", str(RATE_FACTOR), "-preset", PRESET],
         ) as writer:
             for frame in frames:
                 writer.append_data(_pixels(frame))

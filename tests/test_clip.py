@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,15 @@ def test_split_and_join_gives_the_clip_back():
     torch.testing.assert_close(joined.frames, whole.frames)
     torch.testing.assert_close(joined.cameras.c2w, whole.cameras.c2w)
     assert joined.names == whole.names and joined.static is None
+
+
+def test_another_device_takes_everything_along():
+    whole = replace(
+        clip(static=torch.ones(4, 6, 8, dtype=torch.bool)), sparse=torch.zeros(4, 6, 8)
+    ).to("meta")
+    tensors = (whole.frames, whole.depth, whole.static, whole.sparse)
+    assert all(tensor.is_meta for tensor in (*tensors, whole.cameras.c2w, whole.cameras.K))
+    assert clip().to("meta").sparse is None
 
 
 def test_joining_clips_with_and_without_moving_things():

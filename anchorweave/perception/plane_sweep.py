@@ -84,14 +84,17 @@ class PlaneSweepConfig:
 
 
 class PlaneSweep:
-    """Perception by plane sweep; ignores the clip's own depth."""
+    """Perception by plane sweep, on a GPU if there is one; ignores the clip's own depth."""
 
     def __init__(self, config: PlaneSweepConfig):
         self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, clip: Clip, known_depth: Float[Tensor, "T H W"] | None = None) -> Clip:
         """The clip with estimated depth, 0 where it is not confident; see `plane_sweep`."""
-        return replace(clip, depth=plane_sweep(clip, self.config, known_depth)[0])
+        known = None if known_depth is None else known_depth.to(self.device)
+        depth, _ = plane_sweep(clip.to(self.device), self.config, known)
+        return replace(clip, depth=depth.to(clip.depth.device))
 
 
 def plane_sweep(
@@ -158,11 +161,13 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plane index, inverse depth and cost of frame i, [H, W]; `planes` are inverse depths [D]."""
     volume = photo_cost(grey[i], cameras[i], grey[sources], cameras[sources], planes, config.window)
-    # Where depth is known, all other planes get the maximum cost; smoothing then propagates from
-    # there.
-    spacing = (planes[-1] - planes[0]) / (len(planes) - 1)
-    steps = (planes[:, None, None] - 1 / known.clamp(min=1e-12)).abs() / spacing
-    cost = torch.where(known > 0, (steps / 2).clamp(max=1.0), volume)
+    cost = volume
+    if (known > 0).any():
+        # Where depth is known, all other planes get the maximum cost; smoothing then propagates
+        # from there.
+        spacing = (planes[-1] - planes[0]) / (len(planes) - 1)
+        steps = (planes[:, None, None] - 1 / known.clamp(min=1e-12)).abs() / spacing
+        cost = torch.where(known > 0, (steps / 2).clamp(max=1.0), volume)
     index, inverse_depth = winner(
         semi_global(cost, grey[i], config.small_jump, config.large_jump), planes
     )

@@ -4,10 +4,17 @@ from torch.nn import functional
 
 from anchorweave.geometry.cameras import Cameras, intrinsics
 from anchorweave.geometry.projection import project, unproject
+from anchorweave.perception import cost_volume, cost_volume_torch, smoothing_numba
 from anchorweave.perception.cost_volume import EDGE, NOISE, photo_cost, semi_global, winner
 from tests.alike import alike
 
 SIZE = (9, 11)
+
+
+@pytest.fixture(params=["numba", "torch"])
+def both(request, monkeypatch):
+    """Runs a test with each implementation."""
+    monkeypatch.setattr(cost_volume, "_on_cpu", lambda values: request.param == "numba")
 
 
 @pytest.fixture
@@ -38,6 +45,7 @@ def slow_cost(view, camera, sources, source_cameras, inverse_depths, window):
                 sources[s][None, None], grid.reshape(1, H, W, 2), align_corners=False
             )[0, 0]
             seen = ((grid.abs() < 1).all(-1) & (z > 0)).reshape(H, W)
+            warped = warped * seen
             for y in range(H):
                 for x in range(W):
                     box = (slice(max(y - r, 0), y + r + 1), slice(max(x - r, 0), x + r + 1))
@@ -48,8 +56,8 @@ def slow_cost(view, camera, sources, source_cameras, inverse_depths, window):
     return costs.sort(dim=1).values[:, : (len(sources) + 1) // 2].mean(dim=1)
 
 
-@pytest.mark.parametrize(("sources", "window"), [(1, 3), (2, 3), (3, 5)])
-def test_photo_cost_equals_its_slow_twin(views, sources, window):
+@pytest.mark.parametrize(("sources", "window"), [(1, 1), (1, 3), (2, 3), (3, 5), (2, 7), (1, 9)])
+def test_photo_cost_equals_its_slow_twin(both, views, sources, window):
     view, camera, images, cameras = views
     planes = torch.tensor([0.3, 0.6, 0.9], dtype=torch.float64)
     arguments = (view, camera, images[:sources], cameras[:sources], planes, window)
@@ -58,12 +66,50 @@ def test_photo_cost_equals_its_slow_twin(views, sources, window):
     assert fast.min() >= 0 and fast.max() <= 1
 
 
-def test_chunks_change_nothing(views):
+def test_chunks_change_nothing(views, monkeypatch):
+    monkeypatch.setattr(cost_volume, "_on_cpu", lambda values: False)
     planes = torch.linspace(0.2, 1.0, 7, dtype=torch.float64)
-    assert alike(photo_cost(*views, planes, 3, chunk=2), photo_cost(*views, planes, 3))
+    whole = photo_cost(*views, planes, 3)
+    monkeypatch.setattr(cost_volume_torch, "CHUNK", 2)
+    assert alike(photo_cost(*views, planes, 3), whole)
 
 
-def test_identical_view_costs_nothing_and_blank_says_nothing(views):
+def test_sources_of_another_size_and_behind_the_view(both, views):
+    view, camera, images, cameras = views
+    K = intrinsics(5.0, 6.0, 3.1, 2.4, torch.float64)
+    turned = cameras.c2w[:1].clone()
+    turned[:, :3, [0, 2]] *= -1
+    around = Cameras(torch.cat([cameras.c2w[:1], turned]), K.expand(2, 3, 3), (5, 7))
+    planes = torch.tensor([0.3, 0.9], dtype=torch.float64)
+    cost = photo_cost(view, camera, images[:2, :5, :7].contiguous(), around, planes, 3)
+    assert cost.shape == (2, *SIZE) and cost.min() < 0.5
+    # Alone, the one that looks away sees nothing.
+    assert (photo_cost(view, camera, images[:1, :5, :7], around[1:], planes, 3) == 1).all()
+
+
+def test_float32_and_threads_agree(views):
+    """The implementations to float32 rounding; one thread and three exactly."""
+    generator = torch.Generator().manual_seed(11)
+    view, camera, images, cameras = (value.to(dtype=torch.float32) for value in views)
+    planes = torch.linspace(0.2, 1.0, 5)
+    guide = torch.rand(*SIZE, generator=generator)
+    results = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            cost = photo_cost(view, camera, images, cameras, planes, 5)
+            results.append((cost, semi_global(cost, guide, 0.01, 0.2)))
+    finally:
+        torch.set_num_threads(threads)
+    for one, three in zip(*results, strict=True):
+        assert torch.equal(one, three)
+    exact = photo_cost(*views, planes.double(), 5)
+    # Windows of random pixels have a variance near 1/12, whose rounding error is about 1e-7.
+    assert torch.allclose(results[0][0].double(), exact, atol=1e-4)
+
+
+def test_identical_view_costs_nothing_and_blank_says_nothing(both, views):
     view, camera, _, _ = views
     same = Cameras(camera.c2w[None], camera.K[None], SIZE)
     planes = torch.tensor([0.5], dtype=torch.float64)
@@ -74,10 +120,12 @@ def test_identical_view_costs_nothing_and_blank_says_nothing(views):
     assert torch.allclose(cost[inner], torch.full_like(cost[inner], 0.5), atol=1e-6)
 
 
-def test_semi_global_equals_its_slow_twin():
+@pytest.mark.parametrize("size", [(4, 3, 5), (3, 1, 7), (5, 6, 1)])
+def test_semi_global_equals_its_slow_twin(both, monkeypatch, size):
+    monkeypatch.setattr(smoothing_numba, "BLOCK", 2)
     generator = torch.Generator().manual_seed(5)
-    cost = torch.rand(4, 3, 5, generator=generator, dtype=torch.float64)
-    guide = torch.rand(3, 5, generator=generator, dtype=torch.float64)
+    cost = torch.rand(size, generator=generator, dtype=torch.float64)
+    guide = torch.rand(size[1:], generator=generator, dtype=torch.float64)
     small, large = 0.05, 0.4
     D, H, W = cost.shape
     slow = torch.zeros_like(cost)
@@ -101,7 +149,7 @@ def test_semi_global_equals_its_slow_twin():
     assert torch.allclose(semi_global(cost, guide, small, large), slow, atol=1e-12)
 
 
-def test_winner_finds_the_bottom_of_a_parabola():
+def test_winner_finds_the_bottom_of_a_parabola(both):
     planes = torch.linspace(0.2, 1.0, 9, dtype=torch.float64)
     bottom = torch.tensor([[0.0, 3.3, 4.5 - 1e-6], [7.0, 8.0, 5.9]], dtype=torch.float64)
     index = torch.arange(9, dtype=torch.float64)[:, None, None]
@@ -110,6 +158,6 @@ def test_winner_finds_the_bottom_of_a_parabola():
     assert torch.allclose(inverse_depth, 0.2 + 0.1 * bottom, atol=1e-6)
 
 
-def test_winner_of_a_flat_cost_stays_inside():
+def test_winner_of_a_flat_cost_stays_inside(both):
     index, _ = winner(torch.ones(5, 2, 2), torch.linspace(0.1, 0.5, 5))
     assert (index >= 0).all() and (index <= 4).all()
