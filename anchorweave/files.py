@@ -58,7 +58,12 @@ def _writer() -> str:
 
 def file_sum(path: str | Path) -> str:
     """Checksum of a file's bytes."""
-    return bytes_sum(Path(path).read_bytes())
+    checksum = hashlib.sha256()
+    with open(path, "rb") as file:
+        # In pieces: footage may be larger than memory.
+        while piece := file.read(1 << 20):
+            checksum.update(piece)
+    return checksum.hexdigest()[:16]
 
 
 def bytes_sum(stored: bytes) -> str:

@@ -28,6 +28,8 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     "model": {"model.path": ""},
     "backbone": {"family": ""},
+    "memory": {"memory.path": ""},
+    "depth_edge": {"memory.depth_edge": ""},
 }
 
 

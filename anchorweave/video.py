@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import decord
@@ -108,12 +109,17 @@ def read_video(path: str | Path, indices: Sequence[int] | None = None) -> UInt8[
     return video.frames(range(len(video)) if indices is None else indices)
 
 
-def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | float = 8) -> None:
+def write_video(
+    path: str | Path,
+    frames: Num[Tensor, "T 3 H W"] | Iterator[Num[Tensor, "3 H W"]],
+    fps: int | float = 8,
+) -> None:
     """Writes `frames` as a widely playable H.264 video.
 
     Args:
         path: the file to write, ending in .mp4; it appears when it is complete.
-        frames: [T, 3, H, W], float in [0, 1] or uint8; H and W even, as 4:2:0 colour needs.
+        frames: [T, 3, H, W], float in [0, 1] or uint8; H and W even, as 4:2:0 colour needs. An
+            iterator of frames [3, H, W] writes videos that do not fit in memory.
         fps: frames per second.
 
     Raises:
@@ -121,9 +127,14 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
         OSError: the video could not be written completely (a full disk).
     """
     path = Path(path)
-    T, _, H, W = frames.shape
-    if not T or H % 2 or W % 2:
-        raise ValueError(f"{path}: cannot write {T} frames of {H}x{W}; H.264 needs even sizes")
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{path}: cannot write a video of 0 frames")
+    H, W = first.shape[1:]
+    if H % 2 or W % 2:
+        raise ValueError(f"{path}: cannot write frames of {H}x{W}; H.264 needs even sizes")
+    T = 0
     with atomic_write(path) as aside:
         # A block size of 1 keeps imageio from resizing to multiples of 16.
         with imageio.get_writer(
@@ -136,8 +147,9 @@ def write_video(path: str | Path, frames: Num[Tensor, "T 3 H W"], fps: int | flo
             quality=None,
             output_params=["-crf", str(RATE_FACTOR), "-preset", PRESET],
         ) as writer:
-            for frame in frames:
+            for frame in chain([first], frames):
                 writer.append_data(_pixels(frame))
+                T += 1
         # ffmpeg's exit status is not available, but the number of written frames is.
         if (written := _count(aside)) != T:
             raise OSError(

@@ -1,7 +1,7 @@
 r"""Edit what a memory remembers: remove, recolour, move or add objects, for any memory system.
 
-    python -m inference.edit_memory memory=outputs/rollout/memory points=outputs/points.ply
-    python -m inference.edit_memory memory=outputs/rollout/memory output=outputs/edited \
+    python -m inference.edit_memory memory.path=outputs/rollout/memory points=outputs/points.ply
+    python -m inference.edit_memory memory.path=outputs/rollout/memory output=outputs/edited \
         'edits=[{remove: {box: {centre: [0.4, 0, 2], size: [0.5, 1, 0.5]}}}]'
     python -m inference.edit_memory config=configs/edits/furnished_room.yaml
     python -m inference.rollout memory.path=outputs/edited output=outputs/further
@@ -36,16 +36,35 @@ from anchorweave.rendering.anchor_video import RenderConfig
 
 
 @dataclass(frozen=True)
+class EditedMemory:
+    """The memory bank to edit.
+
+    Args:
+        path: its folder, which stays unchanged.
+        depth_edge: points at a relative depth step above this are dropped.
+
+    Raises:
+        ValueError: `depth_edge` is not positive.
+    """
+
+    path: str = "outputs/rollout/memory"
+    depth_edge: float = 0.04
+
+    def __post_init__(self):
+        if not self.depth_edge > 0:
+            raise ValueError(f"memory.depth_edge={self.depth_edge} must be above 0")
+
+
+@dataclass(frozen=True)
 class EditMemoryConfig:
     """What is edited, and how.
 
     Args:
-        memory: folder of the memory bank to edit; it stays unchanged.
+        memory: the memory bank to edit.
         output: folder of the new one.
         edits: applied in order, each as {operation: {option: value}}.
         points: PLY file to write the unedited memory's points to; null = none.
         voxel: voxel side for averaging these points, in the recording's unit.
-        depth_edge: points at a relative depth step above this are dropped (`memory.depth_edge`).
         rendering: how moved, added and uncovered points are rendered.
         rows: number of changed frames in the picture.
 
@@ -53,12 +72,11 @@ class EditMemoryConfig:
         ValueError: neither edits nor points, or a number out of range.
     """
 
-    memory: str = "outputs/rollout/memory"
+    memory: EditedMemory = field(default_factory=EditedMemory)
     output: str = "outputs/edited"
     edits: list[Any] = field(default_factory=list)
     points: str | None = None
     voxel: float = 0.01
-    depth_edge: float = 0.04
     rendering: RenderConfig = field(default_factory=RenderConfig)
     rows: int = 6
 
@@ -67,21 +85,20 @@ class EditMemoryConfig:
             raise ValueError("edits=[]: give one or more edits, or points= to inspect the memory")
         if self.rows < 1:
             raise ValueError(f"rows={self.rows} must be 1 or more")
-        if not self.depth_edge > 0:
-            raise ValueError(f"depth_edge={self.depth_edge} must be above 0")
 
 
 def main(words: list[str]) -> None:
     """Edit with `a.b=c` overrides."""
     config = load_config(EditMemoryConfig, words)
     edits = [read_edit(entry, f"edits[{i}]") for i, entry in enumerate(config.edits)]
-    before = Bank(config.memory)
+    before = Bank(config.memory.path)
     if not len(before):
         raise ValueError(
-            f"memory={config.memory} holds no frames; name the folder of a memory bank"
+            f"memory.path={config.memory.path} holds no frames; name the folder of a memory bank"
         )
     if edits:
-        after = edit_bank(before, edits, config.output, config.rendering, config.depth_edge)
+        edge = config.memory.depth_edge
+        after = edit_bank(before, edits, config.output, config.rendering, edge)
         write_picture(before, after, config.rows)
         for done in edits_of(after)[-1]["edits"]:
             name, changed = next(iter(done)), done["changed"]
@@ -136,7 +153,7 @@ def write_points(bank: Bank, config: EditMemoryConfig) -> None:
     """Writes all points of a memory as one PLY file."""
     voxels = GlobalCloudConfig(voxel=config.voxel)
     memory = GlobalCloud(
-        bank, MemoryConfig("global_cloud", depth_edge=config.depth_edge, global_cloud=voxels)
+        bank, MemoryConfig("global_cloud", depth_edge=config.memory.depth_edge, global_cloud=voxels)
     )
     Path(config.points).parent.mkdir(parents=True, exist_ok=True)
     save_ply(memory.cloud, Path(config.points), bank.cameras.origin)

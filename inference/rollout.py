@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -55,6 +56,8 @@ from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit
 DEFAULT = "configs/tiny.yaml"
 # Overrides the main job's results folder, and every YAML file.
 PRESET = ("output=outputs/rollout",)
+# Rows of the picture of a rollout.
+SHEET_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -190,14 +193,19 @@ def make_plan(config: RunConfig) -> Plan:
 def write_rollout(config: RunConfig, bank: Bank, base: int, output: Path) -> None:
     """Writes the long video, including its start frame, and a picture of it."""
     steps, segments = config.frames - 1, config.rollout.segments
-    video = torch.stack([bank.frame(i) for i in range(base - 1, base + segments * steps)])
+    # One frame at a time: a long rollout does not fit in memory.
+    frames = (bank.frame(i) for i in range(base - 1, base + segments * steps))
+    shown = np.linspace(0, steps, min(SHEET_ROWS, steps + 1)).round().astype(int).tolist()
     columns = {
-        f"segment {number}": video[number * steps : (number + 1) * steps + 1]
+        f"segment {number}": torch.stack(
+            [bank.frame(base - 1 + number * steps + time) for time in shown]
+        )
         for number in range(segments)
     }
+    names = tuple(f"frame {time}" for time in shown)
     with written_together(output, ("rollout.mp4", "rollout.png")) as aside:
-        write_video(aside / "rollout.mp4", video, config.fps)
-        contact_sheet(side_by_side(columns)).save(aside / "rollout.png")
+        write_video(aside / "rollout.mp4", frames, config.fps)
+        contact_sheet(side_by_side(columns), len(shown), names).save(aside / "rollout.png")
 
 
 def segments_done(config: RunConfig, bank: Bank, base: int, cameras: Cameras) -> int:

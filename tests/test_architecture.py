@@ -68,6 +68,7 @@ DOORS = {
         "anchorweave/geometry/",
         "anchorweave/recordings/",
         "anchorweave/holes/",
+        "anchorweave/perception/",
     ),
     "wandb": ("training/",),
     "scipy": ("anchorweave/retrieval/", "inference/explorer/splines.py"),

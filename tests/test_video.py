@@ -40,9 +40,14 @@ def test_chosen_frames_come_in_the_asked_order(written):
         read_video(written, [6])
 
 
+def test_an_iterator_writes_the_same(tmp_path, written):
+    write_video(tmp_path / "b.mp4", (frame for frame in moving_square()))
+    assert (tmp_path / "b.mp4").read_bytes() == written.read_bytes()
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 33, 50), (2, 3, 34, 51), (0, 3, 34, 50)])
 def test_sizes_that_h264_cannot_hold_are_refused(tmp_path, shape):
-    with pytest.raises(ValueError, match="even sizes"):
+    with pytest.raises(ValueError, match="even sizes" if shape[0] else "0 frames"):
         write_video(tmp_path / "a.mp4", torch.zeros(shape))
     assert not list(tmp_path.iterdir())
 

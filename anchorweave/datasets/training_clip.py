@@ -39,7 +39,6 @@ class TrainingClip:
         holes: how holes of the anchors were filled before encoding, see
             `anchorweave/holes`.
         preceding: the frames before the target, a batch of one; None = none.
-        preceding: the frames ahead of the target, a batch of one; None = none.
     """
 
     name: str

@@ -72,6 +72,11 @@ def clip_loss(
     """
     predicted, noisy, latents = (x.float() for x in (predicted, noisy, latents))
     error = process.counted(process.clean_from(noisy, predicted, timestep) - latents)
+    if not error.shape[1]:
+        raise ValueError(
+            f"clips of {latents.shape[1]} latent frame(s), all of them given, leave nothing to "
+            "predict; train on longer clips"
+        )
     reconstruction = process.weight(config.error_in, timestep) * _mean_square(error)
     if error.shape[1] > 1:
         difference = error[:, 1:] - error[:, :-1]

@@ -280,6 +280,7 @@ def _suspects(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> list[int]:
 
 
 def _pose_problem(c2w: Tensor) -> str | None:
+    c2w = c2w.cpu()
     if not torch.isfinite(c2w).all():
         return "has a pose with NaN or infinite entries; drop the frame or estimate its pose again"
     rotation = c2w[:3, :3]

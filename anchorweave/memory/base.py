@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,7 +31,6 @@ class Memory(ABC):
     A system is one file with a subclass, and a line in `MEMORIES`. Its options are a frozen
     dataclass in the same file, set as `options`; the system finds them in its config under its
     registered name.
-    name that it is registered by.
 
     Args:
         bank: the frames on disk.
@@ -83,6 +83,10 @@ class Memory(ABC):
         """The remembered frames that a later retrieve may use."""
         return range(len(self))
 
+    def like_bank(self, cameras: Cameras) -> Cameras:
+        """Target cameras in the precision of the remembered ones."""
+        return cameras.to(self.bank.cameras.c2w.dtype if len(self.bank) else torch.float32)
+
     @abstractmethod
     def update(self, clip: Clip) -> None:
         """Remembers a clip: frames with depth and cameras in the world frame of the memory.
@@ -94,7 +98,7 @@ class Memory(ABC):
 
     @abstractmethod
     def retrieve(self, cameras: Cameras) -> Retrieved:
-        """Anchors and references for T target cameras, at their image size.
+        """Anchors and references for T target cameras of any precision, at their image size.
 
         Lengths in the result are in the unit of `cameras`; see `Retrieved.in_unit`.
         """

@@ -9,6 +9,7 @@ most that many frames; the bank on disk keeps all of them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -39,6 +40,8 @@ from anchorweave.retrieval import RetrievalConfig, coarse_views, select
 
 # Distance below which a memory counts as "seen from the first target camera".
 SAME_PLACE = 1e-4
+# Distances that differ by less than this are equal: two visits of one place, stored in float32.
+ROUNDING = 1e-6
 # Relative depth difference up to which two depths belong to one surface (not given in the paper).
 SAME_SURFACE = 0.05
 # Neighbouring chunks mostly pick the same memories; this avoids decoding them again.
@@ -74,7 +77,15 @@ class LocalClouds(Memory):
     def update(self, clip: Clip) -> None:
         """Remember every frame of `clip`."""
         self.bank.append(clip)
-        self._views.store()
+        try:
+            self._views.store()
+        except OSError as error:
+            # The frames are remembered; their views are only kept to open the bank faster.
+            warnings.warn(
+                f"{self._views.path} could not be written ({error}); opening the memory again "
+                "will take longer",
+                stacklevel=2,
+            )
         self.chosen_from()
 
     def chosen_from(self) -> list[int] | None:
@@ -98,6 +109,7 @@ class LocalClouds(Memory):
         Slot 0 goes to the newest memory seen from the first target camera, if there is one and
         `retrieval.forced` is "first". Slots that no memory fills show nothing.
         """
+        cameras = self.like_bank(cameras)
         report = self._select(cameras)
         rendering = progress(report, "rendering anchors")
         chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
@@ -106,6 +118,7 @@ class LocalClouds(Memory):
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of the retrieved memories; where several overlap, the first pick's."""
+        cameras = self.like_bank(cameras)
         depth = torch.zeros(len(cameras), *cameras.size)
         for chunk in progress(self._select(cameras), "rendering known depth"):
             part = depth[chunk.start : chunk.stop]
@@ -153,12 +166,16 @@ class LocalClouds(Memory):
         return self.bank.clean_depth(memory, self.config.depth_edge)
 
     def _seen_from(self, camera: Cameras) -> int | None:
-        """The newest memory with the pose of `camera`."""
+        """The memory with the pose of `camera`; of several, the newest."""
         if not len(self.bank):
             return None
         cameras = self.bank.cameras
         turned = rotation_angle(camera.c2w[:3, :3], cameras.c2w[:, :3, :3]) < SAME_PLACE
         scale = cameras.centres.abs().max().clamp(min=1.0)
-        moved = (cameras.centres - camera.centres).norm(dim=-1) < SAME_PLACE * scale
-        same = torch.nonzero(turned & moved).flatten()
-        return int(same[-1]) if len(same) else None
+        moved = (cameras.centres - camera.centres).norm(dim=-1)
+        same = turned & (moved < SAME_PLACE * scale)
+        if not same.any():
+            return None
+        # Frames of a slow camera may all be this close: the nearest, up to rounding.
+        nearest = same & (moved <= moved[same].min() + ROUNDING * scale)
+        return int(nearest.nonzero()[-1])

@@ -53,6 +53,7 @@ class OneCloud(Memory):
         AnchorWeave does the same for the render of the first frame. The report has one entry for
         the whole target; its picks are the references in order.
         """
+        cameras = self.like_bank(cameras)
         splat = self._splat(cameras)
         target2first = cameras.relative_to(cameras[0])
         anchor = Anchors(splat.video[None], splat.visible[None], target2first[None].clone())
@@ -66,7 +67,7 @@ class OneCloud(Memory):
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of the fused cloud; 0 where no point projects."""
-        return self._splat(cameras).depth
+        return self._splat(self.like_bank(cameras)).depth
 
     def _splat(self, cameras: Cameras) -> Splat:
         return render_anchor(self.cloud, cameras, self.rendering)

@@ -128,6 +128,7 @@ class PosedFrames(Memory):
             ValueError: cameras without a common up direction; frames as anchors at another image
                 size.
         """
+        cameras = self.like_bank(cameras)
         as_anchors = self.config.posed_frames.as_anchors
         chosen = self._choose(cameras)
         if as_anchors:

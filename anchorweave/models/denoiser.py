@@ -226,7 +226,8 @@ class _Answers:
             self.step, self.call, self.timestep = self.step + 1, 0, now
         # Guidance may make several calls per step.
         call, self.call = self.call, self.call + 1
-        if self.step % self.every == 0:
+        # A scheduler may repeat a timestep, whose calls then count as one step's.
+        if self.step % self.every == 0 or call >= len(self.kept):
             self.kept[call:] = [ask()]
         return self.kept[call]
 

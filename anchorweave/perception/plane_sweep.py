@@ -26,6 +26,8 @@ from anchorweave.progress import progress
 SCOUT_HEIGHT, SCOUT_FRAMES, SCOUT_PLANES = 64, 6, 64
 SCOUT_BASELINES = (0.1, 0.25, 0.45, 0.7)
 SCOUT_MAX_COST = 0.1
+# Smallest baseline used, as a share of the largest one among views of similar direction.
+SCOUT_LEAST_BASELINE = 0.1
 # Minimum number of depths that determine a range.
 FEWEST_KNOWN = 20
 # Views whose directions differ by more than this see different sides of objects.
@@ -71,7 +73,9 @@ class PlaneSweepConfig:
             "sources must be at least 1": self.sources >= 1,
             "window must be odd and positive": self.window >= 1 and self.window % 2 == 1,
             "near must be positive": self.near is None or self.near > 0,
-            "far must be beyond near": self.far is None or self.far > (self.near or 0),
+            "far must be beyond near and finite": (
+                self.far is None or (self.near or 0) < self.far < math.inf
+            ),
             "margin must be at least 1": self.margin >= 1,
             "angle must be positive": self.angle > 0,
             "min_overlap must lie in [0, 1]": 0 <= self.min_overlap <= 1,
@@ -121,7 +125,9 @@ def plane_sweep(
     depth = torch.zeros_like(clip.depth) if known_depth is None else known_depth.clone()
     known = depth > 0
     sources: list[list[int]] = [[] for _ in range(len(clip))]
-    grey = clip.frames.mean(dim=1)
+    # Half precision is too coarse for variances; gradients are not supported.
+    precise = torch.promote_types(clip.frames.dtype, torch.float32)
+    grey = clip.frames.detach().mean(dim=1, dtype=precise)
     if not known.all() and _moves(clip.cameras):
         bounds = depth[known]
         if clip.sparse is not None and not len(bounds):
@@ -252,7 +258,9 @@ def _scout(grey: Tensor, clip: Clip, config: PlaneSweepConfig) -> Tensor:
     for i in torch.linspace(0, len(grey) - 1, min(SCOUT_FRAMES, len(grey))).round().int().tolist():
         baseline = (cameras.centres - cameras.centres[i]).norm(dim=-1)
         forward = cameras.c2w[:, :3, 2]
-        beside = (forward @ forward[i] > math.cos(MAX_VIEW_ANGLE)) & (baseline > 0)
+        beside = forward @ forward[i] > math.cos(MAX_VIEW_ANGLE)
+        # Of a camera that stood still for a while, jitter is no parallax.
+        beside &= baseline > SCOUT_LEAST_BASELINE * baseline[beside].max()
         order = baseline.argsort()[beside[baseline.argsort()]]
         if not len(order):
             continue

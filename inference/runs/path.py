@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
 
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.geometry.trajectories import trajectory, walked_from
+from anchorweave.geometry.trajectories import PRESETS, trajectory, walked_from
 from anchorweave.recordings import open_recording
 from anchorweave.run_config import RunConfig
 
@@ -34,6 +35,10 @@ def camera_count(config: RunConfig) -> int:
 
 
 def _is_path(text: str) -> bool:
+    preset = re.fullmatch(r"\s*(\w+)\s*(\(.*\))?\s*", text)
+    if preset and preset[1] in PRESETS:
+        # Even if a folder is called like it.
+        return False
     try:
         return Path(text).exists()
     except OSError:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from anchorweave.clip import Clip
 from anchorweave.evaluation.contradiction import check_memories
+from anchorweave.files import file_sum
+from anchorweave.memory import MEMORIES
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import (
     FOLDER_FORMATS,
@@ -24,8 +26,6 @@ from inference.runs.report import write_json
 
 # Subfolder of the output with the reconstructed recording of plain footage.
 RECORDING = "recording"
-# The memory system without geometry.
-WITHOUT_DEPTH = "posed_frames"
 
 
 def posed(config: RunConfig) -> RunConfig:
@@ -43,7 +43,7 @@ def posed(config: RunConfig) -> RunConfig:
         return config
     files = [source] if source.is_file() else sorted(f for f in source.iterdir() if f.is_file())
     made_of = {
-        "footage": [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
+        "footage": [[f.name, file_sum(f)] for f in files],
         "recording": [config.recording.intrinsics, config.recording.field_of_view],
     }
     made_of = json.loads(json.dumps(made_of))
@@ -92,10 +92,11 @@ def open_source(config: RunConfig) -> Recording:
             "rollout.trajectory=, and a recording with frames as source"
         )
     check_depth(config.perception, recording.has_depth, f"source={config.source}")
-    if config.perception.kind == "none" and config.memory.kind != WITHOUT_DEPTH:
+    if config.perception.kind == "none" and MEMORIES[config.memory.kind].reads_depth:
+        without = ", ".join(kind for kind, memory in MEMORIES.items() if not memory.reads_depth)
         raise ValueError(
-            f"perception=none: memory={config.memory.kind} needs depth; memory="
-            f"{WITHOUT_DEPTH} stores only frames, for the others estimate depth"
+            f"perception=none: memory={config.memory.kind} needs depth; memory={without} stores "
+            "only frames, for the others estimate depth"
         )
     return recording
 

@@ -161,3 +161,12 @@ def test_frames_that_are_given_do_not_count():
     d[:, 0] += 10
     again = clip_loss(FirstGiven(ALPHA_BAR), v + d, noisy, x, EACH, config)
     torch.testing.assert_close(again.total, loss.total)
+
+
+def test_a_clip_that_is_given_whole_is_refused():
+    class FirstGiven(VPrediction):
+        given_frames = 1
+
+    x, _, v, noisy, _ = noisy_clip()
+    with pytest.raises(ValueError, match="1 latent frame.*leave nothing to predict"):
+        clip_loss(FirstGiven(ALPHA_BAR), v[:, :1], noisy[:, :1], x[:, :1], EACH, ObjectiveConfig())

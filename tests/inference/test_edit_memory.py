@@ -29,7 +29,7 @@ def memory(tmp_path):
 
 
 def edit(memory, edits, *words):
-    main([f"memory={memory}", f"output={memory.parent / 'edited'}", f"edits={edits}", *words])
+    main([f"memory.path={memory}", f"output={memory.parent / 'edited'}", f"edits={edits}", *words])
     return Bank(memory.parent / "edited")
 
 
@@ -82,7 +82,7 @@ def test_all_operations_in_one_run(memory, tmp_path):
 
 
 def test_the_memorys_points_are_written_to_choose_by(memory, tmp_path, capsys):
-    main([f"memory={memory}", f"points={tmp_path / 'deep' / 'points.ply'}", "voxel=0.05"])
+    main([f"memory.path={memory}", f"points={tmp_path / 'deep' / 'points.ply'}", "voxel=0.05"])
     cloud = load_ply(tmp_path / "deep" / "points.ply")
     assert 500 < len(cloud) <= 4 * 24 * 32
     assert (cloud.points.abs() < torch.tensor([2.1, 1.6, 3.1])).all()
@@ -91,7 +91,7 @@ def test_the_memorys_points_are_written_to_choose_by(memory, tmp_path, capsys):
 
 
 def test_a_part_of_the_points_selects(memory, tmp_path):
-    main([f"memory={memory}", f"points={tmp_path / 'points.ply'}"])
+    main([f"memory.path={memory}", f"points={tmp_path / 'points.ply'}"])
     cloud = load_ply(tmp_path / "points.ply")
     save_ply(cloud[cloud.points[:, 2] > 2.95], tmp_path / "wall.ply")
     after = edit(memory, f"[{{remove: {{ply: {tmp_path / 'wall.ply'}, radius: 0.02}}}}]")
@@ -156,7 +156,14 @@ def test_edits_that_are_none(edits, message, memory):
     assert [path.name for path in memory.parent.iterdir()] == ["memory"]
 
 
-@pytest.mark.parametrize("setting", ["rows=0", "depth_edge=0", "colour=3"])
+def test_the_options_of_earlier_versions_are_named(tmp_path):
+    with pytest.raises(ValueError, match="memory is now memory.path"):
+        main([f"memory={tmp_path}"])
+    with pytest.raises(ValueError, match="depth_edge is now memory.depth_edge"):
+        main(["depth_edge=0.1"])
+
+
+@pytest.mark.parametrize("setting", ["rows=0", "memory.depth_edge=0", "colour=3"])
 def test_settings_that_are_none(setting, memory):
     with pytest.raises(ValueError, match=setting.split("=")[0]):
         edit(memory, f"[{{remove: {{{WALL}}}}}]", setting)

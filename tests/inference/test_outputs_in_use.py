@@ -57,7 +57,7 @@ def making_something(tmp_path):
         write_frame(frame, tmp_path / "photographs" / f"{i}.png")
     box = "edits=[{remove: {box: {centre: [0, 0, 2], size: [1, 1, 1]}}}]"
     return {
-        edit_memory: [f"memory={tmp_path / 'bank'}", box],
+        edit_memory: [f"memory.path={tmp_path / 'bank'}", box],
         write_recordings: [f"source={tmp_path / 'recording'}"],
         reconstruct: [f"source={tmp_path / 'photographs'}"],
         make_model: [],

@@ -65,6 +65,15 @@ def test_shapes(make, tmp_path):
     assert not got.anchors.video.masked_select(~got.anchors.visible[:, :, None]).any()
 
 
+def test_target_cameras_of_another_precision(make, tmp_path):
+    memory = make(tmp_path)
+    target = walk(5).cameras.to(torch.float64)
+    assert memory.retrieve(target).target2first.dtype == torch.float32
+    memory.update(walk(6))
+    assert_same(memory.retrieve(target), memory.retrieve(target.to(torch.float32)))
+    assert alike_pictures(memory.known_depth(target), memory.known_depth(walk(5).cameras))
+
+
 def test_an_empty_memory_shows_nothing(make, tmp_path):
     memory = make(tmp_path)
     got = memory.retrieve(walk(5).cameras)

@@ -4,6 +4,7 @@ import torch
 from anchorweave.clip import join_clips
 from anchorweave.geometry.point_cloud import depth_edges
 from anchorweave.memory import Bank, LocalClouds, MemoryConfig
+from anchorweave.memory.stored_views import StoredViews
 from anchorweave.retrieval import RetrievalConfig
 from tests.alike import alike_pictures
 from tests.rooms import look, view_room, walk
@@ -21,6 +22,27 @@ def test_slot_0_goes_to_the_newest_memory_seen_from_the_first_target_camera(tmp_
     assert report[0].picks[0].memory == 5 and report[0].picks[0].forced
     elsewhere = look([[0.05, 0.0, -1.0]], [0.02])
     assert not memory.retrieve(elsewhere).report[0].picks[0].forced
+
+
+def test_slot_0_of_a_slow_camera_goes_to_the_nearest_memory(tmp_path):
+    memory = memory_at(tmp_path)
+    slow = look([[step * 3e-5, 0.0, 0.0] for step in range(4)], [0.0] * 4)
+    memory.update(view_room(slow))
+    assert [memory.retrieve(slow[[i]]).report[0].picks[0].memory for i in range(4)] == [0, 1, 2, 3]
+
+
+def test_views_that_cannot_be_stored_do_not_lose_the_frames(tmp_path, monkeypatch):
+    memory = memory_at(tmp_path)
+
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StoredViews, "store", full)
+    with pytest.warns(UserWarning, match="opening the memory again will take longer"):
+        memory.update(walk(5))
+    assert len(memory) == 5
+    assert memory.retrieve(walk(5).cameras).report[0].picks
+    assert len(memory_at(tmp_path).retrieve(walk(5).cameras).report[0].picks)
 
 
 def test_forced_none_leaves_slot_0_to_coverage(tmp_path):

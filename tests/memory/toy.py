@@ -38,6 +38,7 @@ class NewestFrames(Memory):
         return range(max(len(self) - self.config.newest_frames.frames, 0), len(self))
 
     def retrieve(self, cameras):
+        cameras = self.like_bank(cameras)
         T, first = len(cameras), cameras.relative_to(cameras[0])
         views = [self._drawn(number, cameras) for number in self.may_give()]
         anchors = empty_anchors(0, (T, 3, *cameras.size))

@@ -235,6 +235,16 @@ def test_control_features_may_be_used_again_in_the_next_steps(denoiser):
     assert (found[2] - each[1]).norm() < 0.2 * each[1].norm()
 
 
+@torch.no_grad()
+def test_control_features_used_again_where_a_scheduler_repeats_a_timestep(denoiser):
+    call, image, anchors = small_call(denoiser.backbone), small_image(), small_anchors()
+    later = call | {"timestep": call["timestep"] - 1}
+    with denoiser.weaving(anchors, control_every=2):
+        # As UniPC's integer timesteps: two steps with one timestep between others.
+        found = [alone(denoiser.backbone, one, image) for one in (call, later, later, call)]
+    assert all(video.isfinite().all() for video in found)
+
+
 @pytest.mark.parametrize("family", SMALL)
 def test_a_frozen_short_backbone_computes_outside_autocast(family):
     backbone = small_backbone(family=family).bfloat16().requires_grad_(False)

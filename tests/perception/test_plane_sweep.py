@@ -265,3 +265,23 @@ def test_sparse_points_bound_the_sweep_in_the_place_of_a_search(monkeypatch):
     few[0, 0, :5] = exact[0, 0, :5]
     with pytest.raises(TypeError):
         plane_sweep(replace(bounded, sparse=few), PlaneSweepConfig(planes=48))
+
+
+def test_a_camera_that_stood_still_for_a_while(swept):
+    """Its jitter is no parallax: the depth range is found from the frame that moved away."""
+    clip, truth = scene("move_right:1", frames=2)
+    wobble = clip.cameras.c2w[[0, 0, 0, 0, 1]].clone()
+    wobble[:4, 0, 3] += torch.tensor([0.0, 1e-4, 2e-4, 1e-4])
+    cameras = Cameras(wobble, clip.cameras.K[[0, 0, 0, 0, 1]], clip.cameras.size)
+    frames, depth = ray_cast(cameras)
+    still = Clip(frames, torch.zeros_like(depth), cameras, tuple("abcde"))
+    found, _ = plane_sweep(still, PlaneSweepConfig())
+    error = relative_error(found, depth)
+    assert len(error) > 0.2 * found.numel() and error.median() < 0.05
+
+
+def test_frames_in_half_precision_that_require_grad():
+    clip, truth = scene()
+    halved = replace(clip, frames=clip.frames.half().requires_grad_())
+    found, _ = plane_sweep(halved, PlaneSweepConfig())
+    assert relative_error(found, truth).median() < 0.03

@@ -37,8 +37,9 @@ def changed_clips(output: Path, clips: Mixture) -> list[str]:
     for root, names in _names(clips).items():
         # New data sets show up in the config.
         were = before.get(root, names)
-        gone = [name for name in were if name not in set(names)]
-        new = [name for name in names if name not in set(were)]
+        known_now, known_then = set(names), set(were)
+        gone = [name for name in were if name not in known_now]
+        new = [name for name in names if name not in known_then]
         changes = ((gone, "gone"), (new, "new"))
         parts = [f"{len(some)} are {how} ({_some(some)})" for some, how in changes if some]
         if parts:

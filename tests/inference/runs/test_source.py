@@ -33,6 +33,10 @@ def test_footage_becomes_a_recording_of_the_run_once(tmp_path, capsys, monkeypat
     assert "registered 9 of 9 frames" in capsys.readouterr().out
     monkeypatch.setattr(inference.runs.source, "reconstruct", None)
     assert posed(config) == made
+    # Copied or moved, it is the same footage.
+    for photo in (tmp_path / "footage").iterdir():
+        photo.touch()
+    assert posed(config) == made
     assert posed(configured(tmp_path, "perception=zoe")).perception.kind == "zoe"
     write_frame(torch.rand(3, 64, 96), tmp_path / "footage" / "view 9.png")
     with pytest.raises(ValueError, match="was made from other footage.*remove it"):
