@@ -39,7 +39,10 @@ class Keyframes(Section):
         self.number.on_update(page.guarded("Keyframe", self._choose))
         self.look = page.button("Look from it", self._look, icon=Icon.EYE)
         self.put = page.button(
-            "Put it here", self._put_here, icon=Icon.CAMERA, hint="Moves it to your current view."
+            "Move to current view",
+            self._put_here,
+            icon=Icon.CAMERA,
+            hint="Moves the keyframe there.",
         )
         self.delete = page.button("Delete it", self._delete, icon=Icon.TRASH, color="red")
         self._gizmo: Any = None
