@@ -325,13 +325,17 @@ def test_another_memory_wants_another_output(opened, tmp_path):
         opened(f"memory.path={tmp_path / 'other'}")
 
 
-def test_what_is_taken_away_is_read_back(opened):
+def test_exports_are_read_back(opened):
     session = opened()
     cloud = load_ply(exporting.export_points(session))
     assert len(cloud) > 100
     bank = session.bank
-    for take in (exporting.export_nerfstudio, exporting.export_colmap, exporting.export_nerfstudio):
-        recording = open_recording(take(session))
+    for export in (
+        exporting.export_nerfstudio,
+        exporting.export_colmap,
+        exporting.export_nerfstudio,
+    ):
+        recording = open_recording(export(session))
         assert len(recording) == len(bank)
         torch.testing.assert_close(recording.cameras.c2w, bank.cameras.c2w, atol=1e-5, rtol=0)
         torch.testing.assert_close(recording.cameras.K, bank.cameras.K)
