@@ -67,6 +67,7 @@ DOORS = {
         "anchorweave/rendering/",
         "anchorweave/geometry/",
         "anchorweave/recordings/",
+        "anchorweave/perception/",
         "anchorweave/holes/",
     ),
     "wandb": ("training/",),
