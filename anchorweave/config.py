@@ -66,7 +66,7 @@ def load_config(
     check_numbers(config)
     output = getattr(config, "output", None)
     if isinstance(output, str) and not output.strip():
-        raise ValueError(f"output={output}: name a folder; output=. is the one that you stand in")
+        raise ValueError(f"output={output}: name a folder; output=. is the current directory")
     return config
 
 
@@ -95,7 +95,7 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("-"):
-            raise ValueError(f"{word!r} is no option; write OPTION=VALUE without dashes")
+            raise ValueError(f"unknown option {word!r}; write OPTION=VALUE without dashes")
         if not equals:
             raise ValueError(f"{word!r} is not an override; write key=value, such as frames=49")
         if key == "config":

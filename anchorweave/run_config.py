@@ -155,7 +155,7 @@ class RolloutConfig:
         if self.prompts is not None and len(self.prompts) != self.segments:
             raise ValueError(
                 f"rollout.prompts lists {len(self.prompts)} prompts for rollout.segments="
-                f"{self.segments}; give one a segment"
+                f"{self.segments}; give one per segment"
             )
 
 
@@ -200,7 +200,7 @@ class RunConfig:
         _require(self.fps >= 1, "fps", self.fps, "at least 1")
         if self.rollout.prompts is not None and self.sampling.prompt is not None:
             raise ValueError(
-                "rollout.prompts and sampling.prompt are both set; the former is one prompt a "
+                "rollout.prompts and sampling.prompt are both set; the former is one prompt per "
                 "segment, the latter one for all: leave one out"
             )
         fits = all(SIDES[0] <= side <= SIDES[1] for side in self.size)

@@ -104,7 +104,7 @@ class World:
         if len(cameras) < 2 or (len(cameras) - 1) % steps:
             raise ValueError(
                 f"a trajectory of {len(cameras)} cameras is not a whole number of segments of "
-                f"{length} frames; it takes k * {steps} + 1 cameras"
+                f"{length} frames; it needs k * {steps} + 1 cameras"
             )
         for number in range(start, (len(cameras) - 1) // steps):
             target = cameras[number * steps : number * steps + length]

@@ -1,4 +1,4 @@
-"""What one sampling run would take: weights, memory by option, what peaks, seconds a video.
+"""What one sampling run would need: weights, memory by option, its peaks, seconds per video.
 
     python -m inference.dry_run config=configs/cogvideox_5b.yaml
     python -m inference.dry_run config=configs/wan22_5b.yaml model.offload=group
@@ -240,7 +240,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         )
     parts = ", ".join(f"{name} {one:,.3g}" for name, one in seconds.items() if name != "video")
     facts.add_row(
-        "seconds a video",
+        "seconds per video",
         f"{seconds['video']:,.3g} at {report['utilisation']:.0%} of the GPU's peak ({parts})",
     )
     console.print(facts)

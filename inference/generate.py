@@ -241,7 +241,7 @@ def _roll_out(
 
 def _write_montage(row: CachedRow, name: str, config: EvaluationConfig) -> None:
     target = row.read_given(name)
-    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    videos = {"target": target.truth, "composite": target.anchors}
     tiles = {label: video for label, video in videos.items() if video is not None}
     for seed in config.seeds():
         tiles[f"{config.row}, seed {seed}"] = row.read_sample(name, seed)[0]

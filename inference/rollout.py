@@ -236,7 +236,7 @@ def write_segment(segment: Segment, before: str, folder: Path, fps: int) -> None
     """
     anchors = segment.retrieved.anchors
     tiles = {f"anchor {slot}": video[1:] for slot, video in enumerate(anchors.video)}
-    tiles["anchors, composite"] = composite(anchors)[0][1:]
+    tiles["composite"] = composite(anchors)[0][1:]
     montage = side_by_side({"generated": segment.clip.frames, **tiles})
     chunks = selection(segment.retrieved.report, (before, *segment.clip.names))
     names = [f"{segment.number:04d}.{kind}" for kind in ("mp4", "json")]

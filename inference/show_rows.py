@@ -56,7 +56,7 @@ def main(words: list[str]) -> None:
     rows = [CachedRow(Path(path)) for path in config.rows]
     clip = config.clip or first_clip(rows[0])
     target = rows[-1].read_given(clip)
-    videos = {"target": target.truth, "anchors, composite": target.anchors}
+    videos = {"target": target.truth, "composite": target.anchors}
     tiles = {label: video for label, video in videos.items() if video is not None}
     tiles |= {row.path.name: row.read_sample(clip, config.seed)[0] for row in rows}
     montage = side_by_side(tiles)

@@ -58,7 +58,7 @@ class ReportConfig:
         seeds: number of videos per row and clip, starting from the first seed.
         fps: frame rate of the videos.
         scene: a page of an explored memory to link to (written by `inference.explore`,
-            OUTPUT/taken/scene.html); null = none.
+            OUTPUT/exports/scene.html); null = none.
 
     Raises:
         ValueError: a number out of range.
@@ -133,7 +133,7 @@ def scene_link(scene: Path, output: Path) -> Markup:
     """
     if not scene.is_file():
         raise FileNotFoundError(
-            f"no page at scene={scene}; the explorer writes one (Take, Static page)"
+            f"no page at scene={scene}; the explorer writes one (Export, Static page)"
         )
     address = quote(os.path.relpath(scene.resolve(), output.resolve().parent))
     return paragraph("The memory, to look around in: ", element("a", scene.name, href=address))

@@ -67,6 +67,7 @@ DOORS = {
         "anchorweave/rendering/",
         "anchorweave/geometry/",
         "anchorweave/recordings/",
+        "anchorweave/perception/",
         "anchorweave/holes/",
         "anchorweave/perception/",
     ),
@@ -102,6 +103,11 @@ FILES = [
     for folder in ("anchorweave", "training", "inference")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
+READMES = [ROOT / "README.md", *sorted(p for d in FOLDERS for p in (ROOT / d).rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)#\s]+)")
+# Not data/ and pretrained/, where readers put their own files.
+PATH = re.compile(r"(?<![\w/.-])(?:anchorweave|configs|inference|scripts|tests|training)/[\w./*-]*")
+MODULE = re.compile(r"python -m ((?:inference|tests|training)(?:\.\w+)+)")
 
 
 def module_of(path: Path) -> str:
@@ -230,12 +236,48 @@ def test_no_folder_is_crowded(package):
         assert len(files) <= 24, f"{folder} holds {len(files)} files; give a part of them a room"
 
 
-def test_links_of_readmes_lead_somewhere():
-    readmes = [ROOT / "README.md", *(p for d in FOLDERS for p in (ROOT / d).rglob("*.md"))]
-    assert len(readmes) > 8
-    for readme in readmes:
-        for link in re.findall(r"\]\(([^)#\s]+)", readme.read_text()):
-            assert "://" in link or (readme.parent / link).exists(), f"{name(readme)}: {link}"
+def anchor_of(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name)
+def test_links_of_readmes_lead_somewhere(readme):
+    for link in LINK.findall(readme.read_text()):
+        assert "://" in link or (readme.parent / link).exists(), f"{name(readme)}: {link}"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name)
+def test_links_to_headings_lead_to_one(readme):
+    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", readme.read_text()):
+        text = (readme.parent / file if file else readme).read_text()
+        anchors = {anchor_of(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+        assert anchor in anchors, f"{name(readme)}: {file}#{anchor}"
+
+
+def test_every_folder_of_code_is_linked_in_the_tree():
+    readme = ROOT / "anchorweave" / "README.md"
+    tree = readme.read_text().partition("## The tree")[2].partition("\n## ")[0]
+    links = {(readme.parent / link).resolve() for link in LINK.findall(tree)}
+    missing = {name(path.parent) for path in FILES if path.parent.resolve() not in links}
+    assert not missing, f"anchorweave/README.md, The tree: add {sorted(missing)}"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name)
+def test_paths_and_modules_that_readmes_name_exist(readme):
+    text = readme.read_text()
+    modules = {module.replace(".", "/") for module in MODULE.findall(text)}
+    for path in {path.rstrip("./") for path in PATH.findall(text)} | modules:
+        there = any(ROOT.glob(path)) or (ROOT / f"{path}.py").is_file()
+        assert there, f"{name(readme)} names {path}, which does not exist"
+
+
+def test_the_table_of_configs_names_what_is_there():
+    readme = ROOT / "configs" / "README.md"
+    cells = re.findall(r"^\| (`.*?) \|", readme.read_text(), re.MULTILINE)
+    named = [path for cell in cells for path in re.findall(r"`([^`]+)`", cell)]
+    assert len(named) > 8
+    assert not [path for path in named if not (readme.parent / path).exists()]
 
 
 def test_scripts_are_short_and_hold_one_command():

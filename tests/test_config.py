@@ -205,3 +205,18 @@ def test_a_saved_config_loads_as_it_was(tmp_path):
     config = load_config(RunConfig, ["split=later", "frames=9", "memory.path=somewhere"])
     save_config(config, tmp_path / "config.yaml")
     assert load_config(RunConfig, [f"config={tmp_path / 'config.yaml'}"]) == config
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--frames=49", "unknown option '--frames=49'; write OPTION=VALUE without dashes"),
+        ("-frames", "unknown option '-frames'; write OPTION=VALUE without dashes"),
+        ("frames", "'frames' is not an override; write key=value"),
+        ("output=", "output=: name a folder; output=. is the current directory"),
+    ],
+)
+def test_words_that_are_no_overrides_are_refused(word, message):
+    with pytest.raises(ValueError) as refused:
+        load_config(RunConfig, [word])
+    assert message in str(refused.value)

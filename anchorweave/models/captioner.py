@@ -66,7 +66,7 @@ class Captioner:
             ) from error
         if not self._chats and (question, frames) != (None, None):
             raise ValueError(
-                f"the captioning model {model!r} has no chat template and takes no prompt; "
+                f"the captioning model {model!r} has no chat template and accepts no prompt; "
                 "leave out the question and the number of frames"
             )
         self.name, self._device = model, device

@@ -126,7 +126,7 @@ def open_recording(
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise _without_poses(path, "a video")
     raise ValueError(
-        f"{path}: is neither a transforms.json nor a RealEstate10K camera file (19 numbers a "
+        f"{path}: is neither a transforms.json nor a RealEstate10K camera file (19 numbers per "
         f"line), nor a file of {', '.join(FILE_FORMATS)}"
     )
 

@@ -18,7 +18,6 @@ class ExploreConfig(RunConfig):
         every: without `memory.path`, every `every`-th frame of the recording is remembered.
         points: maximum number of points drawn, divided evenly among memories.
         live: minimum interval between two live retrievals of one browser, in seconds.
-        live: shortest pause between two live retrievals of one browser, in seconds.
 
     Raises:
         ValueError: a value out of range.

@@ -181,6 +181,6 @@ def write_segment(
         write_video(aside / VIDEO, video, config.fps)
         tiles = {"generated": video}
         if len(retrieved.anchors):
-            tiles["anchors, together"] = composite(retrieved.anchors)[0]
+            tiles["composite"] = composite(retrieved.anchors)[0]
         write_video(aside / MONTAGE, side_by_side(tiles), config.fps)
         write_json(selection(retrieved.report, (before, *names)), aside / SELECTION)

@@ -87,7 +87,7 @@ def told(looked: Looked) -> str:
     ]
     if not picks:
         return f"{lines[0]}\n\nNo memory was chosen: {looked.report.stopped}."
-    lines += ["", "| slot | memory | gain | together |", "| --- | --- | --- | --- |"]
+    lines += ["", "| slot | memory | gain | coverage |", "| --- | --- | --- | --- |"]
     for pick in picks:
         dot = f'<span style="color:rgb{slot_colour(pick.slot)}">&#9632;</span> {pick.slot}'
         forced = " (given)" if pick.forced else ""
@@ -99,7 +99,7 @@ def told(looked: Looked) -> str:
 
 
 def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
-    """What the picks show of the view: first all together, then each with its colour.
+    """What the picks show of the view: first their composite, then each with its colour.
 
     Unseen pixels are grey. Systems without anchors show their reference frames.
     """
@@ -107,7 +107,7 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
     tiles: list[Image.Image] = []
     if len(retrieved.anchors):
         colours, seen = composite(retrieved.anchors)
-        tiles.append(_tile(_shown(colours[0], seen[0]), "anchors, together", LIGHT, WIDE))
+        tiles.append(_tile(_shown(colours[0], seen[0]), "composite", LIGHT, WIDE))
         of_slot = {pick.slot: pick for pick in looked.report.picks}
         for slot in range(len(retrieved.anchors)):
             if not retrieved.anchors.visible[slot].any():

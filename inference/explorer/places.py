@@ -5,7 +5,7 @@ OUTPUT/memory/              the initial memory, if memory.path is not set
 OUTPUT/memories/NNNN/       the memory after an accepted segment or an edit
 OUTPUT/segments/NNNN/       a generated segment: frames, video, retrieval report
 OUTPUT/paths/NAME.txt       saved paths
-OUTPUT/taken/               exports
+OUTPUT/exports/             exported files
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from anchorweave.files import unfinished_in
 
-MEMORIES, SEGMENTS, PATHS, TAKEN = "memories", "segments", "paths", "taken"
+MEMORIES, SEGMENTS, PATHS, EXPORTS = "memories", "segments", "paths", "exports"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -26,7 +26,7 @@ def remove_leftovers(output: Path) -> None:
     Args:
         output: output folder of the exploration.
     """
-    for name in ("", MEMORIES, SEGMENTS, PATHS, TAKEN):
+    for name in ("", MEMORIES, SEGMENTS, PATHS, EXPORTS):
         for left in unfinished_in(output / name):
             if left.is_dir():
                 shutil.rmtree(left)

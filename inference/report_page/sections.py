@@ -36,7 +36,7 @@ def about(results: dict[str, Any], measured: Mapping[str, MeasuredRow], command:
     size = "x".join(str(side) for side in first["size"])
     said = (
         f"{len(measured)} rows on {len(clips)} clips, protocol {first['protocol']}, "
-        f"{first['frames']} frames of {size} pixels a video or segment. Means are over clips, "
+        f"{first['frames']} frames of {size} pixels per video or segment. Means are over clips, "
         "after the mean over each clip's seeds; in brackets the 95 % bootstrap interval over "
         f"clips ({results['resamples']} resamples, seed {results['seed']})."
     )

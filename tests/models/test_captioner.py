@@ -188,7 +188,7 @@ def test_a_chat_model_is_shown_frames_and_asked(chat_folder):
 
 
 def test_a_model_that_is_not_asked_refuses_a_question(folder):
-    with pytest.raises(ValueError, match="has no chat template and takes no prompt"):
+    with pytest.raises(ValueError, match="has no chat template and accepts no prompt"):
         Captioner(str(folder), torch.device("cpu"), question="what is there?")
     with pytest.raises(ValueError, match="leave out the question"):
         Captioner(str(folder), torch.device("cpu"), frames=4)

@@ -209,7 +209,7 @@ def test_parts_that_cannot_be_are_refused():
         in_channels=36,
         out_channels=8,
     )
-    with pytest.raises(ValueError, match="takes 36 channels and predicts 8"):
+    with pytest.raises(ValueError, match="expects 36 channels and predicts 8"):
         AnchorWeaveWanPipeline(**(parts | {"transformer": other}))
     with pytest.raises(ValueError, match="prediction_type=epsilon, but Wan"):
         AnchorWeaveWanPipeline(**(parts | {"scheduler": UniPCMultistepScheduler()}))

@@ -327,7 +327,7 @@ def test_bad_input_is_refused(words, message):
     [
         (lambda table: table["rows"].append({"name": "k8"}), "row k8: say what it is"),
         (lambda table: table["rows"][0].update(changes={"slots": 5}), "row k1: .*not both"),
-        (lambda table: table["rows"][1].update(name="k1"), "each a name of its own"),
+        (lambda table: table["rows"][1].update(name="k1"), "rows with different names"),
         (lambda table: table.update(rows=[]), "a table has rows"),
         (lambda table: table["rows"][0]["paper"].update(LPIPS=0.1), "LPIPS.*which no column is"),
         (lambda table: table["columns"].update(SSIM="sim"), "'sim'.*none of our metrics: psnr, "),

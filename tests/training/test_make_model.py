@@ -206,7 +206,7 @@ def test_parts_that_do_not_fit_are_refused(trained, tmp_path):
         main(words(trained, tmp_path / "other", f"vae={backbone}"))
     vae = tmp_path / "vae"
     small_vae(VAEConfig(channels=(8, 8, 16), latent_channels=2), (32, 48), 0).save_pretrained(vae)
-    with pytest.raises(ValueError, match="takes 8 channels, but .* have 4"):
+    with pytest.raises(ValueError, match="expects 8 channels, but .* have 4"):
         main(words(trained, tmp_path / "other", f"transformer={backbone}", f"vae={vae}"))
     narrow = tmp_path / "text"
     parts = tiny_components()

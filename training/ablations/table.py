@@ -88,7 +88,7 @@ class AblationTable:
     def __post_init__(self):
         names = [row.name for row in self.rows]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"rows are called {names}: a table has rows, each a name of its own")
+            raise ValueError(f"rows are called {names}: a table has rows with different names")
         for pair in self.claims:
             if len(pair) != 2 or not set(pair) <= set(names):
                 raise ValueError(f"claims name {pair}, which is no pair of the rows: {names}")

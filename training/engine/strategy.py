@@ -171,7 +171,7 @@ def assert_as_launched(config: TrainConfig, accelerator: Accelerator, model: nn.
     expected = {
         "strategy": (launched_strategy(), actual_strategy(model)),
         "world size": (world_size(), accelerator.num_processes),
-        "calls a step": (
+        "calls per step": (
             calls_per_step(config.batch, config.batch_per_process, world_size()),
             accelerator.gradient_accumulation_steps,
         ),

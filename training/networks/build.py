@@ -190,11 +190,10 @@ def _check_clip(backbone: nn.Module, clip: TrainingClip) -> None:
     if sizes.learned_positions and own != (h, w):
         raise ValueError(
             f"clip {clip.name} has latents of {h}x{w}, but this backbone learned its positions at "
-            f"{own[0]}x{own[1]} (height x width) and takes no other size"
+            f"{own[0]}x{own[1]} (height x width) and accepts no other size"
         )
     if sizes.text_dim != clip.prompt_features.shape[-1]:
         raise ValueError(
             f"clip {clip.name} has text features {clip.prompt_features.shape[-1]} wide, the "
-            f"backbone takes {sizes.text_dim}; precompute with the text encoder of "
-            "model.path"
+            f"backbone expects {sizes.text_dim}; precompute with the text encoder of model.path"
         )

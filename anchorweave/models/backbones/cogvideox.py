@@ -117,7 +117,7 @@ class CogVideoX(Family):
         sizes = self.sizes(backbone)
         if sizes.input_channels != 2 * channels:
             raise ValueError(
-                f"the backbone takes {sizes.input_channels} channels, but noisy latents and the "
+                f"the backbone expects {sizes.input_channels} channels, but noisy latents and the "
                 f"image's have {2 * channels}; use an image-to-video backbone"
             )
 

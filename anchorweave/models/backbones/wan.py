@@ -89,7 +89,7 @@ class Wan(Family):
         counts = (sizes.input_channels, sizes.latent_channels)
         if counts != (channels, channels) or config.image_dim is not None:
             raise ValueError(
-                f"the backbone takes {counts[0]} channels and predicts {counts[1]}, the "
+                f"the backbone expects {counts[0]} channels and predicts {counts[1]}, the "
                 f"autoencoder's latents have {channels}; image-to-video with the image as the "
                 f"first frame needs the same number of each, and no image encoder; {FITS}"
             )

@@ -126,7 +126,7 @@ class VideoCodec(ABC):
         if frames < 1 or (frames - 1) % in_time:
             below = max(frames - 1, 0) // in_time * in_time + 1
             raise ValueError(
-                f"{frames} frames do not fit the VAE, which takes 1 + {in_time}k frames; "
+                f"{frames} frames do not fit the VAE, which accepts 1 + {in_time}k frames; "
                 f"the nearest lengths are {below} and {below + in_time}"
             )
         step = in_space * patch_size

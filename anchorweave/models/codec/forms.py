@@ -30,7 +30,7 @@ class VideoForm:
         step = self.frame_step
         if frames < step + 1 or frames % step != 1:
             lengths = ", ".join(str(k * step + 1) for k in (1, 2, 3))
-            raise ValueError(f"frames={frames} do not fit the VAE, which takes {lengths}, ...")
+            raise ValueError(f"frames={frames} do not fit the VAE, which accepts {lengths}, ...")
         if any(side < self.size_step or side % self.size_step for side in size):
             step = self.size_step
             nearest = [max(step, round(side / step) * step) for side in size]

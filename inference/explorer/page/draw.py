@@ -77,10 +77,10 @@ class Draw(Section):
                 "Walk", False, hint="Starts at the end of the path, in this browser."
             )
             self.walk.on_update(page.guarded("Walk", self._set_walk))
-        with gui.add_folder("In words"):
+        with gui.add_folder("Trajectory text"):
             self.preset = gui.add_dropdown("Preset", (OWN, *WORDS), initial_value=WORDS[0])
             self.words = gui.add_text(
-                "Words",
+                "Text",
                 WORDS[0],
                 hint="A preset takes one segment, a keyboard command its own number of steps.",
             )
@@ -97,9 +97,9 @@ class Draw(Section):
             )
             page.button("Append it", self._load, icon=Icon.FOLDER_OPEN)
             upload = gui.add_upload_button(
-                "Bring a camera file", icon=Icon.UPLOAD, mime_type="text/plain"
+                "Upload a camera file", icon=Icon.UPLOAD, mime_type="text/plain"
             )
-            upload.on_upload(page.guarded("Bring a camera file", self._upload))
+            upload.on_upload(page.guarded("Upload a camera file", self._upload))
         for key, label, act in (
             ("K", "Add keyframe", self._add),
             ("Z", "Undo", self._undo),

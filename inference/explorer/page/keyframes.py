@@ -38,8 +38,11 @@ class Keyframes(Section):
         self.number = gui.add_dropdown("Keyframe", (NONE,))
         self.number.on_update(page.guarded("Keyframe", self._choose))
         self.look = page.button("Look from it", self._look, icon=Icon.EYE)
-        self.put = page.button(
-            "Put it here", self._put_here, icon=Icon.CAMERA, hint="Moves it to your current view."
+        self.move = page.button(
+            "Move to current view",
+            self._move_to_view,
+            icon=Icon.CAMERA,
+            hint="Moves the keyframe to where you look from.",
         )
         self.delete = page.button("Delete it", self._delete, icon=Icon.TRASH, color="red")
         self._gizmo: Any = None
@@ -55,7 +58,7 @@ class Keyframes(Section):
         if self.number.value != chosen:
             self.number.value = chosen
         self.look.disabled = state.keyframe is None
-        self.put.disabled = self.delete.disabled = not self._may_change()
+        self.move.disabled = self.delete.disabled = not self._may_change()
         self._show_gizmo()
 
     def _may_change(self) -> bool:
@@ -145,7 +148,7 @@ class Keyframes(Section):
     def _look(self, event: Any) -> None:
         look_through(event.client, self._camera())
 
-    def _put_here(self, event: Any) -> None:
+    def _move_to_view(self, event: Any) -> None:
         number, view = self._number(), view_of(event.client)
         self.page.session.draw(lambda drawn, start: drawing.with_keyframe(drawn, number, view))
 

@@ -13,10 +13,10 @@ from inference.explorer.networks import Networks
 from inference.explorer.page.base import Section, Shared
 from inference.explorer.page.draw import Draw
 from inference.explorer.page.edit import EditSection
+from inference.explorer.page.export import Export
 from inference.explorer.page.generate import Generate
 from inference.explorer.page.live import LivePanel
 from inference.explorer.page.see import See
-from inference.explorer.page.take import Take
 from inference.explorer.page.work import Work
 from inference.explorer.scene import Scene
 from inference.explorer.session import Session
@@ -65,7 +65,7 @@ class Page:
             "Draw": Draw,
             "Generate": Generate,
             "Edit": EditSection,
-            "Take": Take,
+            "Export": Export,
         }
         for label, make in made.items():
             with tabs.add_tab(label):

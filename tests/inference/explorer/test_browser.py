@@ -170,7 +170,7 @@ def press(page, name):
 
 
 def append_words(page, words):
-    page.locator("xpath=//*[text()='Words']/following::input[1]").fill(words)
+    page.locator("xpath=//*[text()='Text']/following::input[1]").fill(words)
     press(page, "Append")
 
 
@@ -282,7 +282,7 @@ def test_a_keyframe_is_chosen_dragged_replaced_and_deleted(page, explorer):
     written = load_path(explorer.output, "path-1")
     torch.testing.assert_close(written.c2w[-1], moved, atol=1e-5, rtol=0)
 
-    press(page, "Put it here")
+    press(page, "Move to current view")
     until(lambda: not torch.equal(explorer.keyframes[0], moved))
     torch.testing.assert_close(explorer.keyframes[0], camera.c2w, atol=0.01 * unit, rtol=0)
     assert explorer.state["keyframe"] == 0
@@ -384,9 +384,9 @@ def test_a_segment_is_generated_killed_accepted_reverted_and_edited(browser, pag
     page.get_by_text(re.compile("Version 2: remove")).first.wait_for(state="attached")
     keep_picture(page, "8_removed")
 
-    tab(page, "Take")
+    tab(page, "Export")
     press(page, "Static page")
-    static = explorer.output / "taken" / "scene.html"
+    static = explorer.output / "exports" / "scene.html"
     until(static.exists)
     assert "__VISER_EMBED_DATA__" in static.read_text()
     alone = browser.new_page(viewport={"width": 400, "height": 300})

@@ -15,7 +15,7 @@ from anchorweave.memory import MEMORIES, Bank, LocalClouds
 from anchorweave.memory.edits import Remove
 from anchorweave.recordings import open_recording, write_recording
 from anchorweave.video import read_video
-from inference.explorer import drawing, sight, taking
+from inference.explorer import drawing, exporting, sight
 from inference.explorer.config import ExploreConfig
 from inference.explorer.editing import edit
 from inference.explorer.live import look, picture, told
@@ -144,7 +144,7 @@ def test_a_path_of_two_segments_has_a_prompt_for_each(opened, painter):
     generated(session, painter, seed=1)
     assert session.state.segments[1].prompt == "a hall"
     accepted(session)
-    video = taking.take_video(session)
+    video = exporting.export_video(session)
     assert len(read_video(video)) == 1 + 2 * (FRAMES - 1)
 
 
@@ -298,8 +298,8 @@ def test_an_empty_memory(opened, painter, tmp_path, kind):
         session.path,
         lambda: generating.generate(session, painter, 0),
         lambda: edit(session, Remove(box=Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))),
-        lambda: taking.take_points(session),
-        lambda: taking.take_nerfstudio(session),
+        lambda: exporting.export_points(session),
+        lambda: exporting.export_nerfstudio(session),
     ):
         with pytest.raises(ValueError, match="empty"):
             refused()
@@ -325,19 +325,23 @@ def test_another_memory_wants_another_output(opened, tmp_path):
         opened(f"memory.path={tmp_path / 'other'}")
 
 
-def test_what_is_taken_away_is_read_back(opened):
+def test_exports_are_read_back(opened):
     session = opened()
-    cloud = load_ply(taking.take_points(session))
+    cloud = load_ply(exporting.export_points(session))
     assert len(cloud) > 100
     bank = session.bank
-    for take in (taking.take_nerfstudio, taking.take_colmap, taking.take_nerfstudio):
-        recording = open_recording(take(session))
+    for export in (
+        exporting.export_nerfstudio,
+        exporting.export_colmap,
+        exporting.export_nerfstudio,
+    ):
+        recording = open_recording(export(session))
         assert len(recording) == len(bank)
         torch.testing.assert_close(recording.cameras.c2w, bank.cameras.c2w, atol=1e-5, rtol=0)
         torch.testing.assert_close(recording.cameras.K, bank.cameras.K)
         assert torch.equal(recording.frame(3), bank.frame(3))
     with pytest.raises(ValueError, match="no segment was accepted"):
-        taking.take_video(session)
+        exporting.export_video(session)
 
 
 def test_quaternions_turn_back_into_rotations():
@@ -346,7 +350,7 @@ def test_quaternions_turn_back_into_rotations():
 
     for axis, degrees in (((0, 1, 0), 30), ((1, 2, 3), 179.9), ((1, 0, 0), 180), ((0, 0, 1), 0)):
         matrix = rotation(tuple(map(float, axis)), float(degrees)).double()
-        w, x, y, z = taking.quaternion(matrix)
+        w, x, y, z = exporting.quaternion(matrix)
         back = torch.tensor(
             [
                 [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

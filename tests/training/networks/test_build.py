@@ -133,7 +133,7 @@ def test_a_controller_is_for_anchors_with_the_holes_of_the_data(folder, clip, tm
 
 
 def test_clips_of_another_model_are_refused_before_any_step(folder):
-    with pytest.raises(ValueError, match="features 99 wide, the backbone takes 12"):
+    with pytest.raises(ValueError, match="features 99 wide, the backbone expects 12"):
         built(folder, empty_clip(3, 4, 4, 6, 5, 99))
     with pytest.raises(ValueError, match="latents of 16 channels, the backbone of 4"):
         built(folder, empty_clip(3, 16, 4, 6, 5, 12))

@@ -1,4 +1,4 @@
-"""Exports of an exploration, into OUTPUT/taken.
+"""Exports of an exploration, into OUTPUT/exports.
 
 walk.mp4        the accepted segments of the branch, concatenated
 memory.ply      the points of the memory
@@ -25,7 +25,7 @@ from anchorweave.progress import progress
 from anchorweave.recordings.nerfstudio import TRANSFORMS, frame_entry
 from anchorweave.video import write_video
 from inference.explorer.generating import segment_clip
-from inference.explorer.places import TAKEN
+from inference.explorer.places import EXPORTS
 from inference.explorer.session import Session
 from inference.explorer.versions import version_path
 from inference.runs.report import write_json
@@ -38,7 +38,7 @@ VIDEO, POINTS, NERFSTUDIO, COLMAP, PAGE = (
 COLMAP_POINTS = 100_000
 
 
-def take_video(session: Session) -> Path:
+def export_video(session: Session) -> Path:
     """Write the long video of the branch.
 
     Raises:
@@ -52,7 +52,7 @@ def take_video(session: Session) -> Path:
     return path
 
 
-def take_points(session: Session) -> Path:
+def export_points(session: Session) -> Path:
     """Write the points of the memory as a PLY.
 
     Raises:
@@ -63,7 +63,7 @@ def take_points(session: Session) -> Path:
     return path
 
 
-def take_nerfstudio(session: Session) -> Path:
+def export_nerfstudio(session: Session) -> Path:
     """Writes the memory's frames as a folder that nerfstudio and this project can read.
 
     Raises:
@@ -87,7 +87,7 @@ def take_nerfstudio(session: Session) -> Path:
     return path
 
 
-def take_colmap(session: Session) -> Path:
+def export_colmap(session: Session) -> Path:
     """Writes the memory's frames, cameras and points as a COLMAP project in text format.
 
     Points have no tracks, because no features were matched.
@@ -125,7 +125,7 @@ def take_colmap(session: Session) -> Path:
     return path
 
 
-def take_page(session: Session, page: str) -> Path:
+def export_page(session: Session, page: str) -> Path:
     """Writes a static page of the scene.
 
     Args:
@@ -173,7 +173,7 @@ def _branch_frames(session: Session) -> Iterator[Tensor]:
 
 
 def _place(session: Session) -> Path:
-    folder = session.output / TAKEN
+    folder = session.output / EXPORTS
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
