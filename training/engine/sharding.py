@@ -52,7 +52,9 @@ def blocks_of(denoiser: Denoiser) -> list[nn.Module]:
 def shard_blocks(plugin: FullyShardedDataParallelPlugin, denoiser: Denoiser) -> None:
     """Makes accelerate shard `blocks_of(denoiser)`; call it before accelerate prepares it."""
     plugin.auto_wrap_policy = transformer_auto_wrap_policy
-    plugin.transformer_cls_names_to_wrap = sorted({type(one).__name__ for one in blocks_of(denoiser)})
+    plugin.transformer_cls_names_to_wrap = sorted(
+        {type(one).__name__ for one in blocks_of(denoiser)}
+    )
 
 
 def assert_blocks_sharded(denoiser: Denoiser) -> None:
