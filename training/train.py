@@ -3,8 +3,7 @@
     python -m training.train                                    # tiny, one process, on a CPU
     python -m training.train data.train=outputs/clips steps=200
     python -m training.train config=configs/train/cogvideox_5b.yaml --dry-run
-    ACCELERATE_CONFIG=configs/accelerate/eight_gpus_ddp.yaml bash scripts/train_with_latent.sh \
-        config=configs/train/cogvideox_5b.yaml
+    PROCESSES=8 bash scripts/train_with_latent.sh config=configs/train/cogvideox_5b.yaml
 
 Writes to `output`: checkpoints/, log.jsonl, loss.png, loss_by_timestep.png, validation/,
 config.yaml, origin.json and clips.json. Run again, it resumes from the newest complete checkpoint,
