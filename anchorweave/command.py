@@ -19,10 +19,10 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 
-from anchorweave.config import UnknownOptionError, default_values
+from anchorweave.config import DashedWordError, UnknownOptionError, default_values
 from anchorweave.errors import ToldError
 from anchorweave.option_help import help_text, options_of
 
@@ -115,6 +115,8 @@ class Command:
         message = str(error) or type(error).__name__
         if isinstance(error, UnknownOptionError):
             message += self._where_else(error.key)
+        if isinstance(error, DashedWordError):
+            message += self._without_dashes(error.name)
         # File names may contain terminal control characters.
         message = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
         rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
@@ -140,10 +142,27 @@ class Command:
             for option, names in elsewhere
         )
 
+    def _without_dashes(self, name: str) -> str:
+        """The option, or the command beside this one, that is called so."""
+        own = [one.key for one in options_of(self.schema) if not one.is_section]
+        if name in own:
+            return f", such as {name}=..."
+        beside = f"{self._name().rpartition('.')[0]}.{name}"
+        found = commands().get(beside)
+        if found is None or not _same_options(found.schema, self.schema):
+            return ""
+        return f"\nThere is a command of this name for the same options: python -m {beside}"
+
     def _name(self) -> str:
         spec = sys.modules[self.main.__module__].__spec__
         # What `python -m` runs is called __main__; its spec keeps the name.
         return self.main.__module__ if spec is None else spec.name
+
+
+def _same_options(one: type, other: type) -> bool:
+    """Whether two commands share a dataclass of options."""
+    shared = set(one.__mro__) & set(other.__mro__)
+    return any(is_dataclass(base) for base in shared)
 
 
 @contextmanager

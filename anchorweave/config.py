@@ -44,6 +44,19 @@ class UnknownOptionError(ValueError):
         self.key = key
 
 
+class DashedWordError(ValueError):
+    """An argument that starts with dashes, as no option does.
+
+    Args:
+        message: names the argument.
+        name: what follows the dashes, without a value, with underscores.
+    """
+
+    def __init__(self, message: str, name: str):
+        super().__init__(message)
+        self.name = name
+
+
 def load_config(
     schema: type[Schema], words: Sequence[str] = (), default: str | None = None
 ) -> Schema:
@@ -57,6 +70,7 @@ def load_config(
 
     Raises:
         FileNotFoundError: a YAML file that does not exist.
+        DashedWordError: an argument that starts with dashes.
         RenamedOptionError: a renamed key; the message has its new name.
         UnknownOptionError: an unknown key; the message has the nearest known one.
         ValueError: an argument without "=", a value of another type, a number that is not finite or
@@ -95,7 +109,8 @@ def _merged(schema: type, words: Sequence[str], default: str | None) -> DictConf
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("-"):
-            raise ValueError(f"unknown option {word!r}; write OPTION=VALUE without dashes")
+            message = f"unknown option {word!r}; write OPTION=VALUE without dashes"
+            raise DashedWordError(message, key.lstrip("-").replace("-", "_"))
         if not equals:
             raise ValueError(f"{word!r} is not an override; write key=value, such as frames=49")
         if key == "config":

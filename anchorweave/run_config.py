@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from anchorweave.datasets.splits import SplitConfig
 from anchorweave.evaluation.contradiction import Check
 from anchorweave.memory import MemoryConfig
+from anchorweave.models.weaving.released_file import is_released_file
 from anchorweave.perception import PerceptionConfig
 from anchorweave.recordings.config import RecordingConfig
 from anchorweave.rendering.anchor_video import RenderConfig
@@ -26,9 +26,10 @@ class ModelConfig:
         path: a folder in diffusers' layout (an AnchorWeave pipeline, or an official image-to-video
             one: CogVideoX, Wan2.2-TI2V), or `tiny`, `tiny_wan`: small networks with random weights,
             built in code.
-        controller: a folder (such as `controller/` of a training checkpoint) or a released `.pt`
-            with the weaving controller; null = the one of `path`, or a new, untrained one.
-        released_weights: which weights of a released `.pt` to use: its moving average or the live
+        controller: a folder (such as `controller/` of a training checkpoint) or a released file
+            (`.pt`, `.safetensors`) with the weaving controller; null = the one of `path`, or a new,
+            untrained one.
+        released_weights: which weights of a released file to use: its moving average or the live
             ones (its first stage has no moving average).
         references: a folder (such as `references/` of a training checkpoint) with a reference
             network; null = the one of `path`, or none.
@@ -67,10 +68,9 @@ class ModelConfig:
     split: Literal["none", "guidance"] = "none"
 
     def __post_init__(self):
-        file = Path(self.controller or "").suffix == ".pt"
-        if self.released_weights != "ema" and not file:
+        if self.released_weights != "ema" and not is_released_file(self.controller):
             raise ValueError(
-                f"model.released_weights={self.released_weights} chooses within a released .pt, "
+                f"model.released_weights={self.released_weights} chooses within a released file, "
                 f"and model.controller={self.controller} is none; leave it out (folders of a "
                 "training end in _ema for the running average)"
             )

@@ -6,7 +6,7 @@
 
 Takes every option of `inference.sample`, whose options they are. Needs neither weights nor a GPU:
 the networks run on torch's meta device, which knows shapes and holds no numbers, while the bytes of
-their tensors are counted. The last line printed is one JSON object.
+their tensors are counted. `report=FILE.json` writes all numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.files import atomic_write
 from anchorweave.memory import MEMORIES
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.estimates.cards import GIB, GPUS, PROCESS, fits
@@ -55,11 +57,13 @@ class SamplingDryRunConfig(RunConfig):
         peak_tflops: of one GPU, dense bfloat16 (H100, H200: 989; A100: 312).
         utilisation: share of that peak which is reached. 0.38 was measured of the 5B's forward
             pass on an H200, with and without the controller; the autoencoder was not measured.
+        report: a file that the complete report is written to, as JSON; null = none.
     """
 
     visible: float = within(1.0, at_least=0, at_most=1)
     peak_tflops: float = within(989.0, above=0)
     utilisation: float = within(0.38, above=0, at_most=1)
+    report: str | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -263,9 +267,13 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Dry run of the config that `a.b=c` overrides make."""
-    report = describe(load_config(SamplingDryRunConfig, words, DEFAULT))
+    config = load_config(SamplingDryRunConfig, words, DEFAULT)
+    report = describe(config)
     _show(report, Console())
-    print(json.dumps(report))
+    if config.report is not None:
+        Path(config.report).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(Path(config.report)) as aside:
+            aside.write_text(json.dumps(report, indent=1) + "\n")
 
 
 COMMAND = Command(main, SamplingDryRunConfig, DEFAULT)

@@ -160,7 +160,7 @@ def write_pictures(
 ) -> None:
     """Writes the generated videos, the anchors, and both next to the truth."""
     anchors = {f"anchor {slot}": one for slot, one in enumerate(retrieved.anchors.video)}
-    composed = {"anchors, composite": composite(retrieved.anchors)[0]}
+    composed = {"composite": composite(retrieved.anchors)[0]}
     truth = {"target": target.frames}
     generated = {name.replace("_", " "): video for name, video in videos.items()}
     montages = {

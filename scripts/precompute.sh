@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Encodes prepared clips to latents and text features, which training reads.
 # Arguments are overrides a.b=c: bash scripts/precompute.sh data=outputs/mine model.path=pretrained/X
-# Several GPUs: prefix the command with LAUNCH="accelerate.commands.launch --multi_gpu --num_processes 8".
+# Several processes, one a GPU: PROCESSES=8 bash scripts/precompute.sh data=...
 set -euo pipefail
+[ -z "${LAUNCH:-}" ] || { echo "LAUNCH=... is now PROCESSES=N, the number of processes" >&2; exit 2; }
 . scripts/setup.sh
-exec "$PYTHON" -m ${LAUNCH:+$LAUNCH -m} training.precompute_latents "$@"
+LAUNCH=(${PROCESSES:+torch.distributed.run --standalone --nproc-per-node "$PROCESSES" -m})
+exec "$PYTHON" -m "${LAUNCH[@]}" training.precompute_latents "$@"

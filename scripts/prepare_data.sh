@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Prepares clips from recordings: target videos, and the anchors retrieved for them.
 # Arguments are overrides a.b=c: bash scripts/prepare_data.sh source=RECORDINGS output=outputs/mine
-# Several processes: prefix the command with LAUNCH="torch.distributed.run --nproc_per_node 16".
+# Several processes, one a core: PROCESSES=16 bash scripts/prepare_data.sh source=...
 set -euo pipefail
+[ -z "${LAUNCH:-}" ] || { echo "LAUNCH=... is now PROCESSES=N, the number of processes" >&2; exit 2; }
 . scripts/setup.sh
-exec "$PYTHON" -m ${LAUNCH:+$LAUNCH -m} training.prepare_clips "$@"
+LAUNCH=(${PROCESSES:+torch.distributed.run --standalone --nproc-per-node "$PROCESSES" -m})
+exec "$PYTHON" -m "${LAUNCH[@]}" training.prepare_clips "$@"

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Trains on prepared, precomputed clips; run again, it resumes. Arguments are overrides a.b=c:
 #   bash scripts/train_with_latent.sh data.train=outputs/prepared steps=500
-# On several devices, set ACCELERATE_CONFIG to a file of configs/accelerate/:
-#   ACCELERATE_CONFIG=configs/accelerate/eight_gpus_ddp.yaml bash scripts/train_with_latent.sh config=configs/train/cogvideox_5b.yaml
+# PROCESSES=8 trains on as many GPUs (DDP); ACCELERATE_CONFIG names another file of configs/accelerate/:
+#   PROCESSES=8 bash scripts/train_with_latent.sh config=configs/train/cogvideox_5b.yaml
+#   ACCELERATE_CONFIG=configs/accelerate/eight_gpus_fsdp2.yaml bash scripts/train_with_latent.sh config=configs/train/spmem.yaml
 set -euo pipefail
 . scripts/setup.sh
-LAUNCH=(${ACCELERATE_CONFIG:+accelerate.commands.launch --config_file "$ACCELERATE_CONFIG" -m})
+[ -z "${PROCESSES:-}" ] || : "${ACCELERATE_CONFIG:=configs/accelerate/eight_gpus_ddp.yaml}"
+LAUNCH=(${ACCELERATE_CONFIG:+accelerate.commands.launch --config_file "$ACCELERATE_CONFIG" ${PROCESSES:+--num_processes "$PROCESSES"} -m})
 exec "$PYTHON" -m "${LAUNCH[@]}" training.train "$@"

@@ -146,6 +146,27 @@ def test_an_option_of_another_stage_is_named_with_its_stages():
     assert options_elsewhere("no_such_option") == {}
 
 
+@pytest.mark.parametrize(
+    "name, word, said",
+    [
+        ("inference.sample", "--dry-run", "the same options: python -m inference.dry_run"),
+        ("inference.sample", "--frames=9", "such as frames=..."),
+        ("training.prepare_clips", "--output", "such as output=..."),
+    ],
+)
+def test_a_dashed_word_names_the_option_or_command_that_is_meant(capsys, name, word, said):
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[name].run([word])
+    assert ended.value.code == 2
+    assert f"unknown option {word!r}" in (shown := capsys.readouterr().err) and said in shown
+
+
+def test_a_dashed_word_names_no_command_for_other_options(capsys):
+    with pytest.raises(SystemExit):
+        COMMANDS["training.prepare_clips"].run(["--dry-run"])
+    assert "dry_run" not in capsys.readouterr().err
+
+
 def test_whoever_stops_reading_ends_it_quietly(monkeypatch):
     def main(words):
         raise BrokenPipeError

@@ -76,6 +76,62 @@ def test_slurm_starts_one_training_on_all_nodes(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "step-00000002" / "manifest.json").is_file()
 
 
+TORCH = "-m torch.distributed.run --standalone --nproc-per-node 3 -m"
+DDP = "-m accelerate.commands.launch --config_file configs/accelerate/eight_gpus_ddp.yaml"
+
+
+@pytest.mark.parametrize(
+    "script, module, environ, launched",
+    [
+        ("prepare_data", "prepare_clips", {}, "-m"),
+        ("prepare_data", "prepare_clips", {"PROCESSES": "3"}, TORCH),
+        ("precompute", "precompute_latents", {}, "-m"),
+        ("precompute", "precompute_latents", {"PROCESSES": "3"}, TORCH),
+        ("train_with_latent", "train", {}, "-m"),
+        ("train_with_latent", "train", {"PROCESSES": "3"}, f"{DDP} --num_processes 3 -m"),
+        (
+            "train_with_latent",
+            "train",
+            {"ACCELERATE_CONFIG": "my own.yaml"},
+            "-m accelerate.commands.launch --config_file my own.yaml -m",
+        ),
+        (
+            "train_with_latent",
+            "train",
+            {"ACCELERATE_CONFIG": "own.yaml", "PROCESSES": "2"},
+            "-m accelerate.commands.launch --config_file own.yaml --num_processes 2 -m",
+        ),
+    ],
+)
+def test_several_processes_are_asked_for_in_one_way(tmp_path, script, module, environ, launched):
+    done = run_script(tmp_path, script, environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{launched} training.{module} a=b c=d e\n"
+
+
+@pytest.mark.parametrize("script", ["prepare_data", "precompute"])
+def test_the_earlier_way_to_ask_for_several_processes_is_refused(tmp_path, script):
+    done = run_script(tmp_path, script, {"LAUNCH": "torch.distributed.run --nproc_per_node 3"})
+    assert done.returncode == 2 and "LAUNCH=... is now PROCESSES=N" in done.stderr
+    assert not done.stdout
+
+
+def run_script(tmp_path, script, environ):
+    """Runs a script with a stand-in for Python that has every requirement and prints its words."""
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\n[ "$1" = - ] || echo "$@"\n')
+    python.chmod(0o755)
+    names = ("LAUNCH", "PROCESSES", "ACCELERATE_CONFIG")
+    plain = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        ["bash", f"scripts/{script}.sh", "a=b", "c=d e"],
+        cwd=ROOT,
+        env={**plain, "PATH": f"{tmp_path}:{os.environ['PATH']}", **environ},
+        capture_output=True,
+        text=True,
+    )
+
+
 # Stands for every Python: its words say what it is asked for, the environment what it has.
 STUB = """#!/bin/sh
 case "$*" in

@@ -84,7 +84,7 @@ def main(words: Sequence[str]) -> None:
     if not config.model and not config.table:
         raise ValueError(
             "model= is missing: name a folder with a captioning model of transformers, such as "
-            "pretrained/git-base-vatex (`huggingface-cli download microsoft/git-base-vatex "
+            "pretrained/git-base-vatex (`hf download microsoft/git-base-vatex "
             "--local-dir pretrained/git-base-vatex` fetches it), or a data set's own table=FILE.csv"
         )
     recordings = find_recordings(config.source)

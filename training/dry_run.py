@@ -3,15 +3,17 @@
     python -m training.dry_run config=configs/train/cogvideox_5b.yaml
     python -m training.dry_run                       # the default config
     python -m training.dry_run config=configs/train/cogvideox_5b.yaml gpus=16 visible=0.45
+    python -m training.dry_run report=outputs/dry_run.json      # all numbers as JSON
 
 Needs neither weights nor a GPU: the networks are built on torch's meta device, which has shapes but
-no data. The last line printed is one JSON object.
+no data. `python -m training.train ... --dry-run` is the same.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
+from anchorweave.files import atomic_write
 from anchorweave.memory import GlobalCloudConfig
 from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
@@ -79,6 +82,7 @@ class DryRunConfig(TrainConfig):
         references: reference frames per sample; null = as in the first clip, or without clips, the
             maximum of the memory system.
         preceding: frames before the target, 4k + 1 or 0; null = as in the first clip.
+        report: a file that the complete report is written to, as JSON; null = none.
     """
 
     gpus: int | None = within(None, at_least=1)
@@ -87,6 +91,7 @@ class DryRunConfig(TrainConfig):
     visible: float = within(1.0, at_least=0, at_most=1)
     references: int | None = within(None, at_least=0)
     preceding: int | None = within(None, at_least=0)
+    report: str | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -105,13 +110,16 @@ class DryRunConfig(TrainConfig):
             )
 
 
-def dry_run(config: TrainConfig, world: int | None = None) -> None:
-    """Prints a description of a run of `config`; arguments as in `describe`."""
-    if isinstance(config, DryRunConfig):
-        world = world or config.gpus
-    report = describe(config, world)
-    _show(report, Console())
-    print(json.dumps(report))
+def dry_run(config: DryRunConfig) -> None:
+    """Prints a description of a run of `config`; if several ranks were launched, only the first."""
+    if int(os.environ.get("RANK", 0)):
+        return
+    report = describe(config, config.gpus)
+    _show(report, config, Console())
+    if config.report is not None:
+        Path(config.report).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(Path(config.report)) as aside:
+            aside.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:
@@ -292,7 +300,7 @@ def _memory_rows(
     return rows
 
 
-def _show(report: Mapping[str, Any], console: Console) -> None:
+def _show(report: Mapping[str, Any], config: DryRunConfig, console: Console) -> None:
     parameters, tokens = report["parameters"], report["tokens"]
     tflops, epochs = report["tflops_per_step"], report["epochs"]
     facts = Table(title="The run", show_header=False)
@@ -327,6 +335,12 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
             recompute = f"yes, kept: {row['kept']}"
         table.add_row(row["strategy"], recompute, f"{row['total']:,.1f}", *fits)
     console.print(table)
+    told = (
+        f"Estimated for gpus={report['gpus']}, peak_tflops={config.peak_tflops:g}, "
+        f"utilisation={config.utilisation:g}, visible={config.visible:g}; these are options, also "
+        "of --dry-run, as are references, preceding and report=FILE.json, which writes all of it."
+    )
+    console.print(told, markup=False, highlight=False)
     console.print("Missing: " + ("nothing" if not report["missing"] else ""))
     for line in report["missing"]:
         console.print(f"  {line}", markup=False, highlight=False)

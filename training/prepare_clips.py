@@ -2,7 +2,7 @@ r"""Prepares clips from recordings: target videos with the anchors retrieved for
 
     python -m training.prepare_clips                           # the embedded example, on a CPU
     python -m training.prepare_clips source=data/rooms output=outputs/prepared clips_per_recording=8
-    torchrun --nproc_per_node 16 -m training.prepare_clips \
+    PROCESSES=16 bash scripts/prepare_data.sh \
         config=configs/data/prepare_480x720.yaml source=data/dl3dv output=outputs/dl3dv
 
 A second run makes only what is missing. Every clip records the settings it was made with; a clip

@@ -62,7 +62,7 @@ class MemoryConfig:
         if self.kind != "local_clouds":
             raise ValueError(
                 f"memory.limit={self.limit}: memory={self.kind} always chooses from all frames; "
-                "only memory=local_clouds takes a limit"
+                "only memory=local_clouds accepts a limit"
             )
 
     def __reduce__(self):

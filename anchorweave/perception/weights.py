@@ -52,6 +52,6 @@ def found(load: Callable[[], Loaded], model: str, asked: str, option: str, hub: 
         folder = model if inside else f"pretrained/{Path(hub).name}"
         raise FileNotFoundError(
             f"{asked}: no weights at {model} ({str(error).splitlines()[0]}). "
-            f"`huggingface-cli download {hub} --local-dir {folder}` fetches them; "
+            f"`hf download {hub} --local-dir {folder}` fetches them; "
             f"{option}= names another folder"
         ) from error

@@ -103,8 +103,9 @@ class WeavingMixin(Guidance, AnchoredStart):
 
         Args:
             backbone: a folder in diffusers' layout (or its name on the hub), or a loaded pipeline.
-            controller: a controller, a folder with a saved one, the authors' released `.pt`,
-                or None for a new one, which has no effect until it is trained.
+            controller: a controller, a folder with a saved one, the authors' released file
+                (`.pt`, `.safetensors`), or None for a new one, which has no effect until it is
+                trained.
             released_weights: which weights of a released file: `ema` or `live` (its first stage has
                 no EMA).
             references: a reference network, a folder with a saved one, or None.

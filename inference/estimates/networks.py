@@ -62,7 +62,7 @@ def bytes_of(*modules: nn.Module) -> int:
 def networks_of(config: RunConfig) -> Networks:
     """The networks that `config.model` describes, as far as their configurations are on disk.
 
-    What is not there is as published; a controller that is not there, or is a released `.pt`, is
+    What is not there is as published; a controller that is not there, or is a released file, is
     a new one's.
 
     Raises:

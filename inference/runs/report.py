@@ -132,9 +132,9 @@ def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...
         table.add_column(heading)
     rows = {name.replace("_", " "): metrics[name] for name in VIDEOS if name in metrics}
     if anchors["slots"]:
-        rows["anchors, composite, holes filled"] = anchors["composite_filled"]
+        rows["composite, holes filled"] = anchors["composite_filled"]
         rows |= {f"anchor {slot}": row for slot, row in enumerate(anchors["slots"])}
-        rows["anchors, composite"] = anchors["composite"]
+        rows["composite"] = anchors["composite"]
     for name, row in rows.items():
         covered = f"{row['coverage']:.0%}" if "coverage" in row else "100%"
         qualities = (_told(row.get(key), key) for key in QUALITY)

@@ -160,9 +160,11 @@ def test_float8_is_counted_as_it_lies_there_and_as_it_is_cast():
     assert 0 <= met <= 4 * largest_layer(backbone)
 
 
-def test_the_report_has_the_stages_heights_and_the_row_that_was_asked_for(capsys):
-    main(["model.path=tiny", "model.controller=null", "model.tile_vae=true", *VIDEO])
-    report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+def test_the_report_has_the_stages_heights_and_the_row_that_was_asked_for(capsys, tmp_path):
+    words = ["model.path=tiny", "model.controller=null", "model.tile_vae=true", *VIDEO]
+    main([*words, f"report={tmp_path / 'new' / 'report.json'}"])
+    assert "{" not in capsys.readouterr().out
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
     assert report["networks_from"] == "tiny"
     rows = report["memory_gib"]
     choices = {(row["offload"], row["storage"], row["tile_vae"]) for row in rows}

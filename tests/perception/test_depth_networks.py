@@ -158,7 +158,7 @@ def test_depth_anything_is_as_its_weights_say(tmp_path):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_without_weights_it_says_what_to_download(tmp_path, name):
     config = configured(name, "pretrained/none")
-    with pytest.raises(FileNotFoundError, match="huggingface-cli download .*pretrained/none"):
+    with pytest.raises(FileNotFoundError, match="hf download .*pretrained/none"):
         make_perception(name, config)
 
 

@@ -10,6 +10,7 @@ from training.dry_run import DryRunConfig, dry_run, estimate
 from training.estimates.run_shapes import PAPER_CLIPS, ClipShape, clip_shape
 from training.options.networks import NetworkConfig
 from training.options.training import DataConfig, TrainConfig
+from training.train import main as train
 
 FULL = TrainConfig(model=NetworkConfig(path="nowhere"), precision="bf16")
 
@@ -81,15 +82,30 @@ def _small_config():
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def test_the_tiny_run_is_told_with_nothing_missing_but_data(capsys):
-    network = NetworkConfig(layers=3, heads=2)
-    dry_run(TrainConfig(model=network, data=DataConfig("nowhere/clips")))
+def test_the_tiny_run_is_told_with_nothing_missing_but_data(capsys, tmp_path):
+    network, file = NetworkConfig(layers=3, heads=2), tmp_path / "new" / "report.json"
+    dry_run(DryRunConfig(model=network, data=DataConfig("nowhere/clips"), report=str(file)))
     shown = capsys.readouterr().out
-    report = json.loads(shown.splitlines()[-1])
-    for told in ("nowhere/clips", "fsdp2", "TFLOPs"):
-        assert told in shown.rpartition("\n{")[0]
+    report = json.loads(file.read_text())
+    for told in ("nowhere/clips", "fsdp2", "TFLOPs", "visible=1;"):
+        assert told in shown
+    assert "{" not in shown
     assert report["backbone_from"] == "tiny"
     assert len(report["missing"]) == 1 and "nowhere/clips" in report["missing"][0]
+
+
+def test_a_dry_run_of_training_takes_the_options_of_the_dry_run_and_one_rank_tells(
+    capsys, tmp_path, monkeypatch
+):
+    file = tmp_path / "report.json"
+    words = ["data.train=nowhere/clips", "--dry-run", "gpus=3", "visible=0.45", f"report={file}"]
+    monkeypatch.setenv("RANK", "1")
+    train(words)
+    assert not capsys.readouterr().out and not file.exists()
+    monkeypatch.setenv("RANK", "0")
+    train(words)
+    assert "gpus=3" in (shown := capsys.readouterr().out) and "visible=0.45" in shown
+    assert json.loads(file.read_text())["gpus"] == 3
 
 
 def test_time_and_disk_are_those_of_the_machine_that_is_asked_for():

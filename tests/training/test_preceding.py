@@ -1,7 +1,5 @@
 """Spatia's preceding frames on a small Wan: from a recording to a rollout; and what they cost."""
 
-import json
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,7 +27,7 @@ from tests.models.small import (
 from tests.training import runs
 from tests.training.runs import train_here
 from tests.training.small_data import write_room
-from training.dry_run import DryRunConfig, dry_run
+from training.dry_run import DryRunConfig, describe
 from training.engine.batches import DrawnClips, Place
 from training.engine.step import batch_losses
 from training.estimates.operations import training_step
@@ -148,10 +146,9 @@ def test_a_network_that_joins_no_frames_is_refused_before_training(data, tmp_pat
         build_networks(config_of(data, tmp_path, *words), LatentClips(data, "global_cloud")[0])
 
 
-def test_the_dry_run_counts_them(data, capsys):
+def test_the_dry_run_counts_them(data):
     def tokens(*words):
-        dry_run(load_config(DryRunConfig, words))
-        report = json.loads(capsys.readouterr().out.splitlines()[-1])
+        report = describe(load_config(DryRunConfig, words))
         return report["tokens"], report["tflops_per_step"]["forward"]
 
     paper = ["config=configs/train/spatia_wan22_stage1.yaml", "data.train=nowhere/clips"]

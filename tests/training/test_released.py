@@ -3,6 +3,7 @@
 import json
 
 import torch
+from safetensors.torch import save_file
 
 from anchorweave.config import load_config
 from anchorweave.models.controller import WeavingController
@@ -45,6 +46,15 @@ def test_a_released_checkpoint_and_data_set_train_and_sample(tmp_path):
         "batch=2",
     ]
     config = load_config(TrainConfig, words)
+    exported = tmp_path / "average.safetensors"
+    save_file(to_released_names(released.state_dict()), exported)
+    for words_of_start, live in (
+        ([f"model.controller={exported}"], 0.0),
+        (["model.released_weights=live"], 0.01),
+    ):
+        run = start(load_config(TrainConfig, [*words, *words_of_start]))
+        weight = run.networks.denoiser.controller.control_proj[0].weight
+        assert torch.equal(weight, released.control_proj[0].weight + live)
     run = start(config)
     weight = run.networks.denoiser.controller.control_proj[0].weight
     assert torch.equal(weight, released.control_proj[0].weight)
@@ -52,7 +62,11 @@ def test_a_released_checkpoint_and_data_set_train_and_sample(tmp_path):
     assert run.step == 2 and not torch.equal(weight, released.control_proj[0].weight)
 
     room = write_room(tmp_path / "room")
-    for controller in ("checkpoint-8500.pt", "run/checkpoints/step-00000002/controller"):
+    for controller in (
+        "checkpoint-8500.pt",
+        "average.safetensors",
+        "run/checkpoints/step-00000002/controller",
+    ):
         sample(
             [
                 f"source={room}",

@@ -13,6 +13,7 @@ from tests.training import runs
 from tests.training.clips import write_clips
 from tests.training.runs import assert_same_run, checkpoint, config_of, losses, start, train_here
 from training.engine.checkpoints import damage
+from training.train import main
 
 GOLDEN = Path(__file__).parent / "golden_curve.json"
 
@@ -127,6 +128,24 @@ def test_hidden_anchors_may_show_the_latent_of_black(data, tmp_path):
     run = start(config_of(data, tmp_path / "run", draw__anchors__hidden="black", steps=1))
     assert run.clips.black.shape == (3, 4, 4, 6) and run.clips.black.any()
     train_here(run.config, run=run)
+
+
+@pytest.mark.parametrize(
+    "lacking, said",
+    [("", "no such folder"), ("caption.safetensors", "run training.precompute_latents")],
+)
+def test_validation_clips_that_are_missing_are_told_before_anything_is_loaded(
+    data, tmp_path, lacking, said
+):
+    other = tmp_path / "clips"
+    if lacking:
+        write_clips(other, count=2)
+        (other / "clip_0" / lacking).unlink()
+    # No model either: it would be the first error if anything were loaded.
+    arguments = runs.words(data, tmp_path / "run", data__validation=other, model__path="nowhere")
+    with pytest.raises(ValueError, match=f"data.validation=.*{said}.*data.validation=null"):
+        main(arguments)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_validation_will_need_is_tried_before_the_first_step(data, tmp_path):

@@ -35,6 +35,7 @@ from training.engine.checkpoints import CONFIG, Checkpoints, damage
 from training.engine.clip_list import changed_clips, keep_clips
 from training.engine.guards import GradientGuard
 from training.engine.run import Run
+from training.engine.sharding import assert_blocks_sharded, shard_blocks
 from training.engine.strategy import assert_as_launched
 from training.engine.tracking import start_trackers
 from training.networks.build import Networks, build_networks, check_holes, trained
@@ -85,11 +86,15 @@ def prepare_run(config: TrainConfig, accelerator: Accelerator) -> Run:
         # A fused kernel over all weights: a quarter of the time.
         fused=True,
     )
+    if (plugin := getattr(accelerator.state, "fsdp_plugin", None)) is not None:
+        shard_blocks(plugin, networks.denoiser)
     with warnings.catch_warnings():
         # Its new name does not exist in the oldest supported torch.
         warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
         model, optimizer = accelerator.prepare(networks.denoiser, optimizer)
     plain = accelerator.unwrap_model(model)
+    if plugin is not None:
+        assert_blocks_sharded(plain)
     parameters = trained(plain)
     device = accelerator.device
     positions = networks.positions

@@ -21,6 +21,7 @@ from torch import nn
 from anchorweave.errors import EndedError
 from anchorweave.models.precision import computing_dtype, slowness
 from training.engine.batches import calls_per_step
+from training.engine.sharding import check_sharding
 from training.options.training import TrainConfig
 
 BREATH = 0.2
@@ -47,7 +48,8 @@ def check_launch(config: TrainConfig, environ: Mapping[str, str] = os.environ) -
 
     Raises:
         ValueError: a strategy, precision or accumulation other than the launcher's, an
-            unsupported strategy, or a package that is not installed.
+            unsupported strategy, modules to shard other than the blocks, or a package that is not
+            installed.
     """
     launched = launched_strategy(environ)
     if config.strategy not in ("any", launched):
@@ -61,6 +63,8 @@ def check_launch(config: TrainConfig, environ: Mapping[str, str] = os.environ) -
             f"this run was launched as {launched}; training supports one process, DDP, FSDP "
             "version 2 and DeepSpeed stage 2"
         )
+    if launched == "fsdp2":
+        check_sharding(environ)
     config.refuse_sharded(launched)
     if "zero2" in (launched, config.strategy) and not importlib.util.find_spec("deepspeed"):
         raise ValueError(

@@ -29,7 +29,7 @@ def missing_files(config: TrainConfig) -> list[str]:
             found.append(f"{path}: no such {what} (model.{key})")
     roots = [*config.data.shares(), *filter(None, [config.data.validation])]
     for root in roots:
-        found += _missing_clips(root, config)
+        found += missing_clips(root, config)
     return found
 
 
@@ -76,7 +76,8 @@ def _missing_weights(folder: Path) -> list[str]:
     ]
 
 
-def _missing_clips(root: str, config: TrainConfig) -> list[str]:
+def missing_clips(root: str, config: TrainConfig) -> list[str]:
+    """One line for everything that the data set in the folder `root` lacks."""
     try:
         clips = open_clips(root, config.memory)
     except ValueError as error:

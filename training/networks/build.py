@@ -20,6 +20,7 @@ from anchorweave.models.loading import ModelParts
 from anchorweave.models.precision import computing_dtype
 from anchorweave.models.small.tiny_models import video_of
 from anchorweave.models.weaving.make_controller import make_controller
+from anchorweave.models.weaving.released_file import is_released_file
 from training.networks.new import (
     START,
     TRAINED_WITH,
@@ -130,7 +131,7 @@ def _controller(
     if not network.woven:
         return None
     start = network.controller
-    if start is not None and Path(start).suffix != ".pt":
+    if start is not None and not is_released_file(start):
         # Otherwise the name would be looked up on the hub.
         if not (Path(start) / "config.json").is_file():
             raise FileNotFoundError(

@@ -72,7 +72,7 @@ def new_controller(
         every=every or 1,
         coverage=bool(network.coverage),
     )
-    controller = make_controller(backbone, source, options)
+    controller = make_controller(backbone, source, options, network.released_weights)
     if saved is not None:
         warm_start(controller, saved, network.warm_start)
     return controller

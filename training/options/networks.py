@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anchorweave.models.checkpointing import Kept
+from anchorweave.models.weaving.released_file import is_released_file
 from anchorweave.ranges import check_numbers, within
 
 
@@ -16,8 +17,10 @@ class NetworkConfig:
     Args:
         path: a folder in diffusers' layout with the backbone, or `tiny`, `tiny_wan`: small ones
             with random weights, of the clips' own size.
-        controller: initial weights: a folder with a saved controller, or a released `.pt`; null = a
-            new one.
+        controller: initial weights: a folder with a saved controller, or a released file (`.pt`,
+            `.safetensors`); null = a new one.
+        released_weights: which weights of a released file to start from: its moving average or
+            the live ones (its first stage has no moving average).
         new_controller: how a new one is initialised: with `random` weights, or `from_backbone`,
             with copies of its first blocks (needs `heads` equal to the backbone's). `none`: no
             controller; the backbone is trained without memory, and no anchors are read.
@@ -32,7 +35,7 @@ class NetworkConfig:
             weights mean the same in both.
         holes: content of anchors where nothing was seen: `black`, `cracks` or `filled`; must match
             the precomputed data. May also be changed for a saved controller, to fine-tune it for
-            other holes. null = as saved, `black` for a released `.pt`, and as in the data for all
+            other holes. null = as saved, `black` for a released file, and as in the data for all
             others.
         coverage: whether each token of an anchor includes the fraction of its pixels that was seen;
             null likewise, false. An error if a saved one differs.
@@ -69,6 +72,7 @@ class NetworkConfig:
 
     path: str = "tiny"
     controller: str | None = None
+    released_weights: Literal["ema", "live"] = "ema"
     new_controller: Literal["random", "from_backbone", "none"] = "random"
     layers: int | None = within(None, at_least=1)
     every: int | None = within(None, at_least=1)
@@ -102,6 +106,12 @@ class NetworkConfig:
                     f"model.{part}={saved} is a saved one, but model.new_{part}={asked} asks for "
                     f"another; set model.{part}=null or model.new_{part}={new}"
                 )
+        if self.released_weights != "ema" and not is_released_file(self.controller):
+            raise ValueError(
+                f"model.released_weights={self.released_weights} chooses within a released file, "
+                f"and model.controller={self.controller} is none; leave it out (folders of a "
+                "training end in _ema for the running average)"
+            )
         if self.kept != "nothing" and not self.gradient_checkpointing:
             raise ValueError(
                 f"model.kept={self.kept} says what gradient checkpointing keeps, and there is "

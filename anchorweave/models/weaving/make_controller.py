@@ -10,6 +10,7 @@ from torch import nn
 from anchorweave.models.backbones import family_of
 from anchorweave.models.controller import WeavingController
 from anchorweave.models.weaving.initialisation import copy_backbone_blocks
+from anchorweave.models.weaving.released_file import SUFFIXES, is_released_file
 from anchorweave.models.weaving.released_weights import load_released_checkpoint
 from anchorweave.models.whole import load_whole
 
@@ -53,8 +54,8 @@ def make_controller(
     Args:
         backbone: a backbone of a known family.
         source: `new`, with weights from torch's random state; `from_backbone`, with copies of the
-            backbone's first blocks; the authors' released `.pt`; or a folder with a saved one,
-            which has its own options.
+            backbone's first blocks; a released file, `.pt` or `.safetensors`; or a folder with a
+            saved one, which has its own options.
         options: for all but saved ones; None = those of the released controller.
         released_weights: which weights of a released file: `ema` or `live`.
 
@@ -63,10 +64,11 @@ def make_controller(
         ValueError: weights that do not fit the backbone, or missing weights.
     """
     path = None if source in (NEW, FROM_BACKBONE) else Path(source)
-    if path is not None and path.suffix != ".pt":
+    if path is not None and not is_released_file(path):
         if not path.is_dir():
             raise FileNotFoundError(
-                f"no controller at {path}: expected a folder with a saved one, or a .pt file"
+                f"no controller at {path}: expected a folder with a saved one, or a released "
+                f"file ({', '.join(SUFFIXES)})"
             )
         return load_whole(WeavingController, path)
     options = options or ControllerOptions()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from anchorweave.models.controller import WeavingController
+from anchorweave.models.weaving.released_file import read_released
 from anchorweave.models.whole import refuse_not_finite
 
 # released prefix -> ours
@@ -24,42 +24,33 @@ PREFIXES = {
     "camera_pose_blocks.": "camera_encoder.embed.",
     "camera_out_projectors.": "camera_encoder.project.",
 }
-ENTRIES = {"ema": "ema_state_dict", "live": "state_dict"}
+# Tensors that tell a size: released name, axis, what its length is.
+SIZES = (
+    ("patch_embed.proj.weight", 0, "width"),
+    ("transformer_blocks.0.attn1.norm_q.weight", 0, "channels a head"),
+    ("out_projectors.0.weight", 0, "width of the backbone"),
+    ("patch_embed.proj.weight", 1, "latent channels of video and anchor together"),
+    ("patch_embed.text_proj.weight", 1, "width of the text features"),
+)
 
 
 def load_released_checkpoint(
-    path: str | Path, controller: WeavingController, weights: str = "ema"
+    path: str | Path, controller: WeavingController, released_weights: str = "ema"
 ) -> None:
-    """Loads `controller` from a `.pt` file of the released training code.
+    """Loads `controller` from a file of the released training code, or an export of its weights.
 
     Args:
-        path: a file with `state_dict` and, from its second stage on, `ema_state_dict`.
+        path: as in `read_released`.
         controller: must have the sizes that the checkpoint was trained with.
-        weights: `ema` (which the released sampler prefers) or `live`.
+        released_weights: `ema` (which the released sampler prefers) or `live`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is not such a checkpoint, tensors that do not fit (all are named),
-            or weights that are not finite.
+        ValueError: what `read_released` refuses, tensors that do not fit (all are named), or
+            weights that are not finite.
     """
-    if weights not in ENTRIES:
-        raise ValueError(f"weights is one of {', '.join(ENTRIES)}; got {weights!r}")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no controller checkpoint at {path}; see pretrained/README.md")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a readable checkpoint of tensors ({error}); download it again"
-        ) from error
-    entry = ENTRIES[weights]
-    if not isinstance(checkpoint, Mapping) or entry not in checkpoint:
-        entries = list(checkpoint) if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
-        raise ValueError(
-            f"{path} has no {entry!r} but {entries}; choose the other of weights=ema, weights=live "
-            "or another file"
-        )
-    load_released_state(checkpoint[entry], controller, where=f"{path} ({entry})")
+    state, where = read_released(path, released_weights)
+    load_released_state(state, controller, where)
     refuse_not_finite(controller, path)
 
 
@@ -88,11 +79,31 @@ def load_released_state(
         if state[name].shape != wanted[name].shape
     ]
     if problems:
+        if state.keys() == controller.state_dict().keys():
+            raise ValueError(
+                f"{where} has the names of this project's own controllers, not released ones; "
+                "name the folder that it was saved to, with its config.json"
+            )
         raise ValueError(
-            f"{where} does not fit this controller ({len(problems)} tensors); make one with the "
-            "checkpoint's sizes:\n  " + "\n  ".join(problems)
+            f"{where} does not fit this controller ({len(problems)} tensors).\n"
+            f"It was made for {_described(state)};\nthe controller is one for "
+            f"{_described(wanted)}.\nA controller is made from its backbone (model.path), so name "
+            "the backbone that the checkpoint was trained with, and in training model.layers, "
+            "model.heads and model.fusion if they are not the backbone's defaults:\n  "
+            + "\n  ".join(problems)
         )
     controller.load_state_dict(from_released_names(state))
+
+
+def _described(state: Mapping[str, Tensor]) -> str:
+    """What tensors with released names were made for, as far as they tell."""
+    blocks = {int(m[1]) for name in state if (m := re.match(r"transformer_blocks\.(\d+)\.", name))}
+    told = [f"{len(blocks)} layers"]
+    for name, axis, what in SIZES:
+        if name in state and state[name].ndim > axis:
+            told.append(f"{what} {state[name].shape[axis]}")
+    scored = any(name.startswith("confidence_net.") for name in state)
+    return ", ".join([*told, f"fusion {'pose_guided' if scored else 'average'}"])
 
 
 def from_released_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

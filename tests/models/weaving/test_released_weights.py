@@ -1,6 +1,10 @@
+import argparse
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from anchorweave.models.weaving.released_file import is_released_file
 from anchorweave.models.weaving.released_weights import (
     from_released_names,
     load_released_checkpoint,
@@ -54,6 +58,12 @@ def test_whatever_does_not_fit_is_named_and_nothing_is_changed(controller):
         load_released_state(state, controller, where="here.pt")
     for words in (
         "here.pt does not fit this controller (3 tensors)",
+        # What the tensors tell of their network, and of the one they are loaded into.
+        "made for 2 layers, width 64, channels a head 32, width of the backbone 64, latent "
+        "channels of video and anchor together 32,",
+        "is one for 2 layers, width 64, channels a head 32, width of the backbone 64, latent "
+        "channels of video and anchor together 8,",
+        "model.path",
         "missing: out_projectors.1.bias",
         "unexpected: camera_time_conv.9.weight",
         "wrong shape: patch_embed.proj.weight is (64, 32, 2, 2), the controller's (64, 8, 2, 2)",
@@ -71,17 +81,82 @@ def test_a_checkpoint_of_more_layers_is_refused(controller):
         load_released_state(to_released_names(controller.state_dict()), average, where="average")
 
 
-def test_files_that_are_no_checkpoint(controller, tmp_path):
+@pytest.mark.parametrize("name", ["average.pt", "average.safetensors"])
+def test_an_export_of_the_moving_average_fills_the_controller(controller, tmp_path, name):
+    before = {name: tensor.clone() for name, tensor in controller.state_dict().items()}
+    path, state = tmp_path / name, other(controller, 3.0)
+    torch.save(state, path) if path.suffix == ".pt" else save_file(state, path)
+    with pytest.raises(ValueError, match="no live weights; leave released_weights"):
+        load_released_checkpoint(path, controller, "live")
+    load_released_checkpoint(path, controller)
+    for name, tensor in controller.state_dict().items():
+        assert torch.equal(tensor, 3.0 * before[name])
+
+
+def test_weights_of_our_own_controllers_are_told_apart(controller, tmp_path):
+    controller.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="own controllers, not released ones; name the folder"):
+        load_released_checkpoint(tmp_path / "diffusion_pytorch_model.safetensors", controller)
+
+
+def test_only_files_are_released_files(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    assert not is_released_file(tmp_path / "folder.safetensors")
+    assert not is_released_file(tmp_path) and not is_released_file(None)
+    assert is_released_file("absent.pt") and is_released_file("absent.safetensors")
+
+
+def write_cut(content, path):
+    torch.save(content, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def write_bytes(content, path):
+    path.write_bytes(content)
+
+
+HTML = b"<!DOCTYPE html><html>404</html>"
+DAMAGED = "it is damaged or of another kind; download"
+
+
+@pytest.mark.parametrize(
+    "name, write, content, message",
+    [
+        ("a.pt", write_bytes, HTML, f"not a readable .*Unsupported operand 60.; {DAMAGED} it"),
+        ("a.pt", write_bytes, b"", f"not a readable .*EOFError.; {DAMAGED} it"),
+        ("a.pt", write_cut, {"state_dict": {"a": torch.ones(9)}}, f"not a readable .*{DAMAGED} it"),
+        ("a.safetensors", write_bytes, HTML, f"not a readable .*{DAMAGED} or export it"),
+        (
+            "a.pt",
+            torch.save,
+            {"state_dict": {}, "args": argparse.Namespace(x=1)},
+            r"is whole, but holds objects .*argparse\.Namespace.*weights_only=False",
+        ),
+        (
+            "a.pt",
+            torch.save,
+            {"epoch": 3, "model": {"a": torch.ones(1)}},
+            "should hold 'state_dict'.*holds epoch, model besides",
+        ),
+        ("a.pt", torch.save, [torch.zeros(1)], "holds a list, not tensors by name"),
+    ],
+)
+def test_files_that_are_no_checkpoint_say_why(controller, tmp_path, name, write, content, message):
+    write(content, tmp_path / name)
+    with pytest.raises(ValueError, match=f"(?s){message}") as error:
+        load_released_checkpoint(tmp_path / name, controller)
+    # Another download mends only a damaged file.
+    assert ("download" in str(error.value)) == ("download" in message)
+
+
+def test_missing_files_and_weights(controller, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.pt"):
         load_released_checkpoint(tmp_path / "absent.pt", controller)
-    (tmp_path / "noise.pt").write_bytes(b"no checkpoint at all")
-    with pytest.raises(ValueError, match="noise.pt is not a readable checkpoint"):
-        load_released_checkpoint(tmp_path / "noise.pt", controller)
     torch.save({"state_dict": other(controller, 1.0)}, tmp_path / "live.pt")
-    with pytest.raises(ValueError, match="has no 'ema_state_dict' but"):
+    with pytest.raises(ValueError, match="no 'ema_state_dict' but.*model.released_weights=live"):
         load_released_checkpoint(tmp_path / "live.pt", controller)
-    torch.save([torch.zeros(1)], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="but list"):
-        load_released_checkpoint(tmp_path / "list.pt", controller)
+    torch.save({"ema_state_dict": other(controller, 1.0)}, tmp_path / "ema.pt")
+    with pytest.raises(ValueError, match="no 'state_dict' but.*model.released_weights=ema"):
+        load_released_checkpoint(tmp_path / "ema.pt", controller, "live")
     with pytest.raises(ValueError, match="got 'best'"):
-        load_released_checkpoint(tmp_path / "live.pt", controller, weights="best")
+        load_released_checkpoint(tmp_path / "live.pt", controller, released_weights="best")

@@ -35,6 +35,16 @@ def test_what_was_launched_is_read_from_the_launcher(environ, strategy):
         (TrainConfig(), {"ACCELERATE_USE_FSDP": "true"}, "launched as fsdp1"),
         (TrainConfig(), ZERO2 | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "launched as zero3"),
         (TrainConfig(), ZERO2, "pip install deepspeed"),
+        (
+            TrainConfig(),
+            FSDP2 | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "CogVideoXBlock"},
+            "fsdp_transformer_layer_cls_to_wrap=CogVideoXBlock.*remove",
+        ),
+        (
+            TrainConfig(),
+            FSDP2 | {"FSDP_AUTO_WRAP_POLICY": "NO_WRAP"},
+            "fsdp_auto_wrap_policy=NO_WRAP.*remove",
+        ),
         (TrainConfig(validation=ValidationConfig(videos=1)), FSDP2, "validation.videos=0"),
         (TrainConfig(), {"ACCELERATE_MIXED_PRECISION": "bf16"}, "mixed_precision: 'no'"),
         (TrainConfig(batch=4), {"WORLD_SIZE": "8"}, "multiple of 8"),
@@ -57,7 +67,9 @@ def test_contradictions_are_refused_before_anything_is_loaded(config, environ, m
 
 @pytest.mark.parametrize("strategy", ["any", "fsdp2"])
 def test_what_agrees_is_allowed(strategy):
-    check_launch(TrainConfig(strategy=strategy, optimizer=OptimizerConfig()), FSDP2)
+    by_block = FSDP2 | {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+    for environ in (FSDP2, by_block):
+        check_launch(TrainConfig(strategy=strategy, optimizer=OptimizerConfig()), environ)
 
 
 def test_what_a_model_is_really_in_is_told_by_what_it_has_become():

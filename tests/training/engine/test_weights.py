@@ -7,8 +7,11 @@ import torch.multiprocessing as mp
 from safetensors import safe_open
 
 from anchorweave.models.denoiser import Denoiser
+from anchorweave.models.families import FAMILIES
 from tests.alike import assert_trained_alike
 from tests.models.small import small_anchors, small_backbone, small_call, small_controller
+from tests.training.engine.test_sharding import sharded_by_accelerate
+from training.engine.sharding import assert_blocks_sharded
 from training.engine.weights import (
     LORA_METADATA,
     fill,
@@ -21,8 +24,8 @@ from training.engine.weights import (
 from training.networks.build import add_lora, trained
 
 
-def denoiser(lora=False, full=False):
-    backbone = small_backbone()
+def denoiser(lora=False, full=False, family="cogvideox"):
+    backbone = small_backbone(family=family)
     backbone.requires_grad_(full)
     if lora:
         add_lora(backbone, rank=2, alpha=6)
@@ -107,20 +110,20 @@ def test_an_optimiser_goes_on_from_its_tensors():
     assert_trained_alike(*ended, 1e-3)
 
 
-def sharded_run(rank, folder):
-    """Two ranks under FSDP2: the same steps, tensors put together and taken apart again."""
-    from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
+def sharded_runs(rank, folder):
+    """Two ranks under FSDP2; starting them costs more than all families together."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    mesh = init_device_mesh("cpu", (2,))
-    alone, shared = denoiser(), denoiser()
-    for module in shared.modules():
-        if isinstance(module, CogVideoXBlock):
-            fully_shard(module, mesh=mesh)
-    fully_shard(shared, mesh=mesh)
+    for family in FAMILIES:
+        sharded_run(family)
+    dist.destroy_process_group()
+
+
+def sharded_run(family):
+    """The same steps as alone, tensors put together and taken apart again."""
+    alone, shared = denoiser(family=family), denoiser(family=family)
+    sharded_by_accelerate(shared)
+    assert_blocks_sharded(shared)
     optimizers = [torch.optim.AdamW(trained(m).values(), lr=1e-3) for m in (alone, shared)]
     for step in range(3):
         losses = [
@@ -143,11 +146,10 @@ def sharded_run(rank, folder):
     again = optimizer_tensors(optimizers[1], parts)
     assert all(torch.equal(again[key], value) for key, value in expected.items())
     step_of(shared, optimizers[1])
-    dist.destroy_process_group()
 
 
 def test_weights_that_ranks_share_are_put_together_and_taken_apart(tmp_path):
-    mp.spawn(sharded_run, (str(tmp_path),), nprocs=2)
+    mp.spawn(sharded_runs, (str(tmp_path),), nprocs=2)
 
 
 def test_the_optimisers_count_of_steps_goes_to_the_device_of_its_weights():

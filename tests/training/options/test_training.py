@@ -85,7 +85,11 @@ def test_launcher_files_are_for_what_they_are_called():
     kinds = {p.stem: load_config_from_file(str(p)) for p in LAUNCHERS}
     assert kinds["eight_gpus_ddp"].distributed_type == "MULTI_GPU"
     assert kinds["eight_gpus_zero2"].deepspeed_config["zero_stage"] == 2
-    assert kinds["eight_gpus_fsdp2"].fsdp_config["fsdp_version"] == 2
+    sharded = kinds["eight_gpus_fsdp2"].fsdp_config
+    assert sharded["fsdp_version"] == 2
+    # One file for every family of backbones: training names the blocks.
+    assert sharded["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
+    assert "fsdp_transformer_layer_cls_to_wrap" not in sharded
     assert kinds["cpu_two_processes"].use_cpu
 
 
