@@ -189,7 +189,7 @@ def test_controllers_of_another_family_are_refused(pipeline, tmp_path):
     "arguments, said",
     [
         ({"height": 48}, "divisible by 32; the nearest such size is 64x64"),
-        ({"num_frames": 10}, "takes 1 \\+ 4k frames; the nearest lengths are 9 and 13"),
+        ({"num_frames": 10}, "accepts 1 \\+ 4k frames; the nearest lengths are 9 and 13"),
         ({"use_dynamic_cfg": True}, "one guidance scale for all steps"),
     ],
 )

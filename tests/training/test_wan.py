@@ -170,7 +170,7 @@ def test_sampled_rolled_out_and_evaluated(trained, room, tmp_path):
     "words, said",
     [
         (["size=[480,720]"], "divisible by 32; the nearest such size is \\[480, 704\\]"),
-        (["frames=48"], "frames=48 do not fit the VAE, which takes 5, 9, 13"),
+        (["frames=48"], "frames=48 do not fit the VAE, which accepts 5, 9, 13"),
     ],
 )
 def test_clips_that_do_not_fit_are_refused(words, said, room, tmp_path):
