@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from anchorweave.geometry.projection import pixel_centres
+
 # Planes warped at a time; bounds memory and does not affect the result.
 CHUNK = 16
 
@@ -35,11 +37,7 @@ def photo_cost(
         window: side of the window in pixels, odd.
         noise: standard deviation of camera noise.
     """
-    height, width = view.shape
-    y, x = (torch.arange(n, device=view.device, dtype=view.dtype) + 0.5 for n in (height, width))
-    pixels = torch.stack(
-        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(view)], dim=-1
-    )
+    pixels = functional.pad(pixel_centres(view.shape, view), (0, 1), value=1.0)  # [H, W, 3]
     count, mean, variance = window_moments(view, window, noise)
     costs = []
     for planes in inverse_depths.split(CHUNK):

@@ -88,7 +88,7 @@ def test_sources_of_another_size_and_behind_the_view(both, views):
 
 
 def test_float32_and_threads_agree(views):
-    """The implementations to float32 rounding; one thread and three exactly."""
+    """Float32 and float64 to rounding, which a buffer's alignment may change too."""
     generator = torch.Generator().manual_seed(11)
     view, camera, images, cameras = (value.to(dtype=torch.float32) for value in views)
     planes = torch.linspace(0.2, 1.0, 5)
@@ -103,7 +103,7 @@ def test_float32_and_threads_agree(views):
     finally:
         torch.set_num_threads(threads)
     for one, three in zip(*results, strict=True):
-        assert torch.equal(one, three)
+        assert alike(one, three)
     exact = photo_cost(*views, planes.double(), 5)
     # Windows of random pixels have a variance near 1/12, whose rounding error is about 1e-7.
     assert torch.allclose(results[0][0].double(), exact, atol=1e-4)
