@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         else:
             aside.unlink(missing_ok=True)
         raise
+
+
+def write_json(values: Mapping | list, path: str | Path) -> None:
+    """Writes JSON atomically."""
+    with atomic_write(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def unfinished(path: str | Path) -> list[Path]:

@@ -33,6 +33,7 @@ from anchorweave.evaluation.contradiction import check_memories
 from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr
 from anchorweave.file_sets import written_together
+from anchorweave.files import write_json
 from anchorweave.locks import in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
@@ -50,7 +51,6 @@ from inference.geometry.rows import (
     show,
     still_pixels,
 )
-from inference.runs.report import write_json
 
 # This many warm-up frames compile and load everything before timing starts.
 WARM_UP = 2

@@ -31,12 +31,12 @@ from anchorweave.datasets.fingerprint import digest
 from anchorweave.evaluation.paired import PairedClips, compare_clips
 from anchorweave.evaluation.vector_plots import number
 from anchorweave.file_sets import written_together
+from anchorweave.files import write_json
 from anchorweave.locks import in_use
 from inference.evaluate import SHOWN_MISSING, refuse_other_clips
 from inference.evaluation.clip_names import readable
 from inference.evaluation.results_folder import MeasuredRow, find_run, label
 from inference.evaluation.scores import comparable
-from inference.runs.report import write_json
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from anchorweave.command import Command
 from anchorweave.config import load_config
 from anchorweave.evaluation.contradiction import verdict
 from anchorweave.evaluation.disagreement import CommonView, common_view
+from anchorweave.files import write_json
 from anchorweave.progress import progress
 from anchorweave.recordings import Recording, RecordingConfig, open_recording
 from anchorweave.recordings.framing import colours_as_seen_by_depth, reframed
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
-from inference.runs.report import write_json
 
 # Number of frames, spread over a recording, that the verdict is based on.
 JUDGED = 24

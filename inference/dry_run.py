@@ -11,7 +11,6 @@ their tensors are counted. `report=FILE.json` writes all numbers.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rich.table import Table
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.files import atomic_write
+from anchorweave.files import write_json
 from anchorweave.memory import MEMORIES
 from anchorweave.models.backbones import codec_of
 from anchorweave.models.estimates.cards import GIB, GPUS, PROCESS, fits
@@ -272,8 +271,7 @@ def main(words: Sequence[str]) -> None:
     _show(report, Console())
     if config.report is not None:
         Path(config.report).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(Path(config.report)) as aside:
-            aside.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(report, config.report)
 
 
 COMMAND = Command(main, SamplingDryRunConfig, DEFAULT)

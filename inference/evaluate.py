@@ -30,6 +30,7 @@ from anchorweave.config import load_config
 from anchorweave.datasets.fingerprint import differences
 from anchorweave.evaluation.camera_estimate import EstimationConfig
 from anchorweave.file_sets import new_run, written_together
+from anchorweave.files import write_json
 from anchorweave.locks import in_use
 from inference.evaluation.cached_row import ROW, CachedRow
 from inference.evaluation.camera_scores import estimate_missing, kept_cameras
@@ -46,7 +47,6 @@ from inference.evaluation.results_folder import (
 )
 from inference.evaluation.score_table import compare, table, write_drift, write_videos
 from inference.evaluation.scores import TRUTH, RowScores, score_row, score_truth
-from inference.runs.report import write_json
 
 # Rows in one table have these in common and may differ in everything else.
 SHARED = ("protocol", "frames", "size", "split", "rollout")

@@ -37,13 +37,13 @@ from anchorweave.evaluation.perceptual.optional_metrics import (
     chosen_metrics,
 )
 from anchorweave.evaluation.perceptual.samples import NotMeasuredError, PerVideo, Sample
+from anchorweave.files import write_json
 from anchorweave.locks import in_use
 from anchorweave.progress import progress
 from inference.evaluate import find_rows, refuse_other_clips
 from inference.evaluation.cached_row import CachedRow
 from inference.evaluation.protocols import rolls_out
 from inference.evaluation.video_scores import comes_back
-from inference.runs.report import write_json
 
 NOT_MEASURED = "not measured: "
 NOT_YET = f"{NOT_MEASURED}not reached yet, or the run was interrupted; measure again"

@@ -30,6 +30,7 @@ from anchorweave.config import load_config, save_config
 from anchorweave.datasets.fingerprint import differences, flat
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import finish_set, written_together
+from anchorweave.files import write_json
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank, Memory
@@ -49,7 +50,7 @@ from inference.runs.output import (
     open_bank,
 )
 from inference.runs.path import planned_cameras
-from inference.runs.report import selection, write_json
+from inference.runs.report import selection
 from inference.runs.scale import bank_unit
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 

@@ -29,6 +29,7 @@ from anchorweave.config import load_config, save_config
 from anchorweave.datasets.splits import split_frames
 from anchorweave.evaluation.montage import contact_sheet, side_by_side
 from anchorweave.file_sets import written_together
+from anchorweave.files import write_json
 from anchorweave.locks import in_use, refuse_in_use
 from anchorweave.memory import Bank
 from anchorweave.perception import make_perception
@@ -39,7 +40,7 @@ from anchorweave.world import World
 from inference.runs.generator import load_pipeline, make_generator
 from inference.runs.output import MEMORY, bank_path, check_output, memory_over, open_bank
 from inference.runs.ranks import together
-from inference.runs.report import measure, print_report, selection, write_json
+from inference.runs.report import measure, print_report, selection
 from inference.runs.source import open_source, posed, prompt_of, seen_clip, unit_of
 
 DEFAULT = "configs/tiny.yaml"

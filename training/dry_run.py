@@ -26,7 +26,7 @@ from torch import nn
 
 from anchorweave.command import Command
 from anchorweave.config import load_config
-from anchorweave.files import atomic_write
+from anchorweave.files import write_json
 from anchorweave.memory import GlobalCloudConfig
 from anchorweave.models.backbones import Family
 from anchorweave.models.checkpointing import Kept
@@ -118,8 +118,7 @@ def dry_run(config: DryRunConfig) -> None:
     _show(report, config, Console())
     if config.report is not None:
         Path(config.report).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(Path(config.report)) as aside:
-            aside.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(report, config.report)
 
 
 def describe(config: TrainConfig, world: int | None = None) -> dict[str, Any]:

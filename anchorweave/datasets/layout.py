@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anchorweave.errors import ToldError
-from anchorweave.files import atomic_write, unfinished
+from anchorweave.files import unfinished, write_json
 
 RECORD = "clip.json"
 VIDEO = "video.mp4"
@@ -147,12 +147,6 @@ def read_json(path: Path) -> dict:
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
-
-
-def write_json(values: Mapping, path: Path) -> None:
-    """Writes JSON atomically."""
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def read_quarantine(root: str | Path) -> dict[str, str]:

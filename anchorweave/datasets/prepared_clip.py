@@ -27,9 +27,8 @@ from anchorweave.datasets.layout import (
     preceding_folder,
     preceding_video,
     reference_frame,
-    write_json,
 )
-from anchorweave.files import file_sum
+from anchorweave.files import file_sum, write_json
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.images import write_frame
 

@@ -28,11 +28,10 @@ from torch import Tensor
 from anchorweave.config import save_config
 from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
 from anchorweave.file_sets import finish_set, written_together
-from anchorweave.files import atomic_write
+from anchorweave.files import atomic_write, write_json
 from anchorweave.geometry.cameras import Cameras
 from inference.evaluation.clip_names import refuse_unprintable
 from inference.runs.made import changed
-from inference.runs.report import write_json
 
 # Checksum over all other content of row.json.
 OWN_SUM = "sum"

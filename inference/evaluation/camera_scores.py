@@ -29,9 +29,9 @@ from anchorweave.evaluation.estimated_cameras import (
     known_matrices,
     pycolmap_version,
 )
+from anchorweave.files import write_json
 from anchorweave.progress import progress
 from inference.evaluation.cached_row import OWN_SUM, CachedRow, EvaluationTarget
-from inference.runs.report import write_json
 
 # Incremented when camera estimation changes in a way that no option reflects.
 VERSION = 1

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anchorweave.files import atomic_write
+from anchorweave.files import atomic_write, write_json
 from anchorweave.geometry.point_cloud import PointCloud, save_ply
 from anchorweave.memory import Bank, GlobalCloud
 from anchorweave.progress import progress
@@ -28,7 +28,6 @@ from inference.explorer.generating import segment_clip
 from inference.explorer.places import EXPORTS
 from inference.explorer.session import Session
 from inference.explorer.versions import version_path
-from inference.runs.report import write_json
 
 VIDEO, POINTS, NERFSTUDIO, COLMAP, PAGE = (
     *("walk.mp4", "memory.ply", "nerfstudio", "colmap"),

@@ -21,7 +21,7 @@ from torch import Tensor
 from anchorweave.anchors import Retrieved, composite
 from anchorweave.clip import Clip
 from anchorweave.evaluation.montage import side_by_side
-from anchorweave.files import atomic_write
+from anchorweave.files import atomic_write, write_json
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.perception import make_perception
 from anchorweave.recordings import open_recording, write_recording
@@ -33,7 +33,7 @@ from inference.explorer.networks import Networks
 from inference.explorer.places import SEGMENTS
 from inference.explorer.session import Session
 from inference.explorer.versions import fork_bank, remove_unfinished, version_path
-from inference.runs.report import selection, write_json
+from inference.runs.report import selection
 
 FRAMES, VIDEO, MONTAGE, SELECTION = "frames", "video.mp4", "montage.mp4", "selection.json"
 # Fractions of the work: before the first step, and the steps.

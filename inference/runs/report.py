@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 
 from jaxtyping import Float
@@ -16,7 +14,6 @@ from torch import Tensor
 from anchorweave.anchors import Anchors, ChunkReport, composite
 from anchorweave.evaluation.coverage import coverage
 from anchorweave.evaluation.image_metrics import psnr, ssim
-from anchorweave.files import atomic_write
 from anchorweave.holes import fill_holes
 
 # Videos of the main job, by their names in metrics.json.
@@ -98,12 +95,6 @@ def selection(report: tuple[ChunkReport, ...], target_names: tuple[str, ...]) ->
 
 def _pick(pick: dict) -> dict:
     return {f"coarse_{k}" if k in ("gain", "coverage") else k: v for k, v in pick.items()}
-
-
-def write_json(values: dict | list, path: Path) -> None:
-    """Writes JSON to a temporary file, then renames it."""
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def print_report(console: Console, metrics: dict, report: tuple[ChunkReport, ...]) -> None:

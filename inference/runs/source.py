@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anchorweave.clip import Clip
 from anchorweave.evaluation.contradiction import check_memories
-from anchorweave.files import file_sum
+from anchorweave.files import file_sum, write_json
 from anchorweave.memory import MEMORIES
 from anchorweave.perception import check_depth, make_perception
 from anchorweave.recordings import (
@@ -22,7 +22,6 @@ from anchorweave.recordings.base import CAPTION
 from anchorweave.recordings.reconstruction import ReconstructionConfig, is_footage, reconstruct
 from anchorweave.run_config import RunConfig
 from anchorweave.world import scene_unit
-from inference.runs.report import write_json
 
 # Subfolder of the output with the reconstructed recording of plain footage.
 RECORDING = "recording"

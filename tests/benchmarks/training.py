@@ -49,10 +49,10 @@ from anchorweave.datasets.layout import (
     EMPTY_CAPTION,
     LATENTS,
     RECORD,
-    write_json,
 )
 from anchorweave.diffusion.objective import ObjectiveConfig
 from anchorweave.diffusion.v_prediction import VPrediction
+from anchorweave.files import write_json
 from anchorweave.models.backbones import family_of
 from anchorweave.models.backbones.cogvideox import PUBLISHED_5B, CogVideoXTransformer3DModel
 from anchorweave.models.controller import WeavingController

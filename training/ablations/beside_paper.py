@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anchorweave.evaluation.bootstrap import Interval
 from anchorweave.file_sets import written_together
-from inference.runs.report import write_json
+from anchorweave.files import write_json
 from training.ablations.order import Column
 from training.ablations.table import AblationTable, PlannedRow
 
