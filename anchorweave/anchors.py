@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -285,9 +286,10 @@ def empty_anchors(slots: int, shape: Sequence[int]) -> Anchors:
     if slots < 0:
         raise ValueError(f"cannot make {slots} anchors; there are more anchors than slots")
     T, _, H, W = shape
+    # numpy gets zeroed memory in huge pages and touches none of it, torch fills it page by page.
     return Anchors(
-        torch.zeros(slots, T, 3, H, W),
-        torch.zeros(slots, T, H, W, dtype=torch.bool),
+        torch.from_numpy(np.zeros((slots, T, 3, H, W), np.float32)),
+        torch.from_numpy(np.zeros((slots, T, H, W), np.bool_)),
         torch.eye(4).expand(slots, T, 4, 4).clone(),
     )
 
@@ -303,12 +305,11 @@ def references_for(
 
 def stack_anchors(parts: Sequence[Anchors]) -> Anchors:
     """Concatenates the anchors of `parts`, which show the same T frames, along slots."""
-    return _cat_anchors(parts, dim=0)
-
-
-def join_anchors(parts: Sequence[Anchors]) -> Anchors:
-    """Concatenates the anchors of `parts`, which fill the same slots, in time."""
-    return _cat_anchors(parts, dim=1)
+    return Anchors(
+        torch.cat([part.video for part in parts]),
+        torch.cat([part.visible for part in parts]),
+        torch.cat([part.target2source for part in parts]),
+    )
 
 
 def composite(anchors: Anchors) -> tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]]:
@@ -331,11 +332,3 @@ def scale_translation(pose: Float[Tensor, "*batch 4 4"], scale: float) -> Tensor
     scaled = pose.clone()
     scaled[..., :3, 3] *= scale
     return scaled
-
-
-def _cat_anchors(parts: Sequence[Anchors], dim: int) -> Anchors:
-    return Anchors(
-        torch.cat([part.video for part in parts], dim),
-        torch.cat([part.visible for part in parts], dim),
-        torch.cat([part.target2source for part in parts], dim),
-    )

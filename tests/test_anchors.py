@@ -6,7 +6,6 @@ from anchorweave.anchors import (
     Anchors,
     Retrieved,
     empty_anchors,
-    join_anchors,
     references_for,
     stack_anchors,
 )
@@ -33,11 +32,10 @@ def test_padding_adds_black_invisible_anchors_at_the_identity_pose():
     assert full.padded(2) is full
 
 
-def test_joining_in_time_and_stacking_in_slots():
-    a, b = anchors(seed=1), anchors(seed=2)
-    joined, stacked = join_anchors([a, b]), stack_anchors([a, b])
-    assert joined.video.shape == (2, 6, 3, 4, 6) and stacked.video.shape == (4, 3, 3, 4, 6)
-    torch.testing.assert_close(joined.video[:, 3:], b.video)
+def test_stacking_in_slots():
+    b = anchors(seed=2)
+    stacked = stack_anchors([anchors(seed=1), b])
+    assert stacked.video.shape == (4, 3, 3, 4, 6)
     torch.testing.assert_close(stacked.target2source[2:], b.target2source)
 
 

@@ -23,7 +23,6 @@ from anchorweave.anchors import (
     ChunkReport,
     Retrieved,
     empty_anchors,
-    join_anchors,
     references_for,
 )
 from anchorweave.clip import Clip
@@ -111,10 +110,11 @@ class LocalClouds(Memory):
         """
         cameras = self.like_bank(cameras)
         report = self._select(cameras)
-        rendering = progress(report, "rendering anchors")
-        chunks = [self._anchors(cameras[chunk.start : chunk.stop], chunk) for chunk in rendering]
+        anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))
+        for chunk in progress(report, "rendering anchors"):
+            self._render(chunk, cameras, anchors)
         nothing = references_for(cameras, (), cameras[:0])
-        return Retrieved(join_anchors(chunks), nothing, cameras.relative_to(cameras[0]), report)
+        return Retrieved(anchors, nothing, cameras.relative_to(cameras[0]), report)
 
     def known_depth(self, cameras: Cameras) -> Float[Tensor, "T H W"]:
         """Depth of the retrieved memories; where several overlap, the first pick's."""
@@ -143,15 +143,15 @@ class LocalClouds(Memory):
             for chunk in report
         )
 
-    def _anchors(self, cameras: Cameras, chunk: ChunkReport) -> Anchors:
-        anchors = empty_anchors(self.retrieval.anchors, (len(cameras), 3, *cameras.size))
+    def _render(self, chunk: ChunkReport, cameras: Cameras, anchors: Anchors) -> None:
+        """Writes one chunk of the anchors of all target `cameras`."""
+        frames = slice(chunk.start, chunk.stop)
         for pick in chunk.picks:
-            splat = self._splat(pick.memory, cameras)
-            anchors.video[pick.slot] = splat.video
-            anchors.visible[pick.slot] = splat.visible
+            splat = self._splat(pick.memory, cameras[frames])
+            anchors.video[pick.slot, frames] = splat.video
+            anchors.visible[pick.slot, frames] = splat.visible
             source = self.bank.cameras[pick.memory]
-            anchors.target2source[pick.slot] = cameras.relative_to(source)
-        return anchors
+            anchors.target2source[pick.slot, frames] = cameras[frames].relative_to(source)
 
     def _splat(self, memory: int, cameras: Cameras):
         return render_anchor(self.cloud(memory), cameras, self.rendering)

@@ -161,8 +161,9 @@ def _without_poses(path: Path, kind: str) -> ValueError:
     return ValueError(
         f"{path}: is {kind} without camera poses, which memory needs; `python -m "
         f"inference.reconstruct source={path} output=data/{path.stem}` estimates them, then use "
-        f"data/{path.stem} (inference.sample and rollout do both themselves). Or use a format with "
-        f"poses: {', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera file X.txt beside X.mp4"
+        f"data/{path.stem} (inference.sample and rollout do both themselves; for many videos: "
+        "scripts/reconstruct.sh). Or use a format with poses: "
+        f"{', '.join(FOLDER_FORMATS)}, or a RealEstate10K camera file X.txt beside X.mp4"
     )
 
 

@@ -1,13 +1,15 @@
-"""Finds the recordings that a path, or a description of procedural rooms, refers to."""
+"""Finds the recordings, or the plain footage, that a path or a description of rooms refers to."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from anchorweave.recordings import FILE_FORMATS, FOLDER_FORMATS, camera_files_in
 from anchorweave.recordings.procedural_rooms.recording import PREFIX, one_room_each
+from anchorweave.recordings.reconstruction import is_footage
+from anchorweave.video import VIDEO_SUFFIXES
 
 # Created by macOS next to the real files when it archives a folder.
 SHADOWS = "__MACOSX"
@@ -24,37 +26,74 @@ def find_recordings(source: str | Sequence[str]) -> dict[str, str]:
         FileNotFoundError: nothing at a path.
         ValueError: a folder without recordings, or two recordings of the same name.
     """
+    return _named(source, _recordings, "recording")
+
+
+def find_footage(source: str | Sequence[str]) -> dict[str, str]:
+    """Plain videos and folders of photographs by the name their recordings get.
+
+    Args:
+        source: one of them, a folder with several at any depth, or a list of these. What has
+            cameras already is left out.
+
+    Raises:
+        FileNotFoundError: nothing at a path.
+        ValueError: a folder without any, or two of the same name.
+    """
+    return _named(source, _footage, "video")
+
+
+def _named(
+    source: str | Sequence[str], find: Callable[[str], list[tuple[str, str]]], kind: str
+) -> dict[str, str]:
+    """What `find` finds for each entry of `source`, by names that must differ."""
     path_by_name: dict[str, str] = {}
     listed = [source] if isinstance(source, str) else source
     if not isinstance(listed, (list, tuple)) or not all(isinstance(entry, str) for entry in listed):
-        raise ValueError(f"source={source}: give a recording, a folder of them, or a list of these")
+        raise ValueError(f"source={source}: give a {kind}, a folder of them, or a list of these")
     for entry in listed:
-        recordings = list(_recordings(entry))
-        if not recordings:
-            raise ValueError(
-                f"{entry}: 0 recordings; looked in it and below for "
-                f"{', '.join(FOLDER_FORMATS)} and RealEstate10K camera files, and "
-                f"{', '.join(FILE_FORMATS)} files"
-            )
-        for name, path in recordings:
+        for name, path in find(entry):
             if path_by_name.setdefault(name, path) != path:
                 raise ValueError(
                     f"{path_by_name[name]} and {path} would both be called {name!r}; rename one, "
-                    "or prepare them into two data sets"
+                    "or give them two outputs"
                 )
     if not path_by_name:
-        raise ValueError("source=[] lists no recordings")
+        raise ValueError(f"source=[] lists no {kind}s")
     return path_by_name
 
 
-def _recordings(source: str) -> Iterator[tuple[str, str]]:
+def _recordings(source: str) -> list[tuple[str, str]]:
     if source.split(":")[0] == PREFIX:
-        yield from ((_name(words), words) for words in one_room_each(source))
-        return
+        return [(_name(words), words) for words in one_room_each(source)]
+    if found := list(_with_names(source, _below)):
+        return found
+    plain = sum(1 for _ in _with_names(source, _footage_below))
+    hint = (
+        f". It holds {plain} video(s) or folders of photographs without cameras: `bash "
+        f"scripts/reconstruct.sh source={source} output=data/reconstructed` estimates them, then "
+        "use source=data/reconstructed perception=plane_sweep"
+    )
+    raise ValueError(
+        f"{source}: 0 recordings; looked in it and below for {', '.join(FOLDER_FORMATS)} and "
+        f"RealEstate10K camera files, and {', '.join(FILE_FORMATS)} files" + (hint if plain else "")
+    )
+
+
+def _footage(source: str) -> list[tuple[str, str]]:
+    if found := list(_with_names(source, _footage_below)):
+        return found
+    raise ValueError(
+        f"{source}: 0 videos ({', '.join(VIDEO_SUFFIXES)}) or folders of photographs without "
+        "cameras, in it and below"
+    )
+
+
+def _with_names(source: str, below: Callable[[Path], Iterator[Path]]) -> Iterator[tuple[str, str]]:
     root = Path(source)
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such file or folder")
-    for path in _below(root):
+    for path in below(root):
         inside = path.relative_to(root)
         name = path.resolve().name if path == root else str(inside)
         yield _name(str(Path(name).with_suffix("")) if path.is_file() else name), str(path)
@@ -81,12 +120,37 @@ def _below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     if packed:
         yield from packed
         return
-    here = path.resolve()
+    for child, passed in _folders_in(path, above):
+        yield from _below(child, passed)
+
+
+def _footage_below(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Videos and folders of photographs at or below `path`, as `_below`."""
+    if path.is_file():
+        if is_footage(path):
+            yield path
+        return
+    if any(recording_format.is_here(path) for recording_format in FOLDER_FORMATS.values()):
+        return
+    posed = {file.stem for file in camera_files_in(path)}
+    if is_footage(path) and not posed:
+        yield path
+        return
+    for file in sorted(path.iterdir()):
+        if not file.name.startswith(".") and file.is_file() and file.stem not in posed:
+            yield from _footage_below(file)
+    for child, passed in _folders_in(path, above):
+        yield from _footage_below(child, passed)
+
+
+def _folders_in(path: Path, above: frozenset[Path]) -> Iterator[tuple[Path, frozenset[Path]]]:
+    """Folders in `path` that are neither hidden nor one of `above`, and what is above these."""
+    passed = above | {path.resolve()}
     for child in sorted(path.iterdir()):
         if child.name.startswith(".") or child.name == SHADOWS or not child.is_dir():
             continue
-        if child.resolve() not in above | {here}:
-            yield from _below(child, above | {here})
+        if child.resolve() not in passed:
+            yield child, passed
 
 
 def _name(words: str) -> str:

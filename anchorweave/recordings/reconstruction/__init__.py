@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anchorweave.recordings.reconstruction.config import ReconstructionConfig
-from anchorweave.recordings.reconstruction.find import reconstruct
+from anchorweave.recordings.reconstruction.find import REPORT, made_of, reconstruct
 from anchorweave.recordings.reconstruction.footage import is_footage
 from anchorweave.recordings.reconstruction.report import (
     NotReconstructedError,
@@ -11,9 +11,11 @@ from anchorweave.recordings.reconstruction.report import (
 )
 
 __all__ = [
+    "REPORT",
     "NotReconstructedError",
     "ReconstructionConfig",
     "ReconstructionReport",
     "is_footage",
+    "made_of",
     "reconstruct",
 ]

@@ -91,7 +91,7 @@ def reconstruct(
             "order": plain,
             "names": names,
             "keyframes": [plain[i] for i in keys],
-            "threads": os.cpu_count() or 1,
+            "threads": _threads(),
             "side": max(seen),
             "middle": [seen[1] / 2, seen[0] / 2],
             "size": size,
@@ -126,9 +126,21 @@ def reconstruct(
             camera=(results["camera"][0], list(results["camera"][1])),
             unregistered=tuple(left_out),
         )
-        record = {"source": str(source), "options": asdict(config), **asdict(report)}
+        record = {**made_of(source, config, known), **asdict(report)}
         (aside / REPORT).write_text(json.dumps(record, indent=1))
     return report
+
+
+def made_of(source: Path, config: ReconstructionConfig, known: RecordingConfig) -> dict[str, Any]:
+    """What a reconstruction depends on, as its `reconstruction.json` records it."""
+    camera = {"intrinsics": known.intrinsics, "field_of_view": known.field_of_view}
+    return {"source": str(source), "options": asdict(config), "recording": camera}
+
+
+def _threads() -> int:
+    """This process's share of the machine's cores."""
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, len(os.sched_getaffinity(0)) // together)
 
 
 def _write_frames(
