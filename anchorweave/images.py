@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
+from anchorweave.eight_bit import to_image
 from anchorweave.files import atomic_write
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -151,9 +152,8 @@ def write_frame(image: Float[Tensor, "3 H W"], path: Path, packed: bool = True) 
         path: the file.
         packed: whether a PNG is compressed; without, it is written several times faster.
     """
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     with atomic_write(path) as aside:
-        Image.fromarray(pixels).save(
+        Image.fromarray(to_image(image)).save(
             aside, quality=JPEG_QUALITY, subsampling=0, compress_level=_level(packed)
         )
 

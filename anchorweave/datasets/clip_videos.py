@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 from jaxtyping import Float, UInt8
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from anchorweave.datasets.layout import PIXELS, reading
+from anchorweave.eight_bit import to_bytes
 from anchorweave.video import VideoFile, read_video, write_video
 
 Storage = Literal["video", "raw"]
@@ -42,7 +42,7 @@ def write_videos(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, video, fps)
         return
-    tensors = {_key(folder, path): _to_bytes(video) for path, video in videos.items()}
+    tensors = {_key(folder, path): to_bytes(video).contiguous() for path, video in videos.items()}
     # safetensors' own save_file makes files readable by their owner only.
     (folder / PIXELS).write_bytes(save(tensors))
 
@@ -87,7 +87,3 @@ def _is_raw(clip: Path) -> bool:
 
 def _key(clip: Path, path: Path) -> str:
     return path.relative_to(clip).with_suffix("").as_posix()
-
-
-def _to_bytes(video: Tensor) -> Tensor:
-    return (video.clamp(0, 1) * 255).round().to(torch.uint8).contiguous()

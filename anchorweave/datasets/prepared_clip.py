@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,8 +163,9 @@ def write_prepared(folder: Path, clip: PreparedClip, fps: int, storage: Storage 
 
 def _write_visible(folder: Path, visible: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        folder / VISIBLE,
-        bits=np.packbits(visible),
-        shape=np.array(visible.shape),
-    )
+    arrays = {"bits": np.packbits(visible), "shape": np.array(visible.shape)}
+    # numpy's own savez_compressed takes four times as long, for a file 7 % smaller.
+    with zipfile.ZipFile(folder / VISIBLE, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for name, array in arrays.items():
+            with packed.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array)

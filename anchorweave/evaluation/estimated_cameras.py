@@ -26,6 +26,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from anchorweave.eight_bit import to_image
 from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationConfig
 from anchorweave.geometry.cameras import Cameras
 
@@ -113,8 +114,7 @@ def _write_images(
     size = (round(larger * height), round(larger * width))
     names: dict[str, list[str]] = {}
     for number, (frame, K) in enumerate(zip(video, cameras.resized(size).K, strict=True)):
-        image = (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)
+        resized = Image.fromarray(to_image(frame)).resize(size[::-1], Image.Resampling.BICUBIC)
         name = f"{number:06d}.bmp"
         resized.save(folder / name)
         pinhole = ",".join(repr(K[at].item()) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))

@@ -10,6 +10,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from anchorweave.eight_bit import to_bytes
+
 # Small videos are upscaled by an integer factor until a tile is at least this high.
 TILE_HEIGHT = 160
 LABEL_HEIGHT = 22
@@ -30,7 +32,7 @@ def side_by_side(videos: dict[str, Float[Tensor, "T 3 H W"]]) -> UInt8[Tensor, "
     columns = []
     for label, video in videos.items():
         # Bytes from here on, because montages of many full-size videos are large.
-        tile = (video.clamp(0, 1) * 255).round().byte()
+        tile = to_bytes(video)
         tile = tile.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
         strip = _label(label, tile.shape[-1]).expand(len(tile), 3, LABEL_HEIGHT, tile.shape[-1])
         column = torch.cat([strip, tile], dim=-2)

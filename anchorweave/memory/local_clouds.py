@@ -123,7 +123,8 @@ class LocalClouds(Memory):
         for chunk in progress(self._select(cameras), "rendering known depth"):
             part = depth[chunk.start : chunk.stop]
             for pick in chunk.picks:
-                rendered = self._splat(pick.memory, cameras[chunk.start : chunk.stop]).depth
+                views = cameras[chunk.start : chunk.stop]
+                rendered = render_anchor(self.cloud(pick.memory), views, self.rendering).depth
                 part.copy_(torch.where(part > 0, part, rendered))
         return depth
 
@@ -147,14 +148,10 @@ class LocalClouds(Memory):
         """Writes one chunk of the anchors of all target `cameras`."""
         frames = slice(chunk.start, chunk.stop)
         for pick in chunk.picks:
-            splat = self._splat(pick.memory, cameras[frames])
-            anchors.video[pick.slot, frames] = splat.video
-            anchors.visible[pick.slot, frames] = splat.visible
+            out = anchors.video[pick.slot, frames], anchors.visible[pick.slot, frames]
+            render_anchor(self.cloud(pick.memory), cameras[frames], self.rendering, out)
             source = self.bank.cameras[pick.memory]
             anchors.target2source[pick.slot, frames] = cameras[frames].relative_to(source)
-
-    def _splat(self, memory: int, cameras: Cameras):
-        return render_anchor(self.cloud(memory), cameras, self.rendering)
 
     def _cloud(self, memory: int) -> PointCloud:
         """The cleaned cloud of one memory, in world coordinates."""

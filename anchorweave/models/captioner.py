@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
+from anchorweave.eight_bit import to_image
 from anchorweave.models.precision import computing_dtype
 
 MAX_TOKENS = 60
@@ -97,10 +98,7 @@ class Captioner:
         Raises:
             ValueError: the model returns no words.
         """
-        images = [
-            Image.fromarray((frame * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-            for frame in shown
-        ]
+        images = [Image.fromarray(to_image(frame)) for frame in shown]
         inputs = self._asked(images) if self._chats else self._shown(images)
         limit = CHAT_TOKENS if self._chats else MAX_TOKENS
         tokens = self._model.generate(**inputs, max_new_tokens=limit, do_sample=False)

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anchorweave.eight_bit import to_bytes
 from anchorweave.geometry.cameras import Cameras, inverse_rigid
 from anchorweave.images import IMAGE_SUFFIXES, read_frame
 from anchorweave.recordings.base import Recording, posed_cameras
@@ -262,7 +263,7 @@ def _images(file: Path, stored: np.ndarray | None, count: int) -> Tensor:
         frames = [read_frame(files[i]) for i in by_number([f.name for f in files])]
         for path, frame in zip(files, frames, strict=True):
             check_size(path, tuple(frame.shape[1:]), tuple(frames[0].shape[1:]))
-        images = (torch.stack(frames) * 255).round().byte() if frames else torch.zeros(0, 3, 1, 1)
+        images = to_bytes(torch.stack(frames)) if frames else torch.zeros(0, 3, 1, 1)
     else:
         raise ValueError(
             f"{file}: holds no images, and there is neither {beside.name}.mp4 nor a folder "

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
 from anchorweave.rendering import point_splat, point_splat_numba
@@ -36,14 +39,25 @@ class RenderConfig:
             raise ValueError(f"renderer {self.renderer!r} is none of auto, {', '.join(RENDERERS)}")
 
 
-def render_anchor(cloud: PointCloud, cameras: Cameras, config: RenderConfig) -> Splat:
+def render_anchor(
+    cloud: PointCloud,
+    cameras: Cameras,
+    config: RenderConfig,
+    out: tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]] | None = None,
+) -> Splat:
     """One memory rendered for T target cameras, at their own resolution.
 
     Holes, where no point projects, are black and not visible; nothing is filled in.
+
+    Args:
+        cloud: the memory.
+        cameras: T cameras.
+        config: how points are rendered.
+        out: contiguous tensors that receive colours and visibility; None = new ones.
 
     Source: paper section 3.3; the hole rule is not given there.
     """
     renderer = config.renderer
     if renderer == "auto":
         renderer = "numba" if cloud.points.device.type == "cpu" else "torch"
-    return RENDERERS[renderer](cloud.points, cloud.colours, cameras, config.splat_radius)
+    return RENDERERS[renderer](cloud.points, cloud.colours, cameras, config.splat_radius, out)

@@ -34,6 +34,7 @@ def splat_points(
     colours: Float[Tensor, "P 3"],
     cameras: Cameras,
     radius: int = 0,
+    out: tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]] | None = None,
 ) -> Splat:
     """Renders a point cloud with a z-buffer: each pixel shows the nearest point that covers it.
 
@@ -44,6 +45,7 @@ def splat_points(
         colours: [P, 3] in [0, 1].
         cameras: T cameras.
         radius: each point covers a square of side 2 * radius + 1 pixels around its own pixel.
+        out: contiguous tensors that receive `video` and `visible`; None = new ones.
 
     Raises:
         ValueError: a negative radius, cameras without a time axis, or mismatched counts.
@@ -62,7 +64,10 @@ def splat_points(
         )
         for t in range(0, max(len(cameras), 1), at_once)
     ]
-    return Splat(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    splat = Splat(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    if out is None:
+        return splat
+    return Splat(out[0].copy_(splat.video), out[1].copy_(splat.visible), splat.depth)
 
 
 def _splat(

@@ -11,7 +11,7 @@ from typing import no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numba import njit
 from torch import Tensor
 
@@ -30,6 +30,7 @@ def splat_points(
     colours: Float[Tensor, "P 3"],
     cameras: Cameras,
     radius: int = 0,
+    out: tuple[Float[Tensor, "T 3 H W"], Bool[Tensor, "T H W"]] | None = None,
 ) -> Splat:
     """Renders a point cloud; bit-identical to `point_splat.splat_points`, which see.
 
@@ -49,8 +50,10 @@ def splat_points(
     rgb = torch.nn.functional.pad(colours.detach().float(), (0, 0, 0, 1)).numpy()
     T, (H, W) = len(cameras), cameras.size
     # numpy requests huge pages, torch does not: page faults took half of the time.
-    video = np.empty((T, 3, H, W), np.float32)
-    visible = np.empty((T, H, W), np.bool_)
+    if out is None:
+        video, visible = np.empty((T, 3, H, W), np.float32), np.empty((T, H, W), np.bool_)
+    else:
+        video, visible = (part.numpy() for part in out)
     depth = np.empty((T, H, W), np.float32)
 
     def render(worker: int, workers: int) -> None:

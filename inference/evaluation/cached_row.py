@@ -27,6 +27,7 @@ from torch import Tensor
 
 from anchorweave.config import save_config
 from anchorweave.datasets.fingerprint import FingerprintError, differences, digest, flat
+from anchorweave.eight_bit import to_bytes
 from anchorweave.file_sets import finish_set, written_together
 from anchorweave.files import atomic_write, write_json
 from anchorweave.geometry.cameras import Cameras
@@ -201,7 +202,7 @@ class CachedRow:
     def write_given(self, clip: str, given: EvaluationTarget, report: list) -> None:
         """Stores the clip's evaluation target, and why its memories were chosen."""
         arrays = {
-            name: _to_bytes(getattr(given, name))
+            name: _stored(getattr(given, name))
             for name in ("truth", "anchors", "shown", "only_memory")
             if getattr(given, name) is not None
         }
@@ -245,7 +246,7 @@ class CachedRow:
             "report": np.array(json.dumps(list(report))),
             "made": np.array(self._fingerprint()),
         }
-        _write(self._sample(clip, seed), video=_to_bytes(video), **values)
+        _write(self._sample(clip, seed), video=_stored(video), **values)
 
     def read_sample(self, clip: str, seed: int) -> tuple[Float[Tensor, "T 3 H W"], float]:
         """The video in [0, 1], and the seconds it took.
@@ -296,12 +297,12 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
         ) from error
 
 
-def _to_bytes(values: Tensor) -> np.ndarray:
+def _stored(values: Tensor) -> np.ndarray:
     if values.dtype == torch.bool:
         return values.numpy()
     if not values.isfinite().all():
         raise ValueError("a video with values that are not finite; use model.dtype=float32")
-    return (values.clamp(0, 1) * 255).round().byte().numpy()
+    return to_bytes(values).numpy()
 
 
 def _to_unit(values: np.ndarray) -> Tensor:

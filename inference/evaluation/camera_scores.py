@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.datasets.fingerprint import digest, flat
+from anchorweave.eight_bit import to_bytes
 from anchorweave.evaluation.camera_error import camera_error, one_place, path_length, rotation_kept
 from anchorweave.evaluation.camera_estimate import EstimatedCameras, EstimationConfig
 from anchorweave.evaluation.estimated_cameras import (
@@ -180,7 +181,7 @@ def camera_values(
 
 
 def _made(video: Tensor, config: EstimationConfig) -> dict[str, Any]:
-    colours = (video * 255).round().byte().contiguous().numpy().tobytes()
+    colours = to_bytes(video).contiguous().numpy().tobytes()
     how = {f"estimate.{key}": value for key, value in flat(config).items()}
     # Options that only matter when the file is read.
     for later in ("min_registered", "align"):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anchorweave.eight_bit import to_bytes
 from anchorweave.files import atomic_write, write_json
 from anchorweave.geometry.point_cloud import PointCloud, save_ply
 from anchorweave.memory import Bank, GlobalCloud
@@ -210,6 +211,6 @@ def _point_lines(session: Session) -> Iterator[str]:
     taken = np.unique(np.linspace(0, len(cloud) - 1, COLMAP_POINTS).astype(int))
     cloud = cloud[torch.from_numpy(taken)]
     points = cloud.points.double().numpy() + np.array(session.bank.cameras.origin)
-    colours = (cloud.colours.clamp(0, 1) * 255).round().int().tolist()
+    colours = to_bytes(cloud.colours).tolist()
     for i, ((x, y, z), (r, g, b)) in enumerate(zip(points.tolist(), colours, strict=True)):
         yield f"{i + 1} {x!r} {y!r} {z!r} {r} {g} {b} 0\n"

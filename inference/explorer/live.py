@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anchorweave.anchors import ChunkReport, Retrieved, composite
+from anchorweave.eight_bit import to_image
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Memory
 
@@ -119,7 +119,7 @@ def picture(looked: Looked) -> UInt8[np.ndarray, "h w 3"]:
             tiles.append(_tile(image, label, DIM if single else slot_colour(slot)))
     for pick, frame in zip(looked.report.picks, retrieved.references.frames, strict=False):
         label = f"reference {pick.slot}: {pick.memory}"
-        tiles.append(_tile(_pixels(frame), label, slot_colour(pick.slot)))
+        tiles.append(_tile(to_image(frame), label, slot_colour(pick.slot)))
     if not tiles:
         H, W = looked.camera.size
         blank = np.full((H, W, 3), NOT_SEEN, np.uint8)
@@ -154,15 +154,9 @@ def _tile(
 
 
 def _shown(colours: Float[Tensor, "3 H W"], seen: Bool[Tensor, "H W"]) -> np.ndarray:
-    pixels = _pixels(colours)
+    pixels = to_image(colours)
     pixels[~seen.numpy()] = NOT_SEEN
     return pixels
-
-
-def _pixels(frame: Float[Tensor, "3 H W"]) -> np.ndarray:
-    """As uint8 [H, W, 3], copied."""
-    bytes_ = (frame.clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.array(bytes_.permute(1, 2, 0).contiguous().numpy())
 
 
 def _short(name: str) -> str:

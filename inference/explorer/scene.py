@@ -16,11 +16,12 @@ import numpy as np
 import torch
 import viser
 
+from anchorweave.eight_bit import to_bytes, to_image
 from anchorweave.geometry.cameras import Cameras
 from anchorweave.geometry.point_cloud import PointCloud
 from inference.explorer.clouds import cloud_parts, evenly
 from inference.explorer.drawing import keyframe_cameras
-from inference.explorer.frusta import add_frustum, field_of_view, frustum_lines, pixels
+from inference.explorer.frusta import add_frustum, field_of_view, frustum_lines
 from inference.explorer.generating import segment_clip
 from inference.explorer.session import Session
 
@@ -116,7 +117,7 @@ class Scene:
         if state.pending is not None:
             clip = segment_clip(session.output, state.pending)
             for i in evenly(len(clip), WAITING_SHOWN):
-                frame = pixels(clip.frames[i])
+                frame = to_image(clip.frames[i])
                 where = clip.cameras[i].about(session.bank.cameras.origin)
                 add_frustum(scene, f"/waiting/{i}", where, 1.3 * size, WAITING, THIN, frame)
 
@@ -141,7 +142,7 @@ class Scene:
 
     def points_of(self, cloud: PointCloud) -> tuple[np.ndarray, np.ndarray]:
         """A cloud in viser's format: points, and colours 0..255."""
-        return cloud.points.numpy(), (cloud.colours.clamp(0, 1) * 255).round().byte().numpy()
+        return cloud.points.numpy(), to_bytes(cloud.colours).numpy()
 
     def _show_frusta(self) -> None:
         scene, bank = self.server.scene, self.session.bank

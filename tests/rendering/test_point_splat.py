@@ -81,6 +81,19 @@ def test_the_twins_agree_bit_for_bit(radius, seed):
 
 
 @BOTH
+def test_it_draws_into_tensors_that_it_is_given(splat_points):
+    points, colours = random_cloud(300, seed=2)
+    drawn = splat_points(points, colours, three_views())
+    # A part of larger tensors, full of what was there before.
+    H, W = three_views().size
+    video, visible = torch.full((2, 5, 3, H, W), 0.5), torch.ones(2, 5, H, W, dtype=torch.bool)
+    got = splat_points(points, colours, three_views(), 0, (video[1, 1:4], visible[1, 1:4]))
+    assert torch.equal(video[1, 1:4], drawn.video) and torch.equal(visible[1, 1:4], drawn.visible)
+    assert torch.equal(got.video, drawn.video) and torch.equal(got.depth, drawn.depth)
+    assert (video[0] == 0.5).all() and (video[1, [0, 4]] == 0.5).all()
+
+
+@BOTH
 def test_threads_do_not_change_the_image(splat_points):
     points, colours = random_cloud(3000, seed=1)
     many = splat_points(points, colours, three_views())

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from anchorweave.eight_bit import to_bytes
 from anchorweave.files import atomic_write
 from anchorweave.recordings import open_recording
 from anchorweave.recordings.reading import reading
@@ -71,7 +72,7 @@ def cache_frames(
         except (ValueError, FileNotFoundError) as error:
             return Tally(failed={name: str(error)})
         with atomic_write(file) as aside, aside.open("wb") as stream:
-            np.save(stream, (clip.frames * 255).round().to(torch.uint8).numpy())
+            np.save(stream, to_bytes(clip.frames).numpy())
         return Tally(made=1)
 
     tally = shard.run(list(recordings.items()), write, "recordings")

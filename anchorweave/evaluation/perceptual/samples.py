@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anchorweave.eight_bit import to_bytes
 from anchorweave.errors import ToldError
 
 # (clip, seed) -> column -> value.
@@ -85,4 +86,4 @@ def load_tensors(path: Path, device: str) -> dict[str, Tensor]:
 
 def levels(video: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
     """The 8-bit levels 0..255 of a video in [0, 1], as floats: the feature networks' input."""
-    return (video.clamp(0, 1) * 255).round()
+    return to_bytes(video).float()
