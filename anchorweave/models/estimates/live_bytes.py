@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,14 +58,13 @@ class LiveBytes(TorchDispatchMode):
         key, size = id(storage), storage.nbytes()
         if key in self._alive:
             return
-
-        def gone(_: weakref.ref) -> None:
-            self.now -= size
-            del self._alive[key]
-
-        self._alive[key] = weakref.ref(storage, gone)
+        self._alive[key] = weakref.ref(storage, partial(self._forget, key, size))
         self.now += size
         self.peak = max(self.peak, self.now)
+
+    def _forget(self, key: int, size: int, _: weakref.ref) -> None:
+        self.now -= size
+        del self._alive[key]
 
 
 class FusedAttention(TorchFunctionMode):
