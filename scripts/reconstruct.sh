@@ -4,5 +4,5 @@
 # Several processes, which share the cores: PROCESSES=16 bash scripts/reconstruct.sh source=...
 set -euo pipefail
 . scripts/setup.sh
-LAUNCH=(${PROCESSES:+torch.distributed.run --standalone --nproc-per-node "$PROCESSES" -m})
+LAUNCH=(${PROCESSES:+training.preparing.processes "$PROCESSES"})
 exec "$PYTHON" -m "${LAUNCH[@]}" training.reconstruct_recordings "$@"

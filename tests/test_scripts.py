@@ -76,7 +76,7 @@ def test_slurm_starts_one_training_on_all_nodes(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "step-00000002" / "manifest.json").is_file()
 
 
-TORCH = "-m torch.distributed.run --standalone --nproc-per-node 3 -m"
+SEVERAL = "-m training.preparing.processes 3"
 DDP = "-m accelerate.commands.launch --config_file configs/accelerate/eight_gpus_ddp.yaml"
 
 
@@ -84,9 +84,11 @@ DDP = "-m accelerate.commands.launch --config_file configs/accelerate/eight_gpus
     "script, module, environ, launched",
     [
         ("prepare_data", "prepare_clips", {}, "-m"),
-        ("prepare_data", "prepare_clips", {"PROCESSES": "3"}, TORCH),
+        ("prepare_data", "prepare_clips", {"PROCESSES": "3"}, SEVERAL),
+        ("reconstruct", "reconstruct_recordings", {}, "-m"),
+        ("reconstruct", "reconstruct_recordings", {"PROCESSES": "3"}, SEVERAL),
         ("precompute", "precompute_latents", {}, "-m"),
-        ("precompute", "precompute_latents", {"PROCESSES": "3"}, TORCH),
+        ("precompute", "precompute_latents", {"PROCESSES": "3"}, SEVERAL),
         ("train_with_latent", "train", {}, "-m"),
         ("train_with_latent", "train", {"PROCESSES": "3"}, f"{DDP} --num_processes 3 -m"),
         (

@@ -87,4 +87,4 @@ def run(*command):
 
 
 # Two processes on one machine, as `run` takes them; the module's name and its words follow.
-TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
+TWO = ("-m", "training.preparing.processes", "2")

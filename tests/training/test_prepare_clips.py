@@ -195,7 +195,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_clip(rooms, tmp_path, monke
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
         main(words(rooms, tmp_path / "out"))
     # Not even the folder, which this run had made.

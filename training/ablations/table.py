@@ -180,6 +180,7 @@ def planned_rows(
             raise ValueError(f"rows=[{row}] is none of the rows of {name}: {', '.join(names)}")
     common = (f"config={table.protocol}",) if table.protocol else ()
     system = load_config(EvaluationConfig, (f"config={table.system}", *common))
+    of_system = flat(system)
     planned = []
     for row in table.rows:
         words = row_words(row, table, system.row)
@@ -187,7 +188,7 @@ def planned_rows(
         changes = {
             key: value
             for key, value in flat(config).items()
-            if value != flat(system)[key] and key not in NO_CHANGE
+            if value != of_system[key] and key not in NO_CHANGE
         }
         asked = load_config(EvaluationConfig, (*words, *overrides)) if overrides else config
         planned.append(PlannedRow(row, (*words, *overrides), asked, changes))
