@@ -70,6 +70,7 @@ DOORS = {
         "anchorweave/recordings/",
         "anchorweave/perception/",
         "anchorweave/holes/",
+        "anchorweave/retrieval/",
         "anchorweave/eight_bit.py",
     ),
     "wandb": ("training/",),

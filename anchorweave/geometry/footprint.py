@@ -15,6 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
+from anchorweave.geometry.projection import image_to_image
 from anchorweave.geometry.threads import in_threads
 
 COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -37,12 +38,7 @@ def footprints(
         targets: D cameras.
         members: indices of the depth maps to use.
     """
-    exact, views = sources[members].to("cpu", torch.float64), targets.to("cpu", torch.float64)
-    rotations = views.K @ views.c2w[:, :3, :3].mT  # [D, 3, 3]
-    rays = exact.c2w[:, :3, :3] @ torch.linalg.inv(exact.K)  # [C, 3, 3]
-    matrices = torch.einsum("dij,cjk->cdik", rotations, rays).float().numpy()
-    steps = exact.centres[:, None] - views.centres  # [C, D, 3]
-    offsets = torch.einsum("dij,cdj->cdi", rotations, steps).float().numpy()
+    matrices, offsets = image_to_image(sources[members], targets)
     (height, width), maps, rows = targets.size, depth.numpy(), members.numpy()
     bits = torch.zeros(len(members), -(-len(targets) * height * width // 64), dtype=torch.int64)
     words = bits.numpy().view(np.uint64)

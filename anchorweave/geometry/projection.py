@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -54,3 +55,21 @@ def project(
     # Points behind the camera do not project; z = 1 keeps their division finite.
     z = local[..., 2]
     return image[..., :2] / torch.where(z > 0, z, torch.ones_like(z))[..., None], z
+
+
+def image_to_image(
+    sources: Cameras, targets: Cameras
+) -> tuple[Float[np.ndarray, "C D 3 3"], Float[np.ndarray, "C D 3"]]:
+    """How pixels with depth of C cameras project into D others.
+
+    Returns:
+        Matrices A [C, D, 3, 3] and offsets b [C, D, 3], float32 on the CPU, computed in float64: a
+        pixel at (x, y) and depth z has A @ (x, y, 1) * z + b = (u, v, 1) * its depth there.
+    """
+    sources, targets = sources.to("cpu", torch.float64), targets.to("cpu", torch.float64)
+    rotations = targets.K @ targets.c2w[:, :3, :3].mT  # [D, 3, 3]
+    rays = sources.c2w[:, :3, :3] @ torch.linalg.inv(sources.K)  # [C, 3, 3]
+    steps = sources.centres[:, None] - targets.centres  # [C, D, 3]
+    matrices = torch.einsum("dij,cjk->cdik", rotations, rays)
+    offsets = torch.einsum("dij,cdj->cdi", rotations, steps)
+    return matrices.float().numpy(), offsets.float().numpy()

@@ -9,11 +9,11 @@ the frames, not on how many are added at a time, so that a reopened bank keeps t
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int32
 from torch import Tensor
 
-from anchorweave.retrieval.coarse_views import CoarseViews
-from anchorweave.retrieval.key_frames import shown_before
+from anchorweave.retrieval.coarse_views import CoarseViews, join_coarse_views
+from anchorweave.retrieval.shared_surfaces import seen_from, times_shown
 
 
 class Limited:
@@ -29,9 +29,9 @@ class Limited:
         self.limit, self.evict, self.tolerance = limit, evict, tolerance
         self.numbers: list[int] = []
         self.offered = 0
-        self._views: list[CoarseViews] = []
+        self._views: CoarseViews | None = None
         # For each pixel of each view: the number of other views that see its surface.
-        self._seen: list[Int[Tensor, "h w"]] = []
+        self._seen: Int32[Tensor, "N h w"] | None = None
 
     def offer(self, view: CoarseViews) -> None:
         """Adds the next frame, as a single view; another one may be dropped."""
@@ -39,34 +39,29 @@ class Limited:
         if self.evict == "oldest":
             self.numbers = [*self.numbers, number][-self.limit :]
             return
-        seen = torch.zeros(view.depth.shape[1:], dtype=torch.int32)
-        for other, counts in zip(self._views, self._seen, strict=True):
-            seen += self._sees(other, view)
-            counts += self._sees(view, other)
+        if self._views is None:
+            self._views, self._seen = view, torch.zeros_like(view.depth, dtype=torch.int32)
+        else:
+            new = (view.depth[0], view.cameras[0], self._views, self.tolerance)
+            self._seen += seen_from(*new)
+            self._seen = torch.cat([self._seen, times_shown(*new)[None]])
+            self._views = join_coarse_views([self._views, view])
         self.numbers.append(number)
-        self._views.append(view)
-        self._seen.append(seen)
         if len(self.numbers) > self.limit:
             unique = self.unique()[:-1]
             self._drop(min(range(len(unique)), key=unique.__getitem__))
 
     def unique(self) -> list[float]:
         """For each remaining frame, the fraction of its view that it alone shows."""
-        return [
-            ((seen == 0) & (view.depth[0] > 0)).float().mean().item()
-            for view, seen in zip(self._views, self._seen, strict=True)
-        ]
+        alone = (self._seen == 0) & (self._views.depth > 0)
+        return alone.float().mean(dim=(1, 2)).tolist()
 
     def _drop(self, position: int) -> None:
-        for values in (self.numbers, self._seen):
-            del values[position]
-        gone = self._views.pop(position)
-        for view, counts in zip(self._views, self._seen, strict=True):
-            counts -= self._sees(gone, view)
-
-    def _sees(self, one: CoarseViews, other: CoarseViews) -> Int[Tensor, "h w"]:
-        """1 where `one` sees the surface shown by a pixel of `other`."""
-        return shown_before(other.depth[0], other.cameras[0], one, self.tolerance).int()
+        depth, camera = self._views.depth[position], self._views.cameras[position]
+        kept = [i for i in range(len(self.numbers)) if i != position]
+        self.numbers = [self.numbers[i] for i in kept]
+        self._views = subset(self._views, kept)
+        self._seen = self._seen[kept] - seen_from(depth, camera, self._views, self.tolerance)
 
 
 def subset(views: CoarseViews, numbers: list[int]) -> CoarseViews:

@@ -9,12 +9,12 @@ added at a time. A surface occluded in a key frame does not count as seen by it.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from anchorweave.geometry.cameras import Cameras
-from anchorweave.geometry.projection import project, unproject
 from anchorweave.retrieval.coarse_views import CoarseViews, join_coarse_views
+from anchorweave.retrieval.shared_surfaces import shown_before
 from anchorweave.retrieval.view_overlap import farthest, frustum_depths, view_overlap
 
 
@@ -48,37 +48,6 @@ class KeyFrames:
         earlier = [] if self.views is None else [self.views]
         self.views = join_coarse_views([*earlier, view])
         return True
-
-
-def shown_before(
-    depth: Float[Tensor, "h w"], camera: Cameras, earlier: CoarseViews, tolerance: float
-) -> Bool[Tensor, "h w"]:
-    """Which pixels of a view show a surface that an earlier view shows too.
-
-    Args:
-        depth: depth of the view; pixels without depth (0) show nothing.
-        camera: its camera, of image size (h, w).
-        earlier: M views.
-        tolerance: a point counts as seen if its depth in an earlier camera differs from the depth
-            of the pixel it projects to by at most this fraction of the latter.
-    """
-    seen = torch.zeros_like(depth, dtype=torch.bool)
-    missing = depth > 0
-    points = unproject(depth, camera)
-    height, width = earlier.cameras.size
-    # The newest view most likely shows the same surface; few points are left for the others.
-    for view in reversed(range(len(earlier))):
-        if not missing.any():
-            break
-        positions, z = project(points[missing], earlier.cameras[view])
-        column, row = positions.floor().long().unbind(-1)
-        inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        earlier_depth = earlier.depth[view][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        seen[missing] = (
-            inside & (earlier_depth > 0) & ((z - earlier_depth).abs() <= tolerance * earlier_depth)
-        )
-        missing = missing & ~seen
-    return seen
 
 
 def most_revealing(revealed: list[float], count: int) -> tuple[list[int], str]:

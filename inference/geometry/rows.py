@@ -23,7 +23,7 @@ from anchorweave.geometry.cameras import Cameras
 from anchorweave.memory import Bank, open_memory
 from anchorweave.progress import progress
 from anchorweave.retrieval import coarse_views
-from anchorweave.retrieval.key_frames import shown_before
+from anchorweave.retrieval.shared_surfaces import shown_before
 from inference.geometry.bytes_kept import BytesKept, bytes_kept
 from inference.geometry.config import Row
 

@@ -7,7 +7,7 @@ from anchorweave.memory import Bank, MemoryConfig, open_memory
 from anchorweave.memory.limited import Limited
 from anchorweave.rendering.anchor_video import RenderConfig
 from anchorweave.retrieval import RetrievalConfig, coarse_views
-from anchorweave.retrieval.key_frames import shown_before
+from anchorweave.retrieval.shared_surfaces import shown_before
 from tests.rooms import look, view_room, walk
 
 

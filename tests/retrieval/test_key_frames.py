@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 
@@ -11,7 +9,6 @@ from anchorweave.retrieval.key_frames import (
     by_marginal_overlap,
     most_revealing,
     overlap_with,
-    shown_before,
 )
 from tests.rooms import look, view_room, walk
 
@@ -29,41 +26,6 @@ def offered(yaws, min_revealed=0.25) -> KeyFrames:
     for number, yaw in enumerate(yaws):
         key_frames.offer(number, seen(turned([yaw])))
     return key_frames
-
-
-def test_shown_before_against_a_plain_loop():
-    clip, new = walk(3), view_room(look([[0.2, 0.1, -0.4]], [0.3]))
-    clip.depth[1, 5:15, 10:20] *= 0.4
-    new.depth[0, :4] = 0.0
-    got = shown_before(new.depth[0], new.cameras[0], seen(clip), 0.05)
-    expected = torch.zeros(24, 32, dtype=torch.bool)
-    c2w, K = new.cameras.c2w[0].double(), new.cameras.K[0].double()
-    for row in range(24):
-        for column in range(32):
-            depth = new.depth[0, row, column].double()
-            pixel = torch.tensor([column + 0.5, row + 0.5, 1.0], dtype=torch.float64)
-            point = c2w[:3, :3] @ (torch.linalg.inv(K) @ pixel * depth) + c2w[:3, 3]
-            for i in range(3 if depth else 0):
-                w2c = clip.cameras.w2c[i].double()
-                x, y, z = clip.cameras.K[i].double() @ (w2c[:3, :3] @ point + w2c[:3, 3])
-                if z <= 0 or not (0 <= x / z < 32 and 0 <= y / z < 24):
-                    continue
-                there = clip.depth[i, math.floor(y / z), math.floor(x / z)]
-                if there > 0 and abs(z - there) <= 0.05 * there:
-                    expected[row, column] = True
-    assert (got == expected).float().mean() > 0.995
-    assert 0.2 < expected.float().mean() < 0.8
-
-
-def test_what_stands_behind_what_was_seen_is_new():
-    clip = turned([0.0])
-    hidden = clip.depth.clone()
-    hidden[0, 6:18, 8:24] = 1.0
-    before = seen(Clip(clip.frames, hidden, clip.cameras, clip.names))
-    shown = shown_before(clip.depth[0], clip.cameras[0], before, 0.05)
-    assert not shown[6:18, 8:24].any() and shown[:6].all()
-    # Nor was a thing there that the earlier frame looked through.
-    assert not shown_before(hidden[0], clip.cameras[0], seen(clip), 0.05)[6:18, 8:24].any()
 
 
 def test_a_frame_joins_once_it_reveals_enough():
