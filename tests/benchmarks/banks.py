@@ -7,7 +7,8 @@ seconds: `open`, from the path to a memory that can be asked, and `first_retriev
 for 49 target cameras (each the least of several); `next_retrieve`, any further one; `append`, to
 remember 4 frames more (the median of several). `without_views` is the first answer of a memory
 whose `views-*.bin` was removed, or that an earlier version wrote. What is retrieved is the same
-with and without, or nothing is printed.
+with and without, or nothing is printed. `evict`: one frame more for a memory of 32 or 500 frames
+that is full, whose coarse views are those of 480 x 720.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ import torch
 
 from anchorweave.clip import Clip
 from anchorweave.memory import Bank, LocalClouds
+from anchorweave.memory.limited import Limited, subset
+from anchorweave.memory.local_clouds import SAME_SURFACE
+from anchorweave.retrieval.coarse_views import CoarseViews
 from tests.benchmarks.geometry import say, walk
 
 SIZES = (1_000, 5_000)
 FRAME = (48, 64)
 AT_ONCE, ADDED, TIMES = 50, 4, 5
+LIMITS, COARSE = (32, 500), (60, 90)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -81,6 +86,17 @@ def measure(path: Path, size: int) -> dict[str, float]:
     return {name: round(value, 4) for name, value in result.items()}
 
 
+def evicting(limit: int) -> float:
+    """Seconds per frame that is offered to a full memory of `limit` frames."""
+    cameras, depth = walk(0.05 + torch.arange(limit + ADDED * TIMES) * 0.01, COARSE)
+    views = CoarseViews(depth, cameras, tuple(map(str, range(len(depth)))))
+    kept = Limited(limit, "least_unique", SAME_SURFACE)
+    for i in range(limit):
+        kept.offer(subset(views, [i]))
+    more = [subset(views, [i]) for i in range(limit, len(depth))]
+    return round(statistics.median(seconds(lambda v=view: kept.offer(v)) for view in more), 4)
+
+
 def main() -> None:
     """Measures every size."""
     torch.set_num_threads(1)
@@ -89,6 +105,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             result[str(size)] = measure(Path(folder) / "memory", size)
         say(f"{size} frames: {result[str(size)]}")
+    result["evict"] = {str(limit): evicting(limit) for limit in LIMITS}
     print(json.dumps(result))
 
 
