@@ -5,5 +5,5 @@
 set -euo pipefail
 [ -z "${LAUNCH:-}" ] || { echo "LAUNCH=... is now PROCESSES=N, the number of processes" >&2; exit 2; }
 . scripts/setup.sh
-LAUNCH=(${PROCESSES:+training.preparing.processes "$PROCESSES"})
+LAUNCH=(${PROCESSES:+training.engine.processes "$PROCESSES"})
 exec "$PYTHON" -m "${LAUNCH[@]}" training.prepare_clips "$@"

@@ -4,5 +4,5 @@
 # Several processes, which share the cores: PROCESSES=16 bash scripts/reconstruct.sh source=...
 set -euo pipefail
 . scripts/setup.sh
-LAUNCH=(${PROCESSES:+training.preparing.processes "$PROCESSES"})
+LAUNCH=(${PROCESSES:+training.engine.processes "$PROCESSES"})
 exec "$PYTHON" -m "${LAUNCH[@]}" training.reconstruct_recordings "$@"

@@ -10,6 +10,6 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4} PYTHON HOST PORT=${PORT:-29500}
 export ACCELERATE_CONFIG=${ACCELERATE_CONFIG:-configs/accelerate/eight_gpus_ddp.yaml}
 HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # Without this, the launcher would die of the warning signal that is meant for the ranks.
-srun bash -c 'trap "" USR1; exec "$PYTHON" -m accelerate.commands.launch --config_file "$ACCELERATE_CONFIG" \
+srun bash -c 'trap "" USR1; exec "$PYTHON" -m training.engine.processes --config_file "$ACCELERATE_CONFIG" \
   --num_machines "$SLURM_NNODES" --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) --machine_rank "$SLURM_NODEID" \
   --main_process_ip "$HOST" --main_process_port "$PORT" -m training.train "$@"' train "$@"

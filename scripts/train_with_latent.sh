@@ -7,5 +7,5 @@
 set -euo pipefail
 . scripts/setup.sh
 [ -z "${PROCESSES:-}" ] || : "${ACCELERATE_CONFIG:=configs/accelerate/eight_gpus_ddp.yaml}"
-LAUNCH=(${ACCELERATE_CONFIG:+accelerate.commands.launch --config_file "$ACCELERATE_CONFIG" ${PROCESSES:+--num_processes "$PROCESSES"} -m})
+LAUNCH=(${ACCELERATE_CONFIG:+training.engine.processes --config_file "$ACCELERATE_CONFIG" ${PROCESSES:+--num_processes "$PROCESSES"} -m})
 exec "$PYTHON" -m "${LAUNCH[@]}" training.train "$@"

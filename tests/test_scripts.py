@@ -76,8 +76,8 @@ def test_slurm_starts_one_training_on_all_nodes(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "step-00000002" / "manifest.json").is_file()
 
 
-SEVERAL = "-m training.preparing.processes 3"
-DDP = "-m accelerate.commands.launch --config_file configs/accelerate/eight_gpus_ddp.yaml"
+SEVERAL = "-m training.engine.processes 3"
+DDP = "-m training.engine.processes --config_file configs/accelerate/eight_gpus_ddp.yaml"
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ DDP = "-m accelerate.commands.launch --config_file configs/accelerate/eight_gpus
             "train_with_latent",
             "train",
             {"ACCELERATE_CONFIG": "my own.yaml"},
-            "-m accelerate.commands.launch --config_file my own.yaml -m",
+            "-m training.engine.processes --config_file my own.yaml -m",
         ),
         (
             "train_with_latent",
             "train",
             {"ACCELERATE_CONFIG": "own.yaml", "PROCESSES": "2"},
-            "-m accelerate.commands.launch --config_file own.yaml --num_processes 2 -m",
+            "-m training.engine.processes --config_file own.yaml --num_processes 2 -m",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def _one(config: ReconstructRecordingsConfig, entry: tuple[str, str]) -> Tally:
         return Tally(there=1)
     try:
         reconstruct(source, output, config.reconstruction, config.recording)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
         return Tally(failed={name: str(error)})
     return Tally(made=1)
 

@@ -87,4 +87,4 @@ def run(*command):
 
 
 # Two processes on one machine, as `run` takes them; the module's name and its words follow.
-TWO = ("-m", "training.preparing.processes", "2")
+TWO = ("-m", "training.engine.processes", "2")

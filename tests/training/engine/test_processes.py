@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from training.preparing.processes import main
+from training.engine.processes import _status, main
 
 ROOT = Path(__file__).parents[3]
-LAUNCH = [sys.executable, "-m", "training.preparing.processes", "2"]
-ENDING = "tests.training.preparing.ending"
+LAUNCH = [sys.executable, "-m", "training.engine.processes", "2"]
+ENDING = "tests.training.engine.ending"
 
 
 def launched(*how, **environ):
@@ -28,7 +28,7 @@ def launched(*how, **environ):
     [
         (("ok", "ok"), 0, ""),
         (("ok", "3"), 3, "rank 1 says why\n"),
-        (("SIGKILL", "ok"), 137, "process 0 of 2 was ended by SIGKILL; if memory ran out, set a"),
+        (("SIGKILL", "ok"), 137, "process 0 was ended by SIGKILL; did memory run out?"),
     ],
 )
 def test_what_is_said_is_what_the_processes_say(how, status, said):
@@ -47,6 +47,22 @@ def test_a_signal_ends_all_of_them(tmp_path):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert errors == "all processes were ended by SIGTERM\n"
+
+
+def test_accelerates_launcher_is_as_quiet():
+    config = ["--config_file", "configs/accelerate/cpu_two_processes.yaml", "-m"]
+    done = subprocess.run(
+        [*LAUNCH[:-1], *config, ENDING, "ok", "2"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (2, "rank 1 says why\n")
+
+
+def test_the_status_is_that_of_the_process_that_failed_by_itself(capsys):
+    ended = -signal.SIGTERM
+    assert _status({0: ended, 1: 2}) == 2 and not capsys.readouterr().err
+    assert _status({0: ended, 1: -signal.SIGKILL, 2: ended}) == 128 + signal.SIGKILL
+    assert "process 1 was ended by SIGKILL" in capsys.readouterr().err
+    assert _status({3: ended}) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("count", ["0", "two", ""])
