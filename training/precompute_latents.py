@@ -1,8 +1,7 @@
-r"""Encodes prepared clips to VAE latents and text features, which training reads.
+"""Encodes prepared clips to VAE latents and text features, which training reads.
 
     python -m training.precompute_latents                      # the prepared example, on a CPU
-    accelerate launch --multi_gpu --num_processes 8 -m training.precompute_latents \
-        config=configs/data/precompute_5b.yaml data=outputs/dl3dv
+    PROCESSES=8 bash scripts/precompute.sh config=configs/data/precompute_5b.yaml data=outputs/dl3dv
 
 Adds latents.safetensors and caption.safetensors to every clip, and the features of the empty prompt
 to the data set. A second run makes only what is missing; a file made from other pixels, from

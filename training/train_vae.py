@@ -2,7 +2,7 @@
 
     python -m training.train_vae                                    # procedural rooms, on a CPU
     python -m training.train_vae source=my_recordings steps=2000 output=outputs/my_vae
-    torchrun --nproc_per_node 16 -m training.train_vae frames_only=true     # on many cores, first
+    python -m training.engine.processes 16 training.train_vae frames_only=true   # many cores, first
 
 For models smaller than the released ones, whose autoencoders need no training. Writes to `output`:
 frames/ (recordings, decoded once), checkpoints/, log.jsonl, vae/ (the EMA weights, in diffusers'
