@@ -25,7 +25,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # x264's constant rate factor: 17 and below is visually lossless.
 RATE_FACTOR = 11
 # A ninth of the default preset's time and less than half of superfast's; on a real recording of
-# 480x720 and its anchors PSNR is superfast's (within 0.5 dB), and files are 10 to 25 % larger.
+# 480x720 and its anchors PSNR is superfast's (within 0.6 dB), and files are 10 to 25 % larger.
 PRESET = "ultrafast"
 # Frames outside the displayed time range by more than this are hidden by the container.
 HIDDEN_SECONDS = 1e-3

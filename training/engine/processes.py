@@ -11,7 +11,6 @@ than 0 after it has said why. The launchers would bury that under fifty lines of
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -38,8 +37,7 @@ def main(words: Sequence[str]) -> int:
     if not by_accelerate and not (words[0].isdecimal() and int(words[0])):
         print(f"PROCESSES={words[0]}: must be a number, 1 or more", file=sys.stderr)
         return 2
-    # The launchers warn if they have to choose this.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Such as torch's note that it gives each of several processes one thread.
     logging.disable(logging.ERROR)
     try:
         if by_accelerate:
